@@ -1,0 +1,164 @@
+"""What a running node gets: plain values, settled, with the origin of each one.
+
+Only the standard library is imported here, because the guardian and the program's own process
+read these settings and must start fast. `config_loader.load` makes them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+OnExit = Literal["restart", "release", "stop"]
+CatchUp = Literal["none", "once", "all"]
+ErrorPolicy = Literal["LOG_AND_TERMINATE", "LOG_AND_CONTINUE", "TERMINATE", "CONTINUE"]
+WaitingPolicy = Literal["WAIT", "IGNORE", "LOG_AND_IGNORE"]
+Backoff = Literal["FIXED", "EXPONENTIAL"]
+OnTerminate = Literal["release", "stop"]
+Isolation = Literal["auto", "cgroup", "pidns", "plain"]
+LogFormat = Literal["auto", "text", "json"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgramSettings:
+    """What the holder runs: a command (argv) or a callable, never both."""
+
+    argv: tuple[str, ...] | None = None
+    callable: str | None = None  #: "module:function"
+    shell: bool = False  #: argv has one string, which /bin/sh reads
+    cwd: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TriggerSettings:
+    """When the program runs while this node holds the token; one of the first three is set."""
+
+    interval_s: float | None = None
+    cron: str | None = None  #: five fields, minute first
+    at: str | None = None  #: one moment, ISO text with offset
+    max_count: int | None = None  #: runs of the whole group together
+    start_time: str | None = None  #: ISO text with offset
+    end_time: str | None = None  #: ISO text with offset
+    timezone: str | None = None  #: of the cron fields; None is UTC
+    catch_up: CatchUp = "once"  #: what a new holder makes up for
+    misfire_grace_s: float | None = None  #: None: a late run is still made
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrySettings:
+    """How a failed run of a callable is tried again."""
+
+    max_attempts: int = 0  #: tries after the first one
+    retry_interval_s: float = 1.0
+    backoff: Backoff = "FIXED"
+    max_interval_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicySettings:
+    """What follows from a failed run, and from a run that is due while one is going on."""
+
+    error: ErrorPolicy = "LOG_AND_TERMINATE"
+    waiting: WaitingPolicy = "WAIT"
+    retry: RetrySettings | None = None
+    on_terminate: OnTerminate = "stop"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseSettings:
+    """Which database, and how far we may go to get one."""
+
+    #: Only the keys that the user gave: libpq's own sources (PG*, service and password files)
+    #: fill the rest, below the file. "" when nothing was given.
+    conninfo: str = field(default="", repr=False)
+    schema: str = "public"
+    auto_migrate: bool = True
+    embedded: bool | str | None = None  #: a path puts the embedded server there; False forbids it
+    named: bool = False  #: something names a database, so the embedded one is out of the question
+    require_database: bool = False
+    label: str = ""  #: "user@host:port/dbname", for messages
+    connect_timeout_s: float = 5.0
+
+    @property
+    def use_embedded(self) -> bool:
+        """Whether the embedded server is the database of this node."""
+        return not self.named and not self.require_database and self.embedded is not False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSettings:
+    """Everything that one node was told, with the effective values of all defaults."""
+
+    task_id: str
+    group_id: str = "default"
+    heartbeat_s: float = 1.0
+    liveness_s: float = 30.0
+    stop_timeout_s: float = 10.0
+    priority: int = 1  #: higher takes first; 0 never takes
+    on_exit: OnExit = "restart"
+    program: ProgramSettings | None = None
+    trigger: TriggerSettings | None = None
+    policy: PolicySettings = PolicySettings()
+    database: DatabaseSettings = DatabaseSettings()
+    isolation: Isolation = "auto"
+    log_level: str = "info"
+    log_format: LogFormat = "auto"
+    nonblock: bool = False  #: give up at once when the token is held
+    wait_s: float | None = None  #: give up after so long; None waits for ever
+    conflict_exit_code: int = 75
+    pass_database: bool = False  #: the program may know the database's URL
+    config_path: str | None = None
+    origins: dict[str, str] = field(default_factory=dict)  #: "taskId" -> "Config.toml:1"
+    warnings: tuple[str, ...] = ()  #: lines for the operator; nothing is refused for them
+    config_hash: str = ""  #: equal in all nodes of a group that agree
+
+
+def config_hash(
+    *,
+    intervals_s: tuple[float, float, float],
+    program: ProgramSettings | None,
+    trigger: TriggerSettings | None,
+    policy: PolicySettings,
+) -> str:
+    """Return four hex digits over what the nodes of a group should have in common."""
+    shared = [list(intervals_s), *(None if it is None else asdict(it) for it in (program, trigger))]
+    text = json.dumps([*shared, asdict(policy)], sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=2).hexdigest()
+
+
+def to_json(settings: NodeSettings) -> str:
+    """Write settings for another process of this node; the text holds secrets, never log it."""
+    return json.dumps(asdict(settings))
+
+
+def from_json(text: str) -> NodeSettings:
+    """Read what `to_json` wrote.
+
+    Errors: KeyError, TypeError or ValueError for any other text; both ends are one version.
+    """
+    raw: dict[str, Any] = json.loads(text)
+    return NodeSettings(
+        **raw
+        | {
+            "program": _program(raw["program"]),
+            "trigger": None if raw["trigger"] is None else TriggerSettings(**raw["trigger"]),
+            "policy": _policy(raw["policy"]),
+            "database": DatabaseSettings(**raw["database"]),
+            "warnings": tuple(raw["warnings"]),
+        }
+    )
+
+
+def _program(raw: Mapping[str, Any] | None) -> ProgramSettings | None:
+    if raw is None:
+        return None
+    argv = raw["argv"]
+    return ProgramSettings(**{**raw, "argv": None if argv is None else tuple(argv)})
+
+
+def _policy(raw: Mapping[str, Any]) -> PolicySettings:
+    retry = raw["retry"]
+    return PolicySettings(**{**raw, "retry": None if retry is None else RetrySettings(**retry)})

@@ -1,0 +1,61 @@
+"""What the runtime needs from outside: a clock, a store, a program."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from coordinator.protocol.requests import Answer, Request
+
+
+class Clock(Protocol):
+    """A clock that goes on while the machine is suspended, and never steps."""
+
+    def now(self) -> float:
+        """Return seconds since some fixed moment of this machine, the same in all processes."""
+        ...
+
+
+class StoreConnection(Protocol):
+    """One connection of one node to the database; used by one thread at a time.
+
+    Promises (tests/conformance proves them for the fake and for PostgreSQL):
+      - `ask` is one transaction: it happened wholly or not at all.
+      - When `ask` raises, the outcome is unknown (OutcomeUnknownError) or the database did not
+        answer (DatabaseUnreachableError); either way the connection must be thrown away.
+      - Only DatabaseRefusedError, SchemaError and UnsafeServerError are final.
+    """
+
+    def ask(self, request: Request, timeout_s: float) -> Answer:
+        """Carry out one request; blocks at most about timeout_s when the network is alive."""
+        ...
+
+    def fileno(self) -> int:
+        """Return the socket, readable when `heard` may have something to tell."""
+        ...
+
+    def heard(self) -> bool:
+        """Consume what arrived unasked; true when the group was notified of a change.
+
+        Errors: DatabaseUnreachableError when the connection is closed.
+        """
+        ...
+
+    def abort(self) -> None:
+        """Close the socket under a blocked `ask`; callable from any thread, never blocks."""
+        ...
+
+    def close(self) -> None:
+        """Close the connection; called by the thread that uses it."""
+        ...
+
+
+class Store(Protocol):
+    """Opens connections for one node."""
+
+    def connect(self, timeout_s: float) -> StoreConnection:
+        """Connect to a writable database whose schema fits.
+
+        Errors: DatabaseUnreachableError (try again), DatabaseRefusedError, SchemaError,
+        UnsafeServerError (final).
+        """
+        ...

@@ -1,0 +1,1 @@
+"""Decisions without clocks, threads, sockets or SQL: events in, commands out."""

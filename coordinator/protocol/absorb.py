@@ -1,0 +1,251 @@
+"""Taking in what happened: each event changes what the node believes, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from coordinator.protocol import beats, epoch, losing
+from coordinator.protocol.events import (
+    Answered,
+    Command,
+    Event,
+    ExtendTrust,
+    Failed,
+    Notified,
+    ProgramEnded,
+    ProgramRefused,
+    ProgramStopping,
+    Reconnect,
+    Report,
+    ResignAsked,
+    StopAsked,
+    StopProgram,
+    Ticked,
+)
+from coordinator.protocol.node import NEVER, Leaving, Node, holds, is_free
+from coordinator.protocol.ranking import rank
+from coordinator.protocol.requests import (
+    Answer,
+    Beat,
+    EndNamesake,
+    Join,
+    Leave,
+    RaiseFloor,
+    ReadRoster,
+    Release,
+    Request,
+    Settle,
+    Take,
+    View,
+)
+from coordinator.protocol.trust import trust_end
+from coordinator.protocol.watch import Sight, interrupted, watched
+
+Step = tuple[Node, tuple[Command, ...]]
+
+#: After a failure the next try comes after this, then twice as long, up to a heartbeat.
+RETRY_FIRST_S = 0.02
+#: So many heartbeats of a namesake prove that it lives; a single one may be a late statement.
+NAMESAKE_MOVES_MAX = 2
+NAME_TAKEN_CODE = 78
+#: A node that leaves waits this long for the database to hear that it released.
+LEAVE_S = 2.0
+
+
+def absorb(node: Node, event: Event) -> Step:
+    """Change what the node believes by one event."""
+    match event:
+        case Ticked():
+            return node, ()
+        case Notified(now):
+            return replace(node, beat_at=min(node.beat_at, now)), ()
+        case Answered():
+            return _answered(node, event)
+        case Failed(now, request, why):
+            return _failed(node, now, request, why)
+        case ProgramRefused():
+            return losing.refused(node, event)
+        case ProgramStopping():
+            return losing.stopping(node, event)
+        case ProgramEnded():
+            return _give_up_leaving(*losing.ended(node, event), event.now)
+        case StopAsked(now, reason, code):
+            leaving = node.leaving or Leaving(reason, code)
+            return _give_up_leaving(replace(node, leaving=leaving), (), now)
+        case ResignAsked(now, reason):
+            return _resign(node, now, reason)
+
+
+def _resign(node: Node, now: float, reason: str) -> Step:
+    if node.run is None or node.run.stopping:
+        return node, ()
+    run = replace(node.run, stopping=reason)
+    cool_until = now + node.timing.liveness_s
+    given_up = max(node.given_up, run.term)
+    node = replace(node, run=run, given_up=given_up, cool_until=cool_until)
+    return node, (StopProgram(run.number, reason),)
+
+
+def _give_up_leaving(node: Node, commands: tuple[Command, ...], now: float) -> Step:
+    """Set the moment at which a leaving node without a program stops waiting for answers."""
+    leaving = node.leaving
+    if leaving is not None and node.run is None and leaving.give_up_at is None:
+        node = replace(node, leaving=replace(leaving, give_up_at=now + LEAVE_S))
+    return node, commands
+
+
+def _failed(node: Node, now: float, request: Request | None, why: str) -> Step:
+    """Believe nothing: not that it happened, not that it did not, nor what was seen before."""
+    if request is not None and request is not node.pending:
+        return node, ()
+    failures = node.failures + 1
+    wait_s = min(node.timing.heartbeat_s, RETRY_FIRST_S * 2 ** min(failures - 1, 10))
+    node = replace(
+        node,
+        pending=None,
+        failures=failures,
+        retry_at=now + beats.jittered(node, wait_s),
+        beat_at=now,
+        view=None,
+        watch=interrupted(node.watch),
+        namesake_watch=interrupted(node.namesake_watch),
+    )
+    first = (Report("database-lost", (("why", why),)),) if failures == 1 else ()
+    return node, first
+
+
+def _answered(node: Node, event: Answered) -> Step:
+    request, answer, now = event.request, event.answer, event.now
+    if request is not node.pending:
+        return node, ()  # an answer to an earlier life
+    node = replace(node, pending=None)
+    if epoch.dead_branch(node.epoch, answer.view):
+        told = Report("dead-branch", (("timeline", answer.view.identity.timeline),))
+        node, _ = _failed(node, now, None, "dead branch")
+        return node, (Reconnect("the database's timeline went back"), told)
+    regained = (Report("database-back", ()),) if node.failures else ()
+    node = replace(node, failures=0, retry_at=NEVER)
+    node = _note_view(node, answer.view, now)
+    node, commands = _note_outcome(node, event, request, answer)
+    node, lost = losing.check_token(node)
+    return node, (*regained, *commands, *lost)
+
+
+def _note_view(node: Node, view: View, now: float) -> Node:
+    before = node.epoch
+    seen = epoch.observe(before, view, now, node.timing.liveness_s)
+    remembered = max(node.remembered, view.token.term)
+    node = replace(node, view=view, epoch=seen, remembered=remembered)
+    if is_free(view) or view.holder is None or holds(node):
+        free_since = None if holds(node) else (node.free_since or now)
+        return replace(node, watch=None, free_since=free_since)
+    node = replace(node, free_since=None)
+    sight = Sight(view.identity, view.token.term, view.token.session, view.holder.beat)
+    return replace(node, watch=watched(node.watch, sight, now, node.timing.gap_max_s))
+
+
+def _note_outcome(node: Node, event: Answered, request: Request, answer: Answer) -> Step:
+    now = event.now
+    match request:
+        case Join():
+            return _joined(node, event, request), ()
+        case Beat(session=session) | Take(session=session) if session != node.session:
+            return replace(node, view=None), ()  # the session ended while the question was out
+        case Beat() if not answer.done:
+            return _session_ended(node, now)
+        case Beat():
+            return _renewed(beats.schedule(node, now), event)
+        case Take() if answer.done:
+            return _renewed(replace(node, remembered=max(node.remembered, answer.term)), event)
+        case Take():
+            # Somebody was faster, or the holder lives: look again soon, by a heartbeat.
+            soon = now + node.timing.heartbeat_s / 4
+            cool_until = max(node.cool_until, soon)
+            return replace(node, beat_at=min(node.beat_at, soon), cool_until=cool_until), ()
+        case Release():
+            return replace(node, given_up=max(node.given_up, request.term)), ()
+        case Leave():
+            return _left(node, request), ()
+        case ReadRoster():
+            place = rank(node.policy.group, node.policy.node, answer.view.token.node, answer.roster)
+            version = answer.view.group_version
+            return replace(node, place=place, roster_version=version, roster_at=now), ()
+        case EndNamesake() | Settle() | RaiseFloor():
+            beat_at = now if node.session is None else node.beat_at
+            return replace(node, namesake_watch=None, beat_at=beat_at), ()
+
+
+def _renewed(node: Node, event: Answered) -> Step:
+    """Extend the session's trust, and the program's with it."""
+    until = trust_end(event.sent_at, event.now, node.timing.lease_s)
+    node = replace(node, trusted_until=max(node.trusted_until, until))
+    assert node.view is not None
+    run = node.run
+    if run is None or run.stopping or not holds(node) or node.view.token.term != run.term:
+        return node, ()
+    return node, (ExtendTrust(run.number, node.trusted_until),)
+
+
+def _joined(node: Node, event: Answered, request: Join) -> Node:
+    answer, now = event.answer, event.now
+    if node.session is not None:
+        return node
+    if answer.done:
+        until = trust_end(event.sent_at, now, node.timing.lease_s)
+        node = replace(
+            node,
+            session=request.session,
+            joining=None,
+            previous=None,
+            trusted_until=until,
+            namesake=None,
+            namesake_watch=None,
+        )
+        return beats.schedule(node, now)
+    return _note_namesake(node, answer, now)
+
+
+def _note_namesake(node: Node, answer: Answer, now: float) -> Node:
+    """Watch the session that occupies this node's own row, as one watches a holder."""
+    row = answer.namesake
+    assert row is not None, "a join that was not done names who is in the way"
+    before = node.namesake_watch
+    sight = Sight(answer.view.identity, 0, row.session, row.beat)
+    watch = watched(before, sight, now, node.timing.gap_max_s)
+    moved = (
+        before is not None
+        and before.sight.identity == sight.identity
+        and before.sight.session == sight.session
+        and before.sight.beat != sight.beat
+    )
+    moves = node.namesake_moves + 1 if moved else node.namesake_moves
+    node = replace(
+        node,
+        namesake=row,
+        namesake_watch=watch,
+        namesake_moves=moves,
+        beat_at=now + beats.jittered(node, node.timing.heartbeat_s),
+    )
+    if moves < NAMESAKE_MOVES_MAX or node.leaving is not None:
+        return node
+    trouble = (
+        f"taskId: {node.policy.node!r} is live on {row.where or 'another machine'}"
+        f" (beat {row.age_s:.1f} s ago); give this node another taskId"
+    )
+    return replace(node, leaving=Leaving("name taken", NAME_TAKEN_CODE, trouble))
+
+
+def _session_ended(node: Node, now: float) -> Step:
+    """Somebody ended this session: every token of it is lost."""
+    told = Report("session-ended", (("session", node.session),))
+    node = replace(node, previous=node.session, session=None, trusted_until=NEVER, beat_at=now)
+    if node.run is None:
+        return node, (told,)
+    node, killed = losing.lose(node, "the session was ended by another node")
+    return node, (told, *killed)
+
+
+def _left(node: Node, request: Leave) -> Node:
+    if request.session == node.bury:
+        return replace(node, bury=None, previous=request.session)
+    return replace(node, session=None, previous=None, trusted_until=NEVER)

@@ -1,0 +1,193 @@
+"""What to ask the database next, and when to look again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from coordinator.protocol.epoch import may_act, settle_at
+from coordinator.protocol.node import Node, holds, is_free, session_name
+from coordinator.protocol.ranking import head_start
+from coordinator.protocol.requests import (
+    Beat,
+    EndNamesake,
+    Join,
+    Leave,
+    RaiseFloor,
+    ReadRoster,
+    Release,
+    Request,
+    Settle,
+    Take,
+    View,
+)
+from coordinator.protocol.terms import next_term
+from coordinator.protocol.watch import kept, silent_at
+
+Choice = tuple[Node, Request | None]
+
+
+def next_request(node: Node, now: float) -> Choice:
+    """Choose the one request that matters most now; none when nothing is due."""
+    if node.session is None:
+        return _without_session(node, now)
+    if node.leaving is not None and node.run is None:
+        return node, Leave(session=node.session, reason=node.leaving.reason)
+    release = _release(node)
+    if release is not None:
+        return node, release
+    take = take_at(node)
+    if take is not None and now >= take and _watch_kept(node, now):
+        return node, _take(node, now)
+    if now >= node.beat_at:
+        return node, Beat(session=node.session)
+    return node, _upkeep(node, now)
+
+
+def _without_session(node: Node, now: float) -> Choice:
+    """Bury, leave, watch a namesake, or join: but only when the program is surely dead."""
+    if node.run is not None:
+        return node, None
+    if node.bury is not None:
+        return node, Leave(session=node.bury, reason="the node's agent died")
+    if node.leaving is not None:
+        if node.previous is None:
+            return node, None
+        return node, Leave(session=node.previous, reason=node.leaving.reason)
+    silent = _namesake_silent_at(node)
+    if silent is not None and now >= silent:
+        assert node.namesake_watch is not None
+        sight = node.namesake_watch.sight
+        assert sight.session is not None
+        return node, EndNamesake(session=sight.session, beat=sight.beat)
+    if now < node.beat_at:
+        return node, None
+    if node.joining is None:
+        # The same name is asked for until the answer is known, so that a lost answer is no harm.
+        joining = session_name(node.policy, node.session_count + 1)
+        node = replace(node, joining=joining, session_count=node.session_count + 1)
+    assert node.joining is not None
+    return node, Join(session=node.joining, previous=node.previous)
+
+
+def _namesake_silent_at(node: Node) -> float | None:
+    if node.namesake is None or node.namesake_watch is None:
+        return None
+    return silent_at(node.namesake_watch, node.namesake, node.timing.liveness_s)
+
+
+def _release(node: Node) -> Release | None:
+    """Release a holding that was given up, once its program has ended (rule R1)."""
+    view = node.view
+    if view is None or node.run is not None or not holds(node) or node.session is None:
+        return None
+    if view.token.term > node.given_up:
+        return None
+    return Release(session=node.session, term=view.token.term, reason="given up")
+
+
+def take_at(node: Node) -> float | None:
+    """Return the moment at which this node may try to take the token; None while it may not."""
+    view = node.view
+    if view is None or node.session is None or node.run is not None or node.leaving is not None:
+        return None
+    if node.policy.priority <= 0 or not may_act(view) or holds(node):
+        return None
+    start_s = head_start(node.place)
+    if is_free(view):
+        return max(node.cool_until, (node.free_since or 0.0) + start_s)
+    if node.watch is None or view.holder is None:
+        return None
+    silent = silent_at(node.watch, view.holder, node.timing.liveness_s)
+    return max(node.cool_until, silent + start_s)
+
+
+def _watch_kept(node: Node, now: float) -> bool:
+    """A node that woke from a suspend must look first: it does not know what it missed."""
+    return node.watch is None or kept(node.watch, now, node.timing.gap_max_s)
+
+
+def _take(node: Node, now: float) -> Take:
+    view = node.view
+    assert view is not None
+    assert node.session is not None
+    token, free = view.token, is_free(view)
+    watched_s = 0.0 if free or node.watch is None else now - node.watch.since
+    beat = None if free or view.holder is None else view.holder.beat
+    return Take(
+        session=node.session,
+        seen_term=token.term,
+        seen_node=token.node,
+        seen_session=token.session,
+        seen_beat=beat,
+        next_term=next_term(token.term, view.identity.timeline, node.remembered),
+        timeline=view.identity.timeline,
+        how=_how(view),
+        reason="" if free else f"no heartbeat of {token.node} for {watched_s:.2f} s",
+        detected_s=watched_s,
+    )
+
+
+def _how(view: View) -> str:
+    if view.token.term == 0:
+        return "first"
+    return "release" if view.token.session is None else "takeover"
+
+
+def _upkeep(node: Node, now: float) -> Request | None:
+    """Choose among what only has to happen some time."""
+    view = node.view
+    if view is None or node.epoch is None:
+        return None
+    if node.remembered > max(view.token.term, view.token.term_floor):
+        return RaiseFloor(term=node.remembered)
+    if not view.settled and now >= settle_at(node.epoch):
+        identity = view.identity
+        return Settle(
+            system_identifier=identity.system_identifier,
+            timeline=identity.timeline,
+        )
+    if view.group_version != node.roster_version and now >= _roster_at(node):
+        return ReadRoster()
+    return None
+
+
+def _roster_at(node: Node) -> float:
+    """A thousand nodes that join at once must not make each one read a thousand rosters."""
+    return node.roster_at + node.timing.heartbeat_s
+
+
+def wake_moments(node: Node) -> Iterator[float]:
+    """Name every moment at which the state alone would lead to a command."""
+    if node.finished:
+        return
+    if node.session is not None:
+        yield node.trusted_until
+    if node.leaving is not None and node.leaving.give_up_at is not None:
+        yield node.leaving.give_up_at
+    if node.policy.wait_until is not None and node.run is None and node.leaving is None:
+        yield node.policy.wait_until
+    if node.run is None and holds(node):
+        yield node.restarts.start_at
+    if node.pending is not None:
+        return
+    for moment in _asking_moments(node):
+        yield max(moment, node.retry_at)
+
+
+def _asking_moments(node: Node) -> Iterator[float]:
+    if node.session is None and node.run is not None:
+        return
+    yield node.beat_at
+    silent = _namesake_silent_at(node)
+    if node.session is None and silent is not None:
+        yield silent
+    take = take_at(node)
+    if take is not None:
+        yield take
+    view = node.view
+    if view is not None and node.epoch is not None and node.session is not None:
+        if not view.settled:
+            yield settle_at(node.epoch)
+        if view.group_version != node.roster_version:
+            yield _roster_at(node)

@@ -1,0 +1,168 @@
+"""What happens to a node (in the past tense) and what the machine orders (imperative)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from coordinator.protocol.requests import Answer, Request
+
+# --- events: every one carries `now`, seconds of the node's own clock ---------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """Time passed."""
+
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The answer to `request`, which was sent at `sent_at`, arrived."""
+
+    now: float
+    request: Request
+    answer: Answer
+    sent_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """No answer to `request`: its outcome is unknown and the connection is gone."""
+
+    now: float
+    request: Request | None  #: None: the connection broke while nothing was asked
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notified:
+    """The database pushed that the group changed: a hint, never a proof."""
+
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramRefused:
+    """The guardian did not start the run: trust was over, or the file cannot be executed."""
+
+    now: float
+    run: int
+    why: str
+    code: int  #: 126 or 127 when the file was to blame, else 0
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramStopping:
+    """The guardian told the program to end because trust is running out."""
+
+    now: float
+    run: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramEnded:
+    """No process of the run exists any more; `status` is negative for a signal."""
+
+    now: float
+    run: int
+    status: int
+    why: str  #: "itself" | "stopped" | "trust" | "killed" | "agent"
+
+
+@dataclass(frozen=True, slots=True)
+class StopAsked:
+    """Leave the group for good, with this exit code."""
+
+    now: float
+    reason: str
+    code: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ResignAsked:
+    """Give the token up and stay as a standby."""
+
+    now: float
+    reason: str
+
+
+Event = (
+    Ticked
+    | Answered
+    | Failed
+    | Notified
+    | ProgramRefused
+    | ProgramStopping
+    | ProgramEnded
+    | StopAsked
+    | ResignAsked
+)
+
+# --- commands -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Send this request; give it up after Timing.attempt_s."""
+
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class Reconnect:
+    """Throw the connection away; the next request gets a new one."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartProgram:
+    """Start the program under `term`; it must be dead at `trusted_until`."""
+
+    run: int
+    term: int
+    trusted_until: float
+
+
+@dataclass(frozen=True, slots=True)
+class ExtendTrust:
+    """The run may go on until the new `trusted_until`."""
+
+    run: int
+    trusted_until: float
+
+
+@dataclass(frozen=True, slots=True)
+class StopProgram:
+    """Tell the program to end, and kill it after the stop timeout."""
+
+    run: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class KillProgram:
+    """Kill everything of the run at once: somebody else may be about to start."""
+
+    run: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The node's life is over; `trouble` is for a person, empty when all is well."""
+
+    code: int
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One line of the log: a fixed word and its fields."""
+
+    event: str
+    fields: tuple[tuple[str, object], ...] = ()
+
+
+Command = Ask | Reconnect | StartProgram | ExtendTrust | StopProgram | KillProgram | Finish | Report

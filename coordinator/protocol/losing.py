@@ -1,0 +1,102 @@
+"""The ways in which a program's run ends, and what the node makes of each."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from coordinator.protocol.events import (
+    Command,
+    KillProgram,
+    ProgramEnded,
+    ProgramRefused,
+    ProgramStopping,
+    Report,
+)
+from coordinator.protocol.node import Leaving, Node, OnExit, holds
+from coordinator.protocol.restarts import Restarts, crash_loop
+from coordinator.protocol.restarts import ended as counted
+
+Step = tuple[Node, tuple[Command, ...]]
+
+#: The exit code of a node that was to run the program once and lost the token meanwhile.
+LOST_CODE = 76
+
+
+def lose(node: Node, reason: str) -> Step:
+    """Kill the run at once: somebody else may be about to start."""
+    assert node.run is not None
+    run = replace(node.run, stopping=node.run.stopping or reason)
+    given_up = max(node.given_up, run.term)
+    return replace(node, run=run, given_up=given_up), (KillProgram(run.number, reason),)
+
+
+def check_token(node: Node) -> Step:
+    """Lose the token when an answer lacks it, or has it under another term than believed."""
+    run = node.run
+    if run is None or run.stopping or node.view is None:
+        return node, ()
+    if holds(node) and node.view.token.term == run.term:
+        return node, ()
+    return lose(node, "the database names another holding")
+
+
+def stopping(node: Node, event: ProgramStopping) -> Step:
+    """Note that the guardian has begun to stop the run: it will not be extended any more."""
+    run = node.run
+    if run is None or run.number != event.run or run.stopping:
+        return node, ()
+    given_up = max(node.given_up, run.term)
+    return replace(node, run=replace(run, stopping="trust"), given_up=given_up), ()
+
+
+def refused(node: Node, event: ProgramRefused) -> Step:
+    """The program never started: give the token up, and leave when the file is to blame."""
+    if node.run is None or node.run.number != event.run:
+        return node, ()
+    node = replace(node, given_up=max(node.given_up, node.run.term), run=None)
+    if event.code:
+        node = replace(node, leaving=node.leaving or Leaving("refused", event.code, event.why))
+    return node, (Report("program-refused", (("why", event.why),)),)
+
+
+def ended(node: Node, event: ProgramEnded) -> Step:
+    """Everything of the run is dead; decide what its end means."""
+    run = node.run
+    if run is None or run.number != event.run:
+        return node, ()
+    fields = (("status", event.status), ("why", run.stopping or event.why), ("term", run.term))
+    told = Report("program-ended", fields)
+    node = replace(node, run=None)
+    if run.stopping or event.why != "itself":
+        return _lost(replace(node, given_up=max(node.given_up, run.term))), (told,)
+    return _ended_itself(node, event, run.term, event.now - run.started_at), (told,)
+
+
+def _lost(node: Node) -> Node:
+    if node.policy.once and node.leaving is None:
+        trouble = "the token was lost while the program ran; it was stopped"
+        return replace(node, leaving=Leaving("lost", LOST_CODE, trouble))
+    return node
+
+
+def _ended_itself(node: Node, event: ProgramEnded, term: int, ran_s: float) -> Node:
+    now = event.now
+    match node.policy.on_exit:
+        case OnExit.STOP:
+            code = event.status if event.status >= 0 else 128 - event.status
+            leaving = node.leaving or Leaving("the program ended", code)
+            return replace(node, leaving=leaving, given_up=max(node.given_up, term))
+        case OnExit.RELEASE:
+            cool_until = now + 2 * node.timing.heartbeat_s
+            return replace(node, given_up=max(node.given_up, term), cool_until=cool_until)
+        case OnExit.RESTART:
+            restarts = counted(node.restarts, ran_s, now)
+            if not crash_loop(restarts):
+                return replace(node, restarts=restarts)
+            # It crashes here again and again: let another node try, and this one later.
+            return replace(
+                node,
+                restarts=Restarts(start_at=restarts.start_at),
+                given_up=max(node.given_up, term),
+                cool_until=now + node.timing.liveness_s,
+            )

@@ -1,0 +1,163 @@
+"""The state of one node, and the questions that it can answer about itself."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from coordinator.protocol.epoch import Epoch, may_act
+from coordinator.protocol.requests import NodeSeen, Request, View
+from coordinator.protocol.restarts import Restarts
+from coordinator.protocol.timing import Timing
+from coordinator.protocol.trust import expired, fresh
+from coordinator.protocol.watch import Watch
+
+NEVER = float("-inf")
+
+
+class OnExit(StrEnum):
+    """What a program's own end means."""
+
+    RESTART = "restart"
+    RELEASE = "release"
+    STOP = "stop"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What a node was told to want."""
+
+    node: str
+    group: str
+    seed: str  #: random, fresh for each process: session names come from it
+    priority: int = 1  #: 0: watch only, never take
+    on_exit: OnExit = OnExit.RESTART
+    nonblock: bool = False  #: leave with conflict_code when another node holds the token
+    wait_until: float | None = None  #: leave with conflict_code when not active by then
+    conflict_code: int = 75
+    once: bool = False  #: losing the token ends the node with code 76
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One start of the program."""
+
+    number: int
+    term: int
+    started_at: float
+    stopping: str = ""  #: why it was told to end; empty while it may run
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """The node is on its way out."""
+
+    reason: str
+    code: int
+    trouble: str = ""
+    give_up_at: float | None = None  #: leave without the database's word at this moment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """Everything a node knows; replaced, never changed.
+
+    session:      this life of the node in the database; None while it has none.
+    previous:     the last session of this same process, which may be replaced at once.
+    bury:         a session left behind by a dead agent, to be ended before anything else.
+    trusted_until: own clock; after it the session is over, whatever any answer says.
+    view:         the last answer's view; None after any failure, so that nothing stale decides.
+    free_since:   own clock, since when the views show the token free.
+    pending:      the request that is under way; there is never more than one.
+    given_up:     the highest term that this node has released or lost.
+    remembered:   the highest term that this node has ever seen.
+    """
+
+    policy: Policy
+    timing: Timing
+    session: str | None = None
+    session_count: int = 0
+    joining: str | None = None
+    previous: str | None = None
+    bury: str | None = None
+    trusted_until: float = NEVER
+    epoch: Epoch | None = None
+    view: View | None = None
+    watch: Watch | None = None
+    free_since: float | None = None
+    namesake: NodeSeen | None = None
+    namesake_watch: Watch | None = None
+    namesake_moves: int = 0
+    pending: Request | None = None
+    beat_at: float = NEVER
+    beat_count: int = 0
+    retry_at: float = NEVER
+    failures: int = 0
+    run: Run | None = None
+    run_count: int = 0
+    restarts: Restarts = field(default_factory=Restarts)
+    given_up: int = 0
+    remembered: int = 0
+    place: int = 0
+    roster_version: int = -1
+    roster_at: float = NEVER
+    cool_until: float = NEVER
+    leaving: Leaving | None = None
+    finished: bool = False
+    standing: str = ""  #: the last role that was reported
+
+
+def session_name(policy: Policy, count: int) -> str:
+    """Return the uuid of the count-th session of this process."""
+    digest = hashlib.blake2b(f"{policy.seed}/{count}".encode(), digest_size=16).hexdigest()
+    parts = (digest[:8], digest[8:12], digest[12:16], digest[16:20], digest[20:])
+    return "-".join(parts)
+
+
+def holds(node: Node) -> bool:
+    """Say whether the last view names this node's live session as the token's."""
+    return (
+        node.view is not None
+        and node.session is not None
+        and node.view.token.session == node.session
+    )
+
+
+def held_by_other(node: Node) -> bool:
+    """Say whether the last view shows the token with a session that has not ended."""
+    return node.view is not None and not is_free(node.view) and not holds(node)
+
+
+def is_free(view: View) -> bool:
+    """Say whether the token was released, never held, or its holder's session was ended."""
+    return (
+        view.token.session is None
+        or view.holder is None
+        or view.holder.ended
+        or view.holder.session != view.token.session
+    )
+
+
+def active(node: Node, now: float) -> bool:
+    """Say whether this node may act as the holder at this moment: always a comparison."""
+    return (
+        node.run is not None
+        and not node.run.stopping
+        and node.session is not None
+        and not expired(node.trusted_until, now)
+    )
+
+
+def may_start(node: Node, now: float) -> bool:
+    """Say whether the program may be started now (docs/protocol.md, rule S1)."""
+    if node.view is None or node.run is not None or node.leaving is not None:
+        return False
+    timing = node.timing
+    return (
+        holds(node)
+        and node.view.token.term > node.given_up
+        and may_act(node.view)
+        and node.restarts.start_at <= now < node.trusted_until - timing.stop_timeout_s
+        and fresh(node.trusted_until, now, timing.lease_s, timing.heartbeat_s)
+    )

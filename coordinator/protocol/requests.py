@@ -1,0 +1,189 @@
+"""What a node asks of the database, and what it is answered: the words of the store port.
+
+Every request is one transaction. Every answer carries a `View`, what the database showed in that
+same transaction. Sessions are uuids as text; moments never travel, only ages.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Which history of which database answered.
+
+    `started_at` (microseconds of the server's clock) only tells two runs of a server apart; the
+    epoch that must be settled is (system_identifier, timeline).
+    """
+
+    system_identifier: int
+    timeline: int
+    started_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenSeen:
+    """The token row: session None means released; term 0 means never held."""
+
+    term: int
+    node: str | None
+    session: str | None
+    term_floor: int  #: the highest term that any node remembers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSeen:
+    """One row of health_check as another node sees it."""
+
+    session: str | None
+    beat: int
+    liveness_s: float  #: the livenessCheckInterval that this node itself wrote
+    ended: bool  #: true when ended_at is set, or the row never had a session
+    age_s: float  #: since its last heartbeat, server clock; a hint for people and phases only
+    heartbeat_s: float = 1.0
+    where: str = ""  #: "host:pid", for people
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """What the database showed within one transaction."""
+
+    identity: Identity
+    settled: bool  #: tokens may be taken and programs started on this identity
+    token: TokenSeen
+    holder: NodeSeen | None  #: the row of token.node; None when there is no such row
+    group_version: int
+    longest_liveness_s: float  #: the longest interval in any row; 0.0 when settled (not needed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeFacts:
+    """What a node writes about itself when it joins."""
+
+    node: str
+    group: str
+    liveness_s: float
+    heartbeat_s: float
+    lease_s: float
+    priority: int = 1  #: higher takes first; 0 never takes
+    host: str = ""
+    pid: int = 0
+    version: str = ""
+    config_hash: str = ""
+    isolation: str = ""
+
+
+# --- requests -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Join:
+    """Start `session` in the node's row, if the row is free, ended, or still has `previous`."""
+
+    session: str
+    previous: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndNamesake:
+    """End the silent session that occupies this node's own row, if it still shows `beat`."""
+
+    session: str
+    beat: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beat:
+    """Say that `session` lives."""
+
+    session: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Take:
+    """Take the token that was seen as (seen_term, seen_session), under `next_term` or higher.
+
+    `seen_beat` is the holder's beat that was watched through a whole interval; None when the
+    token was seen free. `timeline` is the one that `next_term` was computed for.
+    """
+
+    session: str
+    seen_term: int
+    seen_node: str | None
+    seen_session: str | None
+    seen_beat: int | None
+    next_term: int
+    timeline: int
+    how: str  #: "first" | "release" | "takeover"
+    reason: str
+    detected_s: float  #: how long the taker had watched, own clock; 0.0 for a free token
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """Give `term` back after the program has ended."""
+
+    session: str
+    term: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leave:
+    """End `session`, and give back whatever it holds; the program has ended."""
+
+    session: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settle:
+    """Mark the current identity as settled: the asker has waited out every older lease."""
+
+    system_identifier: int
+    timeline: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RaiseFloor:
+    """Tell the token row the highest term that this node remembers."""
+
+    term: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadRoster:
+    """Ask who else could take the token."""
+
+
+Request = Join | EndNamesake | Beat | Take | Release | Leave | Settle | RaiseFloor | ReadRoster
+
+
+# --- answers ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A live node of the group: what ranks it among the takers."""
+
+    node: str
+    priority: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The outcome of a request whose transaction surely ended.
+
+    done:     Join, EndNamesake, Beat, Take, Release, Leave, Settle: it happened. A beat that is
+              not done means that the session was ended by somebody.
+    term:     the term that a done Take got; else 0.
+    namesake: for a Join that was not done: the session that occupies the node's row.
+    roster:   for ReadRoster: live nodes of the group, this one included, in no order.
+    """
+
+    done: bool
+    view: View
+    term: int = 0
+    namesake: NodeSeen | None = None
+    roster: tuple[Candidate, ...] = ()

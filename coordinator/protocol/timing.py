@@ -1,0 +1,86 @@
+"""The intervals of one node, and the inequality that keeps two programs apart.
+
+A standby takes a token over when it has seen nothing for `liveness_s` on its own clock. The
+holder must be dead by then on every clock whose rate is within RATE_ERROR of true:
+
+    liveness_s  >=  (1 + RATE_ERROR) * (lease_s / (1 - RATE_ERROR) + KILL_BOUND_S)
+
+so the lease is derived from liveness_s and never set by hand. docs/protocol.md, rule T1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from coordinator.errors import TimingError
+
+#: Every clock in use runs within 10 % of true: chrony may slew by 8 to 10 %.
+RATE_ERROR = 0.10
+#: From "trust is over" to "no process of the program exists", in seconds.
+KILL_BOUND_S = 0.2
+#: A default stop timeout is never longer than this, in seconds.
+STOP_TIMEOUT_MAX_S = 10.0
+#: liveness_s must hold this many heartbeats: two may be missed, the third means death.
+HEARTBEATS_PER_LIVENESS = 3
+
+
+def lease_of(liveness_s: float) -> float:
+    """Return the seconds for which one acknowledged heartbeat may be trusted.
+
+    Units: both in seconds; the lease on the holder's clock, liveness_s on the watcher's.
+    """
+    return (1 - RATE_ERROR) * (liveness_s / (1 + RATE_ERROR) - KILL_BOUND_S)
+
+
+def default_stop_timeout(liveness_s: float, heartbeat_s: float) -> float:
+    """Return half of what two heartbeats leave of the lease, at most STOP_TIMEOUT_MAX_S."""
+    return max(0.0, min(STOP_TIMEOUT_MAX_S, (lease_of(liveness_s) - 2 * heartbeat_s) / 2))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """The intervals that one node runs with, all in seconds.
+
+    Errors: TimingError names key, value and rule when the promise could not be kept.
+    """
+
+    liveness_s: float = 30.0
+    heartbeat_s: float = 1.0
+    stop_timeout_s: float = -1.0  #: negative: the default of `default_stop_timeout`
+
+    def __post_init__(self) -> None:
+        if self.heartbeat_s <= 0:
+            raise TimingError(f"heartbeatFrequency ({self.heartbeat_s:g} s) must be above 0")
+        if self.liveness_s < HEARTBEATS_PER_LIVENESS * self.heartbeat_s:
+            raise TimingError(
+                f"livenessCheckInterval ({self.liveness_s:g} s) must be at least"
+                f" 3 x heartbeatFrequency ({self.heartbeat_s:g} s)"
+            )
+        if self.stop_timeout_s < 0:
+            derived = default_stop_timeout(self.liveness_s, self.heartbeat_s)
+            object.__setattr__(self, "stop_timeout_s", derived)
+        needed_s = 2 * self.heartbeat_s + self.stop_timeout_s
+        if self.lease_s < needed_s:
+            raise TimingError(
+                f"livenessCheckInterval ({self.liveness_s:g} s) gives a lease of"
+                f" {self.lease_s:.2f} s, which must hold 2 x heartbeatFrequency"
+                f" ({self.heartbeat_s:g} s) and stopTimeout ({self.stop_timeout_s:g} s)"
+            )
+
+    @property
+    def lease_s(self) -> float:
+        """The seconds for which one acknowledged heartbeat is trusted, from its sending."""
+        return lease_of(self.liveness_s)
+
+    @property
+    def attempt_s(self) -> float:
+        """The seconds after which an unanswered request is given up and its socket closed.
+
+        Two attempts fit between a missed heartbeat and the moment the program is told to stop.
+        """
+        return (self.lease_s - self.stop_timeout_s - self.heartbeat_s) / 2
+
+    @property
+    def gap_max_s(self) -> float:
+        """A standby that went without an answer for longer than this has not been watching."""
+        return 2 * self.liveness_s / 3

@@ -1,0 +1,56 @@
+"""Watching another node's heartbeats by one's own clock (docs/protocol.md, rules O1 to O4).
+
+A holder is dead when what a standby sees of it has not changed for the interval that the holder
+itself wrote in its row. No wall clock takes part, neither a node's nor the server's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from coordinator.protocol.requests import Identity, NodeSeen
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What must stay the same through the whole wait; any change, backwards too, is life."""
+
+    identity: Identity
+    term: int
+    session: str | None
+    beat: int
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """A sight, since when it has been the same, and when it was last confirmed."""
+
+    sight: Sight
+    since: float
+    confirmed_at: float
+
+
+def watched(watch: Watch | None, sight: Sight, now: float, gap_max_s: float) -> Watch:
+    """Return the watch after an answer that arrived at `now`.
+
+    A change starts the wait again, and so does a gap in the watching itself: a node that did not
+    look (suspended, cut off) does not know what it missed.
+    """
+    if watch is None or watch.sight != sight or not kept(watch, now, gap_max_s):
+        return Watch(sight, now, now)
+    return replace(watch, confirmed_at=now)
+
+
+def interrupted(watch: Watch | None) -> Watch | None:  # noqa: ARG001
+    """Return the watch after a failed read or a reconnect: none, the wait starts again."""
+    return None
+
+
+def kept(watch: Watch, now: float, gap_max_s: float) -> bool:
+    """Say whether the watching goes on unbroken at this moment."""
+    return now - watch.confirmed_at <= gap_max_s
+
+
+def silent_at(watch: Watch, seen: NodeSeen, own_liveness_s: float) -> float:
+    """Return the moment at which the watched node counts as dead."""
+    return watch.since + (seen.liveness_s or own_liveness_s)

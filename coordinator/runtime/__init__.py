@@ -1,0 +1,1 @@
+"""Loops and processes of one node."""

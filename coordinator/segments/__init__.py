@@ -1,0 +1,1 @@
+"""Erasure-coded segments of checkpoints (empty until checkpoints come)."""

@@ -1,0 +1,181 @@
+"""The tables as SQLAlchemy Core knows them; migrations/ makes them, a test holds the two equal.
+
+Every table carries the placeholder schema SCHEMA, which exists nowhere: a statement that was run
+without `in_schema(...)` fails at once instead of landing in somebody's search_path.
+The columns of the origin's two tables keep their names; ours come after them.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
+
+#: Stands for the real schema until execution: see `in_schema` and `metadata_for`.
+SCHEMA = "coord_schema_placeholder"
+
+#: What a groupId or taskId may look like; the database refuses anything else.
+NAME_PATTERN = "^[A-Za-z0-9_.:@/-]{1,256}$"
+
+#: Compared byte by byte: an index over names must survive a change of the system's collations,
+#: because a token row that its own index does not find is a token that two nodes may hold.
+NAME = sa.Text(collation="C")
+
+SERVER_NOW = sa.func.clock_timestamp()
+MOMENT = sa.DateTime(timezone=True)
+
+metadata = sa.MetaData(
+    schema=SCHEMA,
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+    },
+)
+
+
+def in_schema(schema: str) -> dict[str | None, str | None]:
+    """Return the schema_translate_map that puts our tables into `schema`."""
+    return {SCHEMA: schema}
+
+
+def metadata_for(schema: str) -> sa.MetaData:
+    """Return a copy of all tables that really are in `schema` (to compare, to create)."""
+    copy = sa.MetaData(naming_convention=metadata.naming_convention)
+    for table in metadata.sorted_tables:
+        table.to_metadata(copy, schema=schema)
+    return copy
+
+
+def _named(column: str) -> sa.CheckConstraint:
+    """Return the check that `column` holds a well-formed name."""
+    return sa.CheckConstraint(f"{column} ~ '{NAME_PATTERN}'", name=column)
+
+
+token_holder = sa.Table(
+    "token_holder",
+    metadata,
+    sa.Column("group_id", NAME, primary_key=True),
+    sa.Column("task_id", NAME),
+    sa.Column("term", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("session", pg.UUID(as_uuid=False)),
+    sa.Column("acquired_at", MOMENT),
+    sa.Column("released_at", MOMENT),
+    sa.Column("term_floor", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    _named("group_id"),
+    _named("task_id"),
+    postgresql_with={
+        "fillfactor": 30,
+        "autovacuum_vacuum_scale_factor": 0,
+        "autovacuum_vacuum_threshold": 200,
+    },
+)
+sa.Index(None, token_holder.c.session)
+
+health_check = sa.Table(
+    "health_check",
+    metadata,
+    sa.Column("task_id", NAME, nullable=False),
+    sa.Column("group_id", NAME, nullable=False),
+    sa.Column("last_heartbeat", MOMENT),
+    sa.Column("session", pg.UUID(as_uuid=False)),
+    sa.Column("beat", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("liveness_ms", sa.Integer, nullable=False, server_default=sa.text("0")),
+    sa.Column("lease_ms", sa.Integer, nullable=False, server_default=sa.text("0")),
+    sa.Column("heartbeat_ms", sa.Integer, nullable=False, server_default=sa.text("0")),
+    sa.Column("ended_at", MOMENT),
+    sa.Column("end_reason", sa.Text),
+    sa.Column("standing", sa.Text, nullable=False, server_default=sa.text("'member'")),
+    sa.Column("priority", sa.Integer, nullable=False, server_default=sa.text("1")),
+    sa.Column("host", sa.Text),
+    sa.Column("pid", sa.Integer),
+    sa.Column("version", sa.Text),
+    sa.Column("config_hash", sa.Text),
+    sa.Column("isolation", sa.Text),
+    sa.Column("joined_at", MOMENT),
+    sa.Column("started_at", MOMENT),
+    # The group first: its nodes are looked up together. Nothing that a beat changes is indexed,
+    # so that beats stay HOT.
+    sa.PrimaryKeyConstraint("group_id", "task_id"),
+    _named("group_id"),
+    _named("task_id"),
+    postgresql_with={
+        "fillfactor": 50,
+        "autovacuum_vacuum_scale_factor": 0,
+        "autovacuum_vacuum_threshold": 1000,
+    },
+)
+
+group_record = sa.Table(
+    "group_record",
+    metadata,
+    sa.Column("group_id", NAME, primary_key=True),
+    sa.Column("version", sa.BigInteger, nullable=False, server_default=sa.text("1")),
+    sa.Column("created_at", MOMENT, nullable=False, server_default=SERVER_NOW),
+    _named("group_id"),
+)
+
+token_history = sa.Table(
+    "token_history",
+    metadata,
+    sa.Column("group_id", NAME, nullable=False),
+    sa.Column("term", sa.BigInteger, nullable=False),
+    sa.Column("task_id", NAME, nullable=False),
+    sa.Column("session", pg.UUID(as_uuid=False), nullable=False),
+    sa.Column("acquired_at", MOMENT, nullable=False),
+    sa.Column("ended_at", MOMENT),
+    sa.Column("how", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text),
+    sa.Column("end_how", sa.Text),
+    sa.Column("end_reason", sa.Text),
+    sa.Column("from_task", NAME),
+    sa.Column("gap_ms", sa.BigInteger),
+    sa.Column("detected_ms", sa.BigInteger),
+    sa.PrimaryKeyConstraint("group_id", "term"),
+)
+
+database_epoch = sa.Table(
+    "database_epoch",
+    metadata,
+    sa.Column("system_identifier", sa.BigInteger, nullable=False),
+    sa.Column("timeline", sa.Integer, nullable=False),
+    sa.Column("settled", sa.Boolean, nullable=False, server_default=sa.text("false")),
+    sa.Column("first_seen_at", MOMENT, nullable=False, server_default=SERVER_NOW),
+    sa.Column("settled_by", sa.Text),
+    sa.Column("settled_at", MOMENT),
+    sa.PrimaryKeyConstraint("system_identifier", "timeline"),
+)
+
+event = sa.Table(
+    "event",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("at", MOMENT, nullable=False, server_default=SERVER_NOW),
+    sa.Column("group_id", NAME, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("task_id", NAME),
+    sa.Column("session", pg.UUID(as_uuid=False)),
+    sa.Column("term", sa.BigInteger),
+    sa.Column("reason", sa.Text),
+    sa.Column("who", sa.Text),
+)
+sa.Index(None, event.c.group_id, event.c.id)
+
+schedule = sa.Table(
+    "schedule",
+    metadata,
+    sa.Column("group_id", NAME, nullable=False),
+    sa.Column("name", NAME, nullable=False, server_default=sa.text("''")),
+    sa.Column("fired_count", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("last_fire_at", MOMENT),
+    sa.Column("last_finished_at", MOMENT),
+    sa.Column("last_outcome", sa.Text),
+    sa.Column("last_error", sa.Text),
+    sa.Column("last_duration_ms", sa.BigInteger),
+    sa.Column("skipped_count", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("next_fire_at", MOMENT),
+    sa.Column("ended", sa.Boolean, nullable=False, server_default=sa.text("false")),
+    sa.Column("end_reason", sa.Text),
+    sa.Column("term", sa.BigInteger),
+    sa.Column("updated_at", MOMENT),
+    sa.PrimaryKeyConstraint("group_id", "name"),
+)

@@ -1,0 +1,1 @@
+"""HTTP endpoints (empty until the page comes)."""

@@ -1,0 +1,1 @@
+"""The Alembic migration chain, shipped inside the wheel."""

@@ -1,0 +1,359 @@
+"""Tokens, heartbeats, history, epochs, events, schedules, and the views that people read.
+
+Revision ID: 0001
+Revises:
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import context, op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+#: In the order of creation. `{schema}` is replaced by the quoted schema, `{schema_text}` by its
+#: name as an SQL text. No percent sign may appear: offline SQL would double it.
+STATEMENTS = (
+    """
+CREATE TABLE {schema}.token_holder (
+    group_id text COLLATE "C" NOT NULL,
+    task_id text COLLATE "C",
+    term bigint DEFAULT 0 NOT NULL,
+    session uuid,
+    acquired_at timestamptz,
+    released_at timestamptz,
+    term_floor bigint DEFAULT 0 NOT NULL,
+    CONSTRAINT token_holder_pkey PRIMARY KEY (group_id),
+    CONSTRAINT token_holder_group_id_check CHECK (group_id ~ '^[A-Za-z0-9_.:@/-]{1,256}$'),
+    CONSTRAINT token_holder_task_id_check CHECK (task_id ~ '^[A-Za-z0-9_.:@/-]{1,256}$')
+) WITH (
+    fillfactor = 30,
+    autovacuum_vacuum_scale_factor = 0,
+    autovacuum_vacuum_threshold = 200
+)
+""",
+    "CREATE INDEX token_holder_session_idx ON {schema}.token_holder (session)",
+    """
+CREATE TABLE {schema}.health_check (
+    task_id text COLLATE "C" NOT NULL,
+    group_id text COLLATE "C" NOT NULL,
+    last_heartbeat timestamptz,
+    session uuid,
+    beat bigint DEFAULT 0 NOT NULL,
+    liveness_ms integer DEFAULT 0 NOT NULL,
+    lease_ms integer DEFAULT 0 NOT NULL,
+    heartbeat_ms integer DEFAULT 0 NOT NULL,
+    ended_at timestamptz,
+    end_reason text,
+    standing text DEFAULT 'member' NOT NULL,
+    priority integer DEFAULT 1 NOT NULL,
+    host text,
+    pid integer,
+    version text,
+    config_hash text,
+    isolation text,
+    joined_at timestamptz,
+    started_at timestamptz,
+    CONSTRAINT health_check_pkey PRIMARY KEY (group_id, task_id),
+    CONSTRAINT health_check_group_id_check CHECK (group_id ~ '^[A-Za-z0-9_.:@/-]{1,256}$'),
+    CONSTRAINT health_check_task_id_check CHECK (task_id ~ '^[A-Za-z0-9_.:@/-]{1,256}$')
+) WITH (
+    fillfactor = 50,
+    autovacuum_vacuum_scale_factor = 0,
+    autovacuum_vacuum_threshold = 1000
+)
+""",
+    """
+CREATE TABLE {schema}.group_record (
+    group_id text COLLATE "C" NOT NULL,
+    version bigint DEFAULT 1 NOT NULL,
+    created_at timestamptz DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT group_record_pkey PRIMARY KEY (group_id),
+    CONSTRAINT group_record_group_id_check CHECK (group_id ~ '^[A-Za-z0-9_.:@/-]{1,256}$')
+)
+""",
+    """
+CREATE TABLE {schema}.token_history (
+    group_id text COLLATE "C" NOT NULL,
+    term bigint NOT NULL,
+    task_id text COLLATE "C" NOT NULL,
+    session uuid NOT NULL,
+    acquired_at timestamptz NOT NULL,
+    ended_at timestamptz,
+    how text NOT NULL,
+    reason text,
+    end_how text,
+    end_reason text,
+    from_task text COLLATE "C",
+    gap_ms bigint,
+    detected_ms bigint,
+    CONSTRAINT token_history_pkey PRIMARY KEY (group_id, term)
+)
+""",
+    """
+CREATE TABLE {schema}.database_epoch (
+    system_identifier bigint NOT NULL,
+    timeline integer NOT NULL,
+    settled boolean DEFAULT false NOT NULL,
+    first_seen_at timestamptz DEFAULT clock_timestamp() NOT NULL,
+    settled_by text,
+    settled_at timestamptz,
+    CONSTRAINT database_epoch_pkey PRIMARY KEY (system_identifier, timeline)
+)
+""",
+    """
+CREATE TABLE {schema}.event (
+    id bigint GENERATED ALWAYS AS IDENTITY,
+    at timestamptz DEFAULT clock_timestamp() NOT NULL,
+    group_id text COLLATE "C" NOT NULL,
+    kind text NOT NULL,
+    task_id text COLLATE "C",
+    session uuid,
+    term bigint,
+    reason text,
+    who text,
+    CONSTRAINT event_pkey PRIMARY KEY (id)
+)
+""",
+    "CREATE INDEX event_group_id_id_idx ON {schema}.event (group_id, id)",
+    """
+CREATE TABLE {schema}.schedule (
+    group_id text COLLATE "C" NOT NULL,
+    name text COLLATE "C" DEFAULT '' NOT NULL,
+    fired_count bigint DEFAULT 0 NOT NULL,
+    last_fire_at timestamptz,
+    last_finished_at timestamptz,
+    last_outcome text,
+    last_error text,
+    last_duration_ms bigint,
+    skipped_count bigint DEFAULT 0 NOT NULL,
+    next_fire_at timestamptz,
+    ended boolean DEFAULT false NOT NULL,
+    end_reason text,
+    term bigint,
+    updated_at timestamptz,
+    CONSTRAINT schedule_pkey PRIMARY KEY (group_id, name)
+)
+""",
+    """
+CREATE VIEW {schema}.coord_nodes AS
+SELECT
+    seen.group_id,
+    seen.task_id,
+    CASE WHEN seen.holds THEN 'active' ELSE 'standby' END AS role,
+    CASE
+        WHEN seen.ended THEN 'ended'
+        WHEN seen.beat_age_s <= 2 * seen.heartbeat_ms / 1000.0
+             AND seen.beat_age_s <= seen.liveness_ms / 1000.0 THEN 'ok'
+        WHEN seen.beat_age_s <= seen.liveness_ms / 1000.0 THEN 'late'
+        ELSE 'dead'
+    END AS state,
+    seen.beat_age_s,
+    CAST(seen.liveness_ms / 1000.0 AS double precision) AS liveness_s,
+    CAST(seen.heartbeat_ms / 1000.0 AS double precision) AS heartbeat_s,
+    CAST(seen.lease_ms / 1000.0 AS double precision) AS lease_s,
+    seen.host,
+    seen.pid,
+    seen.version,
+    seen.priority,
+    seen.standing,
+    seen.config_hash,
+    seen.isolation,
+    CASE WHEN NOT seen.ended THEN seen.uptime_s END AS uptime_s,
+    seen.session,
+    seen.started_at,
+    seen.joined_at,
+    seen.ended_at,
+    seen.end_reason
+FROM (
+    SELECT
+        node.*,
+        node.ended_at IS NOT NULL OR node.session IS NULL AS ended,
+        COALESCE(
+            node.ended_at IS NULL
+            AND token.session = node.session
+            AND token.task_id = node.task_id,
+            false
+        ) AS holds,
+        CAST(ROUND(CAST(GREATEST(0, EXTRACT(
+            EPOCH FROM statement_timestamp() - node.last_heartbeat
+        )) AS numeric), 3) AS double precision) AS beat_age_s,
+        CAST(ROUND(CAST(GREATEST(0, EXTRACT(
+            EPOCH FROM statement_timestamp() - node.started_at
+        )) AS numeric), 3) AS double precision) AS uptime_s
+    FROM {schema}.health_check AS node
+    LEFT JOIN {schema}.token_holder AS token ON token.group_id = node.group_id
+) AS seen
+""",
+    """
+CREATE VIEW {schema}.coord_status AS
+SELECT
+    judged.group_id,
+    judged.state,
+    CASE WHEN judged.state = 'active' THEN judged.last_task_id END AS task_id,
+    judged.term,
+    CASE WHEN judged.state = 'active' THEN judged.acquired_at ELSE judged.vacant_at END AS since,
+    judged.standby_count,
+    judged.beat_age_s,
+    CASE
+        WHEN judged.state = 'active' THEN GREATEST(0, judged.lease_s - judged.beat_age_s)
+    END AS lease_left_s,
+    CASE judged.state
+        WHEN 'active' THEN CAST(0 AS double precision)
+        WHEN 'leaderless' THEN CAST(ROUND(CAST(GREATEST(0, EXTRACT(
+            EPOCH FROM statement_timestamp() - judged.vacant_at
+        )) AS numeric), 3) AS double precision)
+    END AS leaderless_s,
+    judged.liveness_s,
+    judged.last_task_id,
+    judged.session,
+    judged.acquired_at,
+    judged.released_at,
+    judged.host,
+    judged.pid
+FROM (
+    SELECT
+        grouped.group_id,
+        CASE
+            WHEN holder.state IN ('ok', 'late') THEN 'active'
+            WHEN grouped.live_count > 0 THEN 'leaderless'
+            -- Nobody gave it back, and nobody is there to take it: that is an outage too.
+            WHEN holder.state = 'dead' THEN 'leaderless'
+            ELSE 'idle'
+        END AS state,
+        token.task_id AS last_task_id,
+        COALESCE(token.term, 0) AS term,
+        token.session,
+        token.acquired_at,
+        token.released_at,
+        -- When it was last certain that somebody was active.
+        COALESCE(
+            CASE WHEN token.session IS NULL THEN token.released_at END,
+            last_holder.last_heartbeat,
+            token.acquired_at,
+            grouped.created_at
+        ) AS vacant_at,
+        grouped.live_count
+            - CASE WHEN holder.state IN ('ok', 'late') THEN 1 ELSE 0 END AS standby_count,
+        holder.beat_age_s,
+        holder.lease_s,
+        holder.liveness_s,
+        holder.host,
+        holder.pid
+    FROM (
+        SELECT
+            named.group_id,
+            MIN(named.created_at) AS created_at,
+            COUNT(node.task_id) FILTER (WHERE node.state IN ('ok', 'late')) AS live_count
+        FROM (
+            SELECT record.group_id, record.created_at FROM {schema}.group_record AS record
+            UNION
+            SELECT known.group_id, record.created_at
+            FROM {schema}.health_check AS known
+            LEFT JOIN {schema}.group_record AS record ON record.group_id = known.group_id
+        ) AS named
+        LEFT JOIN {schema}.coord_nodes AS node ON node.group_id = named.group_id
+        GROUP BY named.group_id
+    ) AS grouped
+    LEFT JOIN {schema}.token_holder AS token ON token.group_id = grouped.group_id
+    LEFT JOIN {schema}.coord_nodes AS holder
+        ON holder.group_id = grouped.group_id AND holder.role = 'active'
+    LEFT JOIN {schema}.health_check AS last_holder
+        ON last_holder.group_id = token.group_id
+        AND last_holder.task_id = token.task_id
+        AND last_holder.session = token.session
+) AS judged
+""",
+    """
+CREATE VIEW {schema}.coord_history AS
+SELECT
+    held.*,
+    CAST(held.gap_ms / 1000.0 AS double precision) AS gap_s,
+    CAST(held.detected_ms / 1000.0 AS double precision) AS detected_s
+FROM {schema}.token_history AS held
+""",
+    """
+CREATE FUNCTION {schema}.coord_fence(
+    p_group text, p_term bigint, p_session uuid DEFAULT NULL
+) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, {schema}, pg_temp
+AS $coord$
+DECLARE
+    v_token record;
+    v_refusal text;
+BEGIN
+    -- Before the row lock: a takeover that has to push fenced transactions aside takes this lock
+    -- exclusively, and whoever holds it can be found in pg_locks.
+    PERFORM pg_advisory_xact_lock_shared(
+        hashtextextended('coord_fence:' || {schema_text} || ':' || p_group, 0)
+    );
+    SELECT token.task_id, token.term, token.session INTO v_token
+    FROM {schema}.token_holder AS token
+    WHERE token.group_id = p_group
+    FOR SHARE;
+    IF NOT FOUND THEN
+        v_refusal := 'there is no such group';
+    ELSIF v_token.session IS NULL THEN
+        v_refusal := 'the token was released after term ' || v_token.term;
+    ELSIF v_token.term IS DISTINCT FROM p_term THEN
+        v_refusal := 'the token is in term ' || v_token.term;
+    ELSIF p_session IS NOT NULL AND v_token.session <> p_session THEN
+        v_refusal := 'the token belongs to another session';
+    ELSIF NOT EXISTS (
+        -- The token of a task is named group/task; its holder beats in the group itself.
+        SELECT FROM {schema}.health_check AS node
+        WHERE node.group_id IN (p_group, regexp_replace(p_group, '/[^/]*$', ''))
+            AND node.task_id = v_token.task_id
+            AND node.session = v_token.session
+            AND node.ended_at IS NULL
+    ) THEN
+        v_refusal := 'the session of its holder has ended';
+    END IF;
+    IF v_refusal IS NOT NULL THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'CF001',
+            MESSAGE = 'coord_fence: term ' || COALESCE(CAST(p_term AS text), 'NULL')
+                || ' of group ' || COALESCE(quote_literal(p_group), 'NULL')
+                || ' is not current: ' || v_refusal,
+            HINT = 'Roll this transaction back and stop: another node may be active.';
+    END IF;
+END
+$coord$
+""",
+)
+
+DROPS = (
+    "DROP FUNCTION {schema}.coord_fence(text, bigint, uuid)",
+    "DROP VIEW {schema}.coord_history",
+    "DROP VIEW {schema}.coord_status",
+    "DROP VIEW {schema}.coord_nodes",
+    "DROP TABLE {schema}.schedule",
+    "DROP TABLE {schema}.event",
+    "DROP TABLE {schema}.database_epoch",
+    "DROP TABLE {schema}.token_history",
+    "DROP TABLE {schema}.group_record",
+    "DROP TABLE {schema}.health_check",
+    "DROP TABLE {schema}.token_holder",
+)
+
+
+def upgrade() -> None:
+    _execute(STATEMENTS)
+
+
+def downgrade() -> None:
+    _execute(DROPS)
+
+
+def _execute(statements: tuple[str, ...]) -> None:
+    """Run the statements in the schema that the caller of alembic named."""
+    schema: str = context.config.attributes["schema"]
+    quoted = '"' + schema.replace('"', '""') + '"'
+    as_text = "'" + schema.replace("'", "''") + "'"
+    for statement in statements:
+        ddl = statement.replace("{schema}", quoted).replace("{schema_text}", as_text)
+        op.execute(sa.text(ddl.replace(":", r"\:")))
