@@ -1,3 +1,34 @@
-"""Exactly one active instance of a program among many nodes, over PostgreSQL."""
+"""Exactly one active instance of a program among many nodes, over PostgreSQL.
+
+    from coordinator import Coordinator
+
+The names below are loaded when they are first used: the guardian of a node imports this package
+and must stay small.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from coordinator.app.api import Coordinator, Token
+    from coordinator.errors import CoordError, TokenHeldError, TokenLostError
 
 __version__ = "0.1.0"
+__all__ = ["CoordError", "Coordinator", "Token", "TokenHeldError", "TokenLostError"]
+
+_HOMES = {
+    "Coordinator": "coordinator.app.api",
+    "Token": "coordinator.app.api",
+    "CoordError": "coordinator.errors",
+    "TokenHeldError": "coordinator.errors",
+    "TokenLostError": "coordinator.errors",
+}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(home), name)

@@ -51,7 +51,7 @@ class TriggerSettings:
 class RetrySettings:
     """How a failed run of a callable is tried again."""
 
-    max_attempts: int = 0  #: tries after the first one
+    max_attempts: int = 3  #: tries after the first one
     retry_interval_s: float = 1.0
     backoff: Backoff = "FIXED"
     max_interval_s: float | None = None

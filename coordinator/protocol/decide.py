@@ -77,7 +77,7 @@ def _namesake_silent_at(node: Node) -> float | None:
 
 
 def _release(node: Node) -> Release | None:
-    """Release a holding that was given up, once its program has ended (rule R1)."""
+    """Release a holding that was given up, once its program has ended (rule L1)."""
     view = node.view
     if view is None or node.run is not None or not holds(node) or node.session is None:
         return None

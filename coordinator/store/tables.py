@@ -13,8 +13,10 @@ from sqlalchemy.dialects import postgresql as pg
 #: Stands for the real schema until execution: see `in_schema` and `metadata_for`.
 SCHEMA = "coord_schema_placeholder"
 
-#: What a groupId or taskId may look like; the database refuses anything else.
-NAME_PATTERN = "^[A-Za-z0-9_.:@/-]{1,256}$"
+#: What a groupId or taskId may look like; the database refuses anything else. The length is apart:
+#: PostgreSQL's regular expressions count to 255 only.
+NAME_PATTERN = "^[A-Za-z0-9_.:@/-]+$"
+NAME_LENGTH_MAX = 256
 
 #: Compared byte by byte: an index over names must survive a change of the system's collations,
 #: because a token row that its own index does not find is a token that two nodes may hold.
@@ -48,7 +50,8 @@ def metadata_for(schema: str) -> sa.MetaData:
 
 def _named(column: str) -> sa.CheckConstraint:
     """Return the check that `column` holds a well-formed name."""
-    return sa.CheckConstraint(f"{column} ~ '{NAME_PATTERN}'", name=column)
+    rule = f"length({column}) <= {NAME_LENGTH_MAX} AND {column} ~ '{NAME_PATTERN}'"
+    return sa.CheckConstraint(rule, name=column)
 
 
 token_holder = sa.Table(

@@ -27,8 +27,12 @@ CREATE TABLE {schema}.token_holder (
     released_at timestamptz,
     term_floor bigint DEFAULT 0 NOT NULL,
     CONSTRAINT token_holder_pkey PRIMARY KEY (group_id),
-    CONSTRAINT token_holder_group_id_check CHECK (group_id ~ '^[A-Za-z0-9_.:@/-]{1,256}$'),
-    CONSTRAINT token_holder_task_id_check CHECK (task_id ~ '^[A-Za-z0-9_.:@/-]{1,256}$')
+    CONSTRAINT token_holder_group_id_check CHECK (
+        length(group_id) <= 256 AND group_id ~ '^[A-Za-z0-9_.:@/-]+$'
+    ),
+    CONSTRAINT token_holder_task_id_check CHECK (
+        length(task_id) <= 256 AND task_id ~ '^[A-Za-z0-9_.:@/-]+$'
+    )
 ) WITH (
     fillfactor = 30,
     autovacuum_vacuum_scale_factor = 0,
@@ -58,8 +62,12 @@ CREATE TABLE {schema}.health_check (
     joined_at timestamptz,
     started_at timestamptz,
     CONSTRAINT health_check_pkey PRIMARY KEY (group_id, task_id),
-    CONSTRAINT health_check_group_id_check CHECK (group_id ~ '^[A-Za-z0-9_.:@/-]{1,256}$'),
-    CONSTRAINT health_check_task_id_check CHECK (task_id ~ '^[A-Za-z0-9_.:@/-]{1,256}$')
+    CONSTRAINT health_check_group_id_check CHECK (
+        length(group_id) <= 256 AND group_id ~ '^[A-Za-z0-9_.:@/-]+$'
+    ),
+    CONSTRAINT health_check_task_id_check CHECK (
+        length(task_id) <= 256 AND task_id ~ '^[A-Za-z0-9_.:@/-]+$'
+    )
 ) WITH (
     fillfactor = 50,
     autovacuum_vacuum_scale_factor = 0,
@@ -72,7 +80,9 @@ CREATE TABLE {schema}.group_record (
     version bigint DEFAULT 1 NOT NULL,
     created_at timestamptz DEFAULT clock_timestamp() NOT NULL,
     CONSTRAINT group_record_pkey PRIMARY KEY (group_id),
-    CONSTRAINT group_record_group_id_check CHECK (group_id ~ '^[A-Za-z0-9_.:@/-]{1,256}$')
+    CONSTRAINT group_record_group_id_check CHECK (
+        length(group_id) <= 256 AND group_id ~ '^[A-Za-z0-9_.:@/-]+$'
+    )
 )
 """,
     """

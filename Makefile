@@ -1,0 +1,56 @@
+# Two commands on a fresh machine with Python 3.11 and make:
+#   make run     set up, then a demo: three nodes, the holder is killed, another takes over
+#   make test    set up, then everything that CI runs
+PYTHON ?= python3
+BIN := .venv/bin
+# pytest workers; real processes and a real database run in each.
+WORKERS ?= 2
+
+.PHONY: run test check setup setup-dev system-packages simulate faults lock clean
+
+run: .venv/run.stamp
+	$(BIN)/coord demo
+
+.venv/run.stamp: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+.venv/dev.stamp: requirements-dev.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@ .venv/run.stamp
+
+setup: .venv/run.stamp
+setup-dev: .venv/dev.stamp
+
+# What tests need beyond PyPI; where it may not be installed, those tests are skipped with a word.
+system-packages:
+	@command -v ip >/dev/null 2>&1 || (apt-get update -qq && apt-get install -y -qq iproute2) >/dev/null 2>&1 || \
+	  echo "iproute2 is missing and could not be installed: tests with network namespaces will be skipped"
+
+check: .venv/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m tests.house.lint_imports
+	$(BIN)/deptry .
+
+test: .venv/dev.stamp system-packages check
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+
+# make simulate SEEDS=20000 FIRST=0
+SEEDS ?= 20000
+FIRST ?= 0
+simulate: .venv/dev.stamp
+	$(BIN)/python -m tests.simulation.run --seeds $(SEEDS) --first $(FIRST) --jobs $(WORKERS)
+
+lock: .venv/dev.stamp
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra embedded --upgrade --quiet -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra embedded --group dev --upgrade --quiet -o requirements-dev.lock
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

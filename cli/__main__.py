@@ -1,0 +1,8 @@
+"""`python -m coordinator.cli` is `coord`."""
+
+from __future__ import annotations
+
+from coordinator.cli.main import main
+
+if __name__ == "__main__":
+    main()

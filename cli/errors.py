@@ -1,0 +1,48 @@
+"""What a person reads when something failed, and the exit code that a script reads."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from coordinator.errors import CoordError
+
+#: A process that the terminal interrupted, and one whose reader went away, as a shell counts them.
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+
+
+def report(error: Exception, *, verbose: bool) -> int:
+    """Print one line for an error (or all lines of a list of them); return the exit code.
+
+    verbose: print the traceback first; it is never printed otherwise.
+    """
+    if isinstance(error, BrokenPipeError):
+        silence()
+        return BROKEN_PIPE
+    if verbose:
+        import traceback
+
+        traceback.print_exception(error)
+    if isinstance(error, CoordError):
+        for line in str(error).splitlines() or [type(error).__name__]:
+            say(line)
+        return error.exit_code
+    hint = "" if verbose else "; run again with -v for the traceback"
+    say(f"unexpected error: {_one_line(error)}{hint}")
+    return 1
+
+
+def say(line: str) -> None:
+    """Print one line for a person to stderr."""
+    print(f"coord: {line}", file=sys.stderr, flush=True)
+
+
+def silence() -> None:
+    """Let whatever is still buffered go nowhere: the reader of stdout is gone."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _one_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -1,0 +1,74 @@
+"""The entry `coord`: every command, and what happens to every error.
+
+Only typer and the standard library are imported here and in the modules of the commands; what is
+heavy is imported inside the command that needs it.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, NoReturn
+
+import typer
+
+from coordinator import __version__
+from coordinator.cli import config, db, demo, errors, init, look, options, run
+
+app = typer.Typer(
+    name="coord",
+    help="Exactly one active instance of a program among many nodes, over PostgreSQL.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def version(context: typer.Context) -> None:
+    """Print the version."""
+    if options.shared(context).output in (options.Output.JSON, options.Output.JSONL):
+        import json
+        import platform
+
+        facts = {"version": __version__, "python": platform.python_version()}
+        print(json.dumps({"apiVersion": "coord/v1", "kind": "Version", **facts}))
+    else:
+        print(__version__)
+
+
+app.command(
+    context_settings={"allow_interspersed_args": False},
+    options_metavar="[OPTIONS]",
+)(run.run)
+app.command(cls=look.Watchable)(look.status)
+app.command()(look.leader)
+app.command()(look.history)
+app.command()(demo.demo)
+app.command()(init.init)
+app.add_typer(config.app, name="config")
+app.add_typer(db.app, name="db")
+app.command()(version)
+
+
+def main(argv: list[str] | None = None) -> NoReturn:
+    """Run the command line and exit with its code."""
+    said: dict[str, Any] = {}
+    command: Any = typer.main.get_command(app)
+    options.attach(command)
+    try:
+        code = _run(command, argv, said)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        code = errors.INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the top of the program: nothing may pass it
+        code = errors.report(error, verbose=options.verbose(said))
+    sys.exit(code)
+
+
+def _run(command: Any, argv: list[str] | None, said: dict[str, Any]) -> int | str | None:
+    """Run the command; usage errors have been printed when it returns."""
+    try:
+        command.main(args=argv, prog_name="coord", obj=said)
+    except SystemExit as end:
+        return end.code
+    return 0

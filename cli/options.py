@@ -1,0 +1,223 @@
+"""The options that every command understands, wherever they stand on the line.
+
+They are parsed by each command and by each group of commands, and meet in the context's `obj`, a
+plain dict that `main` made: `coord -g x status` and `coord status -g x` are the same.
+The environment is read here only where the configuration's loader does not read it itself.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from coordinator.errors import ConfigError
+
+#: "user:password@" as libpq finds it in a URL, or any keyword that holds a password.
+PASSWORD_IN_URL = re.compile(r"://[^/@]*:[^/@]+@|password\s*=", re.IGNORECASE)
+#: Seconds that a question to the database may take.
+TIMEOUT_S = 5.0
+
+
+class Output(StrEnum):
+    """How an answer is written."""
+
+    TABLE = "table"
+    JSON = "json"
+    JSONL = "jsonl"
+    TSV = "tsv"
+
+
+class TimeStyle(StrEnum):
+    """How a moment is written for people."""
+
+    ISO = "iso"
+    AGO = "ago"
+    EPOCH = "epoch"
+
+
+class Color(StrEnum):
+    """When colours are used."""
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """The shared options as one command sees them; None is "not said"."""
+
+    config: Path | None
+    database_url: str | None
+    group: str | None
+    output: Output
+    time: TimeStyle | None
+    color: Color
+    said_timeout_s: float | None
+    quiet: bool
+    verbose: bool
+
+    @property
+    def timeout_s(self) -> float:
+        """The seconds that a question to the database may take."""
+        return self.said_timeout_s or TIMEOUT_S
+
+    def flags(self) -> dict[str, Any]:
+        """Return what the configuration's loader must know of them, by its own keys."""
+        said = {
+            "databaseConfig.url": self.database_url,
+            "databaseConfig.connectTimeout": self.said_timeout_s,
+            "groupId": self.group,
+        }
+        return {key: value for key, value in said.items() if value is not None}
+
+
+def shared(context: typer.Context) -> Shared:
+    """Gather what was said, on the line or in the environment, in front of the defaults."""
+    said: Mapping[str, Any] = context.obj
+    return Shared(
+        config=said.get("config"),
+        database_url=said.get("database_url"),
+        group=said.get("group"),
+        output=said.get("output") or _chosen(Output, "COORD_OUTPUT") or Output.TABLE,
+        time=said.get("time") or _chosen(TimeStyle, "COORD_TIME"),
+        color=said.get("color") or _chosen(Color, "COORD_COLOR") or Color.AUTO,
+        said_timeout_s=said.get("timeout") or _timeout(),
+        quiet=bool(said.get("quiet")) or _yes("COORD_QUIET"),
+        verbose=verbose(said),
+    )
+
+
+def verbose(said: Mapping[str, Any]) -> bool:
+    """Say whether tracebacks are wanted; asked before a command could gather its options."""
+    return bool(said.get("verbose")) or _yes("COORD_VERBOSE")
+
+
+def named_group(options: Shared, argument: str | None) -> str | None:
+    """Return the group that the line or the environment names; None means all, or the file's."""
+    if argument and options.group and argument != options.group:
+        raise typer.BadParameter(f"GROUP {argument} and --group {options.group} differ")
+    named = argument or options.group
+    # A program sees the group of its own node as COORD_GROUP.
+    return named or os.environ.get("COORD_GROUP_ID") or os.environ.get("COORD_GROUP") or None
+
+
+def attach(root: Any) -> None:
+    """Give the shared options to a command and to everything below it."""
+    prototype: Any = typer.Typer()
+    prototype.command()(_prototype)
+    options = typer.main.get_command(prototype).params
+    wanted = [option for option in options if option.name in _prototype.__annotations__]
+    _extend(root, wanted)
+
+
+def _extend(command: Any, options: list[Any]) -> None:
+    command.params.extend(options)
+    for inner in getattr(command, "commands", {}).values():
+        _extend(inner, options)
+
+
+def _keep(context: typer.Context, param: typer.CallbackParam, value: Any) -> None:
+    """Keep what was said; the innermost command is parsed last and wins."""
+    if value is not None and value is not False:
+        context.obj[param.name] = value
+
+
+def _keep_url(context: typer.Context, param: typer.CallbackParam, value: str | None) -> None:
+    if value and PASSWORD_IN_URL.search(value):
+        raise typer.BadParameter(
+            "holds a password, and every user of this machine can read a command line;"
+            " put the URL into COORD_DATABASE_URL, or the password into ~/.pgpass"
+        )
+    _keep(context, param, value)
+
+
+def _option(*names: str, env: str, help: str, **more: Any) -> Any:  # noqa: A002 - typer's word
+    settings: dict[str, Any] = {"callback": _keep, "expose_value": False, "show_default": False}
+    return typer.Option(*names, help=f"{help} [env: {env}]", **(settings | more))
+
+
+def _prototype(
+    config: Annotated[
+        Path | None,
+        _option("-c", "--config", env="COORD_CONFIG", help="Config.toml to read.", metavar="PATH"),
+    ] = None,
+    database_url: Annotated[
+        str | None,
+        _option(
+            "--database-url",
+            env="COORD_DATABASE_URL",
+            help="Database, without a password.",
+            metavar="URL",
+            callback=_keep_url,
+        ),
+    ] = None,
+    group: Annotated[
+        str | None,
+        _option("-g", "--group", env="COORD_GROUP_ID", help="Group of nodes.", metavar="GROUP"),
+    ] = None,
+    output: Annotated[
+        Output | None,
+        _option("-o", "--output", env="COORD_OUTPUT", help="Default table."),
+    ] = None,
+    time: Annotated[
+        TimeStyle | None, _option("--time", env="COORD_TIME", help="How moments are written.")
+    ] = None,
+    color: Annotated[
+        Color | None, _option("--color", env="COORD_COLOR, NO_COLOR", help="Default auto.")
+    ] = None,
+    timeout: Annotated[
+        float | None,
+        _option(
+            "--timeout",
+            env="COORD_TIMEOUT",
+            help="Seconds for the database to answer; default 5.",
+            metavar="SECS",
+            min=0.01,
+        ),
+    ] = None,
+    quiet: Annotated[
+        bool | None, _option("-q", "--quiet", env="COORD_QUIET", help="No notes on stderr.")
+    ] = None,
+    verbose: Annotated[
+        bool | None,
+        _option("-v", "--verbose", env="COORD_VERBOSE", help="More; tracebacks of errors."),
+    ] = None,
+) -> None:
+    """Stand for every command: typer makes the shared options from this signature."""
+
+
+def _chosen(words: type[StrEnum], name: str) -> Any:
+    """Return the word of an enumeration that an environment variable names."""
+    text = os.environ.get(name)
+    if not text:
+        return None
+    try:
+        return words(text.lower())
+    except ValueError:
+        allowed = ", ".join(word.value for word in words)
+        raise ConfigError(f"env {name}: must be one of {allowed} (got {text!r})") from None
+
+
+def _timeout() -> float | None:
+    text = os.environ.get("COORD_TIMEOUT")
+    if not text:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not seconds > 0:
+        raise ConfigError(f"env COORD_TIMEOUT: must be seconds above 0 (got {text!r})")
+    return seconds
+
+
+def _yes(name: str) -> bool:
+    return os.environ.get(name, "").lower() in ("1", "true", "yes", "on")

@@ -1,0 +1,162 @@
+"""`coord run`: options to settings, settings to a node."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from coordinator.cli.options import shared
+
+
+class Restart(StrEnum):
+    """When the program is started again on the same node after it ended by itself."""
+
+    NEVER = "never"
+    ON_FAILURE = "on-failure"
+    ALWAYS = "always"
+
+
+class Isolation(StrEnum):
+    """How the program's processes are caught."""
+
+    AUTO = "auto"
+    CGROUP = "cgroup"
+    PIDNS = "pidns"
+    PLAIN = "plain"
+
+
+class LogFormat(StrEnum):
+    """How log lines are written."""
+
+    AUTO = "auto"
+    TEXT = "text"
+    JSON = "json"
+
+
+#: What the configuration calls them.
+ON_EXIT = {Restart.NEVER: "stop", Restart.ON_FAILURE: "restart", Restart.ALWAYS: "restart"}
+
+
+def _seconds(*names: str, env: str, text: str) -> Any:
+    return typer.Option(*names, metavar="SECS", help=f"{text} [env: {env}]")
+
+
+def run(
+    context: typer.Context,
+    command: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[--] [COMMAND]...", help="The program; nothing in it is ours."),
+    ] = None,
+    task_id: Annotated[
+        str | None,
+        typer.Option("--task-id", metavar="NAME", help="Name of this node. [env: COORD_TASK_ID]"),
+    ] = None,
+    observe: Annotated[
+        bool, typer.Option("--observe", help="Watch, never take the token. [env: COORD_OBSERVE]")
+    ] = False,
+    stop_timeout: Annotated[
+        str | None,
+        _seconds(
+            "--stop-timeout",
+            env="COORD_STOP_TIMEOUT",
+            text="From SIGTERM to SIGKILL of the program.",
+        ),
+    ] = None,
+    require_database: Annotated[
+        bool,
+        typer.Option(
+            "--require-database",
+            help="Never use the embedded server. [env: COORD_REQUIRE_DATABASE]",
+        ),
+    ] = False,
+    nonblock: Annotated[
+        bool,
+        typer.Option("-n", "--nonblock", help="Give up at once when the token is held."),
+    ] = False,
+    wait: Annotated[
+        str | None,
+        typer.Option("-w", "--wait", metavar="SECS", help="Give up after waiting for the token."),
+    ] = None,
+    conflict_exit_code: Annotated[
+        int | None,
+        typer.Option(
+            "-E",
+            "--conflict-exit-code",
+            metavar="CODE",
+            min=0,
+            max=255,
+            help="Exit code after giving up; default 75.",
+        ),
+    ] = None,
+    restart: Annotated[
+        Restart | None,
+        typer.Option(
+            "--restart",
+            help="Start the program again here; default never for COMMAND, else always.",
+        ),
+    ] = None,
+    shell: Annotated[
+        bool,
+        typer.Option("--shell", help="Give COMMAND to /bin/sh."),
+    ] = False,
+    isolation: Annotated[
+        Isolation | None,
+        typer.Option("--isolation", help="How its processes are caught. [env: COORD_ISOLATION]"),
+    ] = None,
+    pass_database: Annotated[
+        bool,
+        typer.Option(
+            "--pass-database",
+            help="Give COORD_DATABASE_URL to the program. [env: COORD_PASS_DATABASE]",
+        ),
+    ] = False,
+    heartbeat_frequency: Annotated[
+        str | None,
+        _seconds(
+            "--heartbeat-frequency",
+            env="COORD_HEARTBEAT_FREQUENCY",
+            text="Between two heartbeats.",
+        ),
+    ] = None,
+    liveness_check_interval: Annotated[
+        str | None,
+        _seconds(
+            "--liveness-check-interval",
+            env="COORD_LIVENESS_CHECK_INTERVAL",
+            text="Silence after which the active node counts as dead.",
+        ),
+    ] = None,
+    log_format: Annotated[
+        LogFormat | None,
+        typer.Option("--log-format", help="How log lines are written. [env: COORD_LOG_FORMAT]"),
+    ] = None,
+) -> None:
+    """Run a node of a group.
+
+    COMMAND, or the program of Config.toml, runs here while this node holds the group's token.
+    """
+    chosen = shared(context)
+    said = {
+        "taskId": task_id,
+        "observe": observe or None,
+        "stopTimeout": stop_timeout,
+        "requireDatabase": require_database or None,
+        "nonblock": nonblock or None,
+        "wait": wait,
+        "conflictExitCode": conflict_exit_code,
+        "program.onExit": restart and ON_EXIT[restart],
+        "program.shell": shell or None,
+        "isolation": isolation and isolation.value,
+        "passDatabase": pass_database or None,
+        "heartbeatFrequency": heartbeat_frequency,
+        "livenessCheckInterval": liveness_check_interval,
+        "log.format": log_format and log_format.value,
+        "log.level": "error" if chosen.quiet else "debug" if chosen.verbose else None,
+    }
+    flags = {key: value for key, value in said.items() if value is not None}
+    from coordinator.app.run import run_node
+    from coordinator.cli.connect import settings_of
+
+    run_node(settings_of(chosen, flags=flags, argv=tuple(command or ())))

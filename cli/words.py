@@ -1,0 +1,68 @@
+"""Ages and moments as people write them, and text of others made safe for a terminal."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from coordinator.cli.options import TimeStyle
+
+MINUTE_S, HOUR_S, DAY_S = 60.0, 3600.0, 86400.0
+UNIT_S = {"ms": 0.001, "s": 1.0, "": 1.0, "m": MINUTE_S, "h": HOUR_S, "d": DAY_S}
+NOTHING = "-"
+
+
+def age(seconds: float | None) -> str:
+    """Write an age in its one most telling unit: 0.3 s, 14m, 3h, 12d."""
+    if seconds is None:
+        return NOTHING
+    if seconds < MINUTE_S:
+        return f"{seconds:.1f} s"
+    if seconds < HOUR_S:
+        return f"{seconds / MINUTE_S:.0f}m"
+    if seconds < 2 * DAY_S:
+        return f"{seconds / HOUR_S:.0f}h"
+    return f"{seconds / DAY_S:.0f}d"
+
+
+def gap(seconds: float | None) -> str:
+    """Write how long nobody was active."""
+    return NOTHING if seconds is None else f"{seconds:.2f} s"
+
+
+def iso(moment: datetime | None, *, digits: str = "seconds") -> str:
+    """Write a moment as ISO-8601 in UTC, with as many digits as `timespec` names."""
+    if moment is None:
+        return NOTHING
+    return moment.astimezone(UTC).isoformat(timespec=digits).replace("+00:00", "Z")
+
+
+def when(moment: datetime | None, age_s: float | None, style: TimeStyle) -> str:
+    """Write a moment in the style that was asked for."""
+    if moment is None:
+        return NOTHING
+    if style is TimeStyle.AGO:
+        return f"{age(None if age_s is None else max(0.0, age_s))} ago"
+    if style is TimeStyle.EPOCH:
+        return f"{moment.timestamp():.3f}"
+    return iso(moment)
+
+
+def safe(text: object) -> str:
+    """Replace what a terminal would obey, or a line-based reader would trip over."""
+    return "".join(letter if letter.isprintable() else "?" for letter in str(text))
+
+
+def seconds_of(text: str) -> float:
+    """Return the seconds of "10", "10s", "24h" or "500ms".
+
+    Errors: ValueError says what may be written.
+    """
+    number = text.strip().rstrip("msdh").rstrip()
+    unit = text.strip()[len(number) :].strip()
+    try:
+        seconds = float(number) * UNIT_S[unit]
+    except (ValueError, KeyError):
+        seconds = -1.0
+    if not 0 < seconds < float("inf"):
+        raise ValueError(f'{text!r} is not a time such as "10s", "24h" or "500ms"')
+    return seconds

@@ -1,0 +1,104 @@
+"""The agent's process, and its spare.
+
+    guardian ── agent ── spare
+
+The first thing an agent does is to fork a spare of itself: loaded, without a thread, a connection
+or a token, waiting on a socket of the guardian's. When the agent dies, the spare becomes the
+agent at once, waits until the guardian has killed the program, ends the dead agent's session (so
+that a standby need not wait for its lease) and joins again. When the guardian dies too, the spare
+kills the program and ends the session itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from coordinator.app import node_main
+from coordinator.app.run import recall
+from coordinator.app.settings import from_json
+from coordinator.runtime.channel import Channel
+from coordinator.runtime.isolation import kill_everything
+
+
+@dataclass(frozen=True, slots=True)
+class Legacy:
+    """What a dead agent left behind."""
+
+    session: str | None
+    term: int
+    program_dying: bool
+
+
+def main() -> None:
+    """Become the agent, or wait as its spare."""
+    arguments = _arguments(sys.argv[1:])
+    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        # The guardian gets these and says what they mean; a service manager sends them to all.
+        signal.signal(signum, signal.SIG_IGN)
+    settings = from_json(recall(arguments.settings_fd))
+    channel = Channel.from_fd(arguments.channel_fd)
+    spare_fd: int = arguments.spare_fd
+    legacy: Legacy | None = None
+    if arguments.previous_session is not None:
+        legacy = Legacy(arguments.previous_session or None, arguments.previous_term, True)
+    if arguments.as_spare:
+        legacy, spare_fd = _wait_as_spare(channel, settings)
+    while os.fork() == 0:
+        channel.close()
+        channel = Channel.from_fd(spare_fd)
+        legacy, spare_fd = _wait_as_spare(channel, settings)
+    os.close(spare_fd)
+    code = node_main.run(settings, arguments.settings_fd, channel, legacy, arguments.isolation)
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _wait_as_spare(channel: Channel, settings: Any) -> tuple[Legacy, int]:
+    """Wait until this process is to be the agent; ends it when it is not needed any more."""
+    handle: dict[str, object] | None = None
+    session: str | None = None
+    while True:
+        message, fds = channel.receive()
+        match message:
+            case None:
+                # The guardian is dead, and the agent may be: nothing of the program may live.
+                if handle is not None:
+                    kill_everything(handle)
+                if session is not None:
+                    node_main.bury(settings, session)
+                os._exit(1)
+            case {"say": "quit"}:
+                os._exit(0)
+            case {"say": "running", "handle": dict(handle_now)}:
+                handle = handle_now
+                session = _text(message.get("session"))
+            case {"say": "idle"}:
+                handle = None
+                session = _text(message.get("session"))
+            case {"say": "become", "session": found, "term": int(term), "program": program}:
+                return Legacy(_text(found), term, program == "dying"), fds[0]
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _arguments(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="coordinator.app.agent_main")
+    parser.add_argument("--settings-fd", type=int, required=True)
+    parser.add_argument("--channel-fd", type=int, required=True)
+    parser.add_argument("--spare-fd", type=int, default=-1)
+    parser.add_argument("--as-spare", action="store_true")
+    parser.add_argument("--previous-session")
+    parser.add_argument("--previous-term", type=int, default=0)
+    parser.add_argument("--isolation", default="")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""What is wrong with a configuration, one line each: place, key, rule, value.
+
+A line never holds the value of a secret key, of an unknown key or of a list.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, time
+from typing import TYPE_CHECKING
+
+from coordinator.app.config_values import redacted
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+    from pydantic_core import ErrorDetails
+
+Path = tuple[str | int, ...]
+Places = Mapping[Path, str]
+Known = Mapping[tuple[str, ...], tuple[str, ...]]  #: table -> its keys
+
+SECRET_KEYS = (("databaseConfig", "password"), ("databaseConfig", "url"))
+#: A value is shown so that it is found, not so that it is read.
+SHOWN_LETTERS_MAX = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing to change before a node may start."""
+
+    path: Path
+    rule: str
+    got: str = ""
+    at: Path | None = None  #: the key whose place is shown, when it is another one
+    gap: str = ": "  #: between key and rule
+
+    def line(self, places: Places, otherwise: str) -> str:
+        """Write the problem as one line; `otherwise` is the place of what stands nowhere."""
+        key = ".".join(str(part) for part in self.path)
+        got = f" (got {self.got})" if self.got else ""
+        return f"{self.place(places) or otherwise}: {key}{self.gap}{self.rule}{got}"
+
+    def place(self, places: Places) -> str | None:
+        """Return where to look for it."""
+        return place_of(self.at or self.path, places)
+
+
+def place_of(path: Path, places: Places) -> str | None:
+    """Return where a key stands, or the innermost table around it that stands somewhere."""
+    for end in range(len(path), 0, -1):
+        if path[:end] in places:
+            return places[path[:end]]
+    return None
+
+
+def problems_of(error: ValidationError, known: Known) -> list[Problem]:
+    """Turn what pydantic refused into our words."""
+    return [_problem(each, known) for each in error.errors(include_url=False)]
+
+
+def in_order(problems: list[Problem], places: Places) -> list[Problem]:
+    """Sort problems by the line of the file; what stands in no file comes first."""
+
+    def line(problem: Problem) -> int:
+        at = re.search(r":(\d+)$", problem.place(places) or "")
+        return int(at[1]) if at else 0
+
+    return sorted(problems, key=line)
+
+
+def _problem(error: ErrorDetails, known: Known) -> Problem:
+    path = tuple(error["loc"])
+    context = error.get("ctx", {})
+    match error["type"]:
+        case "extra_forbidden":
+            return Problem(path=path, rule="unknown key" + _suggestion(path, known))
+        case "rule":
+            key = str(context["key"])
+            return Problem(path=(*path, key) if key else path, rule=str(context["rule"]))
+        case "model_type" | "dict_type" | "model_attributes_type":
+            return Problem(path=path, rule="must be a table")
+        case "value_error":
+            return Problem(path=path, rule=str(context["error"]), got=_shown(path, error["input"]))
+        case _:
+            rule = error["msg"].replace("Input should be", "must be")
+            return Problem(path=path, rule=rule, got=_shown(path, error["input"]))
+
+
+def _suggestion(path: Path, known: Known) -> str:
+    table = tuple(str(part) for part in path[:-1])
+    key = str(path[-1])
+    wanted = _plain(key)
+    beside = {_plain(each): each for each in known.get(table, ())}
+    near = difflib.get_close_matches(wanted, beside, n=1, cutoff=0.7)
+    elsewhere = [".".join((*other, key)) for other, keys in known.items() if key in keys]
+    if elsewhere:
+        where = " It belongs above the first [table]" if elsewhere[0] == key else ""
+        return f"; did you mean '{elsewhere[0]}'?{where}"
+    return f"; did you mean '{beside[near[0]]}'?" if near else ""
+
+
+def _plain(key: str) -> str:
+    return re.sub(r"[_-]", "", key).lower()
+
+
+def _shown(path: Path, value: object) -> str:
+    if path[:2] in SECRET_KEYS or path == ("databaseConfig",):
+        return ""
+    match value:
+        case bool():
+            return str(value).lower()
+        case str():
+            text = repr(redacted(value))
+            return text if len(text) <= SHOWN_LETTERS_MAX else text[: SHOWN_LETTERS_MAX - 1] + "…"
+        case int() | float() | date() | time():
+            return str(value)[:SHOWN_LETTERS_MAX]
+        case _:
+            return ""

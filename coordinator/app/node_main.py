@@ -1,0 +1,229 @@
+"""Composing one node: settings, store, program and machine meet here."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import uuid
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from coordinator import __version__
+from coordinator.app.sentences import sentence
+from coordinator.app.settings import NodeSettings
+from coordinator.errors import CoordError, DatabaseUnreachableError, SchemaError
+from coordinator.ports import StoreConnection
+from coordinator.protocol.events import Report
+from coordinator.protocol.node import Node, OnExit, Policy, Run
+from coordinator.protocol.requests import Leave, NodeFacts
+from coordinator.protocol.timing import Timing
+from coordinator.runtime import log
+from coordinator.runtime.agent import Agent
+from coordinator.runtime.channel import Channel
+from coordinator.runtime.clock import BoottimeClock
+from coordinator.runtime.guard_link import INHERITED, GuardLink, Orders
+from coordinator.store.postgres import PostgresStore
+
+if TYPE_CHECKING:
+    from coordinator.app.agent_main import Legacy
+
+#: Between two tries to reach the database at the start.
+FIRST_RETRY_S = 0.1
+#: Ending a dead agent's session is tried for this long when nobody else is left to do it.
+BURY_S = 5.0
+#: What the program does not inherit, unless it was asked for.
+SECRETS = ("COORD_DATABASE_URL", "COORD_DATABASE_PASSWORD", "COORD_DATABASE_PASSWORD_FILE")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What is made once for a node."""
+
+    settings: NodeSettings
+    timing: Timing
+    facts: NodeFacts
+    store: PostgresStore
+
+
+def parts(settings: NodeSettings, isolation: str = "") -> Parts:
+    """Make the store and the facts of a node from its settings."""
+    timing = Timing(
+        liveness_s=settings.liveness_s,
+        heartbeat_s=settings.heartbeat_s,
+        stop_timeout_s=settings.stop_timeout_s,
+    )
+    facts = NodeFacts(
+        node=settings.task_id,
+        group=settings.group_id,
+        liveness_s=timing.liveness_s,
+        heartbeat_s=timing.heartbeat_s,
+        lease_s=timing.lease_s,
+        priority=settings.priority,
+        host=socket.gethostname(),
+        pid=os.getppid(),  # the guardian: the process that a person or a supervisor sees
+        version=__version__,
+        config_hash=settings.config_hash,
+        isolation=isolation,
+    )
+    database = settings.database
+    store = PostgresStore(database.conninfo, database.schema, facts, database.label)
+    return Parts(settings, timing, facts, store)
+
+
+def run(
+    settings: NodeSettings,
+    settings_fd: int,
+    channel: Channel,
+    legacy: Legacy | None,
+    isolation: str,
+) -> int:
+    """Run the node until it is finished; returns its exit code."""
+    logger = log.set_up(settings.log_level, settings.log_format)
+    made = parts(settings, isolation)
+    clock = BoottimeClock()
+    connection: StoreConnection | None = None
+    if legacy is None:
+        try:
+            connection = first_connection(made, settings_fd, clock)
+        except CoordError as error:
+            logger.error("%s", error)
+            channel.send({"say": "exit", "code": error.exit_code})
+            return error.exit_code
+    link = GuardLink(
+        channel,
+        clock,
+        made.timing,
+        orders=lambda term, session: orders(settings, settings_fd, term, session),
+        on_started=lambda term, pid: _say_started(logger, settings, term, pid),
+        inherited=legacy is not None and legacy.program_dying,
+    )
+    node = first_node(made, clock.now(), legacy)
+    agent = Agent(node, made.store, link, clock, lambda report, at: _say(logger, report, at))
+    link.on_signal = lambda signum: _on_signal(signum, agent, logger)
+    finish = agent.run(connection)
+    if finish.trouble:
+        logger.error("%s", _with_origin(settings, finish.trouble))
+    link.finish(finish.code)
+    return finish.code
+
+
+def first_node(made: Parts, now: float, legacy: Legacy | None) -> Node:
+    """Return the state that a node begins with."""
+    settings = made.settings
+    once = settings.nonblock or settings.wait_s is not None
+    policy = Policy(
+        node=settings.task_id,
+        group=settings.group_id,
+        seed=uuid.uuid4().hex,
+        priority=settings.priority,
+        on_exit=OnExit(settings.on_exit),
+        nonblock=settings.nonblock,
+        wait_until=None if settings.wait_s is None else now + settings.wait_s,
+        conflict_code=settings.conflict_exit_code,
+        once=once,
+    )
+    # Numbers of runs rise through the lives of several agents under one guardian.
+    node = Node(policy=policy, timing=made.timing, run_count=int(now * 1000))
+    if legacy is None:
+        return node
+    dying = Run(INHERITED, legacy.term, now, "the agent died") if legacy.program_dying else None
+    return replace(
+        node, bury=legacy.session, run=dying, given_up=legacy.term, remembered=legacy.term
+    )
+
+
+def first_connection(made: Parts, settings_fd: int, clock: BoottimeClock) -> StoreConnection:
+    """Connect for the first time, and bring the schema up to date when that is allowed.
+
+    Errors: any CoordError; after this first time, a node waits for its database for ever.
+    """
+    database = made.settings.database
+    give_up_at = clock.now() + database.connect_timeout_s
+    pause = threading.Event()
+    upgraded = False
+    while True:
+        left_s = max(0.5, give_up_at - clock.now())
+        try:
+            return made.store.connect(min(left_s, max(made.timing.attempt_s, 0.5)))
+        except SchemaError:
+            if upgraded or not database.auto_migrate:
+                raise
+            from coordinator.app.upgrade import upgrade_in_child
+
+            upgrade_in_child(settings_fd)
+            upgraded = True
+            give_up_at = clock.now() + database.connect_timeout_s
+        except DatabaseUnreachableError:
+            if clock.now() + FIRST_RETRY_S >= give_up_at:
+                raise
+            pause.wait(FIRST_RETRY_S)
+
+
+def bury(settings: NodeSettings, session: str) -> None:
+    """End a session whose guardian and agent are both dead; the program has been killed."""
+    made, clock, pause = parts(settings), BoottimeClock(), threading.Event()
+    give_up_at = clock.now() + BURY_S
+    while clock.now() < give_up_at:
+        try:
+            connection = made.store.connect(1.0)
+            connection.ask(Leave(session=session, reason="the node died"), 1.0)
+        except CoordError:
+            pause.wait(FIRST_RETRY_S)
+        else:
+            return
+
+
+def orders(settings: NodeSettings, settings_fd: int, term: int, session: str) -> Orders:
+    """Return how the program is started under a term."""
+    program = settings.program
+    assert program is not None, "a node without a program never takes"
+    env = {
+        "COORD_GROUP": settings.group_id,
+        "COORD_NODE": settings.task_id,
+        "COORD_TASK_ID": settings.task_id,
+        "COORD_TERM": str(term),
+        "COORD_SESSION": session,
+    }
+    unset = SECRETS
+    if settings.pass_database:
+        env["COORD_DATABASE_URL"] = settings.database.conninfo
+        unset = tuple(name for name in SECRETS if name != "COORD_DATABASE_URL")
+    if program.callable is not None or settings.trigger is not None:
+        argv = (sys.executable, "-m", "coordinator.app.scheduled")
+        env["COORD_SETTINGS_FD"] = str(settings_fd)
+        return Orders(argv, env, unset, program.cwd, keep_fds=(settings_fd,))
+    assert program.argv is not None
+    argv = ("/bin/sh", "-c", program.argv[0]) if program.shell else program.argv
+    return Orders(argv, env, unset, program.cwd)
+
+
+def _on_signal(signum: int, agent: Agent, logger: logging.Logger) -> None:
+    if signum == signal.SIGUSR2:
+        logger.info("state: %s", agent.node)
+    elif signum == signal.SIGHUP:
+        logger.warning("SIGHUP: settings cannot change in a running node yet; restart it")
+
+
+def _say(logger: logging.Logger, report: Report, node: Node) -> None:
+    fields = {"group": node.policy.group, "node": node.policy.node, **dict(report.fields)}
+    log.say(logger, report.event, sentence(report, node), fields)
+
+
+def _say_started(logger: logging.Logger, settings: NodeSettings, term: int, pid: int) -> None:
+    program = settings.program
+    assert program is not None
+    what = program.callable or " ".join(program.argv or ())
+    text = f"{settings.group_id}: started: {what} (pid {pid}, term {term})"
+    fields = {"group": settings.group_id, "node": settings.task_id, "term": term, "pid": pid}
+    log.say(logger, "program-started", text, fields)
+
+
+def _with_origin(settings: NodeSettings, trouble: str) -> str:
+    """Put the place of a setting before a trouble that begins with its key."""
+    key, colon, _ = trouble.partition(":")
+    origin = settings.origins.get(key) if colon else None
+    return f"{origin}: {trouble}" if origin else trouble

@@ -1,0 +1,105 @@
+"""`coord run`: check what can be checked, then become the guardian of the node.
+
+The process that a supervisor sees is the guardian itself: this one replaces itself by it, so that
+nothing of the command line (typer, pydantic) stays in memory. The settings travel in a memfd,
+because they hold the password: not in the arguments, which everybody may read, nor in the
+environment, which the program inherits.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from dataclasses import replace
+from typing import NoReturn
+
+from coordinator.app.database import resolve
+from coordinator.app.settings import NodeSettings, to_json
+from coordinator.errors import (
+    CommandNotExecutableError,
+    CommandNotFoundError,
+    ConfigError,
+)
+
+
+def run_node(settings: NodeSettings) -> NoReturn:
+    """Replace this process by the node's guardian.
+
+    Errors: ConfigError, CommandNotFoundError, CommandNotExecutableError before anything started.
+    """
+    check_program(settings)
+    resolved = resolve(settings.database)
+    if resolved.note and settings.log_level not in ("error", "critical"):
+        print(f"coord: {resolved.note}", file=sys.stderr, flush=True)
+    for warning in settings.warnings:
+        print(f"coord: {warning}", file=sys.stderr, flush=True)
+    database = replace(
+        settings.database,
+        conninfo=resolved.conninfo,
+        label=resolved.label or settings.database.label,
+        named=True,
+    )
+    fd = keep(to_json(replace(settings, database=database)))
+    sys.stdout.flush()
+    arguments = guardian_arguments(fd, settings.isolation)
+    os.execv(arguments[0], arguments)
+
+
+def guardian_arguments(settings_fd: int, isolation: str) -> list[str]:
+    """Return the command line of a guardian and, behind the dashes, of its agent."""
+    python = sys.executable
+    guardian = [python, "-m", "coordinator.runtime.guardian", "--settings-fd", str(settings_fd)]
+    return [*guardian, "--isolation", isolation, "--", python, "-m", "coordinator.app.agent_main"]
+
+
+def keep(text: str) -> int:
+    """Put a text where only this process and its children can read it, again and again."""
+    fd = os.memfd_create("coord-settings", 0)  # inheritable: it must live through exec
+    os.write(fd, text.encode())
+    return fd
+
+
+def recall(fd: int) -> str:
+    """Read what `keep` put away; any process may do so any number of times."""
+    size = os.fstat(fd).st_size
+    return os.pread(fd, size, 0).decode()
+
+
+def check_program(settings: NodeSettings) -> None:
+    """Refuse a program that cannot start, before the node could hold a token for it."""
+    program = settings.program
+    if program is None:
+        if settings.priority > 0:
+            raise ConfigError(
+                "there is no program to run: write `coord run -- COMMAND`, set [program] in"
+                " Config.toml, or watch only with --observe"
+            )
+        return
+    if program.callable is not None:
+        _check_callable(program.callable)
+    elif program.argv is not None and not program.shell:
+        check_executable(program.argv[0], program.cwd)
+
+
+def check_executable(command: str, cwd: str | None) -> None:
+    """Refuse a command that is not there (127) or not executable (126), as a shell does."""
+    if shutil.which(os.path.join(cwd or "", command) if "/" in command else command):
+        return
+    path = os.path.join(cwd or "", command)
+    if "/" in command and os.path.exists(path):
+        raise CommandNotExecutableError(f"{command}: not executable; try `chmod +x {command}`")
+    where = "" if "/" in command else " in PATH"
+    raise CommandNotFoundError(f"{command}: command not found{where}")
+
+
+def _check_callable(target: str) -> None:
+    """Import the callable in a process of its own: its module may do anything."""
+    import subprocess
+
+    check = [sys.executable, "-m", "coordinator.app.scheduled", "--check", target]
+    answer = subprocess.run(check, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if answer.returncode != 0:
+        lines = answer.stderr.strip().splitlines()
+        reason = lines[-1] if lines else f"importing it ended with {answer.returncode}"
+        raise ConfigError(reason.removeprefix("coord: "))

@@ -1,0 +1,282 @@
+"""What the guardian decides: when to stop, kill, restart, and whom to tell.
+
+The guardian owns the program. It knows nothing of tokens: it knows until when the program is
+trusted, and that nothing else may keep it alive.
+
+    launching --LetGo--> running --SIGTERM--> stopping --SIGKILL--> killing --> gone
+        \\                                                             /
+         `-- refused: trust over, not executable, stopped before -----'
+
+Each start is answered by exactly one of
+  - `refused`: it never ran,
+  - `started`, later `ended`: it ran, and now no process of it exists.
+
+Rules
+  G1  SIGTERM is sent at trusted_until - stop_timeout_s, SIGKILL to everything at trusted_until.
+  G2  Extending moves both, while trust lasts and nobody has told the program to stop.
+  G3  Nothing is let go once SIGTERM would be due.
+  G4  `ended` and `refused` are said when no process of the run exists, and once.
+  G5  An agent's death or silence stops the program; the spare takes over at the same time.
+  G6  When the guardian itself was held up, the agent's silence proves nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+
+from coordinator.errors import IllegalTransitionError
+from coordinator.protocol import guard_run
+from coordinator.protocol import guard_words as words
+from coordinator.protocol.guard_run import Orders, running_or_idle
+from coordinator.protocol.guard_state import Guard
+from coordinator.protocol.guard_words import Command, Event
+
+#: An agent that has not greeted within this many seconds never will; importing takes 1 or 2.
+GREETING_MAX_S = 60.0
+#: An agent that says nothing for this long while trust runs out is not coming back in time.
+SILENT_AT_TRUST_END_S = 1.0
+#: A step this late after its deadline means that the guardian itself was stopped or suspended.
+LATE_S = 0.5
+#: More agent deaths than this within DEATHS_WITHIN_S are no accident.
+DEATHS_MAX = 5
+DEATHS_WITHIN_S = 60.0
+#: A spare that dies at once must not keep the machine busy with imports.
+SPARE_EVERY_S = 5.0
+#: An agent that said `exit` has nothing left to do but to end its process.
+EXIT_MAX_S = 5.0
+#: After a second SIGINT the agent has this long to give the token back.
+INTERRUPT_MAX_S = 1.0
+#: A spare that was told to quit has this long.
+QUIT_MAX_S = 0.5
+#: The exit code of a node whose second SIGINT was obeyed.
+INTERRUPTED = 130
+#: The exit code of a node whose agents die one after the other.
+AGENT_LOOP = 1
+
+_STOPPING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_PASSED_ON = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH)
+
+
+def begin(now: float) -> tuple[Guard, tuple[Command, ...]]:
+    """Return the first state and the work it orders."""
+    orders: Orders = []
+    return _start_agent(Guard(), now, orders), tuple(orders)
+
+
+def step(guard: Guard, event: Event, now: float) -> tuple[Guard, tuple[Command, ...]]:
+    """Decide the next state and the work it orders, in the order to perform it.
+
+    The event comes before the deadlines: an extension that waited in the channel while the
+    guardian was busy counts, as long as trust itself has not run out (G2).
+    """
+    if guard.quitted:
+        return guard, ()
+    orders: Orders = []
+    if now - due(guard) > LATE_S or isinstance(event, words.AGENT_EVENTS):
+        guard = guard._replace(said_at=now)
+    guard = _meet(guard, event, now, orders)
+    guard = _keep_trust(guard, now, orders)
+    guard = _keep_agents(guard, now, orders)
+    guard = _keep_leaving(guard, now, orders)
+    return guard, tuple(orders)
+
+
+def due(guard: Guard) -> float:
+    """Return the moment at which `Ticked` must come if nothing else does; maybe infinite."""
+    if guard.quitted:
+        return math.inf
+    moments = [guard.leave_by if guard.agent else math.inf, guard.quit_by]
+    if guard.run is not None:
+        moments.append(guard_run.due(guard.run))
+    if guard.agent:
+        moments.append(guard.said_at + guard.silence_max_s)
+        if not guard.spare and guard.leaving is None:
+            moments.append(guard.spare_at + SPARE_EVERY_S)
+    return min(moments)
+
+
+# --- events -------------------------------------------------------------------------------------
+
+
+def _meet(guard: Guard, event: Event, now: float, orders: Orders) -> Guard:
+    match event:
+        case words.Ticked():
+            return guard
+        case words.SignalArrived(signum):
+            return _on_signal(guard, signum, now, orders)
+        case words.AgentLost():
+            return _lose_agent(guard, "died", now, orders) if guard.agent else guard
+        case words.SpareLost():
+            return guard._replace(spare=False)
+        case words.PromotionFailed():
+            return _start_agent(guard, now, orders) if guard.agent else guard
+        case _ if isinstance(event, words.PROGRAM_EVENTS):
+            return guard_run.on_program(guard, event, now, orders)
+        case _:
+            # A channel that was closed while its last message was read may speak for the dead.
+            return _on_agent(guard, event, now, orders) if guard.agent else guard
+
+
+def _on_agent(guard: Guard, event: Event, now: float, orders: Orders) -> Guard:
+    match event:
+        case words.Greeted(silence_max_s):
+            if guard.signals:
+                # The signal came while there was no agent, or to one that died of it.
+                orders.append(_signal_message(guard.signum, guard.signals))
+            return guard._replace(silence_max_s=silence_max_s)
+        case words.Pinged(n):
+            orders.append(words.TellAgent({"say": "echo", "n": n}))
+            return guard
+        case words.SessionTold(session, term):
+            guard = guard._replace(session=session, term=term)
+            orders.append(running_or_idle(guard))
+            return guard
+        case words.ExitOrdered(code):
+            leave_by = min(guard.leave_by, now + EXIT_MAX_S)
+            leaving = code if guard.leaving is None else guard.leaving
+            return guard._replace(leaving=leaving, leave_by=leave_by)
+        case words.StartOrdered():
+            return guard_run.start(guard, event, now, orders)
+        case _:
+            return _on_run_order(guard, event, now, orders)
+
+
+def _on_run_order(guard: Guard, event: Event, now: float, orders: Orders) -> Guard:
+    """Obey an order about the run that there is; one about another run came too late."""
+    run = guard.run
+    if run is None:
+        return guard
+    match event:
+        case (
+            words.ExtendOrdered(number) | words.StopOrdered(number) | words.KillOrdered(number)
+        ) if number != run.number:
+            return guard
+        case words.ExtendOrdered(_, trusted_until):
+            changed = guard_run.extend(run, trusted_until, now, orders)
+        case words.StopOrdered(_, grace_s):
+            changed = guard_run.stop(run, grace_s, "stopped", now, orders)
+        case words.KillOrdered():
+            changed = guard_run.kill(run, "killed", now, orders)
+        case _:
+            raise IllegalTransitionError(guard, event)
+    return guard._replace(run=changed)
+
+
+def _on_signal(guard: Guard, signum: int, now: float, orders: Orders) -> Guard:
+    run = guard.run
+    if signum in _STOPPING_SIGNALS:
+        guard = guard._replace(signals=guard.signals + 1, signum=signum)
+        orders.append(_signal_message(signum, guard.signals))
+        if signum == signal.SIGINT and guard.signals > 1:
+            if run is not None:
+                guard = guard._replace(run=guard_run.kill(run, "killed", now, orders))
+            leave_by = min(guard.leave_by, now + INTERRUPT_MAX_S)
+            return guard._replace(leaving=INTERRUPTED, leave_by=leave_by)
+    elif signum in _PASSED_ON:
+        orders.append(_signal_message(signum, 1))
+        if run is not None and run.started and run.status is None:
+            orders.append(words.SignalProgram(run.number, signum))
+    elif signum == signal.SIGQUIT:
+        orders.append(words.SignalAgent(signum))
+    else:
+        raise IllegalTransitionError(guard, signum)
+    return guard
+
+
+def _keep_trust(guard: Guard, now: float, orders: Orders) -> Guard:
+    if guard.run is None:
+        return guard
+    before = guard.run
+    guard = guard._replace(run=guard_run.keep_trust(before, now, orders))
+    killed = before.phase != "killing" and guard.run is not None and guard.run.phase == "killing"
+    silent = guard.agent and now - guard.said_at > SILENT_AT_TRUST_END_S
+    if killed and silent and now >= before.trusted_until:
+        return _kill_agent(guard, "was silent while trust ran out", now, orders)
+    return guard
+
+
+# --- agent and spare ----------------------------------------------------------------------------
+
+
+def _keep_agents(guard: Guard, now: float, orders: Orders) -> Guard:
+    if guard.agent and now >= guard.said_at + guard.silence_max_s:
+        guard = _kill_agent(guard, f"was silent for {guard.silence_max_s:g} s", now, orders)
+    wanted = guard.agent and not guard.spare and guard.leaving is None
+    if wanted and now >= guard.spare_at + SPARE_EVERY_S:
+        orders.append(words.StartSpare())
+        orders.append(running_or_idle(guard))
+        guard = guard._replace(spare=True, spare_at=now)
+    return guard
+
+
+def _kill_agent(guard: Guard, what: str, now: float, orders: Orders) -> Guard:
+    orders.append(words.KillAgent())
+    return _lose_agent(guard, what, now, orders)
+
+
+def _lose_agent(guard: Guard, what: str, now: float, orders: Orders) -> Guard:
+    """Stop the program and have the next agent at once; the two go on in parallel (G5)."""
+    guard = guard._replace(agent=False)
+    if guard.leaving is not None:
+        return guard
+    if guard.run is not None:
+        run = guard_run.stop(guard.run, guard.run.stop_timeout_s, "agent", now, orders)
+        guard = guard._replace(run=run)
+    deaths = (*(at for at in guard.deaths if at > now - DEATHS_WITHIN_S), now)
+    guard = guard._replace(deaths=deaths)
+    if len(deaths) > DEATHS_MAX:
+        orders.append(words.Report(f"agent {what}, {len(deaths)} times within a minute: leaving"))
+        return guard._replace(leaving=AGENT_LOOP)
+    if not guard.spare:
+        orders.append(words.Report(f"agent {what}: starting another"))
+        return _start_agent(guard, now, orders)
+    orders.append(words.Report(f"agent {what}: the spare takes over"))
+    program = "none" if guard.run is None else "dying"
+    become = {"session": guard.session, "term": guard.term, "program": program}
+    orders.append(words.PromoteSpare({"say": "become", **become}))
+    orders.append(running_or_idle(guard))
+    return guard._replace(agent=True, spare=True, said_at=now, spare_at=now)
+
+
+def _start_agent(guard: Guard, now: float, orders: Orders) -> Guard:
+    orders.append(words.StartAgent(guard.session, guard.term))
+    orders.append(running_or_idle(guard))
+    if guard.session is not None and guard.run is None:
+        # An agent that is told of a predecessor waits for the end of a program first.
+        nothing_left = {"say": "ended", "run": 0, "status": 0, "why": "agent"}
+        orders.append(words.TellAgent(nothing_left))
+    return guard._replace(
+        agent=True, spare=True, said_at=now, spare_at=now, silence_max_s=GREETING_MAX_S
+    )
+
+
+# --- leaving ------------------------------------------------------------------------------------
+
+
+def _keep_leaving(guard: Guard, now: float, orders: Orders) -> Guard:
+    """End the node in order: agent, program, spare, guardian."""
+    code = guard.leaving
+    if code is None:
+        return guard
+    if guard.agent and now >= guard.leave_by:
+        orders.append(words.KillAgent())
+        guard = guard._replace(agent=False)
+    if guard.agent:
+        return guard
+    if guard.run is not None:
+        run = guard_run.stop(guard.run, guard.run.stop_timeout_s, "agent", now, orders)
+        return guard._replace(run=run)
+    if guard.spare and guard.quit_by == math.inf:
+        orders.append(words.TellSpare({"say": "quit"}))
+        return guard._replace(quit_by=now + QUIT_MAX_S)
+    if guard.spare and now < guard.quit_by:
+        return guard
+    if guard.spare:
+        orders.append(words.KillSpare())
+    orders.append(words.Quit(code))
+    return guard._replace(quitted=True)
+
+
+def _signal_message(signum: int, count: int) -> words.TellAgent:
+    return words.TellAgent({"say": "signal", "signum": int(signum), "count": count})

@@ -1,0 +1,158 @@
+"""What the guardian decides about one run of the program: let it go, stop it, kill it.
+
+Rules G1 to G4 of guard.py. The functions append what they order to `orders`.
+"""
+
+from __future__ import annotations
+
+import signal
+
+from coordinator.protocol import guard_words as words
+from coordinator.protocol.guard_state import Guard, Run, Why
+from coordinator.protocol.guard_words import Command, Event, Message
+
+#: After SIGKILL, look again so soon; doubled each time up to the longest.
+KILL_AGAIN_S = 0.002
+KILL_AGAIN_LONGEST_S = 0.25
+
+Orders = list[Command]
+
+
+def start(guard: Guard, order: words.StartOrdered, now: float, orders: Orders) -> Guard:
+    """Launch the program unless something speaks against it (G3)."""
+    run = Run(order.run, order.trusted_until, order.stop_timeout_s)
+    if guard.run is not None:
+        why = f"run {guard.run.number} has not ended"
+    elif guard.leaving is not None:
+        why = "the node is leaving"
+    elif now >= run.stop_at:
+        why = "trust is over"
+    else:
+        orders.append(words.LaunchProgram(order))
+        return guard._replace(run=run, term=order.term)
+    orders.append(words.TellAgent(_refused_message(order.run, why, 0)))
+    return guard
+
+
+def extend(run: Run, trusted_until: float, now: float, orders: Orders) -> Run:
+    """Trust the program for longer, unless it is too late for that (G2)."""
+    if run.phase not in ("launching", "running") or now >= run.trusted_until:
+        return run
+    run = run._replace(trusted_until=max(run.trusted_until, trusted_until))
+    orders.append(words.WriteBoard(run.number, run.trusted_until, now))
+    return run
+
+
+def stop(run: Run, grace_s: float, why: Why, now: float, orders: Orders) -> Run:
+    """Tell the program to end, and set the moment of its SIGKILL; never later than before."""
+    kill_at = min(now + grace_s, run.trusted_until)
+    match run.phase:
+        case "launching":
+            return kill(run, why, now, orders)
+        case "running":
+            orders.append(words.SignalProgram(run.number, signal.SIGTERM))
+            return run._replace(phase="stopping", kill_at=kill_at, why=why)
+        case "stopping":
+            return run._replace(kill_at=min(run.kill_at, kill_at))
+        case "killing":
+            return run
+
+
+def kill(run: Run, why: Why, now: float, orders: Orders) -> Run:
+    """SIGKILL everything; `kill_again_at` repeats it until nothing is left."""
+    if run.phase == "launching" and run.refusal is None:
+        run = run._replace(refusal=("stopped before it was started", 0))
+    if run.phase in ("launching", "running"):
+        run = run._replace(why=why)
+    pause_s = min(KILL_AGAIN_S * 2.0 ** min(run.kills, 10), KILL_AGAIN_LONGEST_S)
+    orders.append(words.KillProgram(run.number))
+    return run._replace(phase="killing", kills=run.kills + 1, kill_again_at=now + pause_s)
+
+
+def due(run: Run) -> float:
+    """Return when `keep_trust` has the next thing to do."""
+    match run.phase:
+        case "launching" | "running":
+            return run.stop_at
+        case "stopping":
+            return run.kill_at
+        case "killing":
+            return run.kill_again_at
+
+
+def keep_trust(run: Run, now: float, orders: Orders) -> Run:
+    """Carry out what is due (G1)."""
+    if now < due(run):
+        return run
+    if run.phase == "running" and now < run.trusted_until:
+        orders.append(words.TellAgent({"say": "stopping", "run": run.number, "why": "trust"}))
+        return stop(run, run.stop_timeout_s, "trust", now, orders)
+    if run.phase == "launching":
+        run = run._replace(refusal=("trust ended before the program was started", 0))
+    return kill(run, "trust", now, orders)
+
+
+def on_program(guard: Guard, event: Event, now: float, orders: Orders) -> Guard:
+    """Note what became of the program; words about a run that is over change nothing."""
+    run = guard.run
+    if run is None:
+        return guard
+    match event:
+        case words.ProgramReady(run.number, pid, handle):
+            return _let_go(guard, run._replace(pid=pid, handle=handle), now, orders)
+        case words.ProgramStarted(run.number):
+            message = {"say": "started", "run": run.number, "pid": run.pid, "handle": run.handle}
+            orders.append(words.TellAgent(message))
+            return guard._replace(run=run._replace(started=True))
+        case words.ProgramRefused(run.number, why, code):
+            run = run._replace(refusal=run.refusal or (why, code))
+            return guard._replace(run=kill(run, "itself", now, orders))
+        case words.ProgramEnded(run.number, status, left):
+            run = run._replace(status=status)
+            if not left:
+                return _finish(guard, run, orders)
+            # What the first process left behind gets the same chance to end as it had.
+            return guard._replace(run=stop(run, run.stop_timeout_s, "itself", now, orders))
+        case words.ProgramGone(run.number):
+            return _finish(guard, run, orders)
+        case _:
+            return guard
+
+
+def running_or_idle(guard: Guard) -> words.TellSpare:
+    """What the spare must know to end the program if guardian and agent die together."""
+    message: Message = {"say": "idle", "session": guard.session, "term": guard.term}
+    if guard.run is not None and guard.run.handle is not None:
+        message |= {"say": "running", "handle": guard.run.handle}
+    return words.TellSpare(message)
+
+
+def _let_go(guard: Guard, run: Run, now: float, orders: Orders) -> Guard:
+    guard = guard._replace(run=run)
+    if run.phase != "launching" or now >= run.stop_at:
+        return guard
+    # The spare must know what to kill before there is something to kill.
+    orders.append(running_or_idle(guard))
+    orders.append(words.WriteBoard(run.number, run.trusted_until, now))
+    orders.append(words.LetGo(run.number, run.trusted_until))
+    return guard._replace(run=run._replace(phase="running"))
+
+
+def _finish(guard: Guard, run: Run, orders: Orders) -> Guard:
+    """Say how the run ended, now that no process of it exists (G4)."""
+    refusal = run.refusal
+    if refusal is None and not run.started:
+        refusal = ("its process ended before it was started", 0)
+    if refusal is not None:
+        orders.append(words.TellAgent(_refused_message(run.number, *refusal)))
+    else:
+        status = int(-signal.SIGKILL) if run.status is None else run.status
+        message = {"say": "ended", "run": run.number, "status": status, "why": run.why}
+        orders.append(words.TellAgent(message))
+    guard = guard._replace(run=None)
+    orders.append(running_or_idle(guard))
+    return guard
+
+
+def _refused_message(number: int, why: str, code: int) -> Message:
+    return {"say": "refused", "run": number, "why": why, "code": code}

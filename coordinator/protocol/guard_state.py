@@ -1,0 +1,60 @@
+"""What the guardian knows between two events, about the program and about the node.
+
+NamedTuple for the reason that guard_words gives. Moments are seconds of one clock that goes on
+while the machine is suspended; infinity means never.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, NamedTuple
+
+from coordinator.protocol.guard_words import Message
+
+#: launching: forked, not yet let go. running: let go. stopping: told to end. killing: SIGKILL.
+Phase = Literal["launching", "running", "stopping", "killing"]
+#: Who ended a run; the first cause counts.
+Why = Literal["itself", "stopped", "trust", "killed", "agent"]
+
+
+class Run(NamedTuple):
+    """One life of the program."""
+
+    number: int
+    trusted_until: float
+    stop_timeout_s: float
+    phase: Phase = "launching"
+    handle: Message | None = None  #: what kills it from any process; None before ProgramReady
+    pid: int = 0
+    started: bool = False
+    kill_at: float = math.inf  #: in phase stopping: when SIGKILL is due
+    kills: int = 0  #: SIGKILL rounds so far
+    kill_again_at: float = math.inf
+    why: Why = "itself"
+    status: int | None = None  #: how the first process ended
+    refusal: tuple[str, int] | None = None  #: why it never ran, and the code for that
+
+    @property
+    def stop_at(self) -> float:
+        """When SIGTERM is due, so that the program has stop_timeout_s to end by itself."""
+        return self.trusted_until - self.stop_timeout_s
+
+
+class Guard(NamedTuple):
+    """Everything the guardian knows between two events."""
+
+    run: Run | None = None
+    agent: bool = False  #: an agent is believed to live
+    spare: bool = False  #: a spare is believed to live, or to come
+    said_at: float = 0.0  #: when the agent last said anything
+    silence_max_s: float = math.inf
+    session: str | None = None
+    term: int = 0
+    deaths: tuple[float, ...] = ()  #: when agents died, within the last minute
+    spare_at: float = -math.inf  #: when a spare was last started
+    signals: int = 0  #: TERM and INT so far
+    signum: int = 0  #: the last of them
+    leaving: int | None = None  #: the exit code, once the node is to end
+    leave_by: float = math.inf  #: when an agent that was to leave is killed
+    quit_by: float = math.inf  #: when a spare that was to quit is killed
+    quitted: bool = False

@@ -1,0 +1,179 @@
+"""The loop of one node: it feeds the machine with what happens, and obeys it.
+
+All decisions are the machine's (coordinator/protocol/machine.py). The loop owns nothing but the
+wiring: one inbox, one courier for the database, one program port, and the moment at which it must
+wake. It never blocks on anything but its selector.
+"""
+
+from __future__ import annotations
+
+import selectors
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from coordinator.ports import Clock, Store, StoreConnection
+from coordinator.protocol.events import (
+    Answered,
+    Ask,
+    Command,
+    Event,
+    ExtendTrust,
+    Failed,
+    Finish,
+    KillProgram,
+    Reconnect,
+    Report,
+    StartProgram,
+    StopProgram,
+    Ticked,
+)
+from coordinator.protocol.machine import step, wake_at
+from coordinator.protocol.node import Node
+from coordinator.protocol.requests import Request
+from coordinator.runtime.courier import Courier, Couriers
+from coordinator.runtime.inbox import Inbox
+
+#: A selector never sleeps longer than this, so that a suspend is noticed soon after it.
+SLEEP_MAX_S = 5.0
+#: How long the end of a node waits for a courier that hangs in a call of the driver.
+COURIER_END_S = 0.2
+
+
+class ProgramPort(Protocol):
+    """What starts, stops and watches the program for the loop."""
+
+    def start(self, command: StartProgram, node: Node) -> None:
+        """Start the program; its end comes back as an event."""
+        ...
+
+    def extend(self, command: ExtendTrust) -> None:
+        """Let the program go on until the new deadline."""
+        ...
+
+    def stop(self, command: StopProgram) -> None:
+        """Tell the program to end."""
+        ...
+
+    def kill(self, command: KillProgram) -> None:
+        """Kill everything of the run."""
+        ...
+
+    def fileno(self) -> int | None:
+        """Return a descriptor that is readable when `events` has something; None for none."""
+        ...
+
+    def events(self) -> Iterable[Event]:
+        """Return what happened to the program, and whatever its keeper was told."""
+        ...
+
+    def tick(self, now: float) -> tuple[float, Iterable[Event]]:
+        """Do what is due; return the next moment at which something is."""
+        ...
+
+    def changed(self, node: Node) -> None:
+        """Hear of the node's state after each step."""
+        ...
+
+
+@dataclass(slots=True)
+class Agent:
+    """One node's loop; `run` returns when the node is finished.
+
+    report: called with each Report of the machine, and the node.
+    observer: called with the node after every step (status endpoints, in-process API).
+    """
+
+    node: Node
+    store: Store
+    program: ProgramPort
+    clock: Clock
+    report: Callable[[Report, Node], None]
+    observer: Callable[[Node], None] = lambda node: None
+    inbox: Inbox = field(default_factory=Inbox)
+    _couriers: Couriers = field(init=False)
+    _due_at: float = float("inf")
+    _finish: Finish | None = None
+    _waiting: deque[Event] = field(default_factory=deque)
+
+    def __post_init__(self) -> None:
+        self._couriers = Couriers(self._hire)
+
+    def run(self, connection: StoreConnection | None = None) -> Finish:
+        """Run until the machine finishes the node."""
+        self._couriers.start_with(connection)
+        try:
+            with selectors.DefaultSelector() as selector:
+                selector.register(self.inbox, selectors.EVENT_READ)
+                descriptor = self.program.fileno()
+                if descriptor is not None:
+                    selector.register(descriptor, selectors.EVENT_READ)
+                while self._finish is None:
+                    self._turn(selector)
+        finally:
+            self._couriers.end(COURIER_END_S)
+        return self._finish
+
+    def _hire(self, connection: StoreConnection | None) -> Courier:
+        return Courier(self.store, self.clock, self.inbox.put, connection)
+
+    def _turn(self, selector: selectors.BaseSelector) -> None:
+        """Take in everything that has happened, then sleep until the next moment."""
+        self._waiting.extend(self.inbox.take())
+        self._waiting.extend(self.program.events())
+        now = self.clock.now()
+        program_at, told = self.program.tick(now)
+        self._waiting.extend(told)
+        self._give_up_late_answer(now)
+        while self._waiting and self._finish is None:
+            self._step(self._waiting.popleft())
+        self._step(Ticked(self.clock.now()))
+        if self._finish is not None or self._waiting:
+            return
+        now = self.clock.now()
+        wake = min(wake_at(self.node, now), program_at, self._due_at)
+        selector.select(max(0.0, min(SLEEP_MAX_S, wake - now)))
+
+    def _give_up_late_answer(self, now: float) -> None:
+        request = self.node.pending
+        if request is None or now < self._due_at:
+            return
+        self._couriers.dismiss()
+        self._waiting.append(Failed(now, request, "no answer in time"))
+
+    def _step(self, event: Event) -> None:
+        if self._finish is not None:
+            return
+        if isinstance(event, Answered | Failed) and event.request is self.node.pending:
+            self._due_at = float("inf")
+        self.node, commands = step(self.node, event)
+        for command in commands:
+            self._obey(command)
+        self.program.changed(self.node)
+        self.observer(self.node)
+
+    def _obey(self, command: Command) -> None:
+        match command:
+            case Ask(request):
+                self._ask(request)
+            case Reconnect():
+                self._couriers.dismiss()
+            case StartProgram():
+                self.program.start(command, self.node)
+            case ExtendTrust():
+                self.program.extend(command)
+            case StopProgram():
+                self.program.stop(command)
+            case KillProgram():
+                self.program.kill(command)
+            case Report():
+                self.report(command, self.node)
+            case Finish():
+                self._finish = command
+
+    def _ask(self, request: Request) -> None:
+        attempt_s = self.node.timing.attempt_s
+        self._due_at = self.clock.now() + attempt_s
+        if not self._couriers.carry(request, attempt_s):
+            self._waiting.append(Failed(self.clock.now(), request, "the database driver hangs"))

@@ -1,0 +1,19 @@
+"""The clock by which trust is measured."""
+
+from __future__ import annotations
+
+import time
+
+#: CLOCK_BOOTTIME goes on while the machine is suspended, so that it wakes up expired; where the
+#: system has none, the monotonic clock is the best there is.
+_CLOCK_ID: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+class BoottimeClock:
+    """Seconds since the machine was started, the same in all of its processes."""
+
+    __slots__ = ()
+
+    def now(self) -> float:
+        """Return the present moment."""
+        return time.clock_gettime(_CLOCK_ID)

@@ -1,0 +1,230 @@
+"""The agent and its spare, from the guardian's side: start, promote, listen, kill.
+
+A spare that is a fork of the agent has no known pid until it speaks; it becomes the guardian's
+child when the agent dies, because the guardian is the subreaper.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable
+from typing import NamedTuple
+
+from coordinator.protocol import guard_words as words
+from coordinator.protocol.guard_talk import understand
+from coordinator.protocol.guard_words import Event, Message
+from coordinator.runtime import channel, proctable, spawn
+from coordinator.runtime.channel import Channel
+from coordinator.runtime.guard_loop import Loop
+
+#: Messages taken from one channel before others get their turn.
+_MESSAGES_PER_TURN = 100
+
+
+class Recipe(NamedTuple):
+    """How to start an agent."""
+
+    argv: tuple[str, ...]
+    settings_fd: int
+    level: str
+
+
+class _Peer:
+    """One agent or spare."""
+
+    def __init__(self, line: Channel, pid: int | None) -> None:
+        self.line = line
+        self.pid = pid
+        self.collected = False  #: its process is dead, and its number no longer its own
+
+
+class Peers:
+    """At most one agent and at most one spare."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        loop: Loop,
+        feed: Callable[[Event], None],
+        leaving: Callable[[], bool],
+    ) -> None:
+        self._recipe, self._loop, self._feed, self._leaving = recipe, loop, feed, leaving
+        self._agent: _Peer | None = None
+        self._spare: _Peer | None = None
+        self._agents_group = 0
+
+    def agent_fd(self) -> int:
+        """Return the agent's channel; -1 when there is none."""
+        return -1 if self._agent is None else self._agent.line.fileno()
+
+    # --- orders ---------------------------------------------------------------------------------
+
+    def tell_agent(self, message: Message) -> None:
+        """Send it, if there is an agent; one that does not read will be found silent."""
+        if self._agent is not None:
+            self._agent.line.send(message, wait_s=0)
+
+    def tell_spare(self, message: Message) -> None:
+        """Send it, if there is a spare."""
+        if self._spare is not None:
+            self._spare.line.send(message, wait_s=0)
+
+    def start_agent(self, session: str | None, term: int) -> None:
+        """Start a fresh agent, which forks its spare itself."""
+        self.drop_spare(kill=True)
+        here, there = channel.pair()
+        spare_here, spare_there = channel.pair()
+        fds = (there.fileno(), spare_there.fileno())
+        more = ["--channel-fd", str(fds[0]), "--spare-fd", str(fds[1])]
+        if session is not None:
+            more += ["--previous-session", session, "--previous-term", str(term)]
+        pid = self._fork(more, fds)
+        there.close()
+        spare_there.close()
+        self._agents_group = pid
+        self._meet_agent(_Peer(here, pid))
+        self._meet_spare(_Peer(spare_here, None))
+
+    def start_spare(self) -> None:
+        """Start a spare from scratch."""
+        self.drop_spare(kill=True)
+        here, there = channel.pair()
+        fd = there.fileno()
+        pid = self._fork(["--channel-fd", str(fd), "--as-spare"], (fd,))
+        there.close()
+        self._meet_spare(_Peer(here, pid))
+
+    def promote_spare(self, message: Message) -> None:
+        """Make the spare the agent, with a channel for a spare of its own."""
+        spare, self._spare = self._spare, None
+        here, there = channel.pair()
+        promoted = spare is not None and spare.line.send(message, [there.fileno()], wait_s=0)
+        there.close()
+        if spare is not None:
+            self._loop.unwatch(spare.line.fileno())
+        if spare is None or not promoted:
+            here.close()
+            if spare is not None:
+                spare.line.close()
+            self._feed(words.PromotionFailed())
+            return
+        if spare.pid is not None:
+            self._agents_group = spare.pid
+        self._meet_agent(spare)
+        self._meet_spare(_Peer(here, None))
+
+    def signal_agent(self, signum: int) -> None:
+        """Send a signal to the agent's process."""
+        if self._agent is not None and self._agent.pid is not None:
+            _signal(self._agent.pid, signum)
+
+    def kill_agent(self) -> None:
+        """SIGKILL the agent and close its channel."""
+        agent, self._agent = self._agent, None
+        if agent is None:
+            return
+        self._loop.unwatch(agent.line.fileno())
+        agent.line.close()
+        if agent.collected:
+            return
+        if agent.pid is not None:
+            _signal(agent.pid, signal.SIGKILL)
+            return
+        # A fork of a dead agent that has never said a word: our child by now, in the old group.
+        spare_pid = None if self._spare is None else self._spare.pid
+        for seen in proctable.everyone().values():
+            ours = seen.parent == os.getpid() and seen.group == self._agents_group
+            if ours and seen.pid != spare_pid:
+                _signal(seen.pid, signal.SIGKILL)
+
+    def drop_spare(self, *, kill: bool) -> None:
+        """Close the spare's channel, on which it ends by itself; kill it if that is not enough."""
+        spare, self._spare = self._spare, None
+        if spare is None:
+            return
+        self._loop.unwatch(spare.line.fileno())
+        spare.line.close()
+        if kill and spare.pid is not None:
+            _signal(spare.pid, signal.SIGKILL)
+
+    # --- what happened --------------------------------------------------------------------------
+
+    def child_ended(self, pid: int) -> None:
+        """Hear that a child of the guardian was collected."""
+        agent, spare = self._agent, self._spare
+        if agent is not None and pid == agent.pid:
+            agent.collected = True
+            self._listen(agent)  # its last words may be an orderly `exit`
+            if self._agent is agent:
+                self.kill_agent()
+                self._feed(words.AgentLost())
+        elif spare is not None and pid == spare.pid:
+            self.drop_spare(kill=False)
+            self._feed(words.SpareLost())
+
+    def _listen(self, peer: _Peer) -> None:
+        """Take in what the agent says, or that it will say no more."""
+        for _ in range(_MESSAGES_PER_TURN):
+            received = peer.line.poll() if peer is self._agent else None
+            if received is None:
+                return
+            message, _ = received
+            if message is None:
+                self._on_hang_up(peer)
+                return
+            peer.pid = peer.line.peer_pid
+            self._hear(message)
+
+    def _hear(self, message: Message) -> None:
+        try:
+            event = understand(message)
+        except (KeyError, TypeError, ValueError) as error:
+            report(f"the agent said {message}: {error!r}")
+            return
+        if event is not None:
+            self._feed(event)
+
+    def _on_hang_up(self, peer: _Peer) -> None:
+        if self._leaving() and peer.pid is not None:
+            # It said that it would leave: let it end by itself. SIGCHLD tells, or time runs out.
+            self._loop.unwatch(peer.line.fileno())
+            return
+        self.kill_agent()
+        self._feed(words.AgentLost())
+
+    def _listen_to_spare(self, peer: _Peer) -> None:
+        received = peer.line.poll()
+        if received is None:
+            return
+        if received[0] is not None:
+            peer.pid = peer.line.peer_pid
+            return
+        self.drop_spare(kill=False)
+        self._feed(words.SpareLost())
+
+    def _meet_agent(self, peer: _Peer) -> None:
+        self._agent = peer
+        self._loop.watch(peer.line.fileno(), lambda: self._listen(peer))
+
+    def _meet_spare(self, peer: _Peer) -> None:
+        self._spare = peer
+        self._loop.watch(peer.line.fileno(), lambda: self._listen_to_spare(peer))
+
+    def _fork(self, more: list[str], fds: tuple[int, ...]) -> int:
+        recipe = self._recipe
+        argv = [*recipe.argv, "--settings-fd", str(recipe.settings_fd)]
+        argv += ["--isolation", recipe.level, *more]
+        return spawn.fork_agent(argv, (recipe.settings_fd, *fds))
+
+
+def report(text: str) -> None:
+    """Tell the operator one line."""
+    with contextlib.suppress(OSError):
+        os.write(2, f"coord: {text}\n".encode())
+
+
+def _signal(pid: int, signum: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signum)

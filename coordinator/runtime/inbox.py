@@ -1,0 +1,43 @@
+"""One inbox for everything that happens to a node, which a selector can wait for."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator
+
+from coordinator.protocol.events import Event
+
+
+class Inbox:
+    """A queue of events from other threads; its file descriptor is readable when it has one.
+
+    Bound: every sender has at most a handful of events under way (one answer of the courier,
+    one request of each caller), so the queue needs no limit of its own.
+    """
+
+    def __init__(self) -> None:
+        self._events: deque[Event] = deque()
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait on."""
+        return self._wake
+
+    def put(self, event: Event) -> None:
+        """Add an event; callable from any thread."""
+        self._events.append(event)
+        os.eventfd_write(self._wake, 1)
+
+    def take(self) -> Iterator[Event]:
+        """Yield what has come, oldest first."""
+        try:
+            os.eventfd_read(self._wake)
+        except BlockingIOError:
+            pass
+        while self._events:
+            yield self._events.popleft()
+
+    def close(self) -> None:
+        """Close the descriptor; nobody may put anything any more."""
+        os.close(self._wake)

@@ -1,0 +1,196 @@
+"""Level `cgroup`: the program lives in a cgroup of its own, and `cgroup.kill` ends it whole.
+
+Nothing escapes: forks, double forks and new sessions stay inside, and the kernel kills forks that
+race with the kill.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+from collections.abc import Callable
+from typing import Any
+
+from coordinator.runtime import proctable, spawn
+
+LEVEL = "cgroup"
+_PREFIX = "coord-"
+#: Nothing sane nests deeper; it bounds the clean-up.
+_DEPTH_MAX = 16
+
+
+class CgroupRoom:
+    """One cgroup for one run."""
+
+    def __init__(self, marker: str) -> None:
+        name = f"{_PREFIX}{_pid_namespace()}-{os.getpid()}-{proctable.started(os.getpid())}"
+        self._path = os.path.join(home(), f"{name}-{marker}")
+        os.mkdir(self._path, 0o755)
+        self._events_fd = os.open(os.path.join(self._path, "cgroup.events"), os.O_RDONLY)
+        self.root = 0
+        self.status_fd: int | None = None  #: the root is the program itself
+
+    def launch(self, body: Callable[[int], object]) -> None:
+        """Fork the program's process; it enters by itself."""
+        parent = os.getpid()
+        self.root = spawn.fork_clean(lambda: body(parent))
+
+    def enter(self) -> None:
+        """Move the calling process in."""
+        _write(self._path, "cgroup.procs", b"0")
+
+    def change_fd(self) -> int | None:
+        """Return what polls urgent when the cgroup becomes empty."""
+        return self._events_fd
+
+    def handle(self, pid: int) -> dict[str, Any]:
+        """Return what `kill` needs in any process."""
+        return {"level": LEVEL, "path": self._path, "pid": pid, "started": proctable.started(pid)}
+
+    def kill(self, root_lives: bool) -> None:
+        """SIGKILL everything inside, and the root, which may not have entered yet."""
+        if root_lives:
+            os.kill(self.root, signal.SIGKILL)
+        with contextlib.suppress(OSError):
+            _write(self._path, "cgroup.kill", b"1")
+
+    def empty(self, root_lives: bool, _root_status: int) -> bool:
+        """Tell whether nothing is left."""
+        return not _populated(self._events_fd) and not root_lives
+
+    def close(self) -> None:
+        """Remove the cgroup."""
+        os.close(self._events_fd)
+        _remove(self._path)
+
+
+def kill(handle: dict[str, Any], rounds: Callable[[], bool]) -> bool:
+    """End a run through its handle; true when nothing is left."""
+    path = str(handle["path"])
+    pid, started = int(handle["pid"]), int(handle["started"])
+    while True:
+        if proctable.lives(pid, started):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        try:
+            _write(path, "cgroup.kill", b"1")
+            events_fd = os.open(os.path.join(path, "cgroup.events"), os.O_RDONLY)
+        except OSError:
+            # It has been removed, which nobody can do before it is empty.
+            return not proctable.lives(pid, started)
+        try:
+            empty = _wait_until_empty(events_fd)
+        finally:
+            os.close(events_fd)
+        if empty and not proctable.lives(pid, started):
+            _remove(path)
+            return True
+        if not rounds():
+            return False
+
+
+def unavailable() -> str:
+    """Try it; return why the level cannot be had here, or nothing."""
+    try:
+        path = os.path.join(home(), f"{_PREFIX}probe-{os.getpid()}-{os.urandom(4).hex()}")
+        os.mkdir(path, 0o755)
+    except OSError as error:
+        return f"no cgroup can be made: {error}"
+    try:
+        if not os.path.exists(os.path.join(path, "cgroup.kill")):
+            return "the kernel has no cgroup.kill (it needs Linux 5.14)"
+        pid = spawn.fork_clean(lambda: _probe(path))
+        _, status = os.waitpid(pid, 0)
+        return "" if status == 0 else "a process cannot be moved into a cgroup"
+    finally:
+        _remove(path)
+
+
+def clean_leftovers() -> None:
+    """Kill and remove what guardians left behind that are dead themselves."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(home()):
+            fields = name.removeprefix(_PREFIX).split("-")
+            if not name.startswith(_PREFIX) or len(fields) != 4 or fields[0] != _pid_namespace():
+                continue
+            if fields[1].isdigit() and not proctable.lives(int(fields[1]), int(fields[2])):
+                path = os.path.join(home(), name)
+                with contextlib.suppress(OSError):
+                    _write(path, "cgroup.kill", b"1")
+                    events_fd = os.open(os.path.join(path, "cgroup.events"), os.O_RDONLY)
+                    _wait_until_empty(events_fd)
+                    os.close(events_fd)
+                _remove(path)
+
+
+def home() -> str:
+    """Return the directory of the cgroup in which this process is.
+
+    Errors: OSError says what is missing.
+    """
+    mount, root = _mount()
+    with open("/proc/self/cgroup", encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            if line.startswith("0::"):
+                own = line[3:].rstrip("\n")
+                inside = os.path.relpath(own, root)
+                if inside.startswith(".."):
+                    raise OSError(f"our cgroup {own} is outside of what {mount} shows")
+                return os.path.normpath(os.path.join(mount, inside))
+    raise OSError("this process is in no cgroup v2")
+
+
+def _mount() -> tuple[str, str]:
+    """Find a cgroup v2 mount, a hybrid one too; return where it is and what it shows."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            before, _, after = line.partition(" - ")
+            if after.startswith("cgroup2 "):
+                fields = before.split()
+                return fields[4], fields[3]
+    raise OSError("no cgroup v2 is mounted")
+
+
+def _probe(path: str) -> None:
+    _write(path, "cgroup.procs", b"0")
+    os._exit(0)
+
+
+def _write(path: str, name: str, text: bytes) -> None:
+    fd = os.open(os.path.join(path, name), os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, text)
+    finally:
+        os.close(fd)
+
+
+def _populated(events_fd: int) -> bool:
+    with contextlib.suppress(OSError):  # ENODEV: removed
+        return b"populated 1" in os.pread(events_fd, 256, 0)
+    return False
+
+
+def _wait_until_empty(events_fd: int) -> bool:
+    """Wait some milliseconds for it: a killed process needs a moment to end."""
+    poll = select.poll()
+    poll.register(events_fd, select.POLLPRI)
+    for _ in range(5):
+        if not _populated(events_fd):
+            return True
+        poll.poll(5)
+    return not _populated(events_fd)
+
+
+def _remove(path: str) -> None:
+    """Remove an empty cgroup with those that the program made below it."""
+    with contextlib.suppress(OSError):
+        for directory, _, _ in os.walk(path, topdown=False):
+            if directory.count("/") - path.count("/") <= _DEPTH_MAX:
+                os.rmdir(directory)
+
+
+def _pid_namespace() -> str:
+    """Name the set of processes in which a pid means what it means here."""
+    return str(os.stat("/proc/self/ns/pid").st_ino)

@@ -1,0 +1,132 @@
+"""Level `plain`: no help of the kernel but sessions, groups, and a subreaper.
+
+While the keeper lives, every process of the program is below it, double forks too. When guardian
+and keeper are dead, what is left is found by its session and by COORD_RUN_ID in its environment;
+a process that left the session and cleared its environment is not found: the promise of this
+level is smaller, and `coord doctor` says so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+from collections.abc import Callable
+from typing import Any
+
+from coordinator.runtime import kernel, proctable, spawn
+from coordinator.runtime.proctable import Seen
+
+LEVEL = "plain"
+#: A killed process needs a moment to end before looking again is worth it.
+_PAUSE_MS = 2
+
+
+class PlainRoom:
+    """One keeper for one run."""
+
+    def __init__(self, marker: str) -> None:
+        self._marker = marker
+        self._pid = 0
+        self.root = 0
+        self.status_fd: int | None = None  #: where the keeper says how the program ended
+
+    def launch(self, body: Callable[[int], object]) -> None:
+        """Fork the keeper."""
+        self.status_fd, write_fd = os.pipe()
+        os.set_blocking(self.status_fd, False)
+        self.root = spawn.fork_clean(lambda: self._keep(body, write_fd))
+        os.close(write_fd)
+
+    def _keep(self, body: Callable[[int], object], write_fd: int) -> None:
+        kernel.become_subreaper()
+        spawn.keep(body, write_fd)
+
+    def enter(self) -> None:
+        """Nothing to do."""
+
+    def change_fd(self) -> int | None:
+        """Nothing to watch: the keeper's end tells everything."""
+        return None
+
+    def handle(self, pid: int) -> dict[str, Any]:
+        """Return what `kill` needs in any process."""
+        self._pid = pid
+        return {
+            "level": LEVEL,
+            "keeper": self.root,
+            "keeper_started": proctable.started(self.root),
+            "pid": pid,
+            "started": proctable.started(pid),
+            "marker": self._marker,
+        }
+
+    def kill(self, root_lives: bool) -> None:
+        """SIGKILL what is found; call again until it is empty."""
+        victims = _victims(self.root if root_lives else None, self._pid, self._marker)
+        _kill_all(victims, self.root)
+        if root_lives and not victims:
+            os.kill(self.root, signal.SIGKILL)
+
+    def empty(self, root_lives: bool, root_status: int) -> bool:
+        """Tell whether nothing is left; a keeper ends with 0 only when it has no child."""
+        if root_lives or root_status == 0:
+            return not root_lives
+        return not _victims(None, self._pid, self._marker)
+
+    def close(self) -> None:
+        """Close what is open."""
+        if self.status_fd is not None:
+            os.close(self.status_fd)
+
+
+def kill(handle: dict[str, Any], rounds: Callable[[], bool]) -> bool:
+    """End a run through its handle; true when nothing is found any more."""
+    keeper, keeper_started = int(handle["keeper"]), int(handle["keeper_started"])
+    pid, marker = int(handle["pid"]), str(handle["marker"])
+    if proctable.started(pid) not in (0, int(handle["started"])):
+        pid = 0  # the number was given to another process
+    while True:
+        keeper_lives = proctable.lives(keeper, keeper_started)
+        victims = _victims(keeper if keeper_lives else None, pid, marker)
+        if not victims:
+            if keeper_lives:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(keeper, signal.SIGKILL)
+            return True
+        _kill_all(victims, keeper)
+        if not rounds():
+            return False
+        select.poll().poll(_PAUSE_MS)
+
+
+def _victims(keeper: int | None, pid: int, marker: str) -> dict[int, Seen]:
+    """Return the living processes of the program: below the keeper, or by their marks."""
+    table = proctable.everyone()
+    found = {} if keeper is None else proctable.descendants(table, (keeper,))
+    if keeper is None:
+        variable = f"COORD_RUN_ID={marker}".encode()
+        for seen in table.values():
+            if (pid and seen.session == pid) or proctable.carries(seen.pid, variable):
+                found[seen.pid] = seen
+        found |= proctable.descendants(table, found)
+    return {pid: seen for pid, seen in found.items() if seen.alive and pid != os.getpid()}
+
+
+def _kill_all(victims: dict[int, Seen], keeper: int) -> None:
+    """SIGKILL each, and each group whole: a group's kill also catches a fork in between."""
+    own = os.getsid(0)
+    groups = {seen.group for seen in victims.values() if seen.session != own}
+    # Between fork and setsid the program is still in its keeper's group.
+    for group in groups - {0, 1, keeper}:
+        with contextlib.suppress(OSError):
+            os.killpg(group, signal.SIGKILL)
+    for pid in victims:
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def unavailable() -> str:
+    """Return nothing: this level is always there."""
+    return ""

@@ -1,0 +1,166 @@
+"""What one run does: call the user's function, or run the user's command to its end."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+from coordinator.errors import (
+    CommandNotExecutableError,
+    CommandNotFoundError,
+    ConfigError,
+    CoordError,
+)
+from coordinator.runtime.trust_board import Trust
+
+#: A parameter of one of these names gets the context even when it has a default.
+CONTEXT_NAMES = ("ctx", "context")
+
+
+class RunStoppedError(CoordError):
+    """The node was told to stop before the run had ended well."""
+
+
+class RunFailedError(CoordError):
+    """The run ended, but not well, and raised nothing of its own."""
+
+
+class StopSignal:
+    """The wish that everything ends soon: an event to look at, and callbacks to be woken by."""
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+        self._lock = threading.Lock()
+        self._callbacks: list[Callable[[], object]] = []
+
+    def set(self) -> None:
+        """Set the event and call everybody back; never from a signal handler, it takes locks."""
+        with self._lock:
+            self.event.set()
+            callbacks = tuple(self._callbacks)
+        for callback in callbacks:
+            callback()
+
+    @contextmanager
+    def calling(self, callback: Callable[[], object]) -> Iterator[None]:
+        """Have `callback` called when the signal is set; at once when it already is."""
+        with self._lock:
+            self._callbacks.append(callback)
+            already = self.event.is_set()
+        if already:
+            callback()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._callbacks.remove(callback)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunContext:
+    """What a run may know: under which token, for which slot, and when to stop.
+
+    scheduled_at: the slot, on the database's clock; None for a service.
+    count:        the number of this run in the whole group; 0 for a service.
+    stop_event:   set when the program is told to stop.
+    token:        `token.check()` raises TokenLostError when the token must not be acted on.
+    """
+
+    group: str
+    node: str
+    term: int
+    session: str
+    token: Trust
+    stop_event: threading.Event
+    scheduled_at: datetime | None = None
+    count: int = 0
+
+
+Job = Callable[[RunContext], None]
+
+
+def wants_context(function: Callable[..., object]) -> bool:
+    """Tell whether a function is to be called with the context, or with nothing.
+
+    Errors: ConfigError when it can be called with neither.
+    """
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return False  # written in C, and silent about itself
+    parameters = signature.parameters.values()
+    needed = [it for it in parameters if it.default is it.empty and it.kind not in _VARIADIC]
+    by_place = [it for it in needed if it.kind is not it.KEYWORD_ONLY]
+    if len(needed) > 1 or needed != by_place:
+        names = ", ".join(it.name for it in needed)
+        raise ConfigError(f"takes {names}; it is called with one context object or with nothing")
+    return bool(needed) or any(
+        it.name in CONTEXT_NAMES and it.kind in _BY_PLACE for it in parameters
+    )
+
+
+_BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+def call(function: Callable[..., object], context: RunContext) -> None:
+    """Call a function, or run a coroutine function to its end."""
+    arguments = (context,) if wants_context(function) else ()
+    if inspect.iscoroutinefunction(function):
+        import asyncio  # slow to import, and few need it
+
+        asyncio.run(function(*arguments))
+    else:
+        function(*arguments)
+
+
+def function_job(function: Callable[..., object]) -> Job:
+    """Return a job that calls `function`; sys.exit() in it ends the run, not the schedule."""
+
+    def run(context: RunContext) -> None:
+        try:
+            call(function, context)
+        except SystemExit as leaving:
+            if leaving.code not in (None, 0):
+                raise RunFailedError(f"sys.exit({leaving.code!r})") from leaving
+
+    return run
+
+
+def command_job(argv: Sequence[str], stop: StopSignal) -> Job:
+    """Return a job that runs a command to its end; on stop it gets SIGTERM.
+
+    It stays in our process group and shares our stdout and stderr. The deadline of a command that
+    does not heed SIGTERM is the guardian's.
+    """
+
+    def run(context: RunContext) -> None:
+        assert context.scheduled_at is not None, "only a schedule runs a command"
+        more = {
+            "COORD_SCHEDULED_AT": context.scheduled_at.isoformat(),
+            "COORD_RUN_COUNT": str(context.count),
+        }
+        with _started(argv, os.environ | more) as process, stop.calling(process.terminate):
+            code = process.wait()
+        if code != 0 and stop.event.is_set():
+            raise RunStoppedError("the command was told to stop")
+        if code != 0:
+            ended = f"exit code {code}" if code > 0 else f"killed by signal {-code}"
+            raise RunFailedError(f"{argv[0]}: {ended}")
+
+    return run
+
+
+def _started(argv: Sequence[str], environ: dict[str, str]) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(argv, env=environ, stdin=subprocess.DEVNULL)
+    except FileNotFoundError as error:
+        raise CommandNotFoundError(f"{argv[0]}: command not found") from error
+    except PermissionError as error:
+        raise CommandNotExecutableError(f"{argv[0]}: not executable") from error

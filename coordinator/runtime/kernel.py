@@ -1,0 +1,82 @@
+"""The few calls of the Linux kernel that Python 3.11 does not offer."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import math
+import os
+import struct
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_CLONE_NEWPID = 0x20000000
+_CLOCK_BOOTTIME = 7
+_TFD_TIMER_ABSTIME = 1
+_TFD_FLAGS = os.O_NONBLOCK | os.O_CLOEXEC
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _checked(result: int) -> int:
+    if result < 0:
+        errno = ctypes.get_errno()
+        raise OSError(errno, os.strerror(errno))
+    return result
+
+
+def become_subreaper() -> None:
+    """Adopt every orphan among the descendants of this process."""
+    _checked(_libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
+
+
+def set_death_signal(signum: int) -> None:
+    """Have this process signalled when the THREAD that forked it ends.
+
+    The parent may have ended before the call: look afterwards.
+    """
+    _checked(_libc.prctl(_PR_SET_PDEATHSIG, int(signum), 0, 0, 0))
+
+
+def unshare_pids() -> None:
+    """Put the next child, and no earlier one, into a new PID namespace as its process 1."""
+    _checked(_libc.unshare(_CLONE_NEWPID))
+
+
+def join_pids(namespace_fd: int) -> None:
+    """Put the next child into that PID namespace."""
+    _checked(_libc.setns(namespace_fd, _CLONE_NEWPID))
+
+
+class Alarm:
+    """A descriptor that becomes readable at a moment of CLOCK_BOOTTIME.
+
+    A selector's timeout stands still while the machine is suspended; this does not.
+    """
+
+    def __init__(self) -> None:
+        self._fd = _checked(_libc.timerfd_create(_CLOCK_BOOTTIME, _TFD_FLAGS))
+        self._at = math.inf
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._fd
+
+    def set(self, at: float) -> None:
+        """Ring at that moment, at once when it has passed, never when it is infinite."""
+        if at == self._at:
+            return
+        self._at = at
+        seconds, nanoseconds = 0, 0  # disarmed
+        if at != math.inf:
+            # Rounded up, so that whoever is woken finds that its moment has come.
+            ticks = max(1, math.ceil(at * 1e9) + 1)
+            seconds, nanoseconds = divmod(ticks, 1_000_000_000)
+        when = struct.pack("@llll", 0, 0, seconds, nanoseconds)
+        _checked(_libc.timerfd_settime(self._fd, _TFD_TIMER_ABSTIME, when, None))
+
+    def silence(self) -> None:
+        """Note that it has rung."""
+        self._at = math.inf
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._fd, 8)

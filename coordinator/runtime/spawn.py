@@ -1,0 +1,194 @@
+"""Forking and executing by hand, so that each step stands where the promise needs it.
+
+    guardian ── program                  in a cgroup
+    guardian ── keeper ── program        in a PID namespace, or in nothing
+
+The keeper does nothing but collect what has died: as process 1 of a PID namespace it takes
+everything with it when it is killed; elsewhere it is the subreaper under which every process of
+the program is found. It dies with the guardian.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import struct
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, NoReturn
+
+from coordinator.protocol.guard_words import StartOrdered
+from coordinator.runtime import kernel
+from coordinator.runtime.clock import BoottimeClock
+
+#: Exit codes that shells use: found but not executable, and not found.
+NOT_EXECUTABLE = 126
+NOT_FOUND = 127
+READY = b"ready"
+PERMISSION = struct.Struct("@d")
+_FDS_END = 1 << 20
+
+
+class Launch(NamedTuple):
+    """What a forked process needs to become the program."""
+
+    order: StartOrdered
+    line_fd: int  #: to the guardian: ready, permission, refusal; closed by a successful exec
+    board_fd: int
+    env: dict[str, str]
+    enter: Callable[[], None]  #: goes where the program is to be isolated
+
+
+def fork_clean(body: Callable[[], object]) -> int:
+    """Fork; the child has default signals, runs body, and never returns into our code."""
+    every = signal.valid_signals()
+    # Nothing may arrive in the child while it still has our handlers and our wakeup descriptor.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, every)
+    try:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                signal.set_wakeup_fd(-1)
+                _default_signals(every)
+                signal.pthread_sigmask(signal.SIG_SETMASK, ())
+                body()
+            except OSError as error:
+                os.write(2, f"coord: {error}\n".encode())
+            finally:
+                os._exit(NOT_FOUND)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return pid
+
+
+def _default_signals(every: Iterable[int]) -> None:
+    for signum in every:
+        if signal.getsignal(signum) is not signal.SIG_DFL:
+            with contextlib.suppress(OSError):
+                signal.signal(signum, signal.SIG_DFL)
+
+
+def close_except(kept: Iterable[int]) -> None:
+    """Close every descriptor that is not kept."""
+    low = 0
+    for fd in sorted({fd for fd in kept if fd >= 0}):
+        if low < fd:  # an empty range that starts at 0 would close everything
+            os.closerange(low, fd)
+        low = fd + 1
+    os.closerange(low, _FDS_END)
+
+
+# --- the keeper ---------------------------------------------------------------------------------
+
+
+def keep(body: Callable[[int], object], status_fd: int) -> None:
+    """Be the keeper: fork the program, say how it ended, end when nothing of it is left."""
+    os.setsid()
+    kernel.set_death_signal(signal.SIGKILL)
+    _ignore_signals()
+    keeper = os.getpid()
+    main = fork_clean(lambda: body(keeper))
+    close_except((status_fd,))
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            pid, status = os.waitpid(-1, 0)
+            if pid == main:
+                text = f"{os.waitstatus_to_exitcode(status)} {int(_children_left())}"
+                with contextlib.suppress(OSError):
+                    os.write(status_fd, text.encode())
+    os._exit(0)
+
+
+def _children_left() -> bool:
+    """Collect what is dead; tell whether anything else lives."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _ignore_signals() -> None:
+    for signum in signal.valid_signals() - {signal.SIGCHLD}:
+        with contextlib.suppress(OSError):
+            signal.signal(signum, signal.SIG_IGN)
+
+
+# --- the program --------------------------------------------------------------------------------
+
+
+def become_program(launch: Launch, parent: int) -> None:
+    """Turn this fresh child into the program, or say why not; never returns after an exec."""
+    # First of all: a copy of the guardian's own ends would hide its death from the agent.
+    close_except((0, 1, 2, launch.line_fd, launch.board_fd, *launch.order.keep_fds))
+    line = socket.socket(fileno=launch.line_fd)
+    try:
+        launch.enter()
+    except OSError as error:
+        _refuse(line, f"cannot be isolated: {error}", NOT_EXECUTABLE)
+    os.setsid()
+    kernel.set_death_signal(signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(NOT_FOUND)
+    line.send(READY)
+    permission = line.recv(PERMISSION.size)
+    if not permission:
+        os._exit(NOT_FOUND)
+    try:
+        _execute(launch, line, PERMISSION.unpack(permission)[0])
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+        name = error.filename or launch.order.argv[0]
+        _refuse(line, f"{name}: {error.strerror}", NOT_FOUND if missing else NOT_EXECUTABLE)
+
+
+def _execute(launch: Launch, line: socket.socket, trusted_until: float) -> NoReturn:
+    order = launch.order
+    for fd in order.keep_fds:
+        os.set_inheritable(fd, True)
+    os.set_inheritable(launch.board_fd, True)
+    if order.cwd is not None:
+        try:
+            os.chdir(order.cwd)
+        except OSError as error:
+            _refuse(line, f"cannot go to {order.cwd}: {error.strerror}", NOT_EXECUTABLE)
+    if BoottimeClock().now() >= trusted_until:  # the last check of all
+        _refuse(line, "trust is over", 0)
+    os.execvpe(order.argv[0], order.argv, launch.env)  # noqa: S606
+
+
+def _refuse(line: socket.socket, why: str, code: int) -> NoReturn:
+    line.send(json.dumps({"why": why, "code": code}).encode())
+    os._exit(code)
+
+
+def environment(order: StartOrdered, marker: str, board_fd: int) -> dict[str, str]:
+    """Return the program's environment: ours, less `unset`, and what was ordered."""
+    env = {name: value for name, value in os.environ.items() if name not in order.unset}
+    env |= dict(order.env)
+    return env | {"COORD_RUN_ID": marker, "COORD_TRUST_FD": str(board_fd)}
+
+
+# --- the agent ----------------------------------------------------------------------------------
+
+
+def fork_agent(argv: list[str], kept_fds: tuple[int, ...]) -> int:
+    """Start an agent or a spare in its own process group, so that Ctrl-C does not reach it."""
+    return fork_clean(lambda: _become_agent(argv, kept_fds))
+
+
+def _become_agent(argv: list[str], kept_fds: tuple[int, ...]) -> NoReturn:
+    os.setpgid(0, 0)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    close_except((0, 1, 2, *kept_fds))
+    for fd in kept_fds:
+        os.set_inheritable(fd, True)
+    try:
+        os.execvp(argv[0], argv)  # noqa: S606
+    except OSError as error:
+        os.write(2, f"coord: {argv[0]}: {error.strerror}\n".encode())
+        os._exit(NOT_FOUND)

@@ -1,0 +1,86 @@
+"""The board on which the guardian writes how long its program may be trusted to run.
+
+The guardian shares 16 bytes of memory with the program: two native doubles on CLOCK_BOOTTIME,
+trusted_until and last_extended_at. Reading them costs no system call and asks nobody, so a
+program can ask before every step. It is advice for a program that wants to end its work well;
+the guardian kills it at the deadline whether it asks or not.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Sequence
+from typing import Protocol
+
+from coordinator.errors import TokenLostError
+from coordinator.ports import Clock
+
+BOARD_BYTES = 16
+#: Two renewals are missed when the second one is overdue by this part of a heartbeat: beats are
+#: jittered, and an answer takes its time.
+OVERDUE = 2.5
+
+
+class Trust(Protocol):
+    """What a run asks before it starts anything."""
+
+    def check(self) -> None:
+        """Raise TokenLostError when trust is over."""
+        ...
+
+    def remaining_s(self) -> float:
+        """Return the seconds until trust is over as things stand; negative when it is."""
+        ...
+
+    def fresh(self, lease_s: float, heartbeat_s: float) -> bool:
+        """Tell whether something new may be started."""
+        ...
+
+
+class TrustBoard:
+    """Reads the board; a whole double is read at once, so no torn number is ever seen."""
+
+    def __init__(self, doubles: Sequence[float], clock: Clock) -> None:
+        self._doubles, self._clock = doubles, clock
+
+    @classmethod
+    def from_fd(cls, fd: int, clock: Clock) -> TrustBoard:
+        """Map the memory that `fd` names; the descriptor is closed, the mapping stays.
+
+        Errors: OSError or ValueError when it is no such memory.
+        """
+        board = mmap.mmap(fd, BOARD_BYTES, mmap.MAP_SHARED, mmap.PROT_READ)
+        os.close(fd)
+        return cls(memoryview(board).cast("d"), clock)
+
+    @property
+    def trusted_until(self) -> float:
+        """The moment on the board's clock after which nothing may be done."""
+        return self._doubles[0]
+
+    @property
+    def last_extended_at(self) -> float:
+        """The moment at which the guardian last wrote."""
+        return self._doubles[1]
+
+    def remaining_s(self) -> float:
+        """Return the seconds until trust is over as things stand; negative when it is."""
+        return self.trusted_until - self._clock.now()
+
+    def check(self) -> None:
+        """Return while the token may be trusted.
+
+        Errors: TokenLostError from trusted_until on.
+        """
+        over_s = -self.remaining_s()
+        if over_s >= 0:
+            raise TokenLostError(f"the token is lost: trust in it ended {over_s:.1f} s ago")
+
+    def fresh(self, lease_s: float, heartbeat_s: float) -> bool:
+        """Tell whether something new may be started: not after two missed renewals.
+
+        trusted_until - lease_s is the moment at which the last acknowledged heartbeat was sent.
+        """
+        silent_s = self._clock.now() - (self.trusted_until - lease_s)
+        return self.remaining_s() > 0 and silent_s <= OVERDUE * heartbeat_s

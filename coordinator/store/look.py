@@ -1,0 +1,149 @@
+"""The questions that people ask, as SQL on the views that `psql` shows them too.
+
+Plain psycopg, without SQLAlchemy: these commands must start fast.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import DictRow, dict_row
+
+from coordinator.errors import CoordError, SchemaError
+from coordinator.store.faults import database_error
+
+REVISION = sql.SQL("SELECT version_num FROM {schema}.alembic_version")
+
+GROUPS = sql.SQL(
+    """
+SELECT group_id, state, task_id, term, since, standby_count, beat_age_s, lease_left_s,
+       leaderless_s, liveness_s,
+       CAST(EXTRACT(EPOCH FROM statement_timestamp() - since) AS double precision) AS since_age_s
+FROM {schema}.coord_status
+WHERE CAST(%(group_id)s AS text) IS NULL OR group_id = %(group_id)s
+ORDER BY group_id
+"""
+)
+
+NODES = sql.SQL(
+    """
+SELECT group_id, task_id, role, state, beat_age_s, lease_s, liveness_s, heartbeat_s, host, pid,
+       version, priority, standing, config_hash, isolation, uptime_s, end_reason
+FROM {schema}.coord_nodes
+WHERE CAST(%(group_id)s AS text) IS NULL OR group_id = %(group_id)s
+ORDER BY group_id, role, state = 'ended', task_id
+"""
+)
+
+HISTORY = sql.SQL(
+    """
+SELECT group_id, term, task_id, from_task, acquired_at, ended_at, how, reason, end_how, end_reason,
+       gap_s, detected_s,
+       CAST(EXTRACT(EPOCH FROM statement_timestamp() - acquired_at) AS double precision) AS age_s
+FROM {schema}.coord_history
+WHERE (CAST(%(group_id)s AS text) IS NULL OR group_id = %(group_id)s)
+  AND (CAST(%(since_s)s AS double precision) IS NULL
+       OR acquired_at >= statement_timestamp() - make_interval(secs => %(since_s)s))
+ORDER BY acquired_at DESC, group_id, term DESC
+"""
+)
+
+#: Whether a group exists that has no history in the asked time.
+KNOWN = sql.SQL("SELECT EXISTS (SELECT FROM {schema}.coord_status WHERE group_id = %(group_id)s)")
+
+CLOCK = sql.SQL("SELECT clock_timestamp() AS server_time")
+
+Row = dict[str, Any]
+
+
+class Eye:
+    """One connection that only reads."""
+
+    __slots__ = ("_connection", "_schema", "_where")
+
+    def __init__(self, conninfo: str, *, schema: str, where: str, timeout_s: float) -> None:
+        """Connect.
+
+        Errors: DatabaseUnreachableError, DatabaseRefusedError; SchemaError when `schema` has none
+        of our tables.
+        """
+        self._schema = schema
+        self._where = where
+        self._connection = _connect(conninfo, where, timeout_s)
+
+    def revision(self) -> str:
+        """Return the revision of the schema.
+
+        Errors: SchemaError when there is none.
+        """
+        try:
+            row = self._connection.execute(self._named(REVISION)).fetchone()
+        except psycopg.errors.UndefinedTable:
+            row = None
+        except psycopg.Error as error:
+            raise database_error(error, self._where) from error
+        if row is None:
+            raise SchemaError(
+                f"{self._where}: schema {self._schema!r} is missing: run `coord db upgrade`"
+            )
+        return str(row["version_num"])
+
+    def ask(self, *questions: sql.SQL, **values: object) -> list[list[Row]]:
+        """Return the answers to several questions as of one moment."""
+        try:
+            with self._connection.transaction():
+                self._connection.execute(
+                    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+                )
+                return [
+                    self._connection.execute(self._named(question), values).fetchall()
+                    for question in questions
+                ]
+        except psycopg.Error as error:
+            raise database_error(error, self._where) from error
+
+    def server_time(self) -> datetime:
+        """Return the server's clock, in exactly one round trip."""
+        try:
+            row = self._connection.execute(CLOCK).fetchone()
+        except psycopg.Error as error:
+            raise database_error(error, self._where) from error
+        assert row is not None, "a SELECT without FROM has one row"
+        moment: datetime = row["server_time"]
+        return moment
+
+    def close(self) -> None:
+        """Close the connection; never waits."""
+        self._connection.close()
+
+    def _named(self, question: sql.SQL) -> sql.Composed:
+        return question.format(schema=sql.Identifier(self._schema))
+
+
+def _connect(conninfo: str, where: str, timeout_s: float) -> psycopg.Connection[DictRow]:
+    try:
+        # In UTC and without a plan cache: PgBouncer keeps none, and people read moments as UTC.
+        connection = psycopg.connect(
+            conninfo,
+            autocommit=True,
+            prepare_threshold=None,
+            row_factory=dict_row,
+            **_defaults(conninfo),
+        )
+        milliseconds = sql.Literal(int(timeout_s * 1000))
+        connection.execute(sql.SQL("SET statement_timeout = {}").format(milliseconds))
+    except psycopg.Error as error:
+        raise database_error(error, where) from error
+    return connection
+
+
+def _defaults(conninfo: str) -> dict[str, Any]:
+    """Return what we add to a conninfo that does not say it itself."""
+    try:
+        given = psycopg.conninfo.conninfo_to_dict(conninfo)
+    except psycopg.Error as error:
+        raise CoordError("the database URL cannot be read") from error
+    return {} if "application_name" in given else {"application_name": "coord"}

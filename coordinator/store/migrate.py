@@ -1,0 +1,178 @@
+"""Brings a database to this version's schema, and says what is wrong with one that is not.
+
+`check` and `current` are one plain query: a node that starts does not load alembic.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+from psycopg import sql
+
+from coordinator.errors import ConfigError, DatabaseRefusedError, SchemaError
+from coordinator.store.engine import connect, engine
+from coordinator.store.faults import database_error, label
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+    from sqlalchemy import Connection
+
+#: The chain in migrations/, oldest first; a test holds it equal to alembic's own view.
+REVISIONS = ("0001",)
+SCHEMA_HEAD = REVISIONS[-1]
+
+#: Another node's migration may take this long before we give up waiting for it.
+LOCK_WAIT = "60s"
+
+#: Alembic keeps the running migration in module globals, so one thread at a time. Taken after the
+#: database's lock and never held while waiting for one.
+_ALEMBIC = threading.Lock()
+
+
+def upgrade(conninfo: str, schema: str) -> None:
+    """Bring `schema` to SCHEMA_HEAD in one transaction; does nothing when it is there already.
+
+    Any number of nodes may call this at once, on an empty database too.
+    Errors: DatabaseUnreachableError, DatabaseRefusedError (names the GRANT), SchemaError when the
+    schema is newer than this version.
+    """
+    found = current(conninfo, schema)
+    if found == SCHEMA_HEAD:
+        return
+    _refuse_newer(found, schema, label(conninfo))
+    import sqlalchemy.exc
+    from alembic import command
+
+    try:
+        with engine(conninfo).begin() as connection:
+            # A second belt: where a role's default is SERIALIZABLE, the snapshot would be older
+            # than the lock, and the loser of the race would migrate again.
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+            _lock(connection, schema)
+            _create_schema(connection, schema)
+            config = _alembic(schema)
+            config.attributes["connection"] = connection
+            with _ALEMBIC:
+                command.upgrade(config, "head")
+    except (psycopg.Error, sqlalchemy.exc.DBAPIError) as error:
+        raise database_error(error, label(conninfo)) from error
+
+
+def current(conninfo: str, schema: str) -> str | None:
+    """Return the revision of `schema`; None when it was never migrated."""
+    with _session(conninfo) as connection:
+        query = sql.SQL("SELECT version_num FROM {}.alembic_version").format(sql.Identifier(schema))
+        try:
+            row = connection.execute(query).fetchone()
+        except psycopg.errors.UndefinedTable:
+            return None
+    return str(row[0]) if row else None
+
+
+def check(conninfo: str, schema: str) -> None:
+    """Raise SchemaError when `schema` is missing, older or newer than this version needs."""
+    judge(current(conninfo, schema), schema, label(conninfo))
+
+
+def judge(found: str | None, schema: str, where: str) -> None:
+    """Raise SchemaError unless `found`, the revision in alembic_version, is SCHEMA_HEAD."""
+    _refuse_newer(found, schema, where)
+    if found is None:
+        raise SchemaError(f"{where}: schema {schema!r} is missing: run `coord db upgrade`")
+    if found != SCHEMA_HEAD:
+        raise SchemaError(
+            f"{where}: schema {schema!r} is at {found}, older than this version's"
+            f" {SCHEMA_HEAD}: run `coord db upgrade`"
+        )
+
+
+def upgrade_sql(schema: str) -> str:
+    """Return the whole chain as SQL, for a DBA who applies DDL by hand."""
+    from alembic import command
+
+    script = io.StringIO()
+    with _ALEMBIC:
+        command.upgrade(_alembic(schema, script), "head", sql=True)
+    quoted = sql.Identifier(schema).as_string(None)
+    return f"CREATE SCHEMA IF NOT EXISTS {quoted};\n\n{script.getvalue()}"
+
+
+def _refuse_newer(found: str | None, schema: str, where: str) -> None:
+    """Raise SchemaError for a revision that this version has never heard of."""
+    if found is not None and found not in REVISIONS:
+        raise SchemaError(
+            f"{where}: schema {schema!r} is at {found}, newer than this version's"
+            f" {SCHEMA_HEAD}: upgrade coord on this node"
+        )
+
+
+def _lock(connection: Connection, schema: str) -> None:
+    """Wait until no other node migrates `schema`; the end of the transaction lets the next in."""
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_WAIT}'")
+    connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+    connection.exec_driver_sql(
+        "SELECT pg_advisory_xact_lock(hashtextextended('coord_migrate:' || %s, 0))", (schema,)
+    )
+
+
+def _create_schema(connection: Connection, schema: str) -> None:
+    """Create the schema where it is missing.
+
+    Errors: DatabaseRefusedError when the role may not create it, or nothing in it.
+    """
+    from sqlalchemy.schema import CreateSchema
+
+    role, database, exists, may_make, may_use = connection.exec_driver_sql(
+        "SELECT current_user, current_database(), to_regnamespace(quote_ident(%s)) IS NOT NULL,"
+        " has_database_privilege(current_database(), 'CREATE'),"
+        " (SELECT has_schema_privilege(oid, 'CREATE') AND has_schema_privilege(oid, 'USAGE')"
+        "  FROM pg_namespace WHERE nspname = %s)",
+        (schema, schema),
+    ).one()
+    if exists and not may_use:
+        raise DatabaseRefusedError(
+            f"role {role!r} may not create tables in schema {schema!r} of database {database!r};"
+            f' missing: GRANT USAGE, CREATE ON SCHEMA "{schema}" TO "{role}"'
+        )
+    if exists:
+        return
+    if not may_make:
+        raise DatabaseRefusedError(
+            f"role {role!r} may not create schema {schema!r} in database {database!r};"
+            f' missing: GRANT CREATE ON DATABASE "{database}" TO "{role}"'
+        )
+    connection.execute(CreateSchema(schema, if_not_exists=True))
+
+
+def _alembic(schema: str, output: io.StringIO | None = None) -> Config:
+    """Return alembic's configuration: no ini file, the scripts that came with the package."""
+    from alembic.config import Config
+
+    # The package lies elsewhere in an editable installation, so its spec is asked, not a path.
+    scripts = find_spec("coordinator.migrations")
+    if scripts is None or scripts.origin is None:
+        raise ConfigError("coord is not installed completely: coordinator.migrations is missing")
+    config = Config(output_buffer=output) if output else Config()
+    home = str(Path(scripts.origin).parent)
+    config.set_main_option("script_location", home.replace("%", "%%"))
+    config.attributes["schema"] = schema
+    return config
+
+
+@contextmanager
+def _session(conninfo: str) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
+    """Open a short connection whose errors are ours, except those that the caller catches."""
+    where, role = label(conninfo), "the role"
+    try:
+        with connect(conninfo, autocommit=True) as connection:
+            role = f'"{connection.info.user}"'
+            yield connection
+    except psycopg.Error as error:
+        raise database_error(error, where, role) from error

@@ -1,0 +1,201 @@
+"""The store port on PostgreSQL: one connection, one thread, every request one transaction."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+import psycopg
+
+from coordinator.errors import CoordError, DatabaseUnreachableError, OutcomeUnknownError
+from coordinator.protocol.requests import (
+    Answer,
+    Beat,
+    EndNamesake,
+    Join,
+    Leave,
+    NodeFacts,
+    RaiseFloor,
+    ReadRoster,
+    Release,
+    Request,
+    Settle,
+    Take,
+)
+from coordinator.store import epoch, faults, race, roster, session
+from coordinator.store.connect import SET_LIMITS, Opened, limits, open_connection
+from coordinator.store.statement import named
+
+#: What the server says when a commit stopped waiting for its synchronous standby: by a cancelled
+#: statement, or by a terminated backend. The commit is visible here and may be nowhere else.
+DOUBTFUL_STATES = ("01000", "57P01")
+
+
+class PostgresStore:
+    """Opens connections to PostgreSQL for one node."""
+
+    def __init__(self, conninfo: str, schema: str, facts: NodeFacts, label: str = "") -> None:
+        self._conninfo = conninfo
+        self._schema = schema
+        self._facts = facts
+        self._where = label or faults.label(conninfo)
+        self._may_prepare = True
+
+    def connect(self, timeout_s: float) -> PostgresConnection:
+        """Connect to a writable server; see `ports.Store`.
+
+        Units: timeout_s for each host of the conninfo, but at least libpq's own 2 s.
+        """
+        opened = open_connection(
+            self._conninfo, self._schema, self._facts, self._where, timeout_s
+        )
+        return PostgresConnection(
+            opened,
+            self._facts,
+            self._where,
+            timeout_s,
+            may_prepare=self._may_prepare,
+            on_not_prepared=self._prepare_no_more,
+        )
+
+    def _prepare_no_more(self) -> None:
+        """Remember that a pooler between us and the server loses prepared statements."""
+        self._may_prepare = False
+
+
+class PostgresConnection:
+    """One connection of one node; `abort` alone may be called from other threads."""
+
+    def __init__(
+        self,
+        opened: Opened,
+        facts: NodeFacts,
+        where: str,
+        timeout_s: float,
+        *,
+        may_prepare: bool,
+        on_not_prepared: Callable[[], None],
+    ) -> None:
+        self._connection = opened.connection
+        self._place = opened.place
+        self._facts = facts
+        self._where = where
+        self._timeout_s = timeout_s
+        self._may_prepare = may_prepare
+        self._on_not_prepared = on_not_prepared
+        self._cursor = self._connection.cursor()
+        # A second descriptor of the same socket: it stays ours whatever libpq does with its own.
+        self._socket = socket.socket(fileno=os.dup(self._connection.fileno()))
+        self._socket_lock = threading.Lock()
+        self._aborted = threading.Event()
+        self._doubt: str | None = None
+        self._notified = False
+        self._connection.add_notice_handler(self._noticed)
+        self._connection.add_notify_handler(self._told)
+
+    def ask(self, request: Request, timeout_s: float) -> Answer:
+        """Carry out one request; see `ports.StoreConnection`."""
+        deadline = time.monotonic() + timeout_s
+        self._doubt = None
+        try:
+            self._limit(timeout_s)
+            answer = self._carry_out(request, deadline)
+        except psycopg.Error as error:
+            raise self._judged(error) from error
+        if self._doubt is not None:
+            raise OutcomeUnknownError(f"{self._where}: {self._doubt}")
+        return answer
+
+    def fileno(self) -> int:
+        """Return the socket."""
+        return self._connection.fileno()
+
+    def heard(self) -> bool:
+        """Consume what arrived unasked; also true for what arrived during an `ask`."""
+        pgconn = self._connection.pgconn
+        try:
+            pgconn.consume_input()
+            while pgconn.notifies() is not None:
+                self._notified = True
+        except psycopg.Error as error:
+            raise DatabaseUnreachableError(f"{self._where}: the connection is closed") from error
+        heard, self._notified = self._notified, False
+        return heard
+
+    def abort(self) -> None:
+        """Shut the socket down, so that a blocked `ask` returns at once; cancels nothing.
+
+        A cancelled statement could become a commit that no standby has, reported as a success.
+        """
+        self._aborted.set()
+        with self._socket_lock:
+            try:
+                self._socket.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                return  # it is closed or broken already: that is what was wanted
+
+    def close(self) -> None:
+        """Close the connection."""
+        with self._socket_lock:
+            self._socket.close()
+        self._connection.close()
+
+    def _carry_out(self, request: Request, deadline: float) -> Answer:
+        """Hand the request to the file that owns its statements."""
+        cursor, place = self._cursor, self._place
+        match request:
+            case Beat():
+                return session.beat(cursor, place, request, prepare=self._may_prepare)
+            case Join():
+                return session.join(cursor, place, request, self._facts)
+            case EndNamesake():
+                return session.end_namesake(cursor, place, request)
+            case Leave():
+                return session.leave(cursor, place, request)
+            case Take():
+                return race.take(
+                    cursor, place, request, deadline=deadline, pause=self._aborted.wait
+                )
+            case Release():
+                return race.release(cursor, place, request)
+            case Settle():
+                return epoch.settle(cursor, place, request)
+            case RaiseFloor():
+                return epoch.raise_floor(cursor, place, request)
+            case ReadRoster():
+                return roster.read_roster(cursor, place)
+
+    def _limit(self, timeout_s: float) -> None:
+        """Let the server end what takes longer than this request may; a round trip on change."""
+        if timeout_s == self._timeout_s:
+            return
+        self._cursor.execute(named(SET_LIMITS, self._place.schema), limits(timeout_s))
+        self._timeout_s = timeout_s
+
+    def _judged(self, error: psycopg.Error) -> CoordError:
+        """Return our error; what is nobody's fault by name is worth another connection."""
+        if isinstance(
+            error,
+            (
+                psycopg.errors.InvalidSqlStatementName,
+                psycopg.errors.DuplicatePreparedStatement,
+            ),
+        ):
+            self._on_not_prepared()
+        ours = faults.database_error(error, self._where)
+        return DatabaseUnreachableError(str(ours)) if type(ours) is CoordError else ours
+
+    def _noticed(self, diagnostic: psycopg.errors.Diagnostic) -> None:
+        """Remember a warning that makes the last commit doubtful."""
+        if (
+            diagnostic.severity_nonlocalized == "WARNING"
+            and diagnostic.sqlstate in DOUBTFUL_STATES
+        ):
+            self._doubt = diagnostic.message_primary or "the server warned of an unsafe commit"
+
+    def _told(self, _notification: psycopg.Notify) -> None:
+        """Remember that the group was notified while an answer was read."""
+        self._notified = True

@@ -1,0 +1,218 @@
+"""The life of one node's session: join, beat, end a silent namesake, leave.
+
+Everything here is READ COMMITTED and a compare-and-set on the node's own row, which exists since
+connect: a heartbeat that also read under SERIALIZABLE was measured to abort in 7 % of the cases
+at 40 beats a second, and in 94 % at saturation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import LiteralString
+
+from coordinator.protocol.requests import (
+    Answer,
+    Beat,
+    EndNamesake,
+    Join,
+    Leave,
+    NodeFacts,
+    View,
+)
+from coordinator.store.fence import push_fences_aside
+from coordinator.store.race import GIVE_BACK
+from coordinator.store.statement import named
+from coordinator.store.transaction import Cursor, alone, read_committed
+from coordinator.store.view import (
+    Place,
+    node_seen,
+    read_view,
+    view_of,
+)
+
+#: One round trip, one commit, one row written, no index touched. The view's snapshot is older
+#: than the write, so `beat` hands the own new beat out beside it.
+BEAT: LiteralString = """
+WITH beaten AS (
+    UPDATE {schema}.health_check
+    SET beat = beat + 1, last_heartbeat = clock_timestamp()
+    WHERE group_id = %(group)s AND task_id = %(node)s
+        AND session = %(mine)s::uuid AND ended_at IS NULL
+    RETURNING beat
+), server AS ({server})
+SELECT (SELECT beat FROM beaten), {view_columns}
+{view_from}
+"""
+
+#: Rows that a compare-and-set needs; made beforehand, never in a transaction that decides.
+ENSURE_ROWS: LiteralString = """
+WITH node AS (
+    INSERT INTO {schema}.health_check (group_id, task_id) VALUES (%(group)s, %(node)s)
+    ON CONFLICT DO NOTHING
+), token AS (
+    INSERT INTO {schema}.token_holder (group_id) VALUES (%(group)s) ON CONFLICT DO NOTHING
+)
+INSERT INTO {schema}.group_record (group_id) VALUES (%(group)s) ON CONFLICT DO NOTHING
+"""
+
+LOCK_OWN_ROW: LiteralString = """
+SELECT node.priority, {node_columns}
+FROM {schema}.health_check AS node
+WHERE node.group_id = %(group)s AND node.task_id = %(node)s
+FOR UPDATE
+"""
+
+#: The beat goes on rising over the sessions: a watcher must never see an old pair again.
+#: A session that was ended cannot be started a second time, not even by its own node.
+JOIN: LiteralString = """
+UPDATE {schema}.health_check
+SET session = %(mine)s::uuid,
+    beat = beat + 1,
+    last_heartbeat = clock_timestamp(),
+    liveness_ms = %(liveness_ms)s, heartbeat_ms = %(heartbeat_ms)s, lease_ms = %(lease_ms)s,
+    priority = %(priority)s, host = %(host)s, pid = %(pid)s, version = %(version)s,
+    config_hash = %(config_hash)s, isolation = %(isolation)s,
+    ended_at = NULL,
+    end_reason = NULL,
+    joined_at = clock_timestamp(),
+    started_at = CASE
+        WHEN session = %(previous)s::uuid AND started_at IS NOT NULL THEN started_at
+        ELSE clock_timestamp()
+    END
+WHERE group_id = %(group)s AND task_id = %(node)s
+    AND CASE
+        WHEN session IS NULL THEN true
+        WHEN session = %(mine)s::uuid THEN ended_at IS NULL
+        ELSE ended_at IS NOT NULL OR session IS NOT DISTINCT FROM %(previous)s::uuid
+    END
+"""
+
+RAISE_VERSION: LiteralString = """
+UPDATE {schema}.group_record SET version = version + 1 WHERE group_id = %(group)s
+"""
+
+NOTE: LiteralString = """
+INSERT INTO {schema}.event (group_id, kind, task_id, session, reason, who)
+VALUES (%(group)s, %(kind)s, %(node)s, %(mine)s::uuid, %(reason)s, %(node)s)
+"""
+
+END_NAMESAKE: LiteralString = """
+WITH ended AS (
+    UPDATE {schema}.health_check
+    SET ended_at = clock_timestamp(), end_reason = 'silent namesake'
+    WHERE group_id = %(group)s AND task_id = %(node)s
+        AND session = %(namesake)s::uuid
+        AND beat = %(beat)s  -- one more beat and it lives
+        AND ended_at IS NULL
+    RETURNING task_id, session
+)
+INSERT INTO {schema}.event (group_id, kind, task_id, session, reason, who)
+SELECT %(group)s, 'ended', task_id, session, 'silent namesake', task_id FROM ended
+RETURNING 1
+"""
+
+END_OWN_SESSION: LiteralString = """
+UPDATE {schema}.health_check
+SET ended_at = clock_timestamp(), end_reason = %(reason)s
+WHERE group_id = %(group)s AND task_id = %(node)s
+    AND session = %(mine)s::uuid AND ended_at IS NULL
+"""
+
+TELL_LEFT: LiteralString = """
+SELECT pg_notify(%(channel)s, json_build_object('kind', 'left', 'node', %(node)s::text)::text)
+"""
+
+
+def beat(cursor: Cursor, place: Place, request: Beat, *, prepare: bool) -> Answer:
+    """Say that the session lives; not done when somebody ended it."""
+    row = alone(
+        cursor, named(BEAT, place.schema), place.params(mine=request.session), prepare=prepare
+    )
+    assert row is not None, "a beat answers with one row"
+    view = view_of(row[1:], place.system_identifier)
+    if row[0] is None:
+        return Answer(done=False, view=view)
+    if view.token.node == place.node and view.holder is not None:
+        view = replace(view, holder=replace(view.holder, beat=row[0], age_s=0.0))
+    return Answer(done=True, view=view)
+
+
+def ensure_rows(cursor: Cursor, place: Place) -> None:
+    """Create the rows of this node and its group where they are missing."""
+    cursor.execute(named(ENSURE_ROWS, place.schema), place.params())
+
+
+def join(cursor: Cursor, place: Place, request: Join, facts: NodeFacts) -> Answer:
+    """Start a session in the node's own row, unless a living namesake occupies it."""
+    params = place.params(
+        **_columns(facts),
+        mine=request.session,
+        previous=request.previous,
+        kind="joined",
+        reason=None if request.previous is None else "the previous session was over",
+    )
+
+    def body(cursor: Cursor) -> Answer:
+        cursor.execute(named(LOCK_OWN_ROW, place.schema), params)
+        before = cursor.fetchone()
+        assert before is not None, "the node's own row was made beforehand"
+        namesake = node_seen(before[1:])
+        cursor.execute(named(JOIN, place.schema), params)
+        if cursor.rowcount == 0:
+            return Answer(done=False, view=read_view(cursor, place), namesake=namesake)
+        if namesake.ended or before[0] != facts.priority:
+            cursor.execute(named(RAISE_VERSION, place.schema), params)
+        if namesake.session != request.session:
+            cursor.execute(named(NOTE, place.schema), params)
+        return Answer(done=True, view=read_view(cursor, place))
+
+    ensure_rows(cursor, place)
+    answer = read_committed(cursor, body)
+    assert answer is not None, "a join always answers"
+    return answer
+
+
+def end_namesake(cursor: Cursor, place: Place, request: EndNamesake) -> Answer:
+    """End the silent session in the node's own row, if it still shows the beat that was seen."""
+    params = place.params(namesake=request.session, beat=request.beat)
+    row = alone(cursor, named(END_NAMESAKE, place.schema), params)
+    return Answer(done=row is not None, view=read_view(cursor, place))
+
+
+def leave(cursor: Cursor, place: Place, request: Leave) -> Answer:
+    """End the own session and give back all that it holds, in one transaction."""
+    params = place.params(
+        mine=request.session, term=None, reason=request.reason, kind="left"
+    )
+
+    def body(cursor: Cursor) -> View | None:
+        # The session's row first, as in a takeover: the other order would meet it in a deadlock.
+        cursor.execute(named(END_OWN_SESSION, place.schema), params)
+        if cursor.rowcount == 0:
+            return None
+        push_fences_aside(cursor, place, request.session)
+        cursor.execute(named(GIVE_BACK, place.schema), params)
+        cursor.execute(named(RAISE_VERSION, place.schema), params)
+        cursor.execute(named(NOTE, place.schema), params)
+        cursor.execute(named(TELL_LEFT, place.schema), params)
+        return read_view(cursor, place)
+
+    view = read_committed(cursor, body)
+    if view is None:
+        return Answer(done=False, view=read_view(cursor, place))
+    return Answer(done=True, view=view)
+
+
+def _columns(facts: NodeFacts) -> dict[str, object]:
+    """Return what a node writes about itself, as columns."""
+    return {
+        "liveness_ms": round(facts.liveness_s * 1000),
+        "heartbeat_ms": round(facts.heartbeat_s * 1000),
+        "lease_ms": round(facts.lease_s * 1000),
+        "priority": facts.priority,
+        "host": facts.host,
+        "pid": facts.pid,
+        "version": facts.version,
+        "config_hash": facts.config_hash,
+        "isolation": facts.isolation,
+    }

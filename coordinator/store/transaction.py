@@ -1,0 +1,125 @@
+"""The three ways in which a statement is committed, and the only loop that retries.
+
+  alone           one statement, autocommit: the beat
+  read_committed  several statements; row locks and compare-and-set carry the decision
+  serializable    the race: the same compare-and-set, with SERIALIZABLE as second belt
+
+Each of them tells two failures apart: what surely did not happen (a psycopg error), and what may
+have happened although its answer was lost (OutcomeUnknownError).
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from coordinator.errors import OutcomeUnknownError
+
+T = TypeVar("T")
+Row = tuple[Any, ...]
+Cursor = psycopg.Cursor[Row]
+Params = Mapping[str, object]
+#: The statements of one transaction; it may run again, so it has no side effects elsewhere.
+#: None rolls everything back: the expected "no".
+Body = Callable[[Cursor], T | None]
+#: Waits so many seconds, or shorter when the connection is aborted.
+Pause = Callable[[float], object]
+
+#: A loser finds the row changed in its second try and gives up by itself; 5 outlast any storm
+#: that was measured, and the deadline ends it earlier.
+ATTEMPTS_MAX = 5
+#: Full jitter, in seconds: two losers that come back together would meet again.
+PAUSE_MIN_S = 0.005
+PAUSE_MAX_S = 0.050
+
+_BEGIN_READ_COMMITTED = b"BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE"
+_BEGIN_SERIALIZABLE = b"BEGIN ISOLATION LEVEL SERIALIZABLE, READ WRITE"
+
+
+def alone(cursor: Cursor, statement: bytes, params: Params, *, prepare: bool = False) -> Row | None:
+    """Run one writing statement as its own transaction and return its first row, if any.
+
+    Errors: OutcomeUnknownError when its answer was lost; psycopg.Error when it surely failed.
+    """
+    try:
+        cursor.execute(statement, params, prepare=prepare)
+    except psycopg.Error as error:
+        if _surely_failed(error):
+            raise
+        raise _unknown(error) from error
+    return cursor.fetchone() if cursor.description else None
+
+
+def read_committed(cursor: Cursor, body: Body[T]) -> T | None:
+    """Run `body` once in a READ COMMITTED transaction; None means rolled back.
+
+    Errors: OutcomeUnknownError when the answer to COMMIT was lost; psycopg.Error else.
+    """
+    return _once(cursor, _BEGIN_READ_COMMITTED, body)
+
+
+def serializable(cursor: Cursor, body: Body[T], *, deadline: float, pause: Pause) -> T | None:
+    """Run `body` in a SERIALIZABLE transaction, again when it lost to another one.
+
+    Units:  deadline on time.monotonic(); no try begins after it.
+    Errors: as `read_committed`; SerializationFailure or DeadlockDetected when the budget is spent.
+    """
+    for attempt in range(1, ATTEMPTS_MAX + 1):
+        try:
+            return _once(cursor, _BEGIN_SERIALIZABLE, body)
+        except (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected):
+            pause_s = random.uniform(PAUSE_MIN_S, PAUSE_MAX_S)  # noqa: S311 - jitter, no secret
+            if attempt == ATTEMPTS_MAX or time.monotonic() + pause_s >= deadline:
+                raise
+            pause(pause_s)
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _once(cursor: Cursor, begin: bytes, body: Body[T]) -> T | None:
+    """Begin, run `body`, commit; roll back when it returns None or an error leaves us inside."""
+    cursor.execute(begin)
+    try:
+        outcome = body(cursor)
+        if outcome is not None:
+            _commit(cursor)
+    finally:
+        # After an error in COMMIT the server is idle already; a lost connection is UNKNOWN.
+        if cursor.connection.info.transaction_status in (
+            TransactionStatus.INTRANS,
+            TransactionStatus.INERROR,
+        ):
+            cursor.execute(b"ROLLBACK")
+    return outcome
+
+
+def _commit(cursor: Cursor) -> None:
+    """Commit; only the server's refusal to serialize is believed to be a definite no."""
+    try:
+        cursor.execute(b"COMMIT")
+    except psycopg.Error as error:
+        if (error.sqlstate or "").startswith("40"):
+            raise
+        raise _unknown(error) from error
+    if cursor.statusmessage != "COMMIT":
+        raise AssertionError(f"COMMIT answered {cursor.statusmessage!r}")
+
+
+def _surely_failed(error: psycopg.Error) -> bool:
+    """Tell whether the server itself said that the statement was rolled back.
+
+    Without SQLSTATE the connection broke; 08 says so too; 57P0x, 58 and XX end a backend that may
+    have committed just before.
+    """
+    state = error.sqlstate or ""
+    return bool(state) and state[:2] not in ("08", "58", "XX") and not state.startswith("57P")
+
+
+def _unknown(error: psycopg.Error) -> OutcomeUnknownError:
+    """Return the error that says: read again, never assume."""
+    told = str(error).strip().splitlines() or ["the connection is closed"]
+    return OutcomeUnknownError(f"the answer to a commit was lost: {told[0]}")

@@ -1,0 +1,73 @@
+"""What every answer shows: server, token, holder, group, read in one statement by keys only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, LiteralString
+
+from coordinator.protocol.requests import Identity, NodeSeen, TokenSeen, View
+from coordinator.store.statement import named
+from coordinator.store.transaction import Cursor
+
+READ_VIEW: LiteralString = "WITH server AS ({server}) SELECT {view_columns} {view_from}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where the statements of one connection run, and for whom."""
+
+    schema: str
+    group: str
+    node: str
+    system_identifier: int
+    channel: str  #: what the group's nodes LISTEN on
+
+    def params(self, **more: object) -> dict[str, object]:
+        """Return the parameters that every statement may use, and `more`."""
+        return {
+            "system": self.system_identifier,
+            "group": self.group,
+            "node": self.node,
+            "channel": self.channel,
+            **more,
+        }
+
+
+def read_view(cursor: Cursor, place: Place) -> View:
+    """Read the view in the transaction that is open, or in one of its own."""
+    cursor.execute(named(READ_VIEW, place.schema), place.params())
+    row = cursor.fetchone()
+    assert row is not None, "a view is one row"
+    return view_of(row, place.system_identifier)
+
+
+def view_of(row: Sequence[Any], system_identifier: int) -> View:
+    """Return the View that VIEW_COLUMNS were read for."""
+    timeline, started_at, settled, longest_ms, version, term, node, session, floor, known = row[:10]
+    return View(
+        identity=Identity(
+            system_identifier=system_identifier, timeline=timeline, started_at=started_at
+        ),
+        settled=settled,
+        # The rows were made at connect; they lack only where a pooler moved us to a server that
+        # lost them. Then nothing is held there, and nothing can be taken either.
+        token=TokenSeen(term=term or 0, node=node, session=session, term_floor=floor or 0),
+        holder=None if known is None else node_seen(row[10:18]),
+        group_version=version or 0,
+        longest_liveness_s=longest_ms / 1000,
+    )
+
+
+def node_seen(row: Sequence[Any]) -> NodeSeen:
+    """Return the NodeSeen that NODE_COLUMNS were read for."""
+    session, beat, liveness_ms, ended, age_s, heartbeat_ms, host, pid = row
+    return NodeSeen(
+        session=session,
+        beat=beat,
+        liveness_s=liveness_ms / 1000,
+        ended=ended,
+        age_s=age_s or 0.0,
+        heartbeat_s=heartbeat_ms / 1000,
+        where="" if host is None else f"{host}:{pid}",
+    )

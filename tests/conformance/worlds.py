@@ -1,0 +1,192 @@
+"""The two databases that every sentence of the port is tried on, and a node that asks them."""
+
+from __future__ import annotations
+
+import select
+import uuid
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from coordinator.ports import Store, StoreConnection
+from coordinator.protocol.requests import (
+    Answer,
+    Beat,
+    Join,
+    Leave,
+    NodeFacts,
+    ReadRoster,
+    Release,
+    Request,
+    Take,
+    View,
+)
+from coordinator.store.postgres import PostgresStore
+from tests.support.memory_store import MemoryDatabase, MemoryStore
+
+TIMEOUT_S = 5.0
+GROUP = "orders"
+
+
+def facts_of(node: str, *, group: str = GROUP, liveness_s: float = 6.0, priority: int = 1):
+    return NodeFacts(
+        node=node,
+        group=group,
+        liveness_s=liveness_s,
+        heartbeat_s=1.0,
+        lease_s=4.7,
+        priority=priority,
+        host="web-1",
+        pid=811,
+    )
+
+
+class World(Protocol):
+    """A database, and what a test may do to it behind the nodes' backs."""
+
+    def store(self, facts: NodeFacts) -> Store: ...
+
+    def unsettle(self) -> None:
+        """Make the current identity unsettled, as a promotion does."""
+        ...
+
+    def had_another_identity(self) -> None:
+        """Let the database remember an epoch of another one, as a dump and restore does."""
+        ...
+
+    def pass_time(self, seconds: float) -> None:
+        """Let the server's clock go on."""
+        ...
+
+    def history(self) -> list[tuple[object, ...]]:
+        """Return (term, node, how, from_node, end_how or None), oldest first."""
+        ...
+
+
+@dataclass
+class MemoryWorld:
+    """MemoryStore on one MemoryDatabase."""
+
+    clock: float = 1000.0
+    database: MemoryDatabase = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.database = MemoryDatabase(now=lambda: self.clock)
+
+    def store(self, facts: NodeFacts) -> Store:
+        return MemoryStore(self.database, facts)
+
+    def unsettle(self) -> None:
+        self.database.epochs[self.database.epoch_key()] = False
+
+    def had_another_identity(self) -> None:
+        self.database.epochs[1, 1] = True
+
+    def pass_time(self, seconds: float) -> None:
+        self.clock += seconds
+
+    def history(self) -> list[tuple[object, ...]]:
+        return [
+            (row.term, row.node, row.how, row.from_node, row.end_how or None)
+            for row in self.database.history.values()
+        ]
+
+
+@dataclass
+class PostgresWorld:
+    """PostgresStore on the database of the fixture `database`."""
+
+    database: object
+
+    def store(self, facts: NodeFacts) -> Store:
+        return PostgresStore(self.database.conninfo, self.database.schema, facts)
+
+    def unsettle(self) -> None:
+        self.database.query("UPDATE database_epoch SET settled = false")
+
+    def had_another_identity(self) -> None:
+        self.database.query(
+            "INSERT INTO database_epoch (system_identifier, timeline, settled) VALUES (1, 1, true)"
+        )
+
+    def pass_time(self, seconds: float) -> None:
+        self.database.query(
+            "UPDATE health_check SET last_heartbeat = last_heartbeat - %s * interval '1 s'", seconds
+        )
+
+    def history(self) -> list[tuple[object, ...]]:
+        return self.database.query(
+            "SELECT term, task_id, how, from_task, end_how FROM token_history ORDER BY term"
+        )
+
+
+@dataclass
+class Node:
+    """One connection and one session, as the runtime would use them."""
+
+    facts: NodeFacts
+    connection: StoreConnection
+    session: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+    def ask(self, request: Request) -> Answer:
+        return self.connection.ask(request, TIMEOUT_S)
+
+    def join(self, previous: str | None = None) -> Answer:
+        return self.ask(Join(session=self.session, previous=previous))
+
+    def rejoin(self) -> Answer:
+        previous, self.session = self.session, str(uuid.uuid4())
+        return self.join(previous)
+
+    def beat(self) -> Answer:
+        return self.ask(Beat(session=self.session))
+
+    def look(self) -> View:
+        """See the database without a heartbeat."""
+        return self.ask(ReadRoster()).view
+
+    def take(self, view: View, **changes: object) -> Answer:
+        """Take the token as `view` shows it; a live holder is taken for silent since then."""
+        return self.ask(take_request(self.session, view, **changes))
+
+    def win(self) -> int:
+        """Take the token as it is now, and return the term."""
+        answer = self.take(self.look())
+        assert answer.done
+        return answer.term
+
+    def release(self, term: int) -> Answer:
+        return self.ask(Release(session=self.session, term=term, reason="stop"))
+
+    def leave(self) -> Answer:
+        return self.ask(Leave(session=self.session, reason="stop"))
+
+    def heard(self, timeout_s: float = TIMEOUT_S) -> bool:
+        """Wait for a notification, at most so long."""
+        if self.connection.fileno() >= 0 and not self.connection.heard():
+            readable = select.select([self.connection], [], [], timeout_s)[0]
+            return bool(readable) and self.connection.heard()
+        return self.connection.fileno() >= 0 or self.connection.heard()
+
+
+def take_request(session: str, view: View, /, **changes: object) -> Take:
+    """Return the Take that an observer of `view` sends."""
+    token, holder = view.token, view.holder
+    alive = (
+        token.session is not None
+        and holder is not None
+        and holder.session == token.session
+        and not holder.ended
+    )
+    request: dict[str, object] = {
+        "session": session,
+        "seen_term": token.term,
+        "seen_node": token.node,
+        "seen_session": token.session,
+        "seen_beat": holder.beat if alive and holder is not None else None,
+        "next_term": token.term + 1,
+        "timeline": view.identity.timeline,
+        "how": "takeover" if alive else "release" if token.term else "first",
+        "reason": "test",
+        "detected_s": 6.0 if alive else 0.0,
+    }
+    return Take(**{**request, **changes})  # type: ignore[arg-type]

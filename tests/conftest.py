@@ -1,0 +1,99 @@
+"""Fixtures that give each test a migrated database of its own.
+
+`server`    one PostgreSQL per xdist worker that the test may use, but not crash or stop
+`database`  an empty migrated schema, gone after the test
+`unmigrated` the same before the migration
+COORD_TEST_DATABASE_URL names another server, where the role may create schemas.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from tests.support.postgres import Server
+
+TEMPLATE = "coord_template"
+_counter = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Database:
+    """Where a test's tables are. `schema` is on no search_path: product code has to name it."""
+
+    conninfo: str
+    schema: str
+
+    def connect(self) -> psycopg.Connection[tuple[object, ...]]:
+        """Connect in autocommit mode with `schema` as search_path, for the test's own SQL."""
+        options = f"-c search_path={self.schema}"
+        return psycopg.connect(make_conninfo(self.conninfo, options=options), autocommit=True)
+
+    def query(self, statement: str, *values: object) -> list[tuple[object, ...]]:
+        """Run one statement on a connection of its own; return its rows, if it has any."""
+        with self.connect() as connection:
+            cursor = connection.execute(statement, values or None)
+            return cursor.fetchall() if cursor.description else []
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    primary = Server.create()
+    try:
+        yield primary
+    finally:
+        primary.remove()
+
+
+@pytest.fixture(scope="session")
+def template(server: Server) -> str:
+    from coordinator.store import migrate
+
+    server.query(f"CREATE DATABASE {TEMPLATE}")
+    migrate.upgrade(server.conninfo(TEMPLATE), "app")
+    return TEMPLATE
+
+
+@pytest.fixture
+def database(request: pytest.FixtureRequest) -> Iterator[Database]:
+    if os.environ.get("COORD_TEST_DATABASE_URL"):
+        yield from _schema_elsewhere(migrated=True)
+    else:
+        yield from _own_database(request.getfixturevalue("server"), _template(request))
+
+
+@pytest.fixture
+def unmigrated(request: pytest.FixtureRequest) -> Iterator[Database]:
+    if os.environ.get("COORD_TEST_DATABASE_URL"):
+        yield from _schema_elsewhere(migrated=False)
+    else:
+        yield from _own_database(request.getfixturevalue("server"), "template1")
+
+
+def _template(request: pytest.FixtureRequest) -> str:
+    return str(request.getfixturevalue("template"))
+
+
+def _own_database(server: Server, template: str) -> Iterator[Database]:
+    name = f"test_{next(_counter)}"
+    server.query(f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield Database(server.conninfo(name), "app")
+    server.query(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _schema_elsewhere(*, migrated: bool) -> Iterator[Database]:
+    from coordinator.store import migrate
+
+    conninfo = os.environ["COORD_TEST_DATABASE_URL"]
+    schema = f"coord_test_{os.getpid()}_{next(_counter)}"
+    if migrated:
+        migrate.upgrade(conninfo, schema)
+    yield Database(conninfo, schema)
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")

@@ -1,0 +1,176 @@
+"""Every awkward shape of program, at every level of isolation, dies in time in every way."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from coordinator.runtime import isolation, isolation_cgroup
+from tests.support import programs
+from tests.support.guarded_node import LEASE_S, GuardedNode, Voice, await_death, await_fact, now
+
+pytestmark = pytest.mark.real
+
+LEVELS = [level.name for level in isolation.available() if level.available]
+#: From the end of trust until a test on a busy machine has seen six programs dead.
+SEEN_DEAD_S = 1.0
+
+
+class Cast:
+    """One node for each shape, all at work at the same time."""
+
+    def __init__(self, folder: Path, level: str) -> None:
+        self.nodes = {shape: GuardedNode(folder / shape, level) for shape in programs.SHAPES}
+        self.agents: dict[str, Voice] = {}
+        self.spares: dict[str, Voice] = {}
+        for shape, node in self.nodes.items():
+            self.agents[shape] = node.meet_agent()
+            self.spares[shape] = node.meet("spare")
+        for shape, node in self.nodes.items():
+            node.start(self.agents[shape], *node.argv(shape))
+            self.agents[shape].order(keep=LEASE_S)
+        for shape, node in self.nodes.items():
+            self.agents[shape].hear("started")
+            node.await_members(programs.SHAPES[shape])
+
+    def await_deaths(self) -> float:
+        return max(node.await_deaths() for node in self.nodes.values())
+
+    def survivors(self) -> dict[str, list[int]]:
+        found = {shape: node.survivors() for shape, node in self.nodes.items()}
+        return {shape: pids for shape, pids in found.items() if pids}
+
+    def ended(self, agents: dict[str, Voice]) -> set[str]:
+        return {agent.hear("ended")["why"] for agent in agents.values()}
+
+    def leave(self, agents: dict[str, Voice]) -> None:
+        for agent in agents.values():
+            agent.order(end=0)
+        for shape, node in self.nodes.items():
+            assert node.guardian.wait(15) == 0, (shape, node.stderr())
+
+
+@pytest.fixture
+def cast(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Cast]:
+    before = _cgroups()
+    cast = Cast(tmp_path, request.param)
+    yield cast
+    for node in cast.nodes.values():
+        node.close()
+    await_fact(lambda: _cgroups() <= before, f"cgroups left: {_cgroups() - before}")
+
+
+def _cgroups() -> set[str]:
+    try:
+        return {name for name in os.listdir(isolation_cgroup.home()) if name.startswith("coord-")}
+    except OSError:
+        return set()
+
+
+each_level = pytest.mark.parametrize("cast", LEVELS, indirect=True)
+
+
+@each_level
+def test_nothing_lives_when_trust_has_run_out(cast: Cast):
+    for agent in cast.agents.values():
+        agent.order(keep=None)
+    until = max(agent.hear("kept")["until"] for agent in cast.agents.values())
+
+    dead_at = cast.await_deaths()
+
+    assert dead_at < until + SEEN_DEAD_S
+    assert cast.ended(cast.agents) == {"trust"}
+    assert cast.survivors() == {}
+    cast.leave(cast.agents)
+
+
+@each_level
+def test_nothing_lives_when_the_agent_has_stopped_the_program(cast: Cast):
+    for shape, agent in cast.agents.items():
+        agent.tell(say="stop", run=cast.nodes[shape].runs, grace_s=0.1, reason="test")
+
+    assert cast.ended(cast.agents) == {"stopped"}
+    assert cast.survivors() == {}
+    cast.await_deaths()
+    cast.leave(cast.agents)
+
+
+@each_level
+def test_nothing_lives_when_the_agent_has_killed_the_program(cast: Cast):
+    for shape, agent in cast.agents.items():
+        agent.tell(say="kill", run=cast.nodes[shape].runs)
+
+    assert cast.ended(cast.agents) == {"killed"}
+    assert cast.survivors() == {}
+    cast.await_deaths()
+    cast.leave(cast.agents)
+
+
+@each_level
+def test_killed_agent_takes_the_program_with_it_and_the_spare_takes_over(cast: Cast):
+    for agent in cast.agents.values():
+        os.kill(agent.pid, signal.SIGKILL)
+    killed_at = now()
+    successors = {shape: node.meet_agent() for shape, node in cast.nodes.items()}
+
+    assert {agent.found["program"] for agent in successors.values()} == {"dying"}
+    assert {s: a.pid for s, a in successors.items()} == {s: a.pid for s, a in cast.spares.items()}
+    assert cast.ended(successors) == {"agent"}
+    assert cast.await_deaths() < killed_at + LEASE_S + SEEN_DEAD_S
+    assert cast.survivors() == {}
+    cast.leave(successors)
+
+
+@each_level
+def test_stopped_agent_loses_its_program_in_time(cast: Cast):
+    for agent in cast.agents.values():
+        agent.tell(say="hello", silence_max_s=0.9, stop_timeout_s=0.2)
+        agent.order(keep=LEASE_S)
+        agent.hear("kept")
+    for agent in cast.agents.values():
+        os.kill(agent.pid, signal.SIGSTOP)
+    stopped_at = now()
+
+    dead_at = cast.await_deaths()
+
+    assert dead_at < stopped_at + LEASE_S + SEEN_DEAD_S
+    assert cast.survivors() == {}
+    for agent in cast.agents.values():
+        await_death(agent)
+    cast.leave({shape: node.meet_agent() for shape, node in cast.nodes.items()})
+
+
+@each_level
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "frozen"])
+def test_agent_kills_by_the_handle_when_the_guardian_is(cast: Cast, signum: signal.Signals):
+    for node in cast.nodes.values():
+        os.kill(node.guardian.pid, signum)
+    signalled_at = now()
+    word = "guardian_gone" if signum == signal.SIGKILL else "guardian_frozen"
+
+    told = {shape: agent.hear(word)["killed"] for shape, agent in cast.agents.items()}
+
+    assert told == dict.fromkeys(cast.nodes, True)
+    assert cast.survivors() == {}
+    assert cast.await_deaths() < signalled_at + 2 * SEEN_DEAD_S
+
+
+@each_level
+def test_spare_kills_by_the_handle_when_guardian_and_agent_die_together(cast: Cast):
+    for spare in cast.spares.values():
+        spare.hear("running")
+    for shape, node in cast.nodes.items():
+        os.kill(cast.agents[shape].pid, signal.SIGSTOP)
+        os.kill(node.guardian.pid, signal.SIGSTOP)
+        os.kill(cast.agents[shape].pid, signal.SIGKILL)
+        os.kill(node.guardian.pid, signal.SIGKILL)
+
+    told = {shape: spare.hear("guardian_gone")["killed"] for shape, spare in cast.spares.items()}
+
+    assert told == dict.fromkeys(cast.nodes, True)
+    assert cast.survivors() == {}
+    cast.await_deaths()

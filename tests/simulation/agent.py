@@ -1,0 +1,291 @@
+"""A simulated agent: the real machine, fed and obeyed as coordinator/runtime does it.
+
+The courier is modelled after runtime/courier.py (one request under way, given up after
+attempt_s, its late answer dropped and its statement perhaps still to come), the line to the
+guardian after runtime/guard_link.py (second belt at the deadline, a frozen guardian is killed).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from coordinator.protocol import guard_words as words
+from coordinator.protocol import machine
+from coordinator.protocol.events import (
+    Answered,
+    Ask,
+    Command,
+    Event,
+    ExtendTrust,
+    Failed,
+    Finish,
+    KillProgram,
+    Notified,
+    ProgramEnded,
+    ProgramRefused,
+    ProgramStopping,
+    Reconnect,
+    ResignAsked,
+    StartProgram,
+    StopAsked,
+    StopProgram,
+    Ticked,
+)
+from coordinator.protocol.node import Node
+from coordinator.protocol.requests import Answer, Request
+from tests.simulation.processes import Process
+
+if TYPE_CHECKING:
+    from tests.simulation.host import Host
+
+#: As in runtime/guard_link.py.
+SECOND_BELT_S = 0.05
+ECHO_SHARE = 0.25
+ECHO_MAX_S = 1.0
+PING_S = 0.1
+INHERITED = -1
+SIGTERM, SIGINT, SIGUSR1 = 15, 2, 10
+
+
+@dataclass(slots=True)
+class Started:
+    """The run that was ordered last and has not ended; known: the guardian said how to kill it."""
+
+    number: int
+    term: int
+    trusted_until: float
+    known: bool = False
+
+
+class Agent(Process):
+    """One agent process of a host."""
+
+    __slots__ = ("alarm", "asked", "host", "line", "lost", "node", "run", "told", "under_way")
+
+    def __init__(self, host: Host, node: Node) -> None:
+        super().__init__()
+        self.host_frozen = host.frozen
+        self.host = host
+        self.node = node
+        self.line: int | None = None
+        self.asked = 0
+        self.under_way: tuple[int, Request] | None = None
+        self.alarm = float("inf")
+        self.told: tuple[str | None, int] = (None, 0)
+        self.lost = ""
+        self.run: Started | None = None
+        if node.run is not None:
+            until = host.local() + node.timing.lease_s
+            self.run = Started(INHERITED, node.run.term, until)
+
+    def begin(self) -> None:
+        """Greet the guardian and take the first step."""
+        timing = self.node.timing
+        self._say(words.Greeted(timing.liveness_s, timing.stop_timeout_s))
+        self.take_in(Ticked(self.host.local()))
+
+    def take_in(self, event: Event) -> None:
+        """Feed the machine and obey it."""
+        if not self.alive:
+            return
+        self.node, commands = machine.step(self.node, event)
+        for command in commands:
+            self._obey(command)
+        self._tell_session()
+        if self.alive:
+            self._set_alarm()
+
+    def _set_alarm(self) -> None:
+        moment = machine.wake_at(self.node, self.host.local())
+        if moment != self.alarm:
+            self.alarm = moment
+            if moment != float("inf"):
+                self.host.at_local(moment, self.deliver, self._ring, moment)
+
+    def _ring(self, moment: float) -> None:
+        if moment == self.alarm:
+            self.alarm = float("inf")
+            self.take_in(Ticked(self.host.local()))
+
+    def _obey(self, command: Command) -> None:
+        match command:
+            case Ask(request):
+                self._ask(request)
+            case ExtendTrust(number, until):
+                if self.run is not None and self.run.number == number:
+                    self.run.trusted_until = until
+                self._say(words.ExtendOrdered(number, until))
+            case StartProgram(number, term, until):
+                self.run = Started(number, term, until)
+                self.host.sessions[number] = self.node.session or ""
+                stop_s = self.node.timing.stop_timeout_s
+                self._say(words.StartOrdered(number, term, until, stop_s))
+            case StopProgram(number):
+                self._say(words.StopOrdered(number, self.node.timing.stop_timeout_s))
+            case KillProgram(number):
+                self._say(words.KillOrdered(number))
+            case Reconnect():
+                self.line = None
+            case Finish(code):
+                self._say(words.ExitOrdered(code))
+                self.host.lose_agent(self)
+            case _:
+                pass  # a Report
+
+    # --- the courier ----------------------------------------------------------------------------
+
+    def _ask(self, request: Request) -> None:
+        self.asked += 1
+        number = self.asked
+        self.under_way = (number, request)
+        due = self.host.local() + self.node.timing.attempt_s
+        self.host.at_local(due, self.deliver, self._give_up, number)
+        if self.line is None:
+            self._connect(number, request)
+        else:
+            self._send(number, request)
+
+    def _connect(self, number: int, request: Request) -> None:
+        delay_s = self.host.world.way_s(self.host, "question")
+        if delay_s is not None:
+            self.host.after(3 * delay_s, self.deliver, self._connected, number, request)
+
+    def _connected(self, number: int, request: Request) -> None:
+        if self.under_way is None or self.under_way[0] != number:
+            return
+        server = self.host.world.server
+        if server.up:
+            self.line = server.connect(self.host.facts)
+            self._send(number, request)
+        elif not server.silent:
+            self._broken(number)
+
+    def _send(self, number: int, request: Request) -> None:
+        world = self.host.world
+        sent_at = self.host.local()
+        delay_s = world.way_s(self.host, "question")
+        if delay_s is not None:
+            call = self._carried_out
+            self.host.after(delay_s, call, self.line, number, request, sent_at)
+
+    def _carried_out(
+        self, line: int, number: int, request: Request, sent_at: float
+    ) -> None:
+        """At the server, whatever has become of the node and its connection meanwhile."""
+        world = self.host.world
+        answer = world.carry_out(self.host, line, request)
+        delay_s = world.way_s(self.host, "answer")
+        if delay_s is None:
+            return
+        if answer is None:
+            self.host.after(delay_s, self.deliver, self._broken, number)
+        else:
+            call = self._answered
+            self.host.after(delay_s, self.deliver, call, number, request, answer, sent_at)
+
+    def _answered(self, number: int, request: Request, answer: Answer, sent_at: float) -> None:
+        if self.under_way is not None and self.under_way[0] == number:
+            self.under_way = None
+            self.take_in(Answered(self.host.local(), request, answer, sent_at))
+
+    def _broken(self, number: int) -> None:
+        if self.under_way is not None and self.under_way[0] == number:
+            self._fail("the connection broke")
+
+    def _give_up(self, number: int) -> None:
+        if self.under_way is not None and self.under_way[0] == number:
+            self._fail("no answer in time")
+
+    def _fail(self, why: str) -> None:
+        assert self.under_way is not None
+        request = self.under_way[1]
+        self.line, self.under_way = None, None
+        self.take_in(Failed(self.host.local(), request, why))
+
+    def hung_up(self, line: int, raced: bool) -> None:
+        """Hear that the server closed the connection; `raced`: while a new request set out."""
+        if self.line != line:
+            return
+        self.line = None
+        before = self.under_way
+        if before is None or raced:
+            self.take_in(Failed(self.host.local(), None, "the server closed the connection"))
+            if before is not None and self.under_way is before:
+                self._connect(*before)
+        else:
+            self._fail("the server closed the connection")
+
+    def notified(self) -> None:
+        """Hear the database's push."""
+        if self.line is not None:
+            self.take_in(Notified(self.host.local()))
+
+    # --- the line to the guardian ---------------------------------------------------------------
+
+    def _say(self, event: words.Event) -> None:
+        if not self.lost:
+            self.host.tell_guardian(event)
+
+    def _tell_session(self) -> None:
+        term = self.node.run.term if self.node.run else 0
+        if (self.node.session, term) != self.told:
+            self.told = (self.node.session, term)
+            self._say(words.SessionTold(self.node.session, term))
+
+    def hear(self, message: dict[str, Any]) -> None:
+        """Understand one message of the guardian."""
+        now = self.host.local()
+        match message:
+            case {"say": "started", "run": number}:
+                if self.run is not None and self.run.number == number:
+                    self.run.known = True
+                    self._set_belt(self.run)
+            case {"say": "refused", "run": number, "why": why, "code": code}:
+                number = self._ended(number)
+                self.take_in(ProgramRefused(now, number, why, code))
+            case {"say": "stopping", "run": number}:
+                self.take_in(ProgramStopping(now, number))
+            case {"say": "ended", "run": number, "status": status, "why": why}:
+                number = self._ended(number)
+                self.take_in(ProgramEnded(now, number, status, why))
+            case {"say": "signal", "signum": signum}:
+                if signum in (SIGTERM, SIGINT):
+                    self.take_in(StopAsked(now, "signal"))
+                elif signum == SIGUSR1:
+                    self.take_in(ResignAsked(now, "SIGUSR1"))
+            case _:
+                pass  # an echo
+
+    def _ended(self, number: int) -> int:
+        inherited = self.run is not None and self.run.number == INHERITED
+        self.run = None
+        return INHERITED if inherited else number
+
+    def _set_belt(self, run: Started) -> None:
+        self.host.at_local(run.trusted_until + SECOND_BELT_S, self.deliver, self._belt, run)
+
+    def _belt(self, run: Started) -> None:
+        """Kill the program when its deadline has passed without a word of the guardian."""
+        if self.run is not run:
+            return
+        if self.host.local() >= run.trusted_until + SECOND_BELT_S:
+            self.host.kill_program(by_agent=True)
+        else:
+            self._set_belt(run)
+
+    def echo_due_s(self) -> float:
+        """Return how long after its guardian froze this agent will know, on its own clock."""
+        timing = self.node.timing
+        limit_s = min(ECHO_MAX_S, ECHO_SHARE * timing.lease_s)
+        return limit_s + (PING_S if self.run is not None else timing.liveness_s / 4)
+
+    def alone(self, why: str) -> None:
+        """Live on without a guardian: kill the program, release, and end."""
+        if self.lost:
+            return
+        self.lost = why
+        run, self.run = self.run, None
+        self.take_in(StopAsked(self.host.local(), why, 1))
+        if run is not None:
+            self.take_in(ProgramEnded(self.host.local(), run.number, -9, "killed"))

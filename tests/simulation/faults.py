@@ -1,0 +1,316 @@
+"""What goes wrong, when: a plan drawn from the seed, biased towards what finds rare holes.
+
+Not simulated, because it is not promised: two primaries that both acknowledge; two processes of
+one node failing at the same time while the node itself lives on (its supervisor's work, DESIGN
+section 5); a clock outside of RATE_ERROR. A restore that reuses a timeline's number is done only
+while a live node remembers the highest granted term, and that node is spared until it has told
+the database (docs/protocol.md, rule N2): without it nobody could know the number.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.simulation.host import Host
+from tests.simulation.settings import WorldSettings
+from tests.simulation.world import World
+
+#: A fault on one node chooses it when it happens, not when it is planned.
+HOLDER, OTHER, ANY = "holder", "other", "any"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault: at a moment, on whom, for how long; back_s: how much the database forgets."""
+
+    at: float
+    kind: str
+    target: str = ANY
+    for_s: float = 0.0
+    back_s: float = 0.0
+    mark: int = 0
+
+
+def plan(settings: WorldSettings) -> list[Fault]:
+    """Draw the faults of a seed."""
+    rng = random.Random(f"faults/{settings.seed}")
+    until_s = settings.faults_until_s
+    liveness_s = max(node.timing.liveness_s for node in settings.nodes)
+    faults: list[Fault] = []
+    for _ in range(rng.randint(1, 7)):
+        faults.append(_single(rng, rng.uniform(1.5, until_s - 1), liveness_s))
+    for _ in range(rng.choice((0, 1, 1, 2, 2, 3))):
+        story = rng.choice(STORIES)
+        faults += story(rng, rng.uniform(4.0, until_s - 6.0), liveness_s)
+    return _marked(faults, until_s)
+
+
+def _marked(faults: list[Fault], until_s: float) -> list[Fault]:
+    """Sort the faults, drop those after the end, and give each loss of commits its own mark."""
+    kept = sorted((f for f in faults if 0 < f.at < until_s), key=lambda f: f.at)
+    return [
+        Fault(f.at, f.kind, f.target, min(f.for_s, until_s - f.at), f.back_s, mark)
+        for mark, f in enumerate(kept, start=1)
+    ]
+
+
+NODE_KINDS = (
+    "crash",
+    "crash_agent",
+    "crash_guardian",
+    "freeze",
+    "freeze",
+    "freeze_agent",
+    "freeze_guardian",
+    "cut",
+    "cut_answers",
+    "exit",
+    "stop",
+    "resign",
+)
+BASE_KINDS = ("outage", "restart", "failover", "failover", "restore", "restore_same", "slow")
+
+
+def _single(rng: random.Random, at: float, liveness_s: float) -> Fault:
+    if rng.random() < 0.7:
+        target = rng.choice((HOLDER, HOLDER, OTHER, ANY))
+        return Fault(at, rng.choice(NODE_KINDS), target, _while_s(rng, liveness_s))
+    return _base(rng, at, rng.choice(BASE_KINDS))
+
+
+def _while_s(rng: random.Random, liveness_s: float) -> float:
+    """Around the lease, around the interval, short, or long."""
+    short, long = rng.uniform(0.1, 2.0), rng.uniform(1.0, 2.5) * liveness_s
+    return rng.choice((short, rng.uniform(0.6, 1.3) * liveness_s, long))
+
+
+def _base(rng: random.Random, at: float, kind: str, back_s: float | None = None) -> Fault:
+    if back_s is None:
+        back_s = rng.choice((0.0, 0.2, 1.0, 3.0, 8.0, 40.0)) * rng.random()
+    down_s = rng.choice((0.05, 0.3, 1.0, 5.0)) * rng.random()
+    return Fault(at, kind, for_s=down_s, back_s=back_s)
+
+
+# --- stories: faults that belong together -------------------------------------------------------
+
+
+def _pause_spans_failover(rng: random.Random, at: float, liveness_s: float) -> list[Fault]:
+    paused_s = rng.uniform(0.5, 2.2) * liveness_s
+    kind = rng.choice(("freeze", "freeze", "cut", "freeze_agent"))
+    failover_at = at + rng.uniform(0.1, 1.0) * paused_s
+    return [
+        Fault(at, kind, rng.choice((HOLDER, HOLDER, OTHER)), paused_s),
+        _base(rng, failover_at, "failover", rng.uniform(0.0, 2.0) * paused_s),
+    ]
+
+
+def _takeover_then_failover(rng: random.Random, at: float, liveness_s: float) -> list[Fault]:
+    """The takeover is among what the failover loses, and its winner may be cut off."""
+    away_s = rng.uniform(1.0, 3.0) * liveness_s
+    failover_at = at + rng.uniform(1.0, 1.8) * liveness_s
+    faults = [
+        Fault(at, rng.choice(("freeze", "crash", "cut")), HOLDER, away_s),
+        _base(rng, failover_at, "failover", rng.uniform(0.0, 1.2) * liveness_s),
+    ]
+    if rng.random() < 0.6:
+        lag_s = rng.uniform(-0.3, 0.1)
+        faults.append(Fault(failover_at + lag_s, "cut", HOLDER, rng.uniform(0.5, 2) * liveness_s))
+    return faults
+
+
+def _handover_then_failover(rng: random.Random, at: float, liveness_s: float) -> list[Fault]:
+    """A release and a take that are lost, with answers lost around them: an unknown take."""
+    failover_at = at + rng.uniform(0.05, 1.5)
+    faults = [
+        Fault(at, rng.choice(("resign", "stop", "crash_agent", "exit")), HOLDER),
+        _base(rng, failover_at, "failover", rng.uniform(0.0, failover_at - at + 0.5)),
+    ]
+    if rng.random() < 0.7:
+        faults.append(Fault(at + rng.uniform(-0.2, 0.3), "cut_answers", OTHER, rng.uniform(0.2, 2)))
+    if rng.random() < 0.6:
+        faults.append(Fault(failover_at, "cut", HOLDER, rng.uniform(0.5, 1.5) * liveness_s))
+    return faults
+
+
+def _join_in_lost_part(rng: random.Random, at: float, liveness_s: float) -> list[Fault]:
+    failover_at = at + rng.uniform(0.5, 2.5) * liveness_s
+    return [
+        Fault(at, rng.choice(("crash", "crash", "crash_agent")), ANY, rng.uniform(0.1, 1.0)),
+        _base(rng, failover_at, "failover", failover_at - at + rng.uniform(-1.0, 2.0)),
+    ]
+
+
+def _failover_twice(rng: random.Random, at: float, liveness_s: float) -> list[Fault]:
+    gap_s = rng.uniform(0.2, 1.5) * liveness_s
+    second = rng.choice(("failover", "restart", "restore", "restore_same"))
+    return [
+        _base(rng, at, "failover", rng.uniform(0.0, 6.0)),
+        Fault(at + rng.uniform(0, gap_s), rng.choice(("freeze", "cut")), HOLDER, 2 * liveness_s),
+        _base(rng, at + gap_s, second, rng.uniform(0.0, 8.0)),
+    ]
+
+
+def _restore_with_memory(rng: random.Random, at: float, liveness_s: float) -> list[Fault]:
+    """Failover, handovers under the new number, then a restore that reuses it."""
+    return [
+        _base(rng, at, "failover", 0.1),
+        Fault(at + 1.5 * liveness_s, rng.choice(("resign", "crash")), HOLDER, 1.0),
+        _base(rng, at + 3.5 * liveness_s, "restore_same", 3.6 * liveness_s),
+        Fault(at + 3.8 * liveness_s, rng.choice(("crash", "resign")), HOLDER, 0.5),
+    ]
+
+
+def _restart_while_watching(rng: random.Random, at: float, liveness_s: float) -> list[Fault]:
+    return [
+        Fault(at, rng.choice(("freeze", "cut", "crash")), HOLDER, rng.uniform(0.8, 2) * liveness_s),
+        _base(rng, at + rng.uniform(0.3, 1.1) * liveness_s, rng.choice(("restart", "outage"))),
+        Fault(at + rng.uniform(0.0, 1.0) * liveness_s, "cut", OTHER, rng.uniform(0.3, 2.0)),
+    ]
+
+
+def _guardian_frozen_in_outage(rng: random.Random, at: float, liveness_s: float) -> list[Fault]:
+    lag_s = rng.uniform(0.0, 0.9) * liveness_s
+    return [
+        Fault(at, "cut", HOLDER, rng.uniform(1.0, 2.0) * liveness_s),
+        Fault(at + lag_s, rng.choice(("freeze_guardian", "freeze_agent")), HOLDER, liveness_s),
+    ]
+
+
+Story = Callable[[random.Random, float, float], list[Fault]]
+STORIES: tuple[Story, ...] = (
+    _pause_spans_failover,
+    _pause_spans_failover,
+    _takeover_then_failover,
+    _takeover_then_failover,
+    _handover_then_failover,
+    _join_in_lost_part,
+    _failover_twice,
+    _restore_with_memory,
+    _restart_while_watching,
+    _guardian_frozen_in_outage,
+)
+
+
+# --- doing it -----------------------------------------------------------------------------------
+
+
+def schedule(world: World, faults: list[Fault]) -> None:
+    """Put the faults, and the backups that they need, into the world's queue."""
+    for fault in faults:
+        world.at(fault.at, _apply, world, fault)
+        if fault.kind in ("failover", "restore", "restore_same"):
+            world.at(max(0.0, fault.at - fault.back_s), world.server.keep, fault.mark)
+
+
+def _apply(world: World, fault: Fault) -> None:
+    if fault.kind in BASE_KINDS:
+        done = _to_the_database(world, fault)
+        who = "database"
+    else:
+        host = _target(world, fault.target)
+        done = host is not world.keeper and _to_a_node(host, fault)
+        who = host.name
+    if done:
+        world.history.faults.append(f"{world.now:.3f} {fault.kind} {who} {fault.for_s:.2f} s")
+    world.history.note(world.now, "fault", fault.kind, who, done)
+
+
+def _target(world: World, target: str) -> Host:
+    holder = world.holder()
+    if target == HOLDER and holder is not None:
+        return holder
+    others = [host for host in world.hosts if host is not holder or target == ANY]
+    return world.rng.choice(others or world.hosts)
+
+
+def _to_a_node(host: Host, fault: Fault) -> bool:
+    """Do it, unless the node is down, or another of its processes already fails."""
+    world, agent, guardian = host.world, host.agent, host.guardian
+    if agent is None or guardian is None:
+        return False
+    whole = fault.kind in ("crash", "freeze", "cut", "cut_answers", "exit")
+    if not whole and (agent.frozen or guardian.frozen):
+        return False
+    match fault.kind:
+        case "crash":
+            host.crash(fault.for_s)
+        case "crash_agent":
+            host.crash_agent()
+        case "crash_guardian":
+            host.crash_guardian()
+        case "freeze":
+            host.freeze(fault.for_s)
+        case "freeze_agent":
+            host.freeze_process(agent, fault.for_s)
+        case "freeze_guardian":
+            host.freeze_process(guardian, fault.for_s)
+        case "cut" | "cut_answers":
+            host.cut = "both" if fault.kind == "cut" else "answers"
+            host.cut_until = world.now + fault.for_s
+            world.at(host.cut_until, host.mend)
+        case "exit":
+            host.exit_program()
+        case "stop":
+            host.signal(15)
+        case "resign":
+            host.signal(10)
+    return True
+
+
+def _to_the_database(world: World, fault: Fault) -> bool:
+    server = world.server
+    if fault.kind == "slow":
+        world.slow_until, world.slow_s = world.now + 4 * fault.for_s, 0.4
+        return True
+    if not server.up:
+        return False
+    server.up = False
+    server.silent = world.rng.random() < 0.5
+    world.at(world.now + fault.for_s, _back, world, fault)
+    return True
+
+
+def _back(world: World, fault: Fault) -> None:
+    """The database answers again: the same, restarted, or one that has forgotten something."""
+    server = world.server
+    match fault.kind:
+        case "outage":
+            pass
+        case "restart":
+            server.restart()
+        case "failover" | "restore":
+            server.promote(fault.mark)
+        case "restore_same":
+            keeper = None if server.pooled else _who_remembers(world)
+            server.promote(fault.mark, same_number=keeper is not None)
+            world.keeper = None if server.floor_is_kept() else keeper
+    server.up = True
+    if fault.kind != "outage":
+        _hang_up(world)
+
+
+def _who_remembers(world: World) -> Host | None:
+    """Return a node that will tell the database the highest term that was ever granted."""
+    for host in world.hosts:
+        agent = host.agent
+        healthy = agent is not None and agent.runs and not host.cut and not agent.lost
+        if healthy and agent is not None and agent.node.leaving is None:
+            if agent.node.remembered >= world.server.granted_max:
+                return host
+    return None
+
+
+def _hang_up(world: World) -> None:
+    """Most idle connections learn at once that their server is gone; a pooler tells nobody."""
+    if world.server.pooled:
+        return
+    for host in world.hosts:
+        agent = host.agent
+        if agent is None or agent.line is None or world.rng.random() < 0.3:
+            continue
+        delay_s = world.way_s(host, "answer")
+        if delay_s is not None:
+            raced = world.rng.random() < 0.1
+            world.at(world.now + delay_s, agent.deliver, agent.hung_up, agent.line, raced)

@@ -1,0 +1,58 @@
+"""What really happened in a simulated world, on true time: what the checkers judge."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+#: A holding: which session of which node.
+Holding = tuple[str, str]
+
+
+@dataclass(slots=True)
+class Ran:
+    """One stretch of true time in which processes of a program ran on one node.
+
+    A stretch ends when the program dies or its node is stopped; `key` names the process, so that
+    a program that was stopped and went on has two stretches with one key.
+    """
+
+    node: str
+    session: str
+    term: int
+    key: int
+    start: float
+    end: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """The store gave the token away."""
+
+    at: float
+    node: str
+    session: str
+    term: int
+    timeline: int
+
+
+@dataclass(slots=True)
+class History:
+    """Everything a checker may look at; `calm_from` is when the last fault had healed."""
+
+    seed: int = 0
+    runs: list[Ran] = field(default_factory=list)
+    grants: list[Granted] = field(default_factory=list)
+    trace: list[tuple[object, ...]] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    calm_from: float = 0.0
+    ended_at: float = 0.0
+    calm_within_s: float = 0.0
+
+    def note(self, at: float, *what: object) -> None:
+        """Add a line to the trace."""
+        self.trace.append((round(at, 9), *what))
+
+    def digest(self) -> str:
+        """Return the hash of the whole trace: one seed has one digest."""
+        return hashlib.blake2b(repr(self.trace).encode(), digest_size=12).hexdigest()

@@ -1,0 +1,160 @@
+"""Bugs planted on purpose: each replaces one small rule, and the simulation must find it.
+
+A simulation that finds nothing proves nothing until it has found these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from types import ModuleType
+from typing import Any
+
+from coordinator.protocol import absorb, decide, epoch, guard_run, machine, node, timing, watch
+from coordinator.protocol.events import Command, ExtendTrust
+from coordinator.protocol.requests import Beat, Join, Request, Take, TokenSeen, View
+from tests.support.memory_rows import NodeRow
+from tests.support.memory_store import MemoryDatabase
+
+
+class BeatUnseen(MemoryDatabase):
+    """Ends the holder's session whatever its beat shows by now."""
+
+    def beat_matches(self, row: NodeRow, seen_beat: int) -> bool:
+        return True
+
+
+class FloorIgnored(MemoryDatabase):
+    """Gives out terms that a live node remembers."""
+
+    def floor_of(self, token: TokenSeen) -> int:
+        return 0
+
+
+class NamesakeReplaced(MemoryDatabase):
+    """Lets a node replace a live session of its own name."""
+
+    def join_allowed(self, row: NodeRow, request: Join) -> bool:
+        return True
+
+
+class UnsettledTaken(MemoryDatabase):
+    """Takes every history of the database for the whole history."""
+
+    def settled_at_creation(self) -> bool:
+        return True
+
+
+def _trust_from_answer(sent_at: float, answered_at: float, lease_s: float) -> float:
+    return answered_at + lease_s
+
+
+def _settle_at_once(seen: epoch.Epoch) -> float:
+    return seen.since
+
+
+def _act_on_anything(view: View) -> bool:
+    return True
+
+
+def _plain_next_term(seen_term: int, timeline: int, remembered: int) -> int:
+    return seen_term + 1
+
+
+def _never_expired(trusted_until: float, now: float) -> bool:
+    return False
+
+
+def _goes_on(seen: watch.Watch | None) -> watch.Watch | None:
+    return seen
+
+
+def _lease_of_rates_only(liveness_s: float) -> float:
+    """Forget that both clocks may be wrong, and that killing takes time."""
+    return liveness_s - timing.KILL_BOUND_S
+
+
+def _no_deadline(run: guard_run.Run) -> float:
+    if run.phase in ("launching", "running"):
+        return float("inf")
+    return _real_due(run)
+
+
+_real_due = guard_run.due
+_real_failed = absorb._failed
+
+
+def _failed_is_done(
+    at: node.Node, now: float, request: Request | None, why: str
+) -> tuple[node.Node, tuple[Command, ...]]:
+    """Take a renewal without an answer for one that was acknowledged."""
+    after, told = _real_failed(at, now, request, why)
+    if not isinstance(request, Beat | Take) or request.session != at.session:
+        return after, told
+    until = max(at.trusted_until, now - at.timing.attempt_s + at.timing.lease_s)
+    after = replace(after, trusted_until=until)
+    run = after.run
+    if run is None or run.stopping:
+        return after, told
+    return after, (*told, ExtendTrust(run.number, until))
+
+
+Patch = tuple[ModuleType, str, Callable[..., Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Planted:
+    """One bug: what is replaced, and what kind of violation gives it away."""
+
+    rule: str
+    patches: tuple[Patch, ...] = ()
+    database: type[MemoryDatabase] = MemoryDatabase
+
+
+PLANTED: dict[str, Planted] = {
+    "answer": Planted(
+        "trust runs from the question", ((absorb, "trust_end", _trust_from_answer),)
+    ),
+    "settle": Planted(
+        "a new identity is waited out", ((decide, "settle_at", _settle_at_once),)
+    ),
+    "unsettled-start": Planted(
+        "nothing starts on an unsettled identity", ((node, "may_act", _act_on_anything),)
+    ),
+    "unsettled-take": Planted(
+        "nobody takes on an unsettled identity", database=UnsettledTaken
+    ),
+    "plain-term": Planted(
+        "terms rise over timelines", ((decide, "next_term", _plain_next_term),)
+    ),
+    "revive": Planted(
+        "dead is dead", ((machine, "expired", _never_expired), (node, "expired", _never_expired))
+    ),
+    "beat": Planted("the seen beat must still stand", database=BeatUnseen),
+    "reconnect": Planted(
+        "a reconnect starts the wait again",
+        ((absorb, "interrupted", _goes_on), (machine, "interrupted", _goes_on)),
+    ),
+    "lease": Planted(
+        "the lease fits into the interval", ((timing, "lease_of", _lease_of_rates_only),)
+    ),
+    "floor": Planted("the floor is above every remembered term", database=FloorIgnored),
+    "unknown": Planted("an unknown outcome is no success", ((absorb, "_failed", _failed_is_done),)),
+    "namesake": Planted("a live namesake is left alone", database=NamesakeReplaced),
+    "deadline": Planted("the guardian keeps the deadline", ((guard_run, "due", _no_deadline),)),
+}
+
+
+@contextmanager
+def planted(name: str) -> Iterator[type[MemoryDatabase]]:
+    """Break one rule for a while; gives the database class to simulate with."""
+    bug = PLANTED[name]
+    before = [(module, rule, getattr(module, rule)) for module, rule, _ in bug.patches]
+    try:
+        for module, rule, broken in bug.patches:
+            setattr(module, rule, broken)
+        yield bug.database
+    finally:
+        for module, rule, real in before:
+            setattr(module, rule, real)

@@ -1,0 +1,78 @@
+"""The database of a world: one writable primary, its restarts, promotions and backups."""
+
+from __future__ import annotations
+
+from coordinator.protocol.requests import Answer, NodeFacts, Request, Take
+from tests.simulation.history import Granted, History
+from tests.simulation.settings import GROUP
+from tests.support.memory_store import MemoryDatabase, Snapshot
+
+
+class Server:
+    """A MemoryDatabase that can be unreachable, restarted, promoted with lost commits, restored.
+
+    There is one writable primary at a time: what the old one had under way dies with it, unless
+    a pooler stands between, which keeps connections and statements and gives them to the new one.
+
+    life: raised by every restart; a connection belongs to one life.
+    """
+
+    def __init__(self, history: History, database: MemoryDatabase, pooled: bool) -> None:
+        self.history, self.database, self.pooled = history, database, pooled
+        self.up = True
+        self.silent = False  #: while it is down: connecting is not refused, it gets no answer
+        self.life = 0
+        self.highest_timeline = 1
+        self.granted_max = 0
+        self._kept: dict[int, tuple[int, Snapshot]] = {}
+        self._empty = database.snapshot()
+        self.now = 0.0
+
+    def connect(self, facts: NodeFacts) -> int:
+        """Open a connection: make the rows that must exist beforehand; returns its life."""
+        self.database.prepare(facts)
+        return self.life
+
+    def carry_out(self, now: float, facts: NodeFacts, life: int, request: Request) -> Answer | None:
+        """Carry a statement out, however late it comes; None: its connection is dead."""
+        if not self.up or (life != self.life and not self.pooled):
+            return None
+        answer = self.database.carry_out(facts, request)
+        if isinstance(request, Take) and answer.done:
+            timeline = self.database.identity.timeline
+            self.history.grants.append(
+                Granted(now, facts.node, request.session, answer.term, timeline)
+            )
+            self.granted_max = max(self.granted_max, answer.term)
+        return answer
+
+    def floor_is_kept(self) -> bool:
+        """Say whether the token row knows every term that was ever granted."""
+        token = self.database.tokens.get(GROUP)
+        return token is not None and max(token.term, token.term_floor) >= self.granted_max
+
+    # --- what happens to it ---------------------------------------------------------------------
+
+    def keep(self, mark: int) -> None:
+        """Remember this moment as a backup, or as the last commit that a standby received."""
+        self._kept[mark] = (self.database.identity.timeline, self.database.snapshot())
+
+    def restart(self) -> None:
+        """Start again with everything that was acknowledged."""
+        self.life += 1
+        self.database.restart()
+
+    def promote(self, mark: int, *, same_number: bool = False) -> None:
+        """Go on from an earlier moment on a new timeline; what came after it is lost.
+
+        same_number: a restore that could not see the archive's history files takes the number
+                     that another timeline already had.
+        """
+        timeline, snapshot = self._kept.get(mark, (1, self._empty))
+        if same_number and timeline < self.highest_timeline:
+            number = self.highest_timeline
+        else:
+            number = self.highest_timeline + 1
+        self.highest_timeline = number
+        self.life += 1
+        self.database.restore(snapshot, number)

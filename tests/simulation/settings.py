@@ -1,0 +1,102 @@
+"""What one world is like: drawn from its seed, before anything happens in it."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from coordinator.protocol.node import OnExit
+from coordinator.protocol.timing import RATE_ERROR, Timing
+
+GROUP = "G"
+
+#: livenessCheckInterval and heartbeatFrequency that the nodes may be given.
+TIMINGS = ((3.0, 0.6), (3.0, 1.0), (4.0, 1.0), (4.5, 0.9), (6.0, 1.2), (6.0, 2.0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSettings:
+    """One node: its clock, its intervals, and how its program behaves."""
+
+    name: str
+    rate: float  #: local seconds per true second, within RATE_ERROR of one
+    offset_s: float
+    timing: Timing
+    priority: int = 1
+    on_exit: OnExit = OnExit.RESTART
+    obeys_term: bool = True  #: the program ends on SIGTERM; else only on SIGKILL
+    leaves_children: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Net:
+    """How bad the way to the database is while faults go on; afterwards it is good."""
+
+    lost: float = 0.0  #: the share of questions, and of answers, that never arrive
+    stalled: float = 0.0  #: the share of questions that are carried out seconds later
+    slow_s: float = 0.003  #: the typical time of one way
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorldSettings:
+    """Everything of a world but its faults.
+
+    pooled: connections go through a pooler, so that they, and statements under way, outlive a
+            restart or a failover of the server behind it.
+    slowest_kill: killing takes as long as it may, and every clock is as wrong as it may be.
+    """
+
+    seed: int
+    nodes: tuple[NodeSettings, ...]
+    net: Net
+    pooled: bool = False
+    slowest_kill: bool = False
+    faults_until_s: float = 45.0
+
+    @property
+    def longest_liveness_s(self) -> float:
+        """The longest livenessCheckInterval of any node, in true seconds of the slowest clock."""
+        return max(node.timing.liveness_s for node in self.nodes) / (1 - RATE_ERROR)
+
+
+def draw(seed: int) -> WorldSettings:
+    """Return the world of a seed."""
+    rng = random.Random(f"world/{seed}")
+    count = rng.choice((3, 3, 3, 3, 3, 2, 2, 5))
+    mixed = rng.random() < 0.2
+    shared = rng.choice(TIMINGS)
+    extreme = rng.random() < 0.4
+    nodes = tuple(
+        _node(rng, number, rng.choice(TIMINGS) if mixed else shared, extreme)
+        for number in range(count)
+    )
+    net = Net(
+        lost=rng.choice((0.0, 0.02, 0.08, 0.2)),
+        stalled=rng.choice((0.0, 0.02, 0.08)),
+        slow_s=rng.choice((0.002, 0.005, 0.03, 0.15)),
+    )
+    return WorldSettings(
+        seed=seed,
+        nodes=nodes,
+        net=net,
+        pooled=rng.random() < 0.15,
+        slowest_kill=extreme,
+        faults_until_s=rng.uniform(25.0, 45.0),
+    )
+
+
+def _node(
+    rng: random.Random, number: int, intervals: tuple[float, float], extreme: bool
+) -> NodeSettings:
+    liveness_s, heartbeat_s = intervals
+    bounds = (1 - RATE_ERROR, 1 + RATE_ERROR)
+    return NodeSettings(
+        name=f"n{number}",
+        rate=rng.choice(bounds) if extreme else rng.uniform(*bounds),
+        offset_s=rng.uniform(10.0, 1000.0),
+        timing=Timing(liveness_s=liveness_s, heartbeat_s=heartbeat_s),
+        priority=rng.choice((1, 1, 1, 1, 1, 2)),
+        on_exit=rng.choice((OnExit.RESTART, OnExit.RESTART, OnExit.RELEASE)),
+        obeys_term=rng.random() < 0.7,
+        leaves_children=rng.random() < 0.15,
+    )

@@ -1,0 +1,146 @@
+"""A whole group on virtual time: one event queue, one seed, no wall clock.
+
+    settings.draw(seed)   what the nodes and their network are like
+    faults.plan(settings) what will go wrong, and when
+    World(...).run()      a History for the checkers
+
+Everything in between is the real code: protocol.machine in each agent, protocol.guard in each
+guardian, and the memory store that passes the same conformance suite as PostgreSQL's.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from typing import Any
+
+from coordinator.protocol.requests import Answer, Leave, Release, Request, Take
+from tests.simulation.history import History
+from tests.simulation.host import Host
+from tests.simulation.processes import Call
+from tests.simulation.server import Server
+from tests.simulation.settings import WorldSettings
+from tests.support.memory_store import MemoryDatabase
+
+#: One way to the database when nothing is wrong.
+GOOD_WAY_S = 0.003
+#: A question that was stuck somewhere is carried out at the latest after this.
+STALL_MAX_S = 9.0
+#: So many events mean that something goes round in circles without virtual time passing.
+EVENTS_MAX = 60_000
+
+
+class World:
+    """Hosts, a server and everything that is still to come, on true time."""
+
+    def __init__(
+        self, settings: WorldSettings, database: type[MemoryDatabase] = MemoryDatabase
+    ) -> None:
+        self.settings = settings
+        self.rng = random.Random(f"run/{settings.seed}")
+        self.now = 0.0
+        self.keys = 0
+        self.history = History(seed=settings.seed)
+        self.server = Server(self.history, database(now=lambda: self.now), settings.pooled)
+        self.hosts = [Host(self, node) for node in settings.nodes]
+        self.calm_at = settings.faults_until_s
+        self.slow_until = 0.0
+        self.slow_s = 0.0
+        #: Until the token row knows every granted term again, this node is spared (faults.py).
+        self.keeper: Host | None = None
+        self._queue: list[tuple[float, int, Call, tuple[Any, ...]]] = []
+        self._count = 0
+
+    def at(self, moment: float, call: Call, *args: Any) -> None:
+        """Call at a moment of true time; calls of one moment keep their order."""
+        self._count += 1
+        heapq.heappush(self._queue, (moment, self._count, call, args))
+
+    def run(self) -> History:
+        """Let everything happen."""
+        settings, history = self.settings, self.history
+        history.calm_from = self.calm_at
+        history.calm_within_s = calm_within_s(settings)
+        history.ended_at = self.calm_at + history.calm_within_s + 1.5
+        for host in self.hosts:
+            self.at(self.rng.random(), host.start)
+        self.at(self.calm_at, self._heal)
+        queue, pop = self._queue, heapq.heappop
+        for _ in range(EVENTS_MAX):
+            if not queue or queue[0][0] > history.ended_at:
+                break
+            self.now, _, call, args = pop(queue)
+            call(*args)
+        else:
+            raise AssertionError(f"seed {settings.seed}: time stands still at {self.now}")
+        self.now = history.ended_at
+        return history
+
+    def _heal(self) -> None:
+        """End every fault that still goes on."""
+        server = self.server
+        if not server.up:
+            server.up = True
+        for host in self.hosts:
+            host.cut = ""
+            host.thaw_now()
+            host.thaw_processes()
+            host.start()
+        self.history.note(self.now, "healed")
+
+    # --- the way to the database ----------------------------------------------------------------
+
+    def way_s(self, host: Host, way: str) -> float | None:
+        """Return how long a question or an answer travels; None: it never arrives."""
+        rng = self.rng
+        if self.now >= self.calm_at or host is self.keeper:
+            return GOOD_WAY_S * rng.random()
+        net = self.settings.net
+        if host.cut and (way == "answer" or host.cut == "both"):
+            # What was sent into the dark may come out of it when the light is back.
+            if way == "question" and rng.random() < 0.25:
+                return max(0.0, host.cut_until - self.now) + rng.random()
+            return None
+        if net.lost and rng.random() < net.lost:
+            return None
+        if net.stalled and way == "question" and rng.random() < net.stalled:
+            return min(rng.uniform(0.3, STALL_MAX_S), self.calm_at - self.now)
+        slow_s = self.slow_s if self.now < self.slow_until else net.slow_s
+        return slow_s * rng.choice((0.5, 1.0, 1.0, 2.0, 6.0)) * rng.random()
+
+    def carry_out(self, host: Host, life: int, request: Request) -> Answer | None:
+        """Let the server carry a statement out; a change of the token is pushed to the others."""
+        answer = self.server.carry_out(self.now, host.facts, life, request)
+        done = answer is not None and answer.done
+        self.history.note(self.now, host.name, type(request).__name__, done)
+        if self.keeper is not None and self.server.floor_is_kept():
+            self.keeper = None
+        if done and isinstance(request, Release | Leave | Take):
+            self._push(host)
+        return answer
+
+    def _push(self, by: Host) -> None:
+        for host in self.hosts:
+            agent = host.agent
+            if host is by or agent is None or self.rng.random() < 0.3:
+                continue
+            delay_s = self.way_s(host, "answer")
+            if delay_s is not None:
+                self.at(self.now + delay_s, agent.deliver, agent.notified)
+
+    def holder(self) -> Host | None:
+        """Return the host whose program runs, if one does."""
+        for host in self.hosts:
+            if host.program is not None and host.program.let_go:
+                return host
+        return None
+
+
+def calm_within_s(settings: WorldSettings) -> float:
+    """Return how long after the last fault a holder runs at the latest (docs/protocol.md, L1).
+
+    The slowest node waits out a namesake or a new identity, then a silent holder: two intervals
+    by its own clock; a node that was just given up waits one more (cool_until). Starting the
+    processes again takes the rest.
+    """
+    return 2.0 * settings.longest_liveness_s + 6.0

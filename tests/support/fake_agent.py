@@ -1,0 +1,154 @@
+"""An agent without a database: the test tells it what to tell the guardian.
+
+It keeps the agent's promises: it forks a spare first, pings, extends while it is told to, and
+kills the program by its handle when the guardian is dead or does not echo.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import sys
+
+from coordinator.runtime.channel import Channel
+from coordinator.runtime.clock import BoottimeClock
+from coordinator.runtime.isolation import kill_everything
+
+PING_S = 0.05
+ECHO_MAX_S = 0.3
+now = BoottimeClock().now
+
+
+def option(name: str, default: str = "-1") -> str:
+    return sys.argv[sys.argv.index(name) + 1] if name in sys.argv else default
+
+
+def report_to(settings: dict[str, str], role: str, **more: object) -> Channel:
+    """Connect to the test."""
+    end = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    end.connect(settings["control"])
+    line = Channel(end)
+    line.send({"i_am": role, "pid": os.getpid(), "argv": sys.argv[1:], **more})
+    return line
+
+
+def wait_as_spare(settings: dict[str, str], line: Channel) -> tuple[dict[str, object], int]:
+    """Wait to be needed."""
+    test = report_to(settings, "spare")
+    handle = None
+    while True:
+        message, fds = line.receive()
+        match message:
+            case None:
+                if handle is not None:
+                    killed = kill_everything(handle)
+                    test.send({"heard": {"say": "guardian_gone", "killed": killed}})
+                os._exit(3)
+            case {"say": "quit"}:
+                os._exit(0)
+            case {"say": "become"}:
+                test.close()
+                return message, fds[0]
+            case {"say": "running"}:
+                handle = message["handle"]
+            case {"say": "idle"}:
+                handle = None
+        test.send({"heard": message})
+
+
+class FakeAgent:
+    def __init__(self, line: Channel, test: Channel) -> None:
+        self.line, self.test = line, test
+        self.lease_s: float | None = None
+        self.run = 0
+        self.until = 0.0
+        self.handle: dict[str, object] | None = None
+        self.pings = 0
+        self.unanswered_since: float | None = None
+
+    def serve(self) -> None:
+        poll = select.poll()
+        poll.register(self.line.fileno(), select.POLLIN)
+        poll.register(self.test.fileno(), select.POLLIN)
+        while True:
+            ready = {fd for fd, _ in poll.poll(PING_S * 1000)}
+            if self.line.fileno() in ready:
+                self.hear()
+            if self.test.fileno() in ready:
+                self.obey()
+            self.ping()
+
+    def hear(self) -> None:
+        message, _ = self.line.receive()
+        if message is None:
+            self.bury("guardian_gone")
+            os._exit(3)
+        if message["say"] == "echo":
+            self.unanswered_since = None
+            return
+        if message["say"] == "started":
+            self.handle = message["handle"]
+        if message["say"] in ("ended", "refused"):
+            self.handle = self.lease_s = None
+        self.test.send({"heard": message})
+
+    def bury(self, what: str) -> None:
+        killed = self.handle is None or kill_everything(self.handle)
+        self.test.send({"heard": {"say": what, "killed": killed}})
+
+    def obey(self) -> None:
+        order, _ = self.test.receive()
+        match order:
+            case None:
+                os._exit(4)
+            case {"tell": dict(message)}:
+                if message.get("say") == "start":
+                    self.run = message["run"]
+                self.line.send(message)
+            case {"keep": lease_s}:
+                self.lease_s = lease_s
+                self.test.send({"heard": {"say": "kept", "until": self.until}})
+            case {"end": int(code)}:
+                self.line.send({"say": "exit", "code": code})
+                os._exit(code)
+            case {"crash": int(code)}:
+                os._exit(code)
+
+    def ping(self) -> None:
+        self.pings += 1
+        if self.lease_s is not None:
+            self.until = now() + self.lease_s
+            self.line.send({"say": "extend", "run": self.run, "trusted_until": self.until}, wait_s=0)
+        if self.unanswered_since is None:
+            self.unanswered_since = now()
+        elif now() - self.unanswered_since > ECHO_MAX_S:
+            self.bury("guardian_frozen")
+            os._exit(3)
+        self.line.send({"say": "ping", "n": self.pings}, wait_s=0)
+
+
+def main() -> None:
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # collects dead spares
+    settings = json.loads(os.pread(int(option("--settings-fd")), 4096, 0))
+    if settings.get("crash"):
+        os._exit(9)
+    line = Channel.from_fd(int(option("--channel-fd")))
+    spare_fd = int(option("--spare-fd"))
+    found: dict[str, object] = {}
+    if "--as-spare" in sys.argv:
+        found, spare_fd = wait_as_spare(settings, line)
+    while not settings.get("no_spare") and os.fork() == 0:
+        line.close()
+        line = Channel.from_fd(spare_fd)
+        found, spare_fd = wait_as_spare(settings, line)
+    os.close(spare_fd)
+    FakeAgent(line, report_to(settings, "agent", found=found)).serve()
+
+
+if __name__ == "__main__":
+    main()

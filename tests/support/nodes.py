@@ -1,0 +1,228 @@
+"""Real nodes for tests: `coord run` processes, their children, and how to hurt them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.support.record import Interval, intervals
+
+RECORDER = Path(__file__).with_name("recorder.py")
+
+
+def eventually(condition: Callable[[], object], within_s: float, what: str) -> object:
+    """Wait until the condition is true and return its value; fail with `what` after within_s."""
+    pause = threading.Event()
+    give_up_at = time.monotonic() + within_s
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > give_up_at:
+            raise AssertionError(f"not within {within_s:g} s: {what}")
+        pause.wait(0.01)
+
+
+@dataclass
+class RunningNode:
+    """One `coord run`; `process` is its guardian."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+    inherited: list[int] = field(default_factory=list)
+
+    def said(self) -> str:
+        """Return what the node has written to stderr so far."""
+        return self.log.read_text(errors="replace")
+
+    def family(self) -> dict[str, int]:
+        """Return the pids of guardian, agent, spare and program, as far as they live."""
+        guardian = self.process.pid
+        found: dict[str, int] = {"guardian": guardian}
+        for pid in descendants(guardian):
+            command = _command(pid)
+            if "agent_main" in command:
+                # The spare is forked from the agent, so the agent is the one with the thread.
+                found["agent" if _threads(pid) > 1 else "spare"] = pid
+            elif command and "guardian" not in command:
+                found.setdefault("program", pid)
+        return found
+
+    def pid_of(self, who: str) -> int:
+        """Return the pid of one process of the node; waits until it is there."""
+        return int(str(eventually(lambda: self.family().get(who), 5, f"{self.name} has a {who}")))
+
+    def send(self, signum: int, who: str) -> None:
+        """Signal one process of the node, or "all" of them, the program included."""
+        if who == "all":
+            pids = [self.process.pid, *descendants(self.process.pid)]
+        else:
+            pids = [self.pid_of(who)]
+        for pid in pids:
+            _kill(pid, signum)
+
+    def end(self) -> None:
+        """Make sure that nothing of the node is left, whatever state it is in."""
+        pids = [self.process.pid, *descendants(self.process.pid)]
+        if self.process.poll() is None:
+            for pid in pids:
+                _kill(pid, signal.SIGCONT)
+            self.process.terminate()
+            try:
+                self.process.wait(3)
+            except subprocess.TimeoutExpired:
+                pids += descendants(self.process.pid)
+        for pid in pids:
+            if pid != self.process.pid and _command(pid):
+                _kill(pid, signal.SIGKILL)
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(5)
+
+
+def _kill(pid: int, signum: int) -> None:
+    try:
+        os.kill(pid, signum)
+    except ProcessLookupError:
+        pass
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+def _threads(pid: int) -> int:
+    try:
+        return len(os.listdir(f"/proc/{pid}/task"))
+    except OSError:
+        return 0
+
+
+def descendants(pid: int) -> list[int]:
+    """Return all living descendants of a process, parents first."""
+    children: dict[int, list[int]] = {}
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        try:
+            stat = Path(f"/proc/{entry}/stat").read_text()
+        except OSError:
+            continue
+        state, parent = stat.rpartition(")")[2].split()[:2]
+        if state != "Z":
+            children.setdefault(int(parent), []).append(int(entry))
+    found, todo = [], [pid]
+    while todo:
+        for child in children.get(todo.pop(), []):
+            found.append(child)
+            todo.append(child)
+    return found
+
+
+class Bed:
+    """A group of nodes under test, on one database."""
+
+    def __init__(self, tmp_path: Path, conninfo: str, schema: str, group: str = "orders") -> None:
+        self.path, self.conninfo, self.schema, self.group = tmp_path, conninfo, schema, group
+        self.record = tmp_path / "record"
+        self.nodes: dict[str, RunningNode] = {}
+        self.liveness_s, self.heartbeat_s = 1.5, 0.3
+
+    def start(
+        self,
+        name: str,
+        *options: str,
+        command: tuple[str, ...] | None = None,
+        config: str | None = None,
+        env: dict[str, str] | None = None,
+    ) -> RunningNode:
+        """Start one `coord run`; its program is the recorder unless a command is given."""
+        arguments = [sys.executable, "-m", "coordinator.cli.main", "run"]
+        if config is not None:
+            path = self.path / f"{name}.toml"
+            path.write_text(config)
+            arguments += ["--config", str(path)]
+        program = command or (sys.executable, "-S", str(RECORDER), str(self.record))
+        behind = [] if config is not None and command is None else ["--", *program]
+        log = self.path / f"{name}.log"
+        environ = {
+            **os.environ,
+            "COORD_TASK_ID": name,
+            "COORD_GROUP_ID": self.group,
+            "COORD_DATABASE_URL": self.conninfo,
+            "COORD_DATABASE_SCHEMA": self.schema,
+            "COORD_HEARTBEAT_FREQUENCY": str(self.heartbeat_s),
+            "COORD_LIVENESS_CHECK_INTERVAL": str(self.liveness_s),
+            "COORD_LOG_FORMAT": "text",
+            **(env or {}),
+        }
+        with log.open("ab") as out:
+            process = subprocess.Popen(
+                [*arguments, *options, *behind],
+                env=environ,
+                cwd=self.path,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+            )
+        node = RunningNode(name, process, log)
+        self.nodes[name] = node
+        return node
+
+    def runs(self) -> list[Interval]:
+        """Return the runs recorded so far."""
+        return intervals(self.record)
+
+    def wait_for_run(self, after: int = 0, within_s: float = 10.0) -> Interval:
+        """Wait for a run with a term above `after` and return it."""
+
+        def newest() -> Interval | None:
+            return next((run for run in self.runs() if run.term > after), None)
+
+        found = eventually(newest, within_s, f"a run with a term above {after}{self.story()}")
+        assert isinstance(found, Interval)
+        return found
+
+    def story(self) -> str:
+        """Return all logs, for a failure's text."""
+        return "".join(f"\n--- {node.name}\n{node.said()}" for node in self.nodes.values())
+
+    def standbys(self, holder: str) -> list[RunningNode]:
+        """Return the nodes that do not hold."""
+        return [node for node in self.nodes.values() if node.name != holder]
+
+    def wait_for_standbys(self, count: int) -> None:
+        """Wait until so many nodes have said that they are standbys."""
+        eventually(
+            lambda: sum("standby" in node.said() for node in self.nodes.values()) >= count,
+            15,
+            f"{count} standbys{self.story()}",
+        )
+
+    def end(self) -> None:
+        """End all nodes."""
+        for node in self.nodes.values():
+            node.end()
+
+
+@contextmanager
+def bed(tmp_path: Path, conninfo: str, schema: str, group: str = "orders") -> Iterator[Bed]:
+    """Give a test bed and leave nothing running behind it."""
+    made = Bed(tmp_path, conninfo, schema, group)
+    try:
+        yield made
+    finally:
+        made.end()
