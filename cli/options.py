@@ -85,7 +85,7 @@ def shared(context: typer.Context) -> Shared:
     return Shared(
         config=said.get("config"),
         database_url=said.get("database_url"),
-        group=said.get("group"),
+        group=said.get("group_id"),
         output=said.get("output") or _chosen(Output, "COORD_OUTPUT") or Output.TABLE,
         time=said.get("time") or _chosen(TimeStyle, "COORD_TIME"),
         color=said.get("color") or _chosen(Color, "COORD_COLOR") or Color.AUTO,
@@ -159,7 +159,7 @@ def _prototype(
             callback=_keep_url,
         ),
     ] = None,
-    group: Annotated[
+    group_id: Annotated[  # not `group`: commands have an argument of that name
         str | None,
         _option("-g", "--group", env="COORD_GROUP_ID", help="Group of nodes.", metavar="GROUP"),
     ] = None,

@@ -12,6 +12,7 @@ kills the program and ends the session itself.
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import os
 import signal
 import sys
@@ -40,6 +41,7 @@ def main() -> None:
     for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         # The guardian gets these and says what they mean; a service manager sends them to all.
         signal.signal(signum, signal.SIG_IGN)
+    faulthandler.register(signal.SIGQUIT)
     settings = from_json(recall(arguments.settings_fd))
     channel = Channel.from_fd(arguments.channel_fd)
     spare_fd: int = arguments.spare_fd

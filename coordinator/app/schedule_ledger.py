@@ -57,11 +57,12 @@ class DatabaseLedger:
                 connection, self._me, slot=slot, next_at=next_at, max_count=self._max_count
             )
             self._unknown = None
-            if isinstance(claim, AlreadyFired) and asked_before and claim.same:
-                # Under our term nobody else claims, so that was us.
-                if claim.term == self._me.term:
-                    return Claimed(claim.count)
-            return claim
+            # Under our term nobody else claims: that was us.
+            match claim:
+                case AlreadyFired(term, count, same=True) if asked_before and term == self._me.term:
+                    return Claimed(count)
+                case _:
+                    return claim
 
         return self._twice(ask)
 

@@ -170,9 +170,11 @@ def _note_outcome(node: Node, event: Answered, request: Request, answer: Answer)
             place = rank(node.policy.group, node.policy.node, answer.view.token.node, answer.roster)
             version = answer.view.group_version
             return replace(node, place=place, roster_version=version, roster_at=now), ()
-        case EndNamesake() | Settle() | RaiseFloor():
-            beat_at = now if node.session is None else node.beat_at
-            return replace(node, namesake_watch=None, beat_at=beat_at), ()
+        case EndNamesake():
+            return replace(node, namesake_watch=None, beat_at=now), ()
+        case Settle() | RaiseFloor():
+            # Not done: the rows are gone, as after a restore; a beat or a join finds out.
+            return (node if answer.done else replace(node, beat_at=min(node.beat_at, now))), ()
 
 
 def _renewed(node: Node, event: Answered) -> Step:

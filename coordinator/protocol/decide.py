@@ -61,7 +61,8 @@ def _without_session(node: Node, now: float) -> Choice:
         assert sight.session is not None
         return node, EndNamesake(session=sight.session, beat=sight.beat)
     if now < node.beat_at:
-        return node, None
+        # Needs no session: who remembers must not be late because a namesake is waited out.
+        return node, _raise_floor(node)
     if node.joining is None:
         # The same name is asked for until the answer is known, so that a lost answer is no harm.
         joining = session_name(node.policy, node.session_count + 1)
@@ -139,8 +140,9 @@ def _upkeep(node: Node, now: float) -> Request | None:
     view = node.view
     if view is None or node.epoch is None:
         return None
-    if node.remembered > max(view.token.term, view.token.term_floor):
-        return RaiseFloor(term=node.remembered)
+    floor = _raise_floor(node)
+    if floor is not None:
+        return floor
     if not view.settled and now >= settle_at(node.epoch):
         identity = view.identity
         return Settle(
@@ -150,6 +152,13 @@ def _upkeep(node: Node, now: float) -> Request | None:
     if view.group_version != node.roster_version and now >= _roster_at(node):
         return ReadRoster()
     return None
+
+
+def _raise_floor(node: Node) -> RaiseFloor | None:
+    view = node.view
+    if view is None or node.remembered <= max(view.token.term, view.token.term_floor):
+        return None
+    return RaiseFloor(term=node.remembered)
 
 
 def _roster_at(node: Node) -> float:

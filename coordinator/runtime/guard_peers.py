@@ -21,6 +21,8 @@ from coordinator.runtime.guard_loop import Loop
 
 #: Messages taken from one channel before others get their turn.
 _MESSAGES_PER_TURN = 100
+#: More than a socket's buffer holds: a dead agent is heard to the end.
+_LAST_WORDS_MAX = 10_000
 
 
 class Recipe(NamedTuple):
@@ -156,7 +158,7 @@ class Peers:
         agent, spare = self._agent, self._spare
         if agent is not None and pid == agent.pid:
             agent.collected = True
-            self._listen(agent)  # its last words may be an orderly `exit`
+            self._listen(agent, _LAST_WORDS_MAX)  # among them maybe an orderly `exit`
             if self._agent is agent:
                 self.kill_agent()
                 self._feed(words.AgentLost())
@@ -164,9 +166,9 @@ class Peers:
             self.drop_spare(kill=False)
             self._feed(words.SpareLost())
 
-    def _listen(self, peer: _Peer) -> None:
+    def _listen(self, peer: _Peer, messages_max: int = _MESSAGES_PER_TURN) -> None:
         """Take in what the agent says, or that it will say no more."""
-        for _ in range(_MESSAGES_PER_TURN):
+        for _ in range(messages_max):
             received = peer.line.poll() if peer is self._agent else None
             if received is None:
                 return

@@ -64,7 +64,7 @@ class PlainRoom:
 
     def kill(self, root_lives: bool) -> None:
         """SIGKILL what is found; call again until it is empty."""
-        victims = _victims(self.root if root_lives else None, self._pid, self._marker)
+        victims = _below(self.root) if root_lives else _marked(self._pid, self._marker)
         _kill_all(victims, self.root)
         if root_lives and not victims:
             os.kill(self.root, signal.SIGKILL)
@@ -73,7 +73,7 @@ class PlainRoom:
         """Tell whether nothing is left; a keeper ends with 0 only when it has no child."""
         if root_lives or root_status == 0:
             return not root_lives
-        return not _victims(None, self._pid, self._marker)
+        return not _marked(self._pid, self._marker)
 
     def close(self) -> None:
         """Close what is open."""
@@ -89,7 +89,9 @@ def kill(handle: dict[str, Any], rounds: Callable[[], bool]) -> bool:
         pid = 0  # the number was given to another process
     while True:
         keeper_lives = proctable.lives(keeper, keeper_started)
-        victims = _victims(keeper if keeper_lives else None, pid, marker)
+        victims = _below(keeper) if keeper_lives else {}
+        # A keeper that dies during the look has handed its children on: look for the marks too.
+        victims = victims or _marked(pid, marker)
         if not victims:
             if keeper_lives:
                 with contextlib.suppress(ProcessLookupError):
@@ -101,16 +103,24 @@ def kill(handle: dict[str, Any], rounds: Callable[[], bool]) -> bool:
         select.poll().poll(_PAUSE_MS)
 
 
-def _victims(keeper: int | None, pid: int, marker: str) -> dict[int, Seen]:
-    """Return the living processes of the program: below the keeper, or by their marks."""
+def _below(keeper: int) -> dict[int, Seen]:
+    """Return the living processes below the keeper, which is the whole program."""
+    return _living(proctable.descendants(proctable.everyone(), (keeper,)))
+
+
+def _marked(pid: int, marker: str) -> dict[int, Seen]:
+    """Return the living processes of the program's session or with its mark, and those below."""
     table = proctable.everyone()
-    found = {} if keeper is None else proctable.descendants(table, (keeper,))
-    if keeper is None:
-        variable = f"COORD_RUN_ID={marker}".encode()
-        for seen in table.values():
-            if (pid and seen.session == pid) or proctable.carries(seen.pid, variable):
-                found[seen.pid] = seen
-        found |= proctable.descendants(table, found)
+    variable = f"COORD_RUN_ID={marker}".encode()
+    found = {
+        seen.pid: seen
+        for seen in table.values()
+        if (pid and seen.session == pid) or proctable.carries(seen.pid, variable)
+    }
+    return _living(found | proctable.descendants(table, found))
+
+
+def _living(found: dict[int, Seen]) -> dict[int, Seen]:
     return {pid: seen for pid, seen in found.items() if seen.alive and pid != os.getpid()}
 
 

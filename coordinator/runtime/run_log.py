@@ -11,6 +11,9 @@ from coordinator.runtime.log import LOGGER
 
 logger = logging.getLogger(LOGGER)
 
+#: Packages whose frames stand between the top of a run and the user's own code.
+_BETWEEN = ("coordinator", "tenacity", "concurrent", "asyncio")
+
 
 def error_text(error: BaseException) -> str:
     """Return an error as one line."""
@@ -25,7 +28,7 @@ def tell_failure(slot: datetime, count: int, failure: Exception) -> None:
     frames_shown = None
     if not isinstance(failure, CoordError):
         frames = failure.__traceback__
-        while frames is not None and frames.tb_next is not None and _is_ours(frames):
+        while frames is not None and frames.tb_next is not None and _is_between(frames):
             frames = frames.tb_next
         frames_shown = (type(failure), failure, frames)
     logger.error(
@@ -38,9 +41,9 @@ def tell_failure(slot: datetime, count: int, failure: Exception) -> None:
     )
 
 
-def _is_ours(frames: Any) -> bool:
+def _is_between(frames: Any) -> bool:
     name = frames.tb_frame.f_globals.get("__name__", "")
-    return str(name).partition(".")[0] in ("coordinator", "tenacity", "asyncio")
+    return str(name).partition(".")[0] in _BETWEEN
 
 
 def say(event: str, text: str, **fields: object) -> None:

@@ -92,18 +92,18 @@ class Eye:
         return str(row["version_num"])
 
     def ask(self, *questions: sql.SQL, **values: object) -> list[list[Row]]:
-        """Return the answers to several questions as of one moment."""
+        """Return the answers to several questions as of one moment; close after an error."""
         try:
-            with self._connection.transaction():
-                self._connection.execute(
-                    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
-                )
-                return [
-                    self._connection.execute(self._named(question), values).fetchall()
-                    for question in questions
-                ]
+            # Not psycopg's own transaction: that logs a failed rollback when it is interrupted.
+            self._connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            answers = [
+                self._connection.execute(self._named(question), values).fetchall()
+                for question in questions
+            ]
+            self._connection.execute("COMMIT")
         except psycopg.Error as error:
             raise database_error(error, self._where) from error
+        return answers
 
     def server_time(self) -> datetime:
         """Return the server's clock, in exactly one round trip."""

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, LiteralString
 
 import psycopg
@@ -144,7 +144,10 @@ class Holding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """The record as it stands, and the database's clock in the same transaction."""
+    """The record as it stands, and the database's clock in the same transaction; moments in UTC.
+
+    The driver gives them in the session's time zone, in which arithmetic skips and repeats hours.
+    """
 
     fired_count: int
     last_fire_at: datetime | None
@@ -177,10 +180,10 @@ def read(connection: Connection, me: Holding) -> Row:
     fired_count, last_fire_at, ended, end_reason, now = row
     return Row(
         fired_count=fired_count,
-        last_fire_at=last_fire_at,
+        last_fire_at=None if last_fire_at is None else last_fire_at.astimezone(UTC),
         ended=ended,
         end_reason=end_reason,
-        now=now,
+        now=now.astimezone(UTC),
     )
 
 

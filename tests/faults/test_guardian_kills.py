@@ -129,8 +129,8 @@ def test_killed_agent_takes_the_program_with_it_and_the_spare_takes_over(cast: C
 def test_stopped_agent_loses_its_program_in_time(cast: Cast):
     for agent in cast.agents.values():
         agent.tell(say="hello", silence_max_s=0.9, stop_timeout_s=0.2)
-        agent.order(keep=LEASE_S)
-        agent.hear("kept")
+        agent.order(barrier=True)
+        agent.hear("passed")
     for agent in cast.agents.values():
         os.kill(agent.pid, signal.SIGSTOP)
     stopped_at = now()

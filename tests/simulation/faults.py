@@ -66,6 +66,7 @@ NODE_KINDS = (
     "freeze_guardian",
     "cut",
     "cut_answers",
+    "late_answers",
     "exit",
     "stop",
     "resign",
@@ -178,6 +179,17 @@ def _guardian_frozen_in_outage(rng: random.Random, at: float, liveness_s: float)
     ]
 
 
+def _last_answer_late(rng: random.Random, at: float, liveness_s: float) -> list[Fault]:
+    """The last renewal before the holder is cut off is answered late."""
+    away_s = rng.uniform(1.3, 2.5) * liveness_s
+    cut_at = at + rng.uniform(0.4, 1.0) * liveness_s
+    kind = rng.choice(("cut", "cut", "cut_answers", "freeze_agent"))
+    return [
+        Fault(at, "late_answers", HOLDER, cut_at - at + 0.5),
+        Fault(cut_at, kind, HOLDER, away_s),
+    ]
+
+
 Story = Callable[[random.Random, float, float], list[Fault]]
 STORIES: tuple[Story, ...] = (
     _pause_spans_failover,
@@ -188,6 +200,9 @@ STORIES: tuple[Story, ...] = (
     _join_in_lost_part,
     _failover_twice,
     _restore_with_memory,
+    _restore_with_memory,
+    _last_answer_late,
+    _last_answer_late,
     _restart_while_watching,
     _guardian_frozen_in_outage,
 )
@@ -230,7 +245,7 @@ def _to_a_node(host: Host, fault: Fault) -> bool:
     world, agent, guardian = host.world, host.agent, host.guardian
     if agent is None or guardian is None:
         return False
-    whole = fault.kind in ("crash", "freeze", "cut", "cut_answers", "exit")
+    whole = fault.kind in ("crash", "freeze", "cut", "cut_answers", "late_answers", "exit")
     if not whole and (agent.frozen or guardian.frozen):
         return False
     match fault.kind:
@@ -250,6 +265,8 @@ def _to_a_node(host: Host, fault: Fault) -> bool:
             host.cut = "both" if fault.kind == "cut" else "answers"
             host.cut_until = world.now + fault.for_s
             world.at(host.cut_until, host.mend)
+        case "late_answers":
+            host.late_until = world.now + fault.for_s
         case "exit":
             host.exit_program()
         case "stop":

@@ -85,7 +85,7 @@ class Host:
 
     def __init__(self, world: World, settings: NodeSettings) -> None:
         self.world, self.settings = world, settings
-        self.name = settings.name
+        self.name = settings.label
         self.facts = NodeFacts(
             node=settings.name,
             group=GROUP,
@@ -104,6 +104,7 @@ class Host:
         self.sessions: dict[int, str] = {}
         self.cut = ""  #: "" | "both" | "answers": which way to the database is closed
         self.cut_until = 0.0
+        self.late_until = 0.0  #: until then the answers of the database come late
         self.starts = 0
         self.agents = 0
 
@@ -315,7 +316,7 @@ class Host:
             return
         self.agents += 1
         policy = Policy(
-            node=self.name,
+            node=self.settings.name,
             group=GROUP,
             seed=f"{self.world.settings.seed}/{self.name}/{self.starts}/{self.agents}",
             priority=self.settings.priority,
@@ -387,7 +388,7 @@ class Host:
             self.program = None
 
     def _stretch_begins(self, program: Program) -> None:
-        ran = Ran(self.name, program.session, program.term, program.key, self.world.now)
+        ran = Ran(self.settings.name, program.session, program.term, program.key, self.world.now)
         program.ran = ran
         self.world.history.runs.append(ran)
         self.world.history.note(self.world.now, self.name, "runs", program.term, program.key)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from coordinator.protocol.node import OnExit
 from coordinator.protocol.timing import RATE_ERROR, Timing
@@ -19,6 +19,7 @@ class NodeSettings:
     """One node: its clock, its intervals, and how its program behaves."""
 
     name: str
+    label: str  #: its name, or another one for a second machine that was given the same name
     rate: float  #: local seconds per true second, within RATE_ERROR of one
     offset_s: float
     timing: Timing
@@ -65,11 +66,13 @@ def draw(seed: int) -> WorldSettings:
     count = rng.choice((3, 3, 3, 3, 3, 2, 2, 5))
     mixed = rng.random() < 0.2
     shared = rng.choice(TIMINGS)
-    extreme = rng.random() < 0.4
+    extreme = rng.random() < 0.5
     nodes = tuple(
         _node(rng, number, rng.choice(TIMINGS) if mixed else shared, extreme)
         for number in range(count)
     )
+    if rng.random() < 0.04:
+        nodes = (*nodes, replace(nodes[0], label="twin", offset_s=5.0))
     net = Net(
         lost=rng.choice((0.0, 0.02, 0.08, 0.2)),
         stalled=rng.choice((0.0, 0.02, 0.08)),
@@ -92,11 +95,12 @@ def _node(
     bounds = (1 - RATE_ERROR, 1 + RATE_ERROR)
     return NodeSettings(
         name=f"n{number}",
+        label=f"n{number}",
         rate=rng.choice(bounds) if extreme else rng.uniform(*bounds),
         offset_s=rng.uniform(10.0, 1000.0),
         timing=Timing(liveness_s=liveness_s, heartbeat_s=heartbeat_s),
         priority=rng.choice((1, 1, 1, 1, 1, 2)),
         on_exit=rng.choice((OnExit.RESTART, OnExit.RESTART, OnExit.RELEASE)),
-        obeys_term=rng.random() < 0.7,
+        obeys_term=rng.random() < (0.4 if extreme else 0.7),
         leaves_children=rng.random() < 0.15,
     )

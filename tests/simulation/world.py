@@ -105,6 +105,8 @@ class World:
             return None
         if net.stalled and way == "question" and rng.random() < net.stalled:
             return min(rng.uniform(0.3, STALL_MAX_S), self.calm_at - self.now)
+        if way == "answer" and self.now < host.late_until:
+            return host.settings.timing.attempt_s * rng.uniform(0.3, 0.95)
         slow_s = self.slow_s if self.now < self.slow_until else net.slow_s
         return slow_s * rng.choice((0.5, 1.0, 1.0, 2.0, 6.0)) * rng.random()
 

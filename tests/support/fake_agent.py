@@ -67,6 +67,7 @@ class FakeAgent:
         self.until = 0.0
         self.handle: dict[str, object] | None = None
         self.pings = 0
+        self.ping_at = 0.0
         self.unanswered_since: float | None = None
 
     def serve(self) -> None:
@@ -74,7 +75,7 @@ class FakeAgent:
         poll.register(self.line.fileno(), select.POLLIN)
         poll.register(self.test.fileno(), select.POLLIN)
         while True:
-            ready = {fd for fd, _ in poll.poll(PING_S * 1000)}
+            ready = {fd for fd, _ in poll.poll(max(0.0, self.ping_at - now()) * 1000)}
             if self.line.fileno() in ready:
                 self.hear()
             if self.test.fileno() in ready:
@@ -110,7 +111,10 @@ class FakeAgent:
                 self.line.send(message)
             case {"keep": lease_s}:
                 self.lease_s = lease_s
-                self.test.send({"heard": {"say": "kept", "until": self.until}})
+                if lease_s is None:
+                    self.test.send({"heard": {"say": "kept", "until": self.until}})
+            case {"barrier": _}:
+                self.test.send({"heard": {"say": "passed"}})
             case {"end": int(code)}:
                 self.line.send({"say": "exit", "code": code})
                 os._exit(code)
@@ -118,6 +122,9 @@ class FakeAgent:
                 os._exit(code)
 
     def ping(self) -> None:
+        if now() < self.ping_at:
+            return
+        self.ping_at = now() + PING_S
         self.pings += 1
         if self.lease_s is not None:
             self.until = now() + self.lease_s

@@ -149,7 +149,7 @@ class Bed:
         env: dict[str, str] | None = None,
     ) -> RunningNode:
         """Start one `coord run`; its program is the recorder unless a command is given."""
-        arguments = [sys.executable, "-m", "coordinator.cli.main", "run"]
+        arguments = [sys.executable, "-m", "coordinator.cli", "run"]
         if config is not None:
             path = self.path / f"{name}.toml"
             path.write_text(config)

@@ -1,0 +1,313 @@
+"""`coord status`, `leader` and `history` on rows that SQL put there: text, codes, equality.
+
+The golden files are what each form prints. COORD_UPDATE_GOLDEN=1 writes them anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Database
+
+pytestmark = pytest.mark.real
+
+GOLDEN = Path(__file__).parent / "golden"
+
+GROUP = """
+INSERT INTO group_record (group_id, created_at) VALUES (%s, now() - interval '9 days')
+"""
+NODE = """
+INSERT INTO health_check (
+    task_id, group_id, last_heartbeat, session, beat, liveness_ms, lease_ms, heartbeat_ms, ended_at,
+    end_reason, host, pid, version, config_hash, isolation, joined_at, started_at
+) VALUES (
+    %s, %s, now() - make_interval(secs => %s), %s, 7, 60000, 48900, 30000,
+    CASE WHEN %s THEN now() - interval '2 hours' END, NULL, %s, %s, %s, %s, 'plain',
+    now() - interval '3 hours', now() - interval '3 hours'
+)
+"""
+TOKEN = """
+INSERT INTO token_holder (group_id, task_id, term, session, acquired_at, released_at)
+VALUES (%s, %s, %s, %s, now() - interval '14 minutes', CASE WHEN %s THEN now() END)
+"""
+TERM = """
+INSERT INTO token_history (
+    group_id, term, task_id, session, acquired_at, ended_at, how, reason, end_how, end_reason,
+    from_task, gap_ms, detected_ms
+) VALUES ('orders', %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+"""
+UUIDS = [f"00000000-0000-4000-8000-{number:012}" for number in range(9)]
+
+
+@pytest.fixture
+def filled(database: Database) -> Database:
+    """Two groups: orders has a holder, two standbys and one that left; reports has nobody."""
+    with database.connect() as sql:
+        for group in ("orders", "reports"):
+            sql.execute(GROUP, (group,))
+        for row in (
+            ("node-1", "orders", 0.2, UUIDS[1], False, "web-1", 402, "1.4.0", "a91f"),
+            ("node-2", "orders", 0.2, UUIDS[2], False, "web-2", 811, "1.4.0", "a91f"),
+            ("node-3", "orders", 40.0, UUIDS[3], False, "web-3", 97, "1.3.9", "77c2"),
+            ("node-4", "orders", 8000.0, UUIDS[4], True, "web-4", 5, "1.3.9", "77c2"),
+            ("node-1", "reports", 300.0, UUIDS[5], False, "web-1", 403, "1.4.0", "a91f"),
+        ):
+            sql.execute(NODE, row)
+        sql.execute(TOKEN, ("orders", "node-2", 8, UUIDS[2], False))
+        sql.execute(TOKEN, ("reports", "node-1", 3, UUIDS[5], False))
+        began, moved, crashed = (
+            "2026-11-18 08:15:40.5Z",
+            "2026-11-19 11:00Z",
+            "2026-11-20 13:48:02Z",
+        )
+        stop, crash = ("release", "SIGTERM"), ("takeover", "no heartbeat")
+        for term in (
+            (6, "node-3", UUIDS[3], began, moved, "first", None, *stop, None, None, 0),
+            (7, "node-1", UUIDS[1], moved, crashed, *stop, *crash, "node-3", 20, 0),
+            (8, "node-2", UUIDS[2], crashed, None, *crash, None, None, "node-1", 6410, 6120),
+        ):
+            sql.execute(TERM, term)
+    return database
+
+
+def coord(database: Database, *arguments: str, timeout_s: float = 60) -> tuple[int, str, str]:
+    """Run a command on the test's schema."""
+    clean = {
+        key: value for key, value in os.environ.items() if not key.startswith(("COORD_", "PG"))
+    }
+    answer = subprocess.run(
+        [sys.executable, "-m", "coordinator.cli", *arguments],
+        env=clean
+        | {"COORD_DATABASE_URL": database.conninfo, "COORD_DATABASE_SCHEMA": database.schema},
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+    )
+    return answer.returncode, answer.stdout, answer.stderr
+
+
+def normalised(text: str, *, fixed: bool) -> str:
+    """Replace what differs from run to run: the server, moments of today, fractions of ages.
+
+    fixed: the rows hold the same moments and durations in every run.
+    """
+    today = r"\d{4}-\d\d-\d\dT[\d:.]+Z"
+    text = re.sub(r"server .*  schema \d+  server time .*", "FOOTER", text)
+    text = re.sub(r'("server":) ?\{[^}]*\}', r"\1 SERVER", text)
+    text = re.sub(rf'("asOf": ?)"{today}"', r'\1"MOMENT"', text)
+    if fixed:
+        return text
+    text = re.sub(rf'("since": ?)"{today}"', r'\1"MOMENT"', text)
+    text = re.sub(rf"\t{today}\t", r"\tMOMENT\t", text)
+    text = re.sub(r'("\w+Seconds": ?)\d+\.\d+', r"\1AGE", text)
+    text = re.sub(r"(?<=\t)\d+\.\d+(?=[\t\n])", "AGE", text)
+    return re.sub(r"\b\d+\.\d s\b", lambda age: re.sub(r"\d", "#", age[0]), text)
+
+
+@pytest.mark.parametrize("form", ["table", "json", "jsonl", "tsv"])
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("groups", ("status",)),
+        ("nodes", ("status", "orders")),
+        ("leader", ("leader", "orders")),
+        ("history", ("history", "orders")),
+        ("histories", ("history",)),
+    ],
+)
+def test_each_form_prints_what_its_golden_file_holds(
+    name: str, arguments: tuple[str, ...], form: str, filled: Database
+) -> None:
+    code, said, trouble = coord(filled, *arguments, "-o", form)
+
+    assert (code, trouble) == (0, "")
+    golden = GOLDEN / f"{name}.{form if form != 'table' else 'txt'}"
+    found = normalised(said, fixed=name.startswith("histor"))
+    if os.environ.get("COORD_UPDATE_GOLDEN"):
+        golden.write_text(found)
+    assert found == golden.read_text()
+
+
+def test_a_plot_has_a_bar_for_each_gap(filled: Database) -> None:
+    code, said, _ = coord(filled, "history", "orders", "--plot")
+
+    assert code == 0
+    bars = {line.split()[0]: line.count("█") for line in said.splitlines()[1:3]}
+    assert bars == {"7": 0, "8": 40}
+    assert "p50 6.41 s  longest 6.41 s" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said", "trouble"),
+    [
+        (("status",), 0, "orders", ""),
+        (("status", "orders", "--check"), 0, "node-2", ""),
+        (("status", "reports", "--check"), 3, "nobody is active", "coord: nobody is active"),
+        (("status", "--check"), 3, "reports", "coord: nobody is active in reports"),
+        (("status", "nope"), 4, "", "coord: there is no group 'nope'"),
+        (("status", "nope", "--check"), 4, "", "coord: there is no group 'nope'"),
+        (("leader", "orders"), 0, "node-2\n", ""),
+        (("leader", "-g", "orders", "-q"), 0, "node-2\n", ""),
+        (("leader", "reports"), 3, "", "coord: reports: nobody is active (term 3)"),
+        (("leader", "nope"), 4, "", "coord: there is no group 'nope'"),
+        (("history", "nope"), 4, "", "coord: there is no group 'nope'"),
+        (("history", "reports"), 0, "nothing was taken", ""),
+        (("history", "orders", "--since", "1ms"), 0, "nothing was taken", ""),
+        (("db", "current"), 0, "0001\n", ""),
+        (("db", "check"), 0, "ok\n", ""),
+        (("db", "upgrade"), 0, "is at 0001\n", ""),
+    ],
+)
+def test_the_exit_code_is_the_answer(
+    arguments: tuple[str, ...], code: int, said: str, trouble: str, filled: Database
+) -> None:
+    answer = coord(filled, *arguments)
+
+    assert answer[0] == code
+    assert said in answer[1]
+    assert answer[2].startswith(trouble)
+    assert len(answer[2].splitlines()) <= 1
+
+
+def test_a_schema_without_tables_is_exit_code_78_and_says_what_to_do(unmigrated: Database) -> None:
+    for arguments in (("status",), ("history",), ("leader",), ("db", "check")):
+        code, said, trouble = coord(unmigrated, *arguments)
+
+        assert (code, said) == (78, "")
+        assert "coord db upgrade" in trouble
+
+    code, said, trouble = coord(unmigrated, "db", "current")
+    assert (code, said) == (3, "")
+
+
+def test_db_upgrade_makes_the_schema_that_status_reads(unmigrated: Database) -> None:
+    code, said, _ = coord(unmigrated, "db", "upgrade")
+
+    assert (code, said.split()[-3:]) == (0, ["upgraded", "to", "0001"])
+    assert coord(unmigrated, "status")[0] == 0
+
+
+def test_a_database_that_does_not_answer_is_exit_code_69(tmp_path: Path) -> None:
+    nowhere = Database(f"host={tmp_path} user=u dbname=d password=s3cret", "app")
+
+    code, said, trouble = coord(nowhere, "status")
+
+    assert (code, said) == (69, "")
+    assert len(trouble.splitlines()) == 1
+    assert "s3cret" not in trouble
+
+
+def test_a_server_that_is_locked_up_is_given_up_in_the_time_asked_for(filled: Database) -> None:
+    with filled.connect() as blocker:
+        blocker.execute("BEGIN")
+        blocker.execute("LOCK TABLE health_check IN ACCESS EXCLUSIVE MODE")
+
+        code, said, trouble = coord(filled, "status", "--timeout", "0.5")
+
+    assert (code, said) == (69, "")
+    assert len(trouble.splitlines()) == 1
+
+
+def test_a_question_to_the_views_equals_the_command(filled: Database) -> None:
+    """The views are an interface too: `psql -c 'table coord_status'` shows the same rows."""
+    _, said, _ = coord(filled, "status", "-o", "json")
+    groups = json.loads(said)["groups"]
+
+    rows = filled.query("SELECT group_id, state, task_id, term, standby_count FROM coord_status")
+    assert sorted(rows) == [
+        tuple(group[key] for key in ("groupId", "state", "holder", "term", "standbys"))
+        for group in groups
+    ]
+    rows = filled.query("SELECT group_id, task_id, role, state, pid FROM coord_nodes")
+    assert sorted(rows) == sorted(
+        (group["groupId"], *(node[key] for key in ("taskId", "role", "state", "pid")))
+        for group in groups
+        for node in group["nodes"]
+    )
+    _, said, _ = coord(filled, "history", "-o", "json")
+    rows = filled.query("SELECT term, from_task, task_id, gap_s FROM coord_history ORDER BY 1 DESC")
+    assert rows == [
+        tuple(each[key] for key in ("term", "from", "to", "gapSeconds"))
+        for each in json.loads(said)["takeovers"]
+    ]
+
+
+def test_what_others_wrote_cannot_command_the_terminal(filled: Database) -> None:
+    filled.query("UPDATE health_check SET host = E'\\x1b[31mred', version = E'a\\tb'")
+
+    _, said, _ = coord(filled, "status", "orders", "--color", "always")
+
+    assert "\x1b[31mred" not in said
+    assert "?[31mred" in said
+
+
+@pytest.mark.parametrize(("arguments", "coloured"), [((), False), (("--color", "always"), True)])
+def test_a_pipe_gets_no_colours_unless_asked(
+    arguments: tuple[str, ...], coloured: bool, filled: Database
+) -> None:
+    assert ("\x1b[" in coord(filled, "status", *arguments)[1]) is coloured
+
+
+@pytest.fixture
+def watching(filled: Database) -> Callable[..., subprocess.Popen[str]]:
+    """Start `coord status -w` on the rows."""
+
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        environment = os.environ | {
+            "COORD_DATABASE_URL": filled.conninfo,
+            "COORD_DATABASE_SCHEMA": filled.schema,
+        }
+        return subprocess.Popen(
+            [sys.executable, "-m", "coordinator.cli", "status", "-w", "0.1", *arguments],
+            env=environment,
+            cwd="/",
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
+
+
+def test_watching_streams_one_line_for_each_group_until_it_is_interrupted(
+    watching: Callable[..., subprocess.Popen[str]],
+) -> None:
+    with watching("-o", "jsonl") as process:
+        assert process.stdout is not None
+        lines = [json.loads(process.stdout.readline()) for _ in range(4)]
+        process.send_signal(2)
+        _, trouble = process.communicate(timeout=30)
+
+    assert [line["groupId"] for line in lines] == ["orders", "reports"] * 2
+    assert lines[2]["asOf"] > lines[0]["asOf"]
+    assert (process.returncode, trouble) == (130, "")
+
+
+def test_watching_goes_on_through_an_outage(
+    filled: Database, watching: Callable[..., subprocess.Popen[str]]
+) -> None:
+    with watching("-o", "jsonl") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        filled.query(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        assert process.stderr.readline().startswith("coord: ")
+        again = [json.loads(process.stdout.readline()) for _ in range(40)]
+        process.send_signal(2)
+        process.communicate(timeout=30)
+
+    assert again[-1]["groupId"] in ("orders", "reports")
+    assert process.returncode == 130

@@ -1,0 +1,87 @@
+"""The database stops, restarts, crashes, is promoted: the program stops in time, or goes on."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.nodes import bed, eventually
+from tests.support.postgres import Server
+from tests.support.record import overlaps, terms_rise
+
+
+@pytest.fixture
+def primary():
+    server = Server.create()
+    try:
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def group(tmp_path, primary):
+    with bed(tmp_path, primary.conninfo(), "public") as made:
+        yield made
+
+
+def pair(group):
+    for name in ("node-1", "node-2"):
+        group.start(name)
+    first = group.wait_for_run()
+    group.wait_for_standbys(1)
+    return first
+
+
+def test_an_outage_stops_the_program_and_its_end_starts_it_again(group, primary):
+    """T3: without acknowledged heartbeats the program is dead within a lease."""
+    first = pair(group)
+
+    primary.stop("immediate")
+
+    eventually(
+        lambda: "this session is over" in group.nodes[first.node].said(), 10, "trust ends"
+    )
+    stopped = group.runs()
+    primary.start()
+    second = group.wait_for_run(after=first.term, within_s=15)
+    runs = group.runs()
+    assert stopped[-1].term == first.term
+    assert second.first > stopped[-1].last
+    assert overlaps(runs) == []
+    assert terms_rise(runs)
+
+
+def test_a_fast_restart_of_the_database_changes_nothing(group, primary):
+    """E1: same timeline, no lost commit: the holder's trust carries it over the restart."""
+    group.liveness_s, group.heartbeat_s = 6.0, 0.5
+    first = pair(group)
+
+    primary.restart("fast")
+
+    said = lambda: "answers again" in group.nodes[first.node].said()  # noqa: E731
+    eventually(said, 10, "the holder reconnects")
+    mark = group.runs()[-1].last
+    eventually(lambda: group.runs()[-1].last > mark + 1, 5, "the program runs on")
+    assert [run.term for run in group.runs()] == [first.term]
+
+
+def test_promotion_of_an_asynchronous_standby_never_repeats_a_term(tmp_path, primary):
+    """E2, E3, N1: after a failover nobody acts before the wait, and terms begin anew above."""
+    standby = primary.clone_standby("standby", sync=False)
+    hosts = f"{primary.sockets},{standby.sockets}"
+    conninfo = f"host='{hosts}' port=5432,5432 user=coord dbname=coord target_session_attrs=read-write"
+    try:
+        with bed(tmp_path, conninfo, "public") as group:
+            first = pair(group)
+            primary.wait_for_standby()
+            primary.kill9()
+            standby.promote()
+
+            second = group.wait_for_run(after=first.term, within_s=20)
+
+            runs = group.runs()
+            assert second.term > 10**9
+            assert overlaps(runs) == []
+            assert terms_rise(runs)
+    finally:
+        standby.stop("immediate")

@@ -1,0 +1,315 @@
+"""B5, B6, B7: the program's own process, as the guardian starts it."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from coordinator.app.settings import (
+    DatabaseSettings,
+    NodeSettings,
+    PolicySettings,
+    ProgramSettings,
+    TriggerSettings,
+    to_json,
+)
+from coordinator.store.schedule import Holding
+from tests.conftest import Database
+from tests.integration.test_schedule_store import columns, hold
+
+pytestmark = pytest.mark.real
+
+WAIT_S = 60
+
+JOBS = """
+import sys, threading
+from pathlib import Path
+
+def tick(ctx):
+    with open("runs", "a") as runs:
+        runs.write(f"{ctx.term}:{ctx.count} ")
+
+def fail():
+    raise ValueError("no luck")
+
+def until_told(ctx):
+    print("serving", flush=True)
+    ctx.stop_event.wait()
+    print("told", flush=True)
+
+def blind():
+    print("serving", flush=True)
+    try:
+        threading.Event().wait()
+    finally:
+        print("cleaned up", flush=True)
+
+def done():
+    print("done", flush=True)
+
+def busy(ctx):
+    print("running", flush=True)
+    ctx.stop_event.wait()
+    print("ended", flush=True)
+"""
+
+
+@dataclass
+class Starter:
+    """Starts programs as the guardian does, and leaves none behind."""
+
+    database: Database
+    cwd: Path
+    processes: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def start(
+        self,
+        holding: Holding,
+        program: ProgramSettings,
+        trigger: TriggerSettings | None = None,
+        policy: PolicySettings | None = None,
+        trusted_until: float = math.inf,
+    ) -> subprocess.Popen[str]:
+        settings = NodeSettings(
+            task_id="n",
+            group_id="g",
+            program=program,
+            trigger=trigger,
+            policy=policy or PolicySettings(),
+            database=DatabaseSettings(conninfo=self.database.conninfo, schema=self.database.schema),
+            log_format="text",
+        )
+        fds = [
+            _memory(to_json(settings).encode()),
+            _memory(struct.pack("@dd", trusted_until, 0.0)),
+        ]
+        env = {
+            "COORD_GROUP": "g",
+            "COORD_NODE": "n",
+            "COORD_TERM": str(holding.term),
+            "COORD_SESSION": holding.session,
+            "COORD_SETTINGS_FD": str(fds[0]),
+            "COORD_TRUST_FD": str(fds[1]),
+        }
+        process = subprocess.Popen(
+            [sys.executable, "-m", "coordinator.app.scheduled"],
+            cwd=self.cwd,
+            env=os.environ | env,
+            pass_fds=fds,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for fd in fds:
+            os.close(fd)
+        self.processes.append(process)
+        return process
+
+
+def _memory(content: bytes) -> int:
+    fd = os.memfd_create("test")
+    os.write(fd, content)
+    return fd
+
+
+@pytest.fixture
+def starter(database: Database, tmp_path: Path) -> Iterator[Starter]:
+    (tmp_path / "user_jobs.py").write_text(JOBS)
+    made = Starter(database, tmp_path)
+    yield made
+    for process in made.processes:
+        process.kill()
+        process.communicate(timeout=WAIT_S)
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=WAIT_S)
+    return process.returncode, out, err
+
+
+def test_count_goes_on_in_the_next_holders_process(starter: Starter) -> None:
+    tick = ProgramSettings(callable="user_jobs:tick")
+    first = TriggerSettings(interval_s=0.05, max_count=2)
+    assert ended(starter.start(hold(starter.database, 1), tick, first))[0] == 0
+
+    more = TriggerSettings(interval_s=0.05, max_count=5)
+    code, _, err = ended(starter.start(hold(starter.database, 2, "other"), tick, more))
+
+    assert code == 0
+    assert (starter.cwd / "runs").read_text() == "1:1 1:2 2:3 2:4 2:5 "
+    assert columns(starter.database, "fired_count, ended, last_outcome, term") == (5, True, "ok", 2)
+    assert err.count("\n") == 2  # that it opened, and why it ended
+    assert "the schedule has ended: maxCount 5 is reached" in err
+
+
+def test_holder_of_an_ended_schedule_runs_nothing(starter: Starter) -> None:
+    tick, once = (
+        ProgramSettings(callable="user_jobs:tick"),
+        TriggerSettings(interval_s=0.05, max_count=1),
+    )
+    assert ended(starter.start(hold(starter.database, 1), tick, once))[0] == 0
+
+    assert ended(starter.start(hold(starter.database, 2, "other"), tick, once))[0] == 0
+
+    assert (starter.cwd / "runs").read_text() == "1:1 "
+
+
+def test_process_of_a_stale_term_runs_nothing_and_says_so(starter: Starter) -> None:
+    stale = hold(starter.database, 1)
+    hold(starter.database, 2, "other")
+
+    code, _, err = ended(
+        starter.start(
+            stale, ProgramSettings(callable="user_jobs:tick"), TriggerSettings(interval_s=60)
+        )
+    )
+
+    assert code == 76
+    assert "is not current" in err
+    assert not (starter.cwd / "runs").exists()
+
+
+def test_process_whose_trust_is_over_runs_nothing(starter: Starter) -> None:
+    code, _, _ = ended(
+        starter.start(
+            hold(starter.database, 1),
+            ProgramSettings(callable="user_jobs:tick"),
+            TriggerSettings(interval_s=60),
+            trusted_until=1.0,
+        )
+    )
+
+    assert code == 76
+    assert not (starter.cwd / "runs").exists()
+
+
+def test_error_policy_that_terminates_is_70(starter: Starter) -> None:
+    code, _, err = ended(
+        starter.start(
+            hold(starter.database, 1),
+            ProgramSettings(callable="user_jobs:fail"),
+            TriggerSettings(interval_s=60),
+        )
+    )
+
+    assert code == 70
+    assert "ValueError: no luck" in err
+    assert 'user_jobs.py", line' in err
+    assert "the schedule is terminated" in err
+    assert columns(starter.database, "last_outcome, ended") == ("failed", False)
+
+
+def test_command_is_started_anew_for_each_run(starter: Starter) -> None:
+    script = "echo $COORD_TERM $COORD_RUN_COUNT ${COORD_SETTINGS_FD-none}; ls /proc/self/fd | wc -l"
+
+    code, out, _ = ended(
+        starter.start(
+            hold(starter.database, 1),
+            ProgramSettings(argv=(script,), shell=True),
+            TriggerSettings(interval_s=0.05, max_count=2),
+        )
+    )
+
+    assert code == 0
+    # Only stdin, stdout, stderr and what `ls` opens: the settings hold a password.
+    assert out == "1 1 none\n4\n1 2 none\n4\n"
+
+
+def test_command_that_fails_terminates_the_schedule(starter: Starter) -> None:
+    code, _, err = ended(
+        starter.start(
+            hold(starter.database, 1),
+            ProgramSettings(argv=("/bin/false",)),
+            TriggerSettings(interval_s=60),
+        )
+    )
+
+    assert code == 70
+    assert "/bin/false: exit code 1" in err
+    assert "Traceback" not in err
+
+
+def test_sigterm_waits_for_the_run_and_exits_with_zero(starter: Starter) -> None:
+    process = starter.start(
+        hold(starter.database, 1),
+        ProgramSettings(callable="user_jobs:busy"),
+        TriggerSettings(interval_s=0.01),
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "running\n"
+
+    process.terminate()
+
+    assert ended(process)[:2] == (0, "ended\n")
+    assert columns(starter.database, "fired_count, last_outcome") == (1, "ok")
+
+
+def test_sigterm_between_two_runs_exits_at_once(starter: Starter) -> None:
+    process = starter.start(
+        hold(starter.database, 1),
+        ProgramSettings(argv=("/bin/echo", "ran")),
+        TriggerSettings(interval_s=3600),
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ran\n"
+
+    process.terminate()
+
+    assert ended(process)[0] == 0
+
+
+def test_signals_that_are_passed_on_do_not_end_the_program(starter: Starter) -> None:
+    process = starter.start(
+        hold(starter.database, 1), ProgramSettings(callable="user_jobs:until_told")
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "serving\n"
+
+    for signum in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        process.send_signal(signum)
+    process.terminate()
+
+    assert ended(process)[:2] == (0, "told\n")
+
+
+def test_service_that_cannot_look_cleans_up_on_sigterm(starter: Starter) -> None:
+    process = starter.start(hold(starter.database, 1), ProgramSettings(callable="user_jobs:blind"))
+    assert process.stdout is not None
+    assert process.stdout.readline() == "serving\n"
+
+    process.terminate()
+
+    assert ended(process) == (0, "cleaned up\n", "")
+
+
+def test_service_that_returns_exits_with_zero(starter: Starter) -> None:
+    process = starter.start(hold(starter.database, 1), ProgramSettings(callable="user_jobs:done"))
+
+    assert ended(process) == (0, "done\n", "")
+
+
+def test_service_that_raises_exits_with_one(starter: Starter) -> None:
+    code, _, err = ended(
+        starter.start(hold(starter.database, 1), ProgramSettings(callable="user_jobs:fail"))
+    )
+
+    assert code == 1
+    assert err.rstrip().endswith("coord: user_jobs:fail failed: ValueError: no luck")
+
+
+def test_callable_that_cannot_be_imported_is_78(starter: Starter) -> None:
+    code, _, err = ended(
+        starter.start(hold(starter.database, 1), ProgramSettings(callable="user_jobs:absent"))
+    )
+
+    assert code == 78
+    assert err.count("\n") == 1

@@ -1,0 +1,118 @@
+"""What a heartbeat costs the server: one statement, one commit, one HOT row, keys only."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from coordinator.protocol.requests import Beat
+from coordinator.store import session
+from coordinator.store.statement import named
+from tests.support.postgres import wait_until
+from tests.support.store_nodes import joined_nodes
+
+pytestmark = pytest.mark.real
+
+BEATS = 300
+#: Pages are pruned while beats go on; a first update per fresh page may find no room yet.
+HOT_SHARE_MIN = 0.97
+
+
+def test_a_beat_is_one_commit_and_one_row(database):
+    with joined_nodes(database, "holder", "standby") as (holder, standby):
+        holder.win()
+        before = _written(database)
+        xids = _next_xid(database)
+
+        for _ in range(BEATS):
+            assert standby.beat().done
+
+        commits = _next_xid(database) - xids
+
+    wait_until(lambda: _written(database)["health_check"][1] > before["health_check"][1])
+    after = _written(database)
+    assert after.pop("health_check")[1] - before.pop("health_check")[1] == BEATS
+    assert after == before
+    # The server's own housekeeping may take a transaction or two.
+    assert BEATS <= commits <= BEATS + 5
+
+
+def test_beats_are_hot(database):
+    with joined_nodes(database, "holder") as (holder,):
+        holder.win()
+        for _ in range(BEATS):
+            holder.beat()
+
+    query = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_all_tables WHERE relname='health_check'"
+    wait_until(lambda: database.query(query)[0][0] >= BEATS)
+    updated, hot = database.query(query)[0]
+    assert hot / updated >= HOT_SHARE_MIN
+
+
+def test_a_beat_is_one_message_exchange(database):
+    with joined_nodes(database, "a") as (node,), tempfile.TemporaryDirectory() as scratch:
+        node.beat()
+        pgconn = node.connection._connection.pgconn
+        path = Path(scratch, "trace")
+        with path.open("w") as trace:
+            pgconn.trace(trace.fileno())
+            for _ in range(10):
+                node.beat()
+            pgconn.untrace()
+        sent = [line.split("\t")[3] for line in path.read_text().splitlines() if "\tF\t" in line]
+
+    # Bind, Describe, Execute and Sync leave in one packet; nothing is parsed again.
+    assert sent.count("Execute") == 10
+    assert sent.count("Sync") == 10
+    assert "Parse" not in sent
+    assert "Query" not in sent
+
+
+def test_a_beat_in_a_group_of_a_thousand_looks_up_keys_only(database):
+    database.query(
+        "INSERT INTO health_check (group_id, task_id)"
+        " SELECT 'orders', 'node-' || n FROM generate_series(1, 1000) AS n"
+    )
+    with joined_nodes(database, "a") as (node,):
+        node.win()
+        place = node.connection._place
+        statement = b"EXPLAIN (ANALYZE, COSTS off) " + named(session.BEAT, database.schema)
+        cursor = node.connection._connection.execute(statement, place.params(mine=node.session))
+        plan = [line for (line,) in cursor]
+
+    scans = [line for line in plan if "Seq Scan" in line and "never executed" not in line]
+    assert scans == [], "\n".join(plan)
+    assert any("Index Scan using health_check_pkey" in line for line in plan)
+
+
+def test_beats_of_many_nodes_never_fail(database):
+    """Under SERIALIZABLE the same statement would abort for false conflicts."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    names = [f"node-{number}" for number in range(8)]
+    with joined_nodes(database, *names) as nodes, ThreadPoolExecutor(len(nodes)) as pool:
+        nodes[0].win()
+
+        def beat_often(node) -> int:
+            return sum(node.ask(Beat(session=node.session)).done for _ in range(100))
+
+        done = sum(pool.map(beat_often, nodes))
+
+    assert done == 800
+
+
+def _written(database) -> dict[str, tuple[int, int, int]]:
+    """Return rows inserted, updated, deleted for each of our tables, as known to the statistics."""
+    rows = database.query(
+        "SELECT relname, n_tup_ins, n_tup_upd, n_tup_del FROM pg_stat_user_tables"
+        " WHERE schemaname = %s",
+        database.schema,
+    )
+    return {str(name): (inserted, updated, deleted) for name, inserted, updated, deleted in rows}
+
+
+def _next_xid(database) -> int:
+    """Return how many transactions the server has numbered, without numbering one."""
+    return int(database.query("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")[0][0])

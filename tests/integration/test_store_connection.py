@@ -1,0 +1,362 @@
+"""Connections that must not be used, requests that hang, and outcomes that nobody knows."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from coordinator.errors import (
+    DatabaseRefusedError,
+    DatabaseUnreachableError,
+    OutcomeUnknownError,
+    SchemaError,
+    UnsafeServerError,
+)
+from coordinator.protocol.requests import Beat, RaiseFloor, ReadRoster, Settle
+from coordinator.store import migrate
+from coordinator.store.connect import channel_of
+from coordinator.store.postgres import PostgresStore
+from tests.conformance.worlds import facts_of
+from tests.support.postgres import Server, wait_until
+from tests.support.store_nodes import connected_node, joined_nodes
+
+pytestmark = pytest.mark.real
+
+UNBLOCKED_WITHIN_S = 0.5
+SECRET = "hush-hush-42"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A database as `connected_node` wants it."""
+
+    conninfo: str
+    schema: str = "app"
+
+
+@pytest.fixture
+def own_server() -> Iterator[Server]:
+    """A migrated server that the test may reconfigure, promote and stop."""
+    primary = Server.create(tcp=True)
+    try:
+        migrate.upgrade(primary.conninfo(), "app")
+        yield primary
+    finally:
+        primary.remove()
+
+
+def store(conninfo: str, schema: str = "app") -> PostgresStore:
+    return PostgresStore(conninfo, schema, facts_of("a"))
+
+
+def in_thread(call: Callable[[], object]) -> Future[object]:
+    """Start a call whose end is waited for by `result`."""
+    with ThreadPoolExecutor(1, thread_name_prefix="asker") as pool:
+        future = pool.submit(call)
+        pool.shutdown(wait=False)
+    return future
+
+
+# --- connect ------------------------------------------------------------------------------------
+
+
+def test_a_server_that_does_not_listen_is_unreachable(tmp_path):
+    with pytest.raises(DatabaseUnreachableError, match=r"No such file|Connection refused"):
+        store(f"host={tmp_path} dbname=none").connect(2.0)
+
+
+def test_a_database_without_our_schema_is_refused(unmigrated):
+    with pytest.raises(SchemaError, match="coord db upgrade"):
+        store(unmigrated.conninfo, unmigrated.schema).connect(5.0)
+
+
+def test_a_newer_schema_is_refused(database):
+    database.query("UPDATE alembic_version SET version_num = '9999'")
+
+    with pytest.raises(SchemaError, match="newer"):
+        store(database.conninfo, database.schema).connect(5.0)
+
+
+def test_wrong_password_is_refused_without_a_secret(own_server):
+    own_server.query("CREATE ROLE guest LOGIN PASSWORD 'right'")
+    hba = own_server.data / "pg_hba.conf"
+    hba.write_text("local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
+    own_server.query("SELECT pg_reload_conf()")
+    conninfo = own_server.conninfo(tcp=True, user="guest", password=SECRET)
+
+    with pytest.raises(DatabaseRefusedError, match="password") as caught:
+        store(conninfo).connect(5.0)
+
+    assert SECRET not in str(caught.value)
+
+
+def test_a_role_without_rights_is_refused(database):
+    database.query("CREATE ROLE stranger LOGIN")
+    try:
+        with pytest.raises(DatabaseRefusedError, match="permission denied"):
+            store(make_conninfo(database.conninfo, user="stranger"), database.schema).connect(5.0)
+    finally:
+        database.query("DROP ROLE stranger")
+
+
+def test_a_server_without_fsync_is_refused(own_server):
+    own_server.stop()
+    own_server.settings["fsync"] = "off"
+    own_server.start()
+
+    with pytest.raises(UnsafeServerError, match="fsync = off"):
+        store(own_server.conninfo()).connect(5.0)
+
+
+def test_a_role_with_synchronous_commit_off_is_overruled(database):
+    conninfo = make_conninfo(database.conninfo, options="-c synchronous_commit=off")
+
+    with connected_node(Place(conninfo, database.schema), "a") as node:
+        shown = node.connection._connection.execute("SHOW synchronous_commit").fetchone()
+
+    assert shown == ("on",)
+
+
+def test_limits_of_the_session_lie_below_the_timeout(database):
+    with connected_node(database, "a", timeout_s=2.0) as node:
+        settings = "lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"
+        shown = [node.connection._connection.execute(f"SHOW {name}").fetchone() for name in settings]
+
+    assert shown == [("1s",), ("1600ms",), ("1600ms",)]
+
+
+def test_operators_limits_in_the_conninfo_are_kept(database):
+    conninfo = make_conninfo(database.conninfo, application_name="mine", keepalives_idle=77)
+
+    with connected_node(Place(conninfo, database.schema), "a") as node:
+        used = node.connection._connection.info.get_parameters()
+
+    assert used["application_name"] == "mine"
+    assert used["keepalives_idle"] == "77"
+
+
+def test_the_stores_modules_do_not_load_sqlalchemy():
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, coordinator.store.postgres;"
+        "sys.exit(any(name in sys.modules for name in ('sqlalchemy', 'alembic', 'pydantic')))"
+    )
+
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=30).returncode == 0
+
+
+def test_channels_of_groups_and_schemas_differ_and_are_short():
+    channels = {channel_of("app", "g"), channel_of("app", "h"), channel_of("other", "g")}
+
+    assert len(channels) == 3
+    assert {len(channel) for channel in channels} == {26}
+
+
+# --- hanging ------------------------------------------------------------------------------------
+
+
+def test_abort_unblocks_an_ask_that_waits_for_a_row_lock(database):
+    with joined_nodes(database, "a") as (node,), database.connect() as other:
+        other.execute("BEGIN")
+        other.execute("SELECT FROM health_check FOR UPDATE")
+        asked = in_thread(lambda: node.connection.ask(Beat(session=node.session), 30.0))
+        wait_for_backend(database, "Lock")
+
+        aborted_at = time.monotonic()
+        node.connection.abort()
+        with pytest.raises(OutcomeUnknownError):
+            asked.result(5)
+        took_s = time.monotonic() - aborted_at
+
+    assert took_s < UNBLOCKED_WITHIN_S
+
+
+def test_abort_cancels_no_statement(database):
+    """What the server was doing goes on: the outcome is unknown, and here it becomes a yes."""
+    with joined_nodes(database, "a") as (node,), database.connect() as other:
+        other.execute("BEGIN")
+        (before,) = other.execute("SELECT beat FROM health_check FOR UPDATE").fetchone()
+        asked = in_thread(lambda: node.connection.ask(Beat(session=node.session), 30.0))
+        wait_for_backend(database, "Lock")
+        node.connection.abort()
+        with pytest.raises(OutcomeUnknownError):
+            asked.result(5)
+
+        other.execute("COMMIT")
+
+        wait_until(lambda: database.query("SELECT beat FROM health_check") == [(before + 1,)], 5)
+
+
+def test_abort_may_come_at_any_time_from_anywhere(database):
+    with joined_nodes(database, "a") as (node,):
+        node.connection.abort()
+        node.connection.abort()
+        with pytest.raises(OutcomeUnknownError):
+            node.beat()
+        with pytest.raises(DatabaseUnreachableError):
+            node.connection.heard()
+        node.connection.close()
+        node.connection.abort()
+
+
+def test_a_lock_that_is_not_given_ends_the_beat_for_sure(database):
+    with joined_nodes(database, "a") as (node,), database.connect() as other:
+        other.execute("BEGIN")
+        (before,) = other.execute("SELECT beat FROM health_check FOR UPDATE").fetchone()
+
+        asked_at = time.monotonic()
+        with pytest.raises(DatabaseUnreachableError, match="lock timeout"):
+            node.connection.ask(Beat(session=node.session), 0.4)
+        took_s = time.monotonic() - asked_at
+        other.execute("COMMIT")
+
+    assert took_s < 0.4
+    assert database.query("SELECT beat FROM health_check") == [(before,)]
+
+
+def test_a_killed_backend_leaves_a_write_unknown_and_a_read_failed(database):
+    with joined_nodes(database, "a", "b") as (writer, reader):
+        database.query(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+        with pytest.raises(OutcomeUnknownError):
+            writer.beat()
+        with pytest.raises(DatabaseUnreachableError):
+            reader.ask(ReadRoster())
+
+
+def test_a_notification_during_an_ask_is_heard_afterwards(database):
+    with joined_nodes(database, "a", "b") as (first, second):
+        first.leave()
+
+        second.beat()
+
+        assert second.connection.heard()
+        assert not second.connection.heard()
+
+
+# --- replication --------------------------------------------------------------------------------
+
+
+def test_commit_whose_wait_for_a_standby_was_cancelled_is_unknown(own_server):
+    """PostgreSQL reports success with a WARNING; the commit may exist on this server alone."""
+    with joined_nodes(Place(own_server.conninfo()), "a") as (node,):
+        own_server.reload(synchronous_standby_names="nobody")
+        asked = in_thread(lambda: node.connection.ask(Beat(session=node.session), 30.0))
+        wait_for_backend(own_server, "SyncRep", column="wait_event")
+
+        own_server.query(
+            "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+        )
+
+        with pytest.raises(OutcomeUnknownError, match="synchronous"):
+            asked.result(10)
+
+
+def test_abort_unblocks_a_commit_that_waits_for_a_standby(own_server):
+    with joined_nodes(Place(own_server.conninfo()), "a") as (node,):
+        own_server.reload(synchronous_standby_names="nobody")
+        asked = in_thread(lambda: node.connection.ask(Beat(session=node.session), 1.0))
+        wait_for_backend(own_server, "SyncRep", column="wait_event")
+
+        aborted_at = time.monotonic()
+        node.connection.abort()
+
+        with pytest.raises(OutcomeUnknownError):
+            asked.result(5)
+        assert time.monotonic() - aborted_at < UNBLOCKED_WITHIN_S
+        own_server.reload(synchronous_standby_names="")
+
+
+def test_a_standby_is_unreachable_until_it_is_promoted_and_then_unsettled(own_server):
+    with joined_nodes(Place(own_server.conninfo()), "a") as (node,):
+        node.win()
+        before = node.look()
+    standby = own_server.clone_standby()
+    try:
+        own_server.wait_for_standby()
+        with pytest.raises(DatabaseUnreachableError, match="standby"):
+            store(standby.conninfo()).connect(5.0)
+        own_server.stop()
+        standby.promote()
+        after_promotion(Place(standby.conninfo()), before.identity)
+    finally:
+        standby.remove()
+
+
+def after_promotion(database: Place, old_identity) -> None:
+    with connected_node(database, "b") as node:
+        node.join()
+        view = node.look()
+        assert view.identity.system_identifier == old_identity.system_identifier
+        assert view.identity.timeline == 2
+        assert view.identity.started_at != old_identity.started_at
+        assert not view.settled
+        assert view.longest_liveness_s == 6.0
+        assert not node.take(view).done
+
+        settled = node.ask(
+            Settle(
+                system_identifier=view.identity.system_identifier, timeline=view.identity.timeline
+            )
+        )
+
+        assert settled.done
+        assert node.take(settled.view, next_term=1_000_000_001).term == 1_000_000_001
+        assert node.ask(RaiseFloor(term=5)).view.token.term_floor == 5
+
+
+def test_the_standby_of_an_empty_primary_is_unreachable_not_without_schema(own_server):
+    own_server.query("DROP SCHEMA app CASCADE")
+    standby = own_server.clone_standby()
+    try:
+        with pytest.raises(DatabaseUnreachableError, match="standby"):
+            store(standby.conninfo()).connect(5.0)
+    finally:
+        standby.remove()
+
+
+def test_several_hosts_lead_to_the_one_that_can_be_written_to(own_server):
+    standby = own_server.clone_standby()
+    try:
+        conninfo = make_conninfo(
+            own_server.conninfo(),
+            host=f"{standby.sockets},{own_server.sockets}",
+            port=f"{standby.port},{own_server.port}",
+            target_session_attrs="read-write",
+        )
+        with joined_nodes(Place(conninfo), "a") as (node,):
+            assert node.win() == 1
+    finally:
+        standby.remove()
+
+
+def test_abort_and_close_leave_no_descriptor_behind(database):
+    import os
+
+    with connected_node(database, "warm-up"):
+        pass
+    before = len(os.listdir("/proc/self/fd"))
+
+    for _ in range(5):
+        with connected_node(database, "a") as node:
+            node.connection.abort()
+
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("asker")]
+
+
+def wait_for_backend(database, event: str, *, column: str = "wait_event_type") -> None:
+    """Wait until a backend waits for `event`."""
+    query = f"SELECT count(*) > 0 FROM pg_stat_activity WHERE {column} = '{event}'"
+    wait_until(lambda: database.query(query) == [(True,)], timeout_s=10)

@@ -1,0 +1,257 @@
+"""The command line as a process: what it loads, prints and refuses without a database."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+HEAVY = ("sqlalchemy", "psycopg", "alembic", "pydantic", "apscheduler", "rich")
+COMMANDS = (
+    *("run", "status", "leader", "history", "demo", "init", "version"),
+    *("config check", "config show", "config schema"),
+    *("db upgrade", "db current", "db check", "db sql", "db grants", "db url", "db psql"),
+    *("db up", "db down", "db path"),
+)
+LOADED = f"""
+import sys
+from coordinator.cli.main import main
+try:
+    main(sys.argv[1:])
+except SystemExit:
+    pass
+print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)
+"""
+
+
+@dataclass(frozen=True)
+class Answer:
+    code: object
+    out: str
+    err: str
+
+
+class Run(Protocol):
+    def __call__(self, *arguments: str, **environment: str) -> Answer: ...
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """Run the command line in an empty directory, without any COORD_* or PG* of the tester."""
+    from coordinator.cli.main import main
+
+    for name in os.environ:
+        if name.startswith(("COORD_", "PG")):
+            monkeypatch.delenv(name)
+    # No test may fall back on the embedded server of the tester.
+    monkeypatch.setenv("COORD_EMBEDDED_ROOT", "/proc/nowhere")
+    monkeypatch.chdir(tmp_path)
+
+    def answer(*arguments: str, **environment: str) -> Answer:
+        with monkeypatch.context() as patch:
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            with pytest.raises(SystemExit) as end:
+                main(list(arguments))
+        return Answer(end.value.code, *capfd.readouterr())
+
+    return answer
+
+
+@pytest.mark.parametrize("arguments", ["--help", "version", "status --help", "db"])
+def test_nothing_heavy_is_loaded_before_a_command_needs_it(arguments: str) -> None:
+    command = [sys.executable, "-c", LOADED, *arguments.split()]
+
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    assert answer.stderr.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("command", ["", "config", "db", *COMMANDS])
+def test_every_command_explains_itself_and_the_shared_options(command: str, run: Run) -> None:
+    answer = run(*command.split(), "--help")
+
+    assert answer.code == 0
+    assert answer.out.startswith(f"Usage: coord {command}".rstrip())
+    said = " ".join(answer.out.split())
+    for name in ("CONFIG", "DATABASE_URL", "GROUP_ID", "OUTPUT", "TIME", "COLOR", "TIMEOUT"):
+        assert f"[env: COORD_{name}" in said
+
+
+def test_every_command_is_tested_for_its_help(run: Run) -> None:
+    found = set()
+    for above in ("", "config", "db"):
+        said = run(*above.split(), "--help").out
+        names = re.findall(r"^  (\w+)", said.partition("\nCommands:\n")[2], flags=re.MULTILINE)
+        found |= {f"{above} {name}".strip() for name in names}
+
+    assert found - {"config", "db"} == set(COMMANDS)
+
+
+def test_version_is_one_word_or_a_document(run: Run) -> None:
+    assert re.fullmatch(r"\d+\.\d+\.\d+\S*\n", run("version").out)
+    document = json.loads(run("version", "-o", "json").out)
+    assert document["apiVersion"] == "coord/v1"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("-g", "orders", "config", "show"),
+        ("config", "-g", "orders", "show"),
+        ("config", "show", "-g", "orders"),
+        ("-g", "other", "config", "show", "-g", "orders"),
+    ],
+)
+def test_a_shared_option_may_stand_anywhere(arguments: tuple[str, ...], run: Run) -> None:
+    answer = run(*arguments, "-o", "tsv", "--origin", COORD_GROUP_ID="env")
+
+    assert "groupId\torders\tflag --group" in answer.out.splitlines()
+
+
+def test_a_flag_before_the_command_stands_above_the_environment(run: Run) -> None:
+    answer = run("-o", "jsonl", "config", "show", COORD_OUTPUT="tsv")
+
+    assert json.loads(answer.out.splitlines()[0])["key"] == "taskId"
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_password_on_the_command_line_is_refused_and_not_repeated(before: bool, run: Run) -> None:
+    url = ("--database-url", "postgresql://ana:s3cret@localhost/app")
+    answer = run(*url, "status") if before else run("status", *url)
+
+    assert answer.code == 2
+    assert "COORD_DATABASE_URL" in answer.err
+    assert "s3cret" not in answer.err + answer.out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("nonsense",),
+        ("status", "--nonsense"),
+        ("status", "a", "-g", "b"),
+        ("status", "-w", "-o", "json"),
+        ("status", "-w", "--check"),
+        ("history", "--since", "yesterday"),
+        ("history", "--plot"),
+        ("status", "-o", "xml"),
+        ("demo", "--nodes", "1"),
+    ],
+)
+def test_wrong_usage_is_exit_code_2(arguments: tuple[str, ...], run: Run) -> None:
+    answer = run(*arguments)
+
+    assert answer.code == 2
+    assert "Traceback" not in answer.err
+    assert answer.out == ""
+
+
+@pytest.mark.parametrize("variable", ["COORD_OUTPUT", "COORD_COLOR", "COORD_TIME", "COORD_TIMEOUT"])
+def test_a_wrong_variable_is_named(variable: str, run: Run) -> None:
+    answer = run("status", **{variable: "nonsense"})
+
+    assert answer.code == 78
+    assert answer.err.startswith(f"coord: env {variable}: ")
+
+
+def test_every_problem_of_a_configuration_is_a_line(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "Config.toml").write_text('heartbeatFrequency = "x"\nlivenesCheckInterval = 6\n')
+
+    answer = run("config", "check")
+
+    assert answer.code == 78
+    lines = answer.err.splitlines()
+    assert [line.partition(": ")[2].partition(": ")[0] for line in lines] == [
+        "Config.toml:1",
+        "Config.toml:2",
+    ]
+
+
+def test_a_named_file_that_is_missing_is_exit_code_78(run: Run) -> None:
+    answer = run("-c", "none.toml", "config", "check")
+
+    assert answer.code == 78
+    assert answer.err.startswith("coord: none.toml: ")
+
+
+@pytest.mark.parametrize("form", ["table", "json", "jsonl", "tsv"])
+def test_config_show_hides_the_password(form: str, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "Config.toml").write_text('[databaseConfig]\nhost = "db"\npassword = "s3cret"\n')
+
+    answer = run("config", "show", "--origin", "-o", form)
+
+    assert answer.code == 0
+    assert "databaseConfig.password" in answer.out
+    assert "s3cret" not in answer.out + answer.err
+
+
+def test_the_schema_is_the_one_of_the_repository(run: Run) -> None:
+    answer = run("config", "schema")
+
+    assert answer.out == (REPOSITORY / "coord.schema.json").read_text()
+
+
+def test_init_writes_files_that_work(run: Run, tmp_path: Path) -> None:
+    answer = run("init")
+
+    assert answer.code == 0
+    written = (tmp_path / "Config.toml").read_text()
+    assert written == (REPOSITORY / "Config.toml").read_text()
+    assert tomllib.loads(written)
+    assert stat.S_IMODE((tmp_path / ".env").stat().st_mode) == 0o600
+    assert run("config", "check").code == 0
+
+
+def test_init_never_overwrites_unless_forced(run: Run, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("mine")
+
+    refused = run("init")
+
+    assert refused.code == 78
+    assert ".env" in refused.err
+    assert [path.name for path in tmp_path.iterdir()] == [".env"]
+    assert run("init", "--force").code == 0
+    assert (tmp_path / ".env").read_text() != "mine"
+
+
+def test_each_init_makes_a_password_of_its_own(run: Run, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        assert run("init", name).code == 0
+
+    assert (tmp_path / "a/.env").read_text() != (tmp_path / "b/.env").read_text()
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m coordinator.cli db sql | true"
+
+    answer = subprocess.run(
+        ["/bin/sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+
+    assert answer.stderr == ""
+
+
+def test_ddl_and_grants_need_no_database(run: Run) -> None:
+    nowhere = {"COORD_DATABASE_URL": "host=/nowhere", "COORD_DATABASE_SCHEMA": "app"}
+
+    assert 'CREATE TABLE "app".token_holder' in run("db", "sql", **nowhere).out
+    granted = run("db", "grants", 'a"b', **nowhere).out
+    assert 'GRANT USAGE ON SCHEMA "app" TO "a""b";' in granted
+
+
+def test_db_url_hides_the_password_unless_it_is_asked_for(run: Run) -> None:
+    environment = {"COORD_DATABASE_URL": "postgresql://ana:s3cret@db/app"}
+
+    assert "s3cret" not in run("db", "url", **environment).out
+    assert "s3cret" in run("db", "url", "--show-password", **environment).out
