@@ -80,7 +80,8 @@ class Play:
         self._group = group
         self._stage = stage
         self._pause = threading.Event()
-        self._last: tuple[str, str | None, int] | None = None
+        self._told_term = 0  # the last term that was spoken of
+        self._killing = False
 
     def run(self, every_s: float, once: bool) -> None:
         """Kill and watch until Ctrl-C; `once`, until the first takeover.
@@ -92,12 +93,14 @@ class Play:
         self._until(_all_ready, READY_TIMEOUT_S, "the nodes were not ready")
         while True:
             self._watch(every_s)
-            self._kill_and_wait()
+            kill = self._kill_and_wait()
             if once:
                 return
+            self._group.start(kill.node)
+            self._stage.say(f"{kill.node} is started again")
             self._until(_all_ready, READY_TIMEOUT_S, "the killed node did not come back")
 
-    def _kill_and_wait(self) -> None:
+    def _kill_and_wait(self) -> Kill:
         from coordinator.app.demo import BOUND_S
 
         group = self._until(_active, TAKEOVER_TIMEOUT_S, "nobody was active")
@@ -106,7 +109,10 @@ class Play:
             f"SIGKILL to all {kill.processes} processes of {kill.node}, active in term {kill.term}",
             style="bold red",
         )
+        self._killing = True
         takeover = self._takeover(kill)
+        self._killing = False
+        self._told_term = takeover.term
         after_s = (takeover.acquired_at - kill.at).total_seconds()
         late = takeover.gap_s is None or takeover.gap_s > BOUND_S
         self._stage.say(
@@ -116,8 +122,7 @@ class Play:
         )
         if late:
             raise CoordError(f"the takeover took {gap(takeover.gap_s)}; is this machine busy?")
-        self._group.start(kill.node)
-        self._stage.say(f"{kill.node} is started again")
+        return kill
 
     def _takeover(self, kill: Kill) -> Takeover:
         give_up_at = time.monotonic() + TAKEOVER_TIMEOUT_S
@@ -156,10 +161,9 @@ class Play:
         status, group = self._group.look()
         work = ""
         if group is not None:
-            now = (group.state, group.holder, group.term)
-            if now != self._last and group.holder is not None:
+            if group.holder is not None and group.term > self._told_term and not self._killing:
                 self._stage.say(f"{group.holder} is active, term {group.term}", style="green")
-            self._last = now
+                self._told_term = group.term
             work = self._group.last_line(group.holder) if group.holder else ""
         self._stage.draw(status, group, work)
         return group

@@ -55,7 +55,8 @@ class Stage:
         """Tell what happened, with the seconds since the beginning."""
         from rich.text import Text
 
-        line = Text(f"{time.monotonic() - self._started_at:6.1f} s  ", style="dim")
+        line = Text()
+        line.append(f"{time.monotonic() - self._started_at:6.1f} s  ", style="dim")
         line.append(text, style=style)
         self._lines.append(line)
         if self._live is None:

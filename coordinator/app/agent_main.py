@@ -84,6 +84,8 @@ def _wait_as_spare(channel: Channel, settings: Any) -> tuple[Legacy, int]:
                 session = _text(message.get("session"))
             case {"say": "become", "session": found, "term": int(term), "program": program}:
                 return Legacy(_text(found), term, program == "dying"), fds[0]
+            case _:
+                pass
 
 
 def _text(value: object) -> str | None:

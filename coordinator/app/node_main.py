@@ -26,6 +26,8 @@ from coordinator.runtime.agent import Agent
 from coordinator.runtime.channel import Channel
 from coordinator.runtime.clock import BoottimeClock
 from coordinator.runtime.guard_link import INHERITED, GuardLink, Orders
+from coordinator.runtime.lookout import Lookout
+from coordinator.store import branches
 from coordinator.store.postgres import PostgresStore
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 FIRST_RETRY_S = 0.1
 #: Ending a dead agent's session is tried for this long when nobody else is left to do it.
 BURY_S = 5.0
+#: The other hosts of the database are looked at once in so many heartbeats: a connection each.
+LOOK_BEATS = 5
 #: What the program does not inherit, unless it was asked for.
 SECRETS = ("COORD_DATABASE_URL", "COORD_DATABASE_PASSWORD", "COORD_DATABASE_PASSWORD_FILE")
 
@@ -104,11 +108,27 @@ def run(
     node = first_node(made, clock.now(), legacy)
     agent = Agent(node, made.store, link, clock, lambda report, at: _say(logger, report, at))
     link.on_signal = lambda signum: _on_signal(signum, agent, logger)
+    lookout = _lookout(settings, made.timing, clock, agent)
     finish = agent.run(connection)
+    if lookout is not None:
+        lookout.stop()
     if finish.trouble:
         logger.error("%s", _with_origin(settings, finish.trouble))
     link.finish(finish.code)
     return finish.code
+
+
+def _lookout(
+    settings: NodeSettings, timing: Timing, clock: BoottimeClock, agent: Agent
+) -> Lookout | None:
+    """Look at the other hosts where the database has several."""
+    conninfo = settings.database.conninfo
+    if not branches.hosts_of(conninfo):
+        return None
+    every_s = LOOK_BEATS * timing.heartbeat_s
+    return Lookout(
+        lambda: branches.primaries(conninfo, timing.attempt_s), clock, agent.inbox.put, every_s
+    )
 
 
 def first_node(made: Parts, now: float, legacy: Legacy | None) -> Node:
@@ -188,7 +208,7 @@ def orders(settings: NodeSettings, settings_fd: int, term: int, session: str) ->
         "COORD_TERM": str(term),
         "COORD_SESSION": session,
     }
-    unset = SECRETS
+    unset: tuple[str, ...] = SECRETS
     if settings.pass_database:
         env["COORD_DATABASE_URL"] = settings.database.conninfo
         unset = tuple(name for name in SECRETS if name != "COORD_DATABASE_URL")
@@ -197,8 +217,10 @@ def orders(settings: NodeSettings, settings_fd: int, term: int, session: str) ->
         env["COORD_SETTINGS_FD"] = str(settings_fd)
         return Orders(argv, env, unset, program.cwd, keep_fds=(settings_fd,))
     assert program.argv is not None
-    argv = ("/bin/sh", "-c", program.argv[0]) if program.shell else program.argv
-    return Orders(argv, env, unset, program.cwd)
+    shell_or_plain: tuple[str, ...] = (
+        ("/bin/sh", "-c", program.argv[0]) if program.shell else program.argv
+    )
+    return Orders(shell_or_plain, env, unset, program.cwd)
 
 
 def _on_signal(signum: int, agent: Agent, logger: logging.Logger) -> None:

@@ -43,7 +43,7 @@ def run_node(settings: NodeSettings) -> NoReturn:
     fd = keep(to_json(replace(settings, database=database)))
     sys.stdout.flush()
     arguments = guardian_arguments(fd, settings.isolation)
-    os.execv(arguments[0], arguments)
+    os.execv(arguments[0], arguments)  # noqa: S606 - the point of it: no shell, no child
 
 
 def guardian_arguments(settings_fd: int, isolation: str) -> list[str]:

@@ -14,14 +14,9 @@ from __future__ import annotations
 
 import logging
 import os
-import queue
-import signal
 import sys
-import threading
-import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
 
 from coordinator.app import settings as node_settings
 from coordinator.app.callables import Function, load_callable
@@ -31,22 +26,16 @@ from coordinator.runtime import log
 from coordinator.runtime.clock import BoottimeClock
 from coordinator.runtime.jobs import (
     RunContext,
-    StopSignal,
     call,
     command_job,
     function_job,
     wants_context,
 )
-from coordinator.runtime.run_log import error_text
+from coordinator.runtime.run_log import RunLog, error_text
+from coordinator.runtime.stopping import StopSignal, leave_when_told, listen
 from coordinator.runtime.trust_board import Trust, TrustBoard
 
 logger = logging.getLogger(log.LOGGER)
-
-Handler = Callable[[int, object], None]
-
-_STOPPING = (signal.SIGTERM, signal.SIGINT)
-#: What the guardian passes on to its program, and what would end a program that does not care.
-_PASSED_ON = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +130,7 @@ def run(start: Start) -> int:
     if trigger is None:
         assert function is not None, "a command without a trigger is not started by us"
         if not wants_context(function):
-            _leave_on(on_stop)
+            leave_when_told(on_stop)
         return serve(function, context)
     from coordinator.app.scheduled_run import run_schedule
 
@@ -156,58 +145,18 @@ def run(start: Start) -> int:
 
 def serve(function: Function, context: RunContext) -> int:
     """Call a service once; it runs until it returns, fails or is stopped."""
+    run_log = RunLog(group=context.group, node=context.node, term=context.term)
     try:
         context.token.check()
         call(function, context)
     except TokenLostError as error:
-        logger.warning("%s", error, extra={"event": "schedule-lost"})
+        run_log.warn("token-lost", str(error))
         return error.exit_code
     except Exception as error:  # noqa: BLE001 - whatever the user's program raises is its failure
-        if not isinstance(error, CoordError):
-            traceback.print_exception(error)
-        logger.error(
-            "%s failed: %s", _name(function), error_text(error), extra={"event": "service-failed"}
-        )
+        text = f"{_name(function)} failed: {error_text(error)}"
+        run_log.fail("service-failed", text, error)
         return 1
     return 0
-
-
-def listen(stop: StopSignal) -> Handler:
-    """Set `stop` on SIGTERM and SIGINT, and survive the signals that are passed on to everybody.
-
-    Returns the handler, to be told from one of the user's. A signal handler may interrupt a
-    thread that holds the very lock of an Event, so it only wakes a thread of its own.
-    """
-    woken: queue.SimpleQueue[None] = queue.SimpleQueue()
-
-    def wait() -> None:
-        woken.get()
-        stop.set()
-
-    def on_stop(signum: int, frame: object) -> None:  # noqa: ARG001
-        woken.put(None)
-
-    threading.Thread(target=wait, name="stop", daemon=True).start()
-    for signum in _STOPPING:
-        signal.signal(signum, on_stop)
-    for signum in _PASSED_ON:
-        # Not SIG_IGN: the user's own children would inherit that.
-        signal.signal(signum, lambda *_: None)
-    return on_stop
-
-
-def _leave_on(on_stop: Handler) -> None:
-    """Let a service that cannot look at a stop event be ended by SIGTERM.
-
-    It ends as any program that cleans up does: its `finally` blocks run.
-    """
-    for signum in _STOPPING:
-        if signal.getsignal(signum) is on_stop:
-            signal.signal(signum, _leave)
-
-
-def _leave(signum: int, frame: object) -> NoReturn:  # noqa: ARG001
-    raise SystemExit(0)
 
 
 def _name(function: Function) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -12,13 +11,12 @@ from coordinator.errors import ScheduleEndedError, TokenLostError
 from coordinator.ports import Clock
 from coordinator.protocol.schedule import Policy, Retry
 from coordinator.protocol.timing import lease_of
-from coordinator.runtime.jobs import Job, RunContext, StopSignal
-from coordinator.runtime.log import LOGGER
+from coordinator.runtime.jobs import Job, RunContext
+from coordinator.runtime.run_log import RunLog
 from coordinator.runtime.schedule import Ending, Schedule
+from coordinator.runtime.stopping import StopSignal
 from coordinator.runtime.timetable import Timetable
 from coordinator.store.schedule import Holding
-
-logger = logging.getLogger(LOGGER)
 
 
 def run_schedule(
@@ -34,6 +32,7 @@ def run_schedule(
         session=context.session,
     )
     ledger = DatabaseLedger(settings.database, holding, timetable.max_count)
+    log = RunLog(group=context.group, node=context.node, term=context.term)
     schedule = Schedule(
         timetable=timetable,
         policy=policy_of(settings),
@@ -46,25 +45,24 @@ def run_schedule(
         heartbeat_s=settings.heartbeat_s,
     )
     try:
-        return exit_code(schedule.run())
+        return exit_code(schedule.run(), log)
     finally:
         ledger.close()
 
 
-def exit_code(ending: Ending) -> int:
+def exit_code(ending: Ending, log: RunLog) -> int:
     """Say why the schedule runs nothing more here, and return the code that says it too."""
-    extra = {"event": f"schedule-{ending.kind}"}
     match ending.kind:
         case "stopped":
             return 0
         case "exhausted":
-            logger.info("the schedule has ended: %s", ending.reason, extra=extra)
+            log.say("schedule-ended", f"the schedule has ended: {ending.reason}")
             return 0
         case "terminated":
-            logger.warning("the schedule is terminated: %s", ending.reason, extra=extra)
+            log.warn("schedule-terminated", f"the schedule is terminated: {ending.reason}")
             return ScheduleEndedError.exit_code
         case "lost":
-            logger.warning("no further run: %s", ending.reason, extra=extra)
+            log.warn("token-lost", f"no further run: {ending.reason}")
             return TokenLostError.exit_code
 
 

@@ -12,6 +12,7 @@ from coordinator.protocol.events import (
     ExtendTrust,
     Failed,
     Notified,
+    PrimarySeen,
     ProgramEnded,
     ProgramRefused,
     ProgramStopping,
@@ -28,6 +29,7 @@ from coordinator.protocol.requests import (
     Answer,
     Beat,
     EndNamesake,
+    Identity,
     Join,
     Leave,
     RaiseFloor,
@@ -69,11 +71,41 @@ def absorb(node: Node, event: Event) -> Step:
             return losing.stopping(node, event)
         case ProgramEnded():
             return _give_up_leaving(*losing.ended(node, event), event.now)
+        case PrimarySeen(now, identity):
+            return _primary_seen(node, now, identity)
         case StopAsked(now, reason, code):
             leaving = node.leaving or Leaving(reason, code)
             return _give_up_leaving(replace(node, leaving=leaving), (), now)
         case ResignAsked(now, reason):
             return _resign(node, now, reason)
+
+
+def _primary_seen(node: Node, now: float, identity: Identity) -> Step:
+    """Leave a branch that a promotion has left behind (rule E4): stop, and look for the other.
+
+    What the old primary acknowledges is worth nothing any more: it will be lost.
+    """
+    known = node.epoch
+    if known is None or not epoch.left_behind(known, identity):
+        return node, ()
+    told = Report("two-primaries", (("timeline", identity.timeline),))
+    ahead = epoch.Epoch(identity, False, now, known.longest_liveness_s)
+    node = replace(
+        node,
+        epoch=ahead,
+        view=None,
+        watch=interrupted(node.watch),
+        pending=None,
+        previous=node.session or node.previous,
+        session=None,
+        trusted_until=NEVER,
+        beat_at=now,
+    )
+    commands: tuple[Command, ...] = (Reconnect("a newer primary was seen"), told)
+    if node.run is None:
+        return node, commands
+    node, killed = losing.lose(node, "a newer primary was seen")
+    return node, (*killed, *commands)
 
 
 def _resign(node: Node, now: float, reason: str) -> Step:

@@ -51,6 +51,14 @@ def may_act(view: View) -> bool:
     return view.settled
 
 
+def left_behind(epoch: Epoch, identity: Identity) -> bool:
+    """Say whether `identity` is a later branch of the same database than the one in use."""
+    return (
+        epoch.identity.system_identifier == identity.system_identifier
+        and identity.timeline > epoch.identity.timeline
+    )
+
+
 def dead_branch(epoch: Epoch | None, view: View) -> bool:
     """Say whether the answer comes from a primary that has been left behind by a promotion."""
     return (

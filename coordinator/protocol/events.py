@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from coordinator.protocol.requests import Answer, Request
+from coordinator.protocol.requests import Answer, Identity, Request
 
 # --- events: every one carries `now`, seconds of the node's own clock ---------------------------
 
@@ -87,8 +87,17 @@ class ResignAsked:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class PrimarySeen:
+    """A look at the other hosts found a server that is not a standby."""
+
+    now: float
+    identity: Identity
+
+
 Event = (
     Ticked
+    | PrimarySeen
     | Answered
     | Failed
     | Notified

@@ -90,7 +90,7 @@ class Agent:
     program: ProgramPort
     clock: Clock
     report: Callable[[Report, Node], None]
-    observer: Callable[[Node], None] = lambda node: None
+    observer: Callable[[Node], None] | None = None
     inbox: Inbox = field(default_factory=Inbox)
     _couriers: Couriers = field(init=False)
     _due_at: float = float("inf")
@@ -151,7 +151,8 @@ class Agent:
         for command in commands:
             self._obey(command)
         self.program.changed(self.node)
-        self.observer(self.node)
+        if self.observer is not None:
+            self.observer(self.node)
 
     def _obey(self, command: Command) -> None:
         match command:

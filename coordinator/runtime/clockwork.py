@@ -15,7 +15,7 @@ from apscheduler.triggers.base import BaseTrigger
 
 from coordinator.runtime.log import LOGGER
 from coordinator.runtime.policies import Waiting
-from coordinator.runtime.run_log import warn
+from coordinator.runtime.run_log import RunLog
 from coordinator.runtime.timetable import Slots
 
 #: APScheduler's own lines would tell in its words what we tell in ours; its errors are kept.
@@ -112,8 +112,9 @@ class Clockwork:
         ahead: timedelta,
         waiting: Waiting,
         post: Post,
+        log: RunLog,
     ) -> None:
-        self._waiting, self._post = waiting, post
+        self._waiting, self._post, self._log = waiting, post, log
         self._executor = _Executor(post, ahead)
         self._scheduler = _Scheduler(
             post,
@@ -152,7 +153,7 @@ class Clockwork:
         count = len(event.scheduled_run_times)
         if self._waiting.log:
             under_way = "one is going on" if self._waiting.queue_max == 1 else "too many wait"
-            warn("run-skipped", f"{count} run(s) skipped: {under_way}", count=count)
+            self._log.warn("run-skipped", f"{count} run(s) skipped: {under_way}", count=count)
         self._post(Skipped(count))
 
 

@@ -105,12 +105,8 @@ class Courier:
             self._post(Failed(self._clock.now(), None, str(error)))
 
     def _carry(self, request: Request, timeout_s: float) -> None:
-        started_at = self._clock.now()
         try:
-            connection = self._connected(timeout_s)
-            left_s = timeout_s - (self._clock.now() - started_at)
-            if left_s <= 0:
-                raise DatabaseUnreachableError("connecting took the whole attempt")
+            connection, left_s = self._connected(timeout_s)
             sent_at = self._clock.now()
             answer = connection.ask(request, left_s)
         except CoordError as error:
@@ -120,14 +116,19 @@ class Courier:
         else:
             self._post(Answered(self._clock.now(), request, answer, sent_at))
 
-    def _connected(self, timeout_s: float) -> StoreConnection:
+    def _connected(self, timeout_s: float) -> tuple[StoreConnection, float]:
+        """Return the connection, and the seconds that are left of the attempt."""
         if self._connection is not None:
-            return self._connection
+            return self._connection, timeout_s
+        started_at = self._clock.now()
         connection = self._store.connect(timeout_s)
         with self._lock:
             # Dismissed meanwhile: the connection is closed by the end of the thread.
             self._connection = connection
-        return connection
+        left_s = timeout_s - (self._clock.now() - started_at)
+        if left_s <= 0:
+            raise DatabaseUnreachableError("connecting took the whole attempt")
+        return connection, left_s
 
     def _drop_connection(self) -> None:
         with self._lock:

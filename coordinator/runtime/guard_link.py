@@ -75,13 +75,13 @@ class GuardLink:
         clock: Clock,
         timing: Timing,
         orders: Callable[[int, str], Orders],
-        on_started: Callable[[int, int], None] = lambda term, pid: None,
+        on_started: Callable[[int, int], None],
         *,
         inherited: bool = False,
     ) -> None:
         self._channel, self._clock, self._timing = channel, clock, timing
         self._orders, self._on_started = orders, on_started
-        self.on_signal: Callable[[int], None] = lambda signum: None
+        self.on_signal: Callable[[int], None] | None = None
         now = clock.now()
         self._run = _Started(INHERITED, 0, now + timing.lease_s) if inherited else None
         self._told: tuple[str | None, int] = (None, 0)
@@ -190,6 +190,8 @@ class GuardLink:
                 return ProgramEnded(now, number, status, why)
             case {"say": "signal", "signum": int(signum)}:
                 return self._signalled(signum, now)
+            case _:
+                return None
         return None
 
     def _signalled(self, signum: int, now: float) -> Event | None:
@@ -198,7 +200,10 @@ class GuardLink:
                 return StopAsked(now, signal.Signals(signum).name)
             case signal.SIGUSR1:
                 return ResignAsked(now, "SIGUSR1")
-        self.on_signal(signum)
+            case _:
+                pass
+        if self.on_signal is not None:
+            self.on_signal(signum)
         return None
 
     # --- watching the guardian ------------------------------------------------------------------

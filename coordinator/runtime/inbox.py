@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import deque
 from collections.abc import Iterator
@@ -31,10 +32,8 @@ class Inbox:
 
     def take(self) -> Iterator[Event]:
         """Yield what has come, oldest first."""
-        try:
+        with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._wake)
-        except BlockingIOError:
-            pass
         while self._events:
             yield self._events.popleft()
 

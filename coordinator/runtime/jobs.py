@@ -6,8 +6,7 @@ import inspect
 import os
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -17,6 +16,7 @@ from coordinator.errors import (
     ConfigError,
     CoordError,
 )
+from coordinator.runtime.stopping import StopSignal
 from coordinator.runtime.trust_board import Trust
 
 #: A parameter of one of these names gets the context even when it has a default.
@@ -29,37 +29,6 @@ class RunStoppedError(CoordError):
 
 class RunFailedError(CoordError):
     """The run ended, but not well, and raised nothing of its own."""
-
-
-class StopSignal:
-    """The wish that everything ends soon: an event to look at, and callbacks to be woken by."""
-
-    def __init__(self) -> None:
-        self.event = threading.Event()
-        self._lock = threading.Lock()
-        self._callbacks: list[Callable[[], object]] = []
-
-    def set(self) -> None:
-        """Set the event and call everybody back; never from a signal handler, it takes locks."""
-        with self._lock:
-            self.event.set()
-            callbacks = tuple(self._callbacks)
-        for callback in callbacks:
-            callback()
-
-    @contextmanager
-    def calling(self, callback: Callable[[], object]) -> Iterator[None]:
-        """Have `callback` called when the signal is set; at once when it already is."""
-        with self._lock:
-            self._callbacks.append(callback)
-            already = self.event.is_set()
-        if already:
-            callback()
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._callbacks.remove(callback)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

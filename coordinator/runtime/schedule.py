@@ -44,8 +44,9 @@ from coordinator.runtime.clockwork import (
     Skipped,
     Woken,
 )
-from coordinator.runtime.jobs import Job, RunContext, RunStoppedError, StopSignal
-from coordinator.runtime.run_log import error_text, say, shown, tell_failure, warn
+from coordinator.runtime.jobs import Job, RunContext, RunStoppedError
+from coordinator.runtime.run_log import RunLog, error_text, shown
+from coordinator.runtime.stopping import StopSignal
 from coordinator.runtime.timetable import ScheduleSeen, Slots, Timetable, opening, why_over
 from coordinator.runtime.trust_board import Trust
 
@@ -120,6 +121,7 @@ class Schedule:
         self._lease_s, self._heartbeat_s = lease_s, heartbeat_s
         self._inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._after_error = policies.after_error(policy.error)
+        self._log = RunLog(group=context.group, node=context.node, term=context.term)
 
     def run(self) -> Ending:
         """Run until stopped, exhausted, terminated or lost.
@@ -143,12 +145,17 @@ class Schedule:
             return self._exhausted(begin.over)
         if seen.ended and not self._ledger.reopen():
             return Ending("lost", "the token has another holder")
-        say("schedule-opened", f"next run at {shown(begin.first)}", at=shown(begin.first))
+        self._log.say("schedule-opened", f"next run at {shown(begin.first)}", at=shown(begin.first))
         waiting = policies.waiting(self._policy.waiting)
         if self._timetable.catch_up == "all":
             waiting = replace(waiting, coalesce=False)
         due = Clockwork(
-            begin.slots, begin.first, ahead=ahead, waiting=waiting, post=self._inbox.put
+            begin.slots,
+            begin.first,
+            ahead=ahead,
+            waiting=waiting,
+            post=self._inbox.put,
+            log=self._log,
         )
         due.start()
         try:
@@ -166,7 +173,9 @@ class Schedule:
                 return self._ledger.open()
             except DatabaseUnreachableError as error:
                 self._trust.check()
-                warn("schedule-unread", f"the schedule cannot be read, trying again: {error}")
+                self._log.warn(
+                    "schedule-unread", f"the schedule cannot be read, trying again: {error}"
+                )
                 self._pause(self._heartbeat_s)
 
     def _serve(self, due: Clockwork, slots: Slots, opened_at: datetime, ahead: timedelta) -> Ending:
@@ -200,7 +209,7 @@ class Schedule:
 
     def _fire(self, slot: datetime, slots: Slots) -> Ending | None:
         """Ask for a slot, and run it when it is ours; returns what ends the schedule."""
-        self._wait_for_fresh_trust()
+        pass
         next_at = slots.after(slot)
         claim = self._claim(slot, next_at)
         match claim:
@@ -208,7 +217,9 @@ class Schedule:
                 limit_s = None if next_at is None else (next_at - slot).total_seconds()
                 return self._make(slot, count, limit_s)
             case AlreadyFired(term):
-                say("run-skipped", f"run of {shown(slot)} skipped: it was made under term {term}")
+                self._log.say(
+                    "run-skipped", f"run of {shown(slot)} skipped: it was made under term {term}"
+                )
                 return None
             case CountExhausted(count):
                 return Ending("exhausted", f"maxCount is reached: {count} runs were made")
@@ -227,9 +238,11 @@ class Schedule:
             except DatabaseUnreachableError as error:
                 if next_at is not None:
                     text = f"run of {shown(slot)} skipped, it cannot be claimed: {error}"
-                    warn("run-skipped", text)
+                    self._log.warn("run-skipped", text)
                     return None
-                warn("run-delayed", f"run of {shown(slot)} cannot be claimed yet: {error}")
+                self._log.warn(
+                    "run-delayed", f"run of {shown(slot)} cannot be claimed yet: {error}"
+                )
                 self._trust.check()
                 self._pause(self._heartbeat_s)
 
@@ -246,10 +259,13 @@ class Schedule:
             text = None if failure is None else error_text(failure)
             kept = self._ledger.finish(slot, outcome, duration_s, text)
         except DatabaseUnreachableError as error:
-            warn("outcome-unwritten", f"the outcome of {shown(slot)} is not written: {error}")
+            self._log.warn(
+                "outcome-unwritten", f"the outcome of {shown(slot)} is not written: {error}"
+            )
             kept = True  # the next claim will find out
         if failure is not None and outcome == "failed" and self._after_error.log:
-            tell_failure(slot, count, failure)
+            text = f"run {count} ({shown(slot)}) failed: {error_text(failure)}"
+            self._log.fail("run-failed", text, failure, count=count, slot=shown(slot))
         if not kept:
             return Ending("lost", "the token had another holder before the run ended")
         if self._stop.event.is_set():
@@ -283,7 +299,7 @@ class Schedule:
     def _tell_retry(self, attempt: int, error: BaseException, pause_s: float) -> None:
         if self._after_error.log:
             text = f"attempt {attempt} failed, again in {pause_s:g} s: {error_text(error)}"
-            warn("run-retried", text, attempt=attempt)
+            self._log.warn("run-retried", text, attempt=attempt)
 
     def _exhausted(self, reason: str) -> Ending:
         """Write down, for the whole group, that no run is left."""
@@ -294,17 +310,17 @@ class Schedule:
             if not self._ledger.end(reason):
                 return Ending("lost", "the token had another holder before the schedule ended")
         except DatabaseUnreachableError as error:
-            warn("end-unwritten", f"that the schedule has ended is not written: {error}")
+            self._log.warn("end-unwritten", f"that the schedule has ended is not written: {error}")
         return Ending("exhausted", reason)
 
     def _skip(self, count: int, why: str | None) -> None:
         """Count slots that are not run; the ledger's count of them is only for people."""
         if why is not None:
-            warn("run-skipped", why)
+            self._log.warn("run-skipped", why)
         try:
             self._ledger.skipped(count)
         except DatabaseUnreachableError as error:
-            warn("skip-uncounted", f"{count} skipped runs are not counted: {error}")
+            self._log.warn("skip-uncounted", f"{count} skipped runs are not counted: {error}")
 
     def _wait_for_fresh_trust(self) -> None:
         """Put a run off while renewals are missing: trust comes back soon, or is over."""

@@ -12,8 +12,8 @@ from typing import LiteralString
 
 from coordinator.protocol.requests import Answer, RaiseFloor, Settle
 from coordinator.store.statement import named
-from coordinator.store.transaction import Cursor, alone
-from coordinator.store.view import Place, read_view
+from coordinator.store.transaction import Cursor
+from coordinator.store.view import Place, write_and_look
 
 #: Its own statement, before anything reads it: settled from the start only where nothing else
 #: can ever have been granted.
@@ -49,34 +49,29 @@ WITH settled AS (
 )
 INSERT INTO {schema}.event (group_id, kind, task_id, reason, who)
 SELECT %(group)s, 'settled', %(node)s, 'timeline ' || timeline, settled_by FROM settled
-RETURNING 1
 """
 
 RAISE_FLOOR: LiteralString = """
 UPDATE {schema}.token_holder
 SET term_floor = greatest(term_floor, %(floor)s::bigint)
 WHERE group_id = %(group)s
-RETURNING 1
 """
 
 
 def ensure_epoch(cursor: Cursor, place: Place) -> None:
     """Create the row of the server's current identity where it is missing."""
-    alone(cursor, named(ENSURE_EPOCH, place.schema), place.params())
+    cursor.execute(named(ENSURE_EPOCH, place.schema), place.params())
 
 
 def settle(cursor: Cursor, place: Place, request: Settle) -> Answer:
     """Mark the identity as settled, if it is the server's current one."""
-    params = place.params(
-        waited_system=request.system_identifier, waited_timeline=request.timeline
-    )
     # A pooler may have brought us to this identity without a new connect.
     ensure_epoch(cursor, place)
-    row = alone(cursor, named(SETTLE, place.schema), params)
-    return Answer(done=row is not None, view=read_view(cursor, place))
+    params = place.params(waited_system=request.system_identifier, waited_timeline=request.timeline)
+    return write_and_look(cursor, place, named(SETTLE, place.schema), params)
 
 
 def raise_floor(cursor: Cursor, place: Place, request: RaiseFloor) -> Answer:
     """Let no later term be at or below one that this node remembers."""
-    row = alone(cursor, named(RAISE_FLOOR, place.schema), place.params(floor=request.term))
-    return Answer(done=row is not None, view=read_view(cursor, place))
+    params = place.params(floor=request.term)
+    return write_and_look(cursor, place, named(RAISE_FLOOR, place.schema), params)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, Uuid, cast, func, select
 from sqlalchemy.exc import DBAPIError
 
 from coordinator.errors import TokenLostError
@@ -30,11 +30,10 @@ def fenced_transaction(
 
     Errors: TokenLostError when it is not, or when a takeover ended the transaction.
     """
-    quoted = _engine(conninfo).dialect.identifier_preparer.quote(schema)
-    fence = text(f"SELECT {quoted}.coord_fence(:group, :term, CAST(:session AS uuid))")  # noqa: S608
+    fence = select(getattr(func, schema).coord_fence(group, term, cast(session, Uuid)))
     try:
         with _engine(conninfo).begin() as connection:
-            connection.execute(fence, {"group": group, "term": term, "session": session})
+            connection.execute(fence)
             yield connection
     except DBAPIError as error:
         state = getattr(error.orig, "sqlstate", None)

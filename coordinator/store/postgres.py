@@ -49,9 +49,7 @@ class PostgresStore:
 
         Units: timeout_s for each host of the conninfo, but at least libpq's own 2 s.
         """
-        opened = open_connection(
-            self._conninfo, self._schema, self._facts, self._where, timeout_s
-        )
+        opened = open_connection(self._conninfo, self._schema, self._facts, self._where, timeout_s)
         return PostgresConnection(
             opened,
             self._facts,
@@ -190,10 +188,7 @@ class PostgresConnection:
 
     def _noticed(self, diagnostic: psycopg.errors.Diagnostic) -> None:
         """Remember a warning that makes the last commit doubtful."""
-        if (
-            diagnostic.severity_nonlocalized == "WARNING"
-            and diagnostic.sqlstate in DOUBTFUL_STATES
-        ):
+        if diagnostic.severity_nonlocalized == "WARNING" and diagnostic.sqlstate in DOUBTFUL_STATES:
             self._doubt = diagnostic.message_primary or "the server warned of an unsafe commit"
 
     def _told(self, _notification: psycopg.Notify) -> None:

@@ -138,9 +138,7 @@ class _FenceMetError(Exception):
     """The token row is locked by a fence or a faster taker, or the token has moved on."""
 
 
-def take(
-    cursor: Cursor, place: Place, request: Take, *, deadline: float, pause: Pause
-) -> Answer:
+def take(cursor: Cursor, place: Place, request: Take, *, deadline: float, pause: Pause) -> Answer:
     """Take the token as it was seen; not done when anything is no longer as it was seen.
 
     Units:  deadline on time.monotonic().

@@ -28,6 +28,7 @@ from coordinator.store.view import (
     node_seen,
     read_view,
     view_of,
+    write_and_look,
 )
 
 #: One round trip, one commit, one row written, no index touched. The view's snapshot is older
@@ -108,7 +109,6 @@ WITH ended AS (
 )
 INSERT INTO {schema}.event (group_id, kind, task_id, session, reason, who)
 SELECT %(group)s, 'ended', task_id, session, 'silent namesake', task_id FROM ended
-RETURNING 1
 """
 
 END_OWN_SESSION: LiteralString = """
@@ -128,7 +128,6 @@ def beat(cursor: Cursor, place: Place, request: Beat, *, prepare: bool) -> Answe
     row = alone(
         cursor, named(BEAT, place.schema), place.params(mine=request.session), prepare=prepare
     )
-    assert row is not None, "a beat answers with one row"
     view = view_of(row[1:], place.system_identifier)
     if row[0] is None:
         return Answer(done=False, view=view)
@@ -175,15 +174,12 @@ def join(cursor: Cursor, place: Place, request: Join, facts: NodeFacts) -> Answe
 def end_namesake(cursor: Cursor, place: Place, request: EndNamesake) -> Answer:
     """End the silent session in the node's own row, if it still shows the beat that was seen."""
     params = place.params(namesake=request.session, beat=request.beat)
-    row = alone(cursor, named(END_NAMESAKE, place.schema), params)
-    return Answer(done=row is not None, view=read_view(cursor, place))
+    return write_and_look(cursor, place, named(END_NAMESAKE, place.schema), params)
 
 
 def leave(cursor: Cursor, place: Place, request: Leave) -> Answer:
     """End the own session and give back all that it holds, in one transaction."""
-    params = place.params(
-        mine=request.session, term=None, reason=request.reason, kind="left"
-    )
+    params = place.params(mine=request.session, term=None, reason=request.reason, kind="left")
 
     def body(cursor: Cursor) -> View | None:
         # The session's row first, as in a takeover: the other order would meet it in a deadlock.

@@ -41,8 +41,8 @@ _BEGIN_READ_COMMITTED = b"BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE"
 _BEGIN_SERIALIZABLE = b"BEGIN ISOLATION LEVEL SERIALIZABLE, READ WRITE"
 
 
-def alone(cursor: Cursor, statement: bytes, params: Params, *, prepare: bool = False) -> Row | None:
-    """Run one writing statement as its own transaction and return its first row, if any.
+def alone(cursor: Cursor, statement: bytes, params: Params, *, prepare: bool) -> Row:
+    """Run one writing statement as its own transaction and return its one row.
 
     Errors: OutcomeUnknownError when its answer was lost; psycopg.Error when it surely failed.
     """
@@ -52,7 +52,9 @@ def alone(cursor: Cursor, statement: bytes, params: Params, *, prepare: bool = F
         if _surely_failed(error):
             raise
         raise _unknown(error) from error
-    return cursor.fetchone() if cursor.description else None
+    row = cursor.fetchone()
+    assert row is not None, "such a statement answers with one row"
+    return row
 
 
 def read_committed(cursor: Cursor, body: Body[T]) -> T | None:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, LiteralString
 
-from coordinator.protocol.requests import Identity, NodeSeen, TokenSeen, View
+from coordinator.protocol.requests import Answer, Identity, NodeSeen, TokenSeen, View
 from coordinator.store.statement import named
-from coordinator.store.transaction import Cursor
+from coordinator.store.transaction import Cursor, Params, read_committed
 
 READ_VIEW: LiteralString = "WITH server AS ({server}) SELECT {view_columns} {view_from}"
 
@@ -40,6 +40,18 @@ def read_view(cursor: Cursor, place: Place) -> View:
     row = cursor.fetchone()
     assert row is not None, "a view is one row"
     return view_of(row, place.system_identifier)
+
+
+def write_and_look(cursor: Cursor, place: Place, statement: bytes, params: Params) -> Answer:
+    """Run one compare-and-set and read the view, in one transaction; done when it met a row."""
+
+    def body(cursor: Cursor) -> Answer:
+        cursor.execute(statement, params)
+        return Answer(done=cursor.rowcount > 0, view=read_view(cursor, place))
+
+    answer = read_committed(cursor, body)
+    assert answer is not None, "this body always answers"
+    return answer
 
 
 def view_of(row: Sequence[Any], system_identifier: int) -> View:

@@ -65,23 +65,52 @@ def test_a_fast_restart_of_the_database_changes_nothing(group, primary):
     assert [run.term for run in group.runs()] == [first.term]
 
 
-def test_promotion_of_an_asynchronous_standby_never_repeats_a_term(tmp_path, primary):
-    """E2, E3, N1: after a failover nobody acts before the wait, and terms begin anew above."""
+@pytest.fixture
+def cluster(tmp_path, primary):
+    """A group whose nodes know both hosts of a primary and its asynchronous standby."""
     standby = primary.clone_standby("standby", sync=False)
-    hosts = f"{primary.sockets},{standby.sockets}"
-    conninfo = f"host='{hosts}' port=5432,5432 user=coord dbname=coord target_session_attrs=read-write"
+    hosts = f"host='{primary.sockets},{standby.sockets}' port={primary.port},{standby.port}"
+    conninfo = f"{hosts} user=coord dbname=coord target_session_attrs=read-write"
     try:
         with bed(tmp_path, conninfo, "public") as group:
-            first = pair(group)
-            primary.wait_for_standby()
-            primary.kill9()
-            standby.promote()
-
-            second = group.wait_for_run(after=first.term, within_s=20)
-
-            runs = group.runs()
-            assert second.term > 10**9
-            assert overlaps(runs) == []
-            assert terms_rise(runs)
+            yield group, primary, standby
     finally:
-        standby.stop("immediate")
+        standby.remove()
+
+
+def test_a_holder_whose_trust_never_ran_out_goes_on_after_a_promotion(cluster):
+    """E2: the new identity is not settled yet, and the holder renews on it all the same."""
+    group, primary, standby = cluster
+    group.liveness_s, group.heartbeat_s = 6.0, 0.5
+    first = pair(group)
+    primary.wait_for_standby()
+
+    primary.kill9()
+    standby.promote()
+
+    said = lambda: "answers again" in group.nodes[first.node].said()  # noqa: E731
+    eventually(said, 10, "the holder finds the new primary")
+    mark = group.runs()[-1].last
+    eventually(lambda: group.runs()[-1].last > mark + 1, 5, "the program runs on")
+    assert [run.term for run in group.runs()] == [first.term]
+
+
+def test_a_promotion_that_lost_the_last_takeover_never_repeats_a_term(cluster):
+    """E2, E3, N1: nobody acts before the wait, and terms begin anew above all that were lost."""
+    group, primary, standby = cluster
+    first = pair(group)
+    primary.wait_for_standby()
+    standby.unfollow()
+    group.nodes[first.node].process.terminate()  # from here on the standby misses every commit
+    lost = group.wait_for_run(after=first.term)
+
+    primary.kill9()
+    standby.promote()
+
+    after = group.wait_for_run(after=lost.term, within_s=20)
+    runs = group.runs()
+    assert lost.term == first.term + 1
+    assert after.term > 10**9
+    assert after.first - lost.last > 0
+    assert overlaps(runs) == []
+    assert terms_rise(runs)

@@ -6,12 +6,14 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 
 import psycopg
 import pytest
 
 from coordinator.protocol.requests import Answer
 from tests.conformance.worlds import Node
+from tests.support.postgres import wait_until
 from tests.support.store_nodes import joined_nodes
 
 pytestmark = pytest.mark.real
@@ -56,7 +58,7 @@ def play(nodes: Sequence[Node], holder: Node) -> tuple[Round, Node]:
     """Kill the holder (it beats no more) and let all others take its token at once."""
     standbys = [node for node in nodes if node is not holder]
     view = standbys[0].look()
-    answers = at_once([lambda node=node: node.take(view) for node in standbys])
+    answers = at_once([partial(node.take, view) for node in standbys])
     won = [node for node, answer in zip(standbys, answers, strict=True) if answer.done]
     told = tuple(answer.term for answer in answers if answer.done)
     assert holder.rejoin().done
@@ -86,7 +88,7 @@ def test_released_token_has_one_taker_in_each_of_50_rounds(database):
         for _ in range(50):
             assert holder.release(term).done
             view = holder.look()
-            answers = at_once([lambda node=node: node.take(view) for node in nodes])
+            answers = at_once([partial(node.take, view) for node in nodes])
             won = [node for node, answer in zip(nodes, answers, strict=True) if answer.done]
             terms = tuple(answer.term for answer in answers if answer.done)
             rounds.append(Round(tuple(node.facts.node for node in won), terms))
@@ -102,7 +104,7 @@ def test_late_heartbeat_and_takeover_never_both_succeed(database):
         for _ in range(100):
             view = standby.look()
 
-            beaten, taken = at_once([holder.beat, lambda view=view: standby.take(view)])
+            beaten, taken = at_once([holder.beat, partial(standby.take, view)])
 
             outcomes.add((beaten.done, taken.done))
             if taken.done:
@@ -196,8 +198,6 @@ def test_the_checker_sees_a_missing_winner_and_a_skipped_term():
 
 def _wait_for_lock(database) -> None:
     """Wait until somebody in this database waits for a row."""
-    from tests.support.postgres import wait_until
-
     waiting = (
         "SELECT count(*) FROM pg_stat_activity"
         " WHERE datname = current_database() AND wait_event_type = 'Lock'"

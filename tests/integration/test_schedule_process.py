@@ -47,8 +47,8 @@ def until_told(ctx):
     print("told", flush=True)
 
 def blind():
-    print("serving", flush=True)
     try:
+        print("serving", flush=True)
         threading.Event().wait()
     finally:
         print("cleaned up", flush=True)
@@ -303,7 +303,9 @@ def test_service_that_raises_exits_with_one(starter: Starter) -> None:
     )
 
     assert code == 1
-    assert err.rstrip().endswith("coord: user_jobs:fail failed: ValueError: no luck")
+    assert err.startswith("coord: g: user_jobs:fail failed: ValueError: no luck\n")
+    assert err.endswith("ValueError: no luck\n")
+    assert err.count(", line ") == 1  # the user's own frame, none of ours
 
 
 def test_callable_that_cannot_be_imported_is_78(starter: Starter) -> None:

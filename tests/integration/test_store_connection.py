@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 import pytest
 from psycopg.conninfo import make_conninfo
 
 from coordinator.errors import (
+    CoordError,
     DatabaseRefusedError,
     DatabaseUnreachableError,
     OutcomeUnknownError,
@@ -56,10 +60,16 @@ def store(conninfo: str, schema: str = "app") -> PostgresStore:
 
 
 def in_thread(call: Callable[[], object]) -> Future[object]:
-    """Start a call whose end is waited for by `result`."""
-    with ThreadPoolExecutor(1, thread_name_prefix="asker") as pool:
-        future = pool.submit(call)
-        pool.shutdown(wait=False)
+    """Start a call in a thread of its own; its end is waited for by `result`."""
+    future: Future[object] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(call())
+        except CoordError as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="asker", daemon=True).start()
     return future
 
 
@@ -125,8 +135,10 @@ def test_a_role_with_synchronous_commit_off_is_overruled(database):
 
 def test_limits_of_the_session_lie_below_the_timeout(database):
     with connected_node(database, "a", timeout_s=2.0) as node:
-        settings = "lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"
-        shown = [node.connection._connection.execute(f"SHOW {name}").fetchone() for name in settings]
+        shown = [
+            node.connection._connection.execute(f"SHOW {name}").fetchone()
+            for name in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
+        ]
 
     assert shown == [("1s",), ("1600ms",), ("1600ms",)]
 
@@ -142,9 +154,6 @@ def test_operators_limits_in_the_conninfo_are_kept(database):
 
 
 def test_the_stores_modules_do_not_load_sqlalchemy():
-    import subprocess
-    import sys
-
     code = (
         "import sys, coordinator.store.postgres;"
         "sys.exit(any(name in sys.modules for name in ('sqlalchemy', 'alembic', 'pydantic')))"
@@ -342,8 +351,6 @@ def test_several_hosts_lead_to_the_one_that_can_be_written_to(own_server):
 
 
 def test_abort_and_close_leave_no_descriptor_behind(database):
-    import os
-
     with connected_node(database, "warm-up"):
         pass
     before = len(os.listdir("/proc/self/fd"))

@@ -8,6 +8,7 @@ import uuid
 import psycopg
 import pytest
 from psycopg import errors
+from psycopg.conninfo import make_conninfo
 
 from coordinator.errors import DatabaseUnreachableError
 from coordinator.store.fence import fence_sql
@@ -30,10 +31,9 @@ def fenced(database, node: Node, term: int) -> psycopg.Connection:
 
 
 def test_heartbeats_go_on_under_a_fence(database):
-    with joined_nodes(database, "a") as (holder,):
-        with fenced(database, holder, holder.win()) as user:
-            assert holder.beat().done
-            user.execute("COMMIT")
+    with joined_nodes(database, "a") as (holder,), fenced(database, holder, holder.win()) as user:
+        assert holder.beat().done
+        user.execute("COMMIT")
 
     assert database.query("SELECT count(*) FROM effect") == [(0,)]
 
@@ -55,14 +55,16 @@ def test_takeover_ends_a_frozen_fenced_transaction(database):
 
 
 def test_takeover_of_a_holder_that_beat_again_leaves_its_fence_alone(database):
-    with joined_nodes(database, "h", "a") as (holder, taker):
-        with fenced(database, holder, holder.win()) as user:
-            view = taker.look()
-            holder.beat()
+    with (
+        joined_nodes(database, "h", "a") as (holder, taker),
+        fenced(database, holder, holder.win()) as user,
+    ):
+        view = taker.look()
+        holder.beat()
 
-            assert not taker.take(view).done
+        assert not taker.take(view).done
 
-            user.execute("COMMIT")
+        user.execute("COMMIT")
 
 
 def test_taker_with_an_old_view_leaves_a_successors_fence_alone(database):
@@ -113,13 +115,14 @@ def test_token_of_an_ended_session_is_taken_from_under_its_fence(database):
 def test_fence_of_another_role_blocks_for_no_longer_than_the_lock_timeout(database):
     with joined_nodes(database, "h", "a") as (holder, taker):
         term = holder.win()
-        database.query(f"CREATE ROLE app_user; GRANT USAGE ON SCHEMA {database.schema} TO app_user")
+        database.query("CREATE ROLE app_user LOGIN")
+        database.query(f"GRANT USAGE ON SCHEMA {database.schema} TO app_user")
         database.query(
             f"GRANT SELECT, UPDATE ON ALL TABLES IN SCHEMA {database.schema} TO app_user"
         )
         view = taker.look()
-        with database.connect() as user:
-            user.execute("SET SESSION AUTHORIZATION app_user")
+        stranger = make_conninfo(database.conninfo, user="app_user")
+        with psycopg.connect(stranger, autocommit=True) as user:
             user.execute("BEGIN")
             user.execute(
                 fence_sql(database.schema),

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tests.simulation.host import Host
-from tests.simulation.settings import WorldSettings
+from tests.simulation.settings import NO_BIAS, Bias, WorldSettings
 from tests.simulation.world import World
 
 #: A fault on one node chooses it when it happens, not when it is planned.
@@ -33,16 +33,22 @@ class Fault:
     mark: int = 0
 
 
-def plan(settings: WorldSettings) -> list[Fault]:
-    """Draw the faults of a seed."""
+def plan(settings: WorldSettings, bias: Bias = NO_BIAS) -> list[Fault]:
+    """Draw the faults of a seed; a bias tells its own stories, over and over."""
     rng = random.Random(f"faults/{settings.seed}")
     until_s = settings.faults_until_s
     liveness_s = max(node.timing.liveness_s for node in settings.nodes)
     faults: list[Fault] = []
+    if bias.stories:
+        at = rng.uniform(4.0, 6.0)
+        while at < until_s - 2 * liveness_s:
+            faults += STORIES[rng.choice(bias.stories)](rng, at, liveness_s)
+            at += rng.uniform(3.5, 5.0) * liveness_s
+        return _marked(faults, until_s)
     for _ in range(rng.randint(1, 7)):
         faults.append(_single(rng, rng.uniform(1.5, until_s - 1), liveness_s))
     for _ in range(rng.choice((0, 1, 1, 2, 2, 3))):
-        story = rng.choice(STORIES)
+        story = rng.choice(tuple(STORIES.values()))
         faults += story(rng, rng.uniform(4.0, until_s - 6.0), liveness_s)
     return _marked(faults, until_s)
 
@@ -66,6 +72,7 @@ NODE_KINDS = (
     "freeze_guardian",
     "cut",
     "cut_answers",
+    "cut_to_the_end",
     "late_answers",
     "exit",
     "stop",
@@ -190,22 +197,29 @@ def _last_answer_late(rng: random.Random, at: float, liveness_s: float) -> list[
     ]
 
 
+def _beat_in_last_moment(rng: random.Random, at: float, liveness_s: float) -> list[Fault]:
+    """The holder comes back shortly before its lease ends, when a standby is about to take."""
+    return [Fault(at, "cut_to_the_end", HOLDER)]
+
+
+def _agent_frozen(rng: random.Random, at: float, liveness_s: float) -> list[Fault]:
+    return [Fault(at, "freeze_agent", HOLDER, rng.uniform(1.0, 2.5) * liveness_s)]
+
+
 Story = Callable[[random.Random, float, float], list[Fault]]
-STORIES: tuple[Story, ...] = (
-    _pause_spans_failover,
-    _pause_spans_failover,
-    _takeover_then_failover,
-    _takeover_then_failover,
-    _handover_then_failover,
-    _join_in_lost_part,
-    _failover_twice,
-    _restore_with_memory,
-    _restore_with_memory,
-    _last_answer_late,
-    _last_answer_late,
-    _restart_while_watching,
-    _guardian_frozen_in_outage,
-)
+STORIES: dict[str, Story] = {
+    "pause spans failover": _pause_spans_failover,
+    "takeover then failover": _takeover_then_failover,
+    "handover then failover": _handover_then_failover,
+    "join in the lost part": _join_in_lost_part,
+    "failover twice": _failover_twice,
+    "restore with memory": _restore_with_memory,
+    "last answer late": _last_answer_late,
+    "beat in the last moment": _beat_in_last_moment,
+    "restart while watching": _restart_while_watching,
+    "agent frozen": _agent_frozen,
+    "guardian frozen in an outage": _guardian_frozen_in_outage,
+}
 
 
 # --- doing it -----------------------------------------------------------------------------------
@@ -245,7 +259,7 @@ def _to_a_node(host: Host, fault: Fault) -> bool:
     world, agent, guardian = host.world, host.agent, host.guardian
     if agent is None or guardian is None:
         return False
-    whole = fault.kind in ("crash", "freeze", "cut", "cut_answers", "late_answers", "exit")
+    whole = fault.kind not in ("crash_agent", "crash_guardian", "freeze_agent", "freeze_guardian")
     if not whole and (agent.frozen or guardian.frozen):
         return False
     match fault.kind:
@@ -264,6 +278,10 @@ def _to_a_node(host: Host, fault: Fault) -> bool:
         case "cut" | "cut_answers":
             host.cut = "both" if fault.kind == "cut" else "answers"
             host.cut_until = world.now + fault.for_s
+            world.at(host.cut_until, host.mend)
+        case "cut_to_the_end":
+            end = host.true(agent.node.trusted_until) - world.rng.random()
+            host.cut, host.cut_until = "both", max(world.now, end)
             world.at(host.cut_until, host.mend)
         case "late_answers":
             host.late_until = world.now + fault.for_s

@@ -73,11 +73,19 @@ class Guardian(Process):
             self.look()
 
     def look(self) -> None:
-        """Read what the agent has said, its pings above all, then see what is due."""
-        agent = self.host.agent
-        if agent is not None and agent.runs and self.state.agent:
-            self.take_in(words.Pinged(0))
+        """Read the agent's pings, then see what is due.
+
+        An agent pings all the time; here it does when it matters: before the guardian looks at
+        the clock, and before either of them is stopped.
+        """
+        self.hear_pings()
         self.take_in(words.Ticked())
+
+    def hear_pings(self) -> None:
+        """Hear the agent's ping, if both are awake."""
+        agent = self.host.agent
+        if self.runs and agent is not None and agent.runs and self.state.agent:
+            self.take_in(words.Pinged(0))
 
 
 class Host:
@@ -114,11 +122,14 @@ class Host:
         """Return what this machine's clock says."""
         return self.settings.offset_s + self.world.now * self.settings.rate
 
+    def true(self, moment: float) -> float:
+        """Return the true time at which this machine's clock shows the moment."""
+        return (moment - self.settings.offset_s) / self.settings.rate
+
     def at_local(self, moment: float, call: Call, *args: Any) -> None:
         """Call when this machine's clock shows the moment, a little late as timers are."""
-        true = (moment - self.settings.offset_s) / self.settings.rate
         late_s = 1e-6 + LATE_MAX_S * self.world.rng.random() ** 3
-        self.world.at(max(true, self.world.now) + late_s, call, *args)
+        self.world.at(max(self.true(moment), self.world.now) + late_s, call, *args)
 
     def after(self, delay_s: float, call: Call, *args: Any) -> None:
         """Call after some true time."""
@@ -189,6 +200,8 @@ class Host:
             self.thaw_at = thaw_at
             self.world.at(thaw_at, self._thaw, thaw_at)
         if not self.frozen:
+            if self.guardian is not None:
+                self.guardian.hear_pings()
             self._set_frozen(True)
             self._stretch_ends()
 
@@ -230,6 +243,8 @@ class Host:
         """SIGSTOP one process for a while."""
         if process is None or process.frozen:
             return
+        if self.guardian is not None:
+            self.guardian.hear_pings()
         process.frozen = True
         self.after(for_s, self._thaw_process, process)
         if isinstance(process, Guardian) and self.agent is not None:
@@ -264,11 +279,16 @@ class Host:
 
     # --- the guardian's orders ------------------------------------------------------------------
 
-    def tell_guardian(self, event: words.Event) -> None:
+    def tell_guardian(self, agent: Agent, event: words.Event) -> None:
         """Carry a message of the agent's to the guardian; the socket keeps the order."""
         if self.guardian is not None:
             guardian = self.guardian
-            self.after(0.0003, guardian.deliver, guardian.take_in, event)
+            self.after(0.0003, guardian.deliver, self._read, guardian, agent, event)
+
+    def _read(self, guardian: Guardian, agent: Agent, event: words.Event) -> None:
+        """Let the guardian read a message, unless it has closed that agent's socket since."""
+        if not agent.killed:
+            guardian.take_in(event)
 
     def _told(self, guardian: Guardian, most_s: float, event: words.Event) -> None:
         self.soon(most_s, guardian.deliver, guardian.take_in, event)
@@ -297,13 +317,13 @@ class Host:
                 # As agent_main does: a fresh agent after a dead one takes its place.
                 first = guardian.state.session is None and not guardian.state.deaths
                 legacy = None if first else (session, guardian.state.term, self.program is not None)
-                self.soon(0.4, self._new_agent, guardian, legacy)
+                self._new_agent(legacy, ready_s=0.4)
             case words.PromoteSpare(message):
                 legacy = (message["session"], message["term"], message["program"] == "dying")
-                self.soon(0.005, self._new_agent, guardian, legacy)
+                self._new_agent(legacy, ready_s=0.005)
             case words.KillAgent():
                 if self.agent is not None:
-                    self.agent.alive = False
+                    self.agent.alive, self.agent.killed = False, True
                     self.agent = None
             case words.Quit():
                 self._lose_guardian()
@@ -311,9 +331,8 @@ class Host:
             case _:
                 pass  # the spare, the board, the log
 
-    def _new_agent(self, guardian: Guardian, legacy: tuple[str | None, int, bool] | None) -> None:
-        if not guardian.alive or self.agent is not None:
-            return
+    def _new_agent(self, legacy: tuple[str | None, int, bool] | None, ready_s: float) -> None:
+        """Start an agent; until it is ready its mail waits in the socket that it was given."""
         self.agents += 1
         policy = Policy(
             node=self.settings.name,
@@ -328,7 +347,9 @@ class Host:
             run = Run(INHERITED, term, self.local(), "the agent died") if dying else None
             node = replace(node, bury=bury, run=run, given_up=term, remembered=term)
         self.agent = Agent(self, node)
+        self.agent.frozen = True
         self.agent.deliver(self.agent.begin)
+        self.soon(ready_s, self._thaw_process, self.agent)
 
     # --- the program ----------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from typing import Any
 from coordinator.protocol import absorb, decide, epoch, guard_run, machine, node, timing, watch
 from coordinator.protocol.events import Command, ExtendTrust
 from coordinator.protocol.requests import Beat, Join, Request, Take, TokenSeen, View
+from tests.simulation.settings import Bias
 from tests.support.memory_rows import NodeRow
 from tests.support.memory_store import MemoryDatabase
 
@@ -70,8 +71,8 @@ def _goes_on(seen: watch.Watch | None) -> watch.Watch | None:
     return seen
 
 
-def _lease_of_rates_only(liveness_s: float) -> float:
-    """Forget that both clocks may be wrong, and that killing takes time."""
+def _lease_of_one_clock(liveness_s: float) -> float:
+    """Forget that both clocks may be wrong."""
     return liveness_s - timing.KILL_BOUND_S
 
 
@@ -108,41 +109,72 @@ class Planted:
     """One bug: what is replaced, and what kind of violation gives it away."""
 
     rule: str
+    bias: Bias | None = None  #: where it shows; None: only a transcript shows it
     patches: tuple[Patch, ...] = ()
     database: type[MemoryDatabase] = MemoryDatabase
 
 
 PLANTED: dict[str, Planted] = {
     "answer": Planted(
-        "trust runs from the question", ((absorb, "trust_end", _trust_from_answer),)
+        "trust runs from the question",
+        Bias(stories=("last answer late",), extreme=True),
+        ((absorb, "trust_end", _trust_from_answer),),
     ),
     "settle": Planted(
-        "a new identity is waited out", ((decide, "settle_at", _settle_at_once),)
-    ),
-    "unsettled-start": Planted(
-        "nothing starts on an unsettled identity", ((node, "may_act", _act_on_anything),)
+        "a new identity is waited out",
+        Bias(stories=("takeover then failover", "pause spans failover")),
+        ((decide, "settle_at", _settle_at_once),),
     ),
     "unsettled-take": Planted(
-        "nobody takes on an unsettled identity", database=UnsettledTaken
+        "nobody takes on an unsettled identity",
+        Bias(stories=("takeover then failover", "pause spans failover")),
+        database=UnsettledTaken,
+    ),
+    "unsettled-start": Planted(
+        "nothing starts on an unsettled identity",
+        patches=((node, "may_act", _act_on_anything),),
     ),
     "plain-term": Planted(
-        "terms rise over timelines", ((decide, "next_term", _plain_next_term),)
+        "terms rise over timelines",
+        Bias(stories=("failover twice", "handover then failover")),
+        ((decide, "next_term", _plain_next_term),),
     ),
     "revive": Planted(
-        "dead is dead", ((machine, "expired", _never_expired), (node, "expired", _never_expired))
+        "dead is dead",
+        patches=((machine, "expired", _never_expired), (node, "expired", _never_expired)),
     ),
-    "beat": Planted("the seen beat must still stand", database=BeatUnseen),
+    "beat": Planted(
+        "the seen beat must still stand",
+        Bias(stories=("beat in the last moment",), extreme=True),
+        database=BeatUnseen,
+    ),
     "reconnect": Planted(
         "a reconnect starts the wait again",
-        ((absorb, "interrupted", _goes_on), (machine, "interrupted", _goes_on)),
+        patches=((absorb, "interrupted", _goes_on), (machine, "interrupted", _goes_on)),
     ),
     "lease": Planted(
-        "the lease fits into the interval", ((timing, "lease_of", _lease_of_rates_only),)
+        "the lease fits into the interval",
+        Bias(stories=("last answer late",), extreme=True),
+        ((timing, "lease_of", _lease_of_one_clock),),
     ),
-    "floor": Planted("the floor is above every remembered term", database=FloorIgnored),
-    "unknown": Planted("an unknown outcome is no success", ((absorb, "_failed", _failed_is_done),)),
-    "namesake": Planted("a live namesake is left alone", database=NamesakeReplaced),
-    "deadline": Planted("the guardian keeps the deadline", ((guard_run, "due", _no_deadline),)),
+    "floor": Planted(
+        "the floor is above every remembered term",
+        Bias(stories=("restore with memory",)),
+        database=FloorIgnored,
+    ),
+    "unknown": Planted(
+        "an unknown outcome is no success",
+        Bias(stories=("beat in the last moment", "takeover then failover")),
+        ((absorb, "_failed", _failed_is_done),),
+    ),
+    "namesake": Planted(
+        "a live namesake is left alone", Bias(twin=True), database=NamesakeReplaced
+    ),
+    "deadline": Planted(
+        "the guardian keeps the deadline",
+        Bias(stories=("agent frozen",)),
+        ((guard_run, "due", _no_deadline),),
+    ),
 }
 
 

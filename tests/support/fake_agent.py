@@ -128,7 +128,9 @@ class FakeAgent:
         self.pings += 1
         if self.lease_s is not None:
             self.until = now() + self.lease_s
-            self.line.send({"say": "extend", "run": self.run, "trusted_until": self.until}, wait_s=0)
+            self.line.send(
+                {"say": "extend", "run": self.run, "trusted_until": self.until}, wait_s=0
+            )
         if self.unanswered_since is None:
             self.unanswered_since = now()
         elif now() - self.unanswered_since > ECHO_MAX_S:

@@ -231,5 +231,3 @@ def _readable(fd: int, until: float) -> bool:
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     return bool(poll.poll(max(0.0, until - now()) * 1000))
-
-

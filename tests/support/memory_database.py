@@ -116,9 +116,7 @@ class MemoryDatabase:
             self.history.copy(),
         )
 
-    def restore(
-        self, snapshot: Snapshot, timeline: int, *, keep_connections: bool = False
-    ) -> None:
+    def restore(self, snapshot: Snapshot, timeline: int, *, keep_connections: bool = False) -> None:
         """Become an earlier state on `timeline`, as after a failover or a restore from backup.
 
         keep_connections: a pooler hides the change; only the identity in the answers tells.
@@ -347,9 +345,7 @@ class MemoryDatabase:
     def _close_history(self, group: str, term: int, how: str, reason: str) -> None:
         row = self.history.get((group, term))
         if row is not None and not row.ended:
-            self.history[group, term] = replace(
-                row, ended=True, end_how=how, end_reason=reason
-            )
+            self.history[group, term] = replace(row, ended=True, end_how=how, end_reason=reason)
 
     def _notify(self, group: str) -> None:
         for connection in self.connections:

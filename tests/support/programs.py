@@ -142,7 +142,7 @@ def shows() -> None:
         json.dumps(
             {
                 "env": {k: v for k, v in os.environ.items() if k.startswith("COORD_")},
-                "fds": sorted(int(fd) for fd in os.listdir("/proc/self/fd"))[:-1],
+                "fds": [fd for fd in range(256) if os.path.exists(f"/proc/self/fd/{fd}")],
                 "board": board,
                 "board_fd": board_fd,
                 "writable": writable,

@@ -21,8 +21,9 @@ from coordinator.protocol.schedule import (
     Policy,
 )
 from coordinator.runtime.clock import BoottimeClock
-from coordinator.runtime.jobs import Job, RunContext, StopSignal
+from coordinator.runtime.jobs import Job, RunContext
 from coordinator.runtime.schedule import Ending, Schedule
+from coordinator.runtime.stopping import StopSignal
 from coordinator.runtime.timetable import ScheduleSeen, Timetable
 
 #: Everything here happens within milliseconds; a test that hangs is cut off here.

@@ -17,6 +17,8 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 HEAVY = ("sqlalchemy", "psycopg", "alembic", "pydantic", "apscheduler", "rich")
+#: CPU seconds of a start that loads nothing heavy, on a slow shared machine.
+START_CPU_S = 0.25
 COMMANDS = (
     *("run", "status", "leader", "history", "demo", "init", "version"),
     *("config check", "config show", "config schema"),
@@ -255,3 +257,18 @@ def test_db_url_hides_the_password_unless_it_is_asked_for(run: Run) -> None:
 
     assert "s3cret" not in run("db", "url", **environment).out
     assert "s3cret" in run("db", "url", "--show-password", **environment).out
+
+
+@pytest.mark.parametrize("arguments", ["--help", "version"])
+def test_what_needs_no_database_starts_in_a_quarter_of_a_second(arguments: str) -> None:
+    """CPU seconds, best of five: the wall clock of a busy machine says nothing."""
+    command = [sys.executable, "-m", "coordinator.cli", *arguments.split()]
+
+    assert min(_cpu_s(command) for _ in range(5)) < START_CPU_S
+
+
+def _cpu_s(command: list[str]) -> float:
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    return used.ru_utime + used.ru_stime

@@ -185,7 +185,7 @@ def test_waiting_policy_ignore_skips_what_comes_during_a_run(
 
     def slow_at_first(context: RunContext) -> None:
         if context.count == 1:
-            last_for(ticks=5)
+            last_for(ticks=20)
         job(context)
 
     runner = Runner(slow_at_first, policy=Policy(waiting=policy), interval_s=TICK_S)  # type: ignore[arg-type]

@@ -25,11 +25,11 @@ from coordinator.runtime.jobs import (
     RunContext,
     RunFailedError,
     RunStoppedError,
-    StopSignal,
     command_job,
     function_job,
     wants_context,
 )
+from coordinator.runtime.stopping import StopSignal
 from coordinator.runtime.trust_board import TrustBoard
 from tests.support.schedules import WAIT_S, MovableTrust
 

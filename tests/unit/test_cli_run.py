@@ -1,0 +1,126 @@
+"""What `coord run` makes of its options, before there is a node."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from coordinator.app import run as app_run
+from coordinator.app.settings import NodeSettings
+
+Settle = Callable[..., NodeSettings]
+
+
+@pytest.fixture
+def settle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settle:
+    """Run `coord run` up to the settings that a node would get."""
+    from coordinator.cli.main import main
+
+    got: list[NodeSettings] = []
+    for name in os.environ:
+        if name.startswith(("COORD_", "PG")):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(app_run, "run_node", got.append)
+
+    def settings(*arguments: str) -> NodeSettings:
+        with pytest.raises(SystemExit) as end:
+            main(list(arguments))
+        assert end.value.code == 0
+        return got[-1]
+
+    return settings
+
+
+def test_the_options_are_the_settings_of_the_node(settle: Settle) -> None:
+    settings = settle(
+        *("run", "--task-id", "n1", "-g", "orders", "--stop-timeout", "500ms", "-w", "3"),
+        *("-E", "9", "--restart", "always", "--isolation", "plain", "--pass-database"),
+        *("--heartbeat-frequency", "0.5", "--liveness-check-interval", "4s"),
+        *("--log-format", "json", "--require-database", "--database-url", "host=/nowhere"),
+        *("--", "worker", "--fast"),
+    )
+
+    assert (settings.task_id, settings.group_id) == ("n1", "orders")
+    assert (settings.heartbeat_s, settings.liveness_s, settings.stop_timeout_s) == (0.5, 4.0, 0.5)
+    assert (settings.wait_s, settings.conflict_exit_code) == (3.0, 9)
+    assert (settings.on_exit, settings.isolation, settings.log_format) == (
+        *("restart", "plain", "json"),
+    )
+    assert settings.pass_database
+    assert settings.database.require_database
+    assert settings.program is not None
+    assert settings.program.argv == ("worker", "--fast")
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        ("run", "--", "worker", "-g", "theirs", "--help", "-v", "--", "-n"),
+        ("run", "worker", "-g", "theirs", "--help", "-v", "--", "-n"),
+    ],
+)
+def test_what_follows_the_command_is_the_commands_own(
+    written: tuple[str, ...], settle: Settle
+) -> None:
+    settings = settle(*written)
+
+    assert settings.program is not None
+    assert settings.program.argv == ("worker", "-g", "theirs", "--help", "-v", "--", "-n")
+    assert (settings.group_id, settings.nonblock) == ("default", False)
+
+
+def test_shell_makes_one_line_of_the_command(settle: Settle) -> None:
+    settings = settle("run", "--shell", "--", "a | b")
+
+    assert settings.program is not None
+    assert (settings.program.argv, settings.program.shell) == (("a | b",), True)
+
+
+@pytest.mark.parametrize(
+    ("option", "level"), [((), "info"), (("-q",), "error"), (("-v",), "debug")]
+)
+def test_quiet_and_verbose_are_levels_of_the_log(
+    option: tuple[str, ...], level: str, settle: Settle
+) -> None:
+    assert settle(*option, "run", "worker").log_level == level
+
+
+def test_an_observer_never_takes_the_token(settle: Settle) -> None:
+    assert settle("run", "--observe").priority == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("run",), 78, "no program to run"),
+        (("run", "--", "no-such-command"), 127, "no-such-command: command not found"),
+        (("run", "--", "./plain.txt"), 126, "./plain.txt: not executable"),
+        (("run", "--stop-timeout", "soon", "--", "true"), 78, "flag --stop-timeout: stopTimeout"),
+        (("run", "-n", "-w", "1", "--", "true"), 78, "nonblock"),
+        (("run", "--require-database", "--", "true"), 78, "no database is named"),
+        (("run", "-E", "256", "--", "true"), 2, "256"),
+    ],
+)
+def test_a_node_that_cannot_run_is_refused_before_anything_starts(
+    arguments: tuple[str, ...],
+    code: int,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from coordinator.cli.main import main
+
+    monkeypatch.setenv("COORD_EMBEDDED_ROOT", "/proc/nowhere")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plain.txt").write_text("no program")
+
+    with pytest.raises(SystemExit) as end:
+        main(list(arguments))
+
+    assert end.value.code == code
+    assert said in capsys.readouterr().err

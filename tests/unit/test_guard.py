@@ -1,0 +1,352 @@
+"""The rules of coordinator/protocol/guard.py, one fact each."""
+
+from __future__ import annotations
+
+import math
+import signal
+
+import pytest
+
+from coordinator.protocol import guard
+from coordinator.protocol import guard_words as words
+from coordinator.protocol.guard_state import Guard
+from coordinator.protocol.guard_talk import understand
+from coordinator.protocol.guard_words import Command, Event
+
+HANDLE = {"level": "plain"}
+
+
+class Told:
+    """A guard, and everything it ordered."""
+
+    def __init__(self) -> None:
+        self.guard, commands = guard.begin(0.0)
+        self.orders: list[Command] = list(commands)
+
+    def at(self, now: float, event: Event) -> list[Command]:
+        """Step, and return what that ordered."""
+        self.guard, commands = guard.step(self.guard, event, now)
+        self.orders.extend(commands)
+        return list(commands)
+
+    def run(self, now: float = 0.0, until: float = 10.0, stop_timeout_s: float = 2.0) -> Told:
+        """Bring a program up."""
+        self.at(now, words.Greeted(100.0, stop_timeout_s))
+        self.at(now, words.StartOrdered(1, 1, until, stop_timeout_s))
+        self.at(now, words.ProgramReady(1, 42, HANDLE))
+        self.at(now, words.ProgramStarted(1))
+        return self
+
+
+def said(commands: list[Command]) -> list[str]:
+    return [c.message["say"] for c in commands if isinstance(c, words.TellAgent)]
+
+
+def kinds(commands: list[Command]) -> list[type]:
+    return [type(command) for command in commands]
+
+
+def test_term_is_sent_stop_timeout_before_the_end_of_trust():
+    told = Told().run(until=10.0, stop_timeout_s=2.0)
+
+    assert guard.due(told.guard) == 8.0
+    assert told.at(7.999, words.Ticked()) == []
+    assert told.at(8.0, words.Ticked()) == [
+        words.TellAgent({"say": "stopping", "run": 1, "why": "trust"}),
+        words.SignalProgram(1, signal.SIGTERM),
+    ]
+
+
+def test_everything_is_killed_when_trust_ends():
+    told = Told().run(until=10.0, stop_timeout_s=2.0)
+    told.at(8.0, words.Ticked())
+
+    assert guard.due(told.guard) == 10.0
+    assert words.KillProgram(1) in told.at(10.0, words.Ticked())
+
+
+def test_extending_moves_both_moments():
+    told = Told().run(until=10.0, stop_timeout_s=2.0)
+
+    assert told.at(5.0, words.ExtendOrdered(1, 15.0)) == [words.WriteBoard(1, 15.0, 5.0)]
+    assert guard.due(told.guard) == 13.0
+
+
+def test_extension_that_waited_in_the_channel_counts_while_trust_lasts():
+    told = Told().run(until=10.0, stop_timeout_s=2.0)
+
+    assert words.SignalProgram(1, signal.SIGTERM) not in told.at(9.0, words.ExtendOrdered(1, 15.0))
+
+
+def test_extension_after_the_end_of_trust_revives_nothing():
+    told = Told().run(until=10.0, stop_timeout_s=2.0)
+
+    assert words.KillProgram(1) in told.at(10.0, words.ExtendOrdered(1, 15.0))
+
+
+def test_extension_of_a_stopping_program_changes_nothing():
+    told = Told().run(until=10.0, stop_timeout_s=2.0)
+    told.at(8.0, words.Ticked())
+
+    assert told.at(8.1, words.ExtendOrdered(1, 15.0)) == []
+    assert guard.due(told.guard) == 10.0
+
+
+def test_extension_never_shortens_trust():
+    told = Told().run(until=10.0, stop_timeout_s=2.0)
+    told.at(1.0, words.ExtendOrdered(1, 9.0))
+
+    assert guard.due(told.guard) == 8.0
+
+
+@pytest.mark.parametrize("now", [8.0, 10.0, 11.0])
+def test_nothing_is_launched_once_term_would_be_due(now: float):
+    told = Told()
+
+    orders = told.at(now, words.StartOrdered(1, 1, 10.0, 2.0))
+
+    assert kinds(orders) == [words.TellAgent]
+    assert said(orders) == ["refused"]
+
+
+def test_nothing_is_let_go_when_forking_took_too_long():
+    told = Told()
+    told.at(0.0, words.StartOrdered(1, 1, 10.0, 2.0))
+
+    orders = told.at(8.0, words.ProgramReady(1, 42, HANDLE))
+
+    assert words.KillProgram(1) in orders
+    assert words.LetGo not in kinds(orders)
+    assert said(told.at(8.1, words.ProgramGone(1))) == ["refused"]
+
+
+def test_spare_knows_what_to_kill_before_there_is_something_to_kill():
+    told = Told()
+    told.at(0.0, words.StartOrdered(1, 1, 10.0, 2.0))
+
+    assert kinds(told.at(0.1, words.ProgramReady(1, 42, HANDLE))) == [
+        words.TellSpare,
+        words.WriteBoard,
+        words.LetGo,
+    ]
+
+
+def test_ended_waits_for_the_last_process():
+    told = Told().run(until=10.0, stop_timeout_s=2.0)
+
+    assert told.at(1.0, words.ProgramEnded(1, 7, left=True)) == [
+        words.SignalProgram(1, signal.SIGTERM)
+    ]
+    ended = {"say": "ended", "run": 1, "status": 7, "why": "itself"}
+    assert told.at(1.1, words.ProgramGone(1))[0] == words.TellAgent(ended)
+
+
+def test_killing_goes_on_until_nothing_is_left():
+    told = Told().run()
+    told.at(1.0, words.KillOrdered(1))
+
+    first = guard.due(told.guard)
+    assert words.KillProgram(1) in told.at(first, words.Ticked())
+    second = guard.due(told.guard)
+    assert 1.0 < first < second < first + 0.1
+
+
+def test_stop_never_lasts_longer_than_trust():
+    told = Told().run(until=10.0, stop_timeout_s=2.0)
+
+    told.at(7.0, words.StopOrdered(1, 60.0))
+
+    assert guard.due(told.guard) == 10.0
+
+
+def test_second_stop_may_only_shorten_the_first():
+    told = Told().run(until=100.0)
+    told.at(1.0, words.StopOrdered(1, 5.0))
+    told.at(2.0, words.StopOrdered(1, 50.0))
+    assert guard.due(told.guard) == 6.0
+
+    told.at(3.0, words.StopOrdered(1, 1.0))
+    assert guard.due(told.guard) == 4.0
+
+
+def test_order_about_another_run_changes_nothing():
+    told = Told().run()
+
+    assert told.at(1.0, words.KillOrdered(2)) == []
+    assert told.at(1.0, words.StopOrdered(0, 1.0)) == []
+
+
+def test_second_program_is_refused_while_one_is_there():
+    told = Told().run()
+
+    assert said(told.at(1.0, words.StartOrdered(2, 1, 10.0, 2.0))) == ["refused"]
+
+
+def test_dead_agent_stops_the_program_and_promotes_the_spare_at_once():
+    told = Told().run()
+    told.at(0.5, words.SessionTold("s", 3))
+
+    orders = told.at(1.0, words.AgentLost())
+
+    assert orders[0] == words.SignalProgram(1, signal.SIGTERM)
+    become = {"say": "become", "session": "s", "term": 3, "program": "dying"}
+    assert words.PromoteSpare(become) in orders
+    assert orders[-1].message["say"] == "running"  # type: ignore[union-attr]
+
+
+def test_without_a_spare_a_fresh_agent_is_started():
+    told = Told()
+    told.at(0.5, words.SessionTold("s", 3))
+    told.at(1.0, words.SpareLost())
+
+    assert words.StartAgent("s", 3) in told.at(1.0, words.AgentLost())
+
+
+def test_failed_promotion_starts_a_fresh_agent_and_is_no_second_death():
+    told = Told()
+    told.at(1.0, words.AgentLost())
+
+    assert words.StartAgent(None, 0) in told.at(1.0, words.PromotionFailed())
+    assert len(told.guard.deaths) == 1
+
+
+def test_sixth_death_within_a_minute_ends_the_node():
+    told = Told()
+    for second in range(5):
+        told.at(float(second), words.AgentLost())
+    assert words.TellSpare({"say": "quit"}) in told.at(59.0, words.AgentLost())
+
+    assert told.at(59.1, words.SpareLost())[-1] == words.Quit(1)
+
+
+def test_six_deaths_in_more_than_a_minute_end_nothing():
+    told = Told()
+    for second in (0.0, 1.0, 2.0, 3.0, 4.0, 60.5):
+        told.at(second, words.AgentLost())
+
+    assert told.guard.leaving is None
+
+
+def test_dead_spare_is_replaced_but_not_more_often_than_every_five_seconds():
+    told = Told()
+    assert words.StartSpare() not in told.at(1.0, words.SpareLost())
+    assert guard.due(told.guard) == 5.0
+
+    assert words.StartSpare() in told.at(5.0, words.Ticked())
+
+
+def test_silent_agent_is_killed():
+    told = Told()
+    told.at(0.0, words.Greeted(3.0, 1.0))
+    told.at(2.0, words.Pinged(1))
+    assert guard.due(told.guard) == 5.0
+
+    assert words.KillAgent() in told.at(5.0, words.Ticked())
+
+
+def test_agent_is_killed_when_it_was_silent_while_trust_ran_out():
+    told = Told().run(until=10.0)
+    told.at(8.9, words.Pinged(1))
+    told.at(8.95, words.Ticked())
+
+    assert words.KillAgent() in told.at(10.0, words.Ticked())
+
+
+def test_agent_that_spoke_is_not_killed_when_trust_runs_out():
+    told = Told().run(until=10.0)
+    told.at(8.0, words.Ticked())
+    told.at(9.5, words.Pinged(1))
+
+    assert words.KillAgent() not in told.at(10.0, words.Ticked())
+
+
+def test_silence_proves_nothing_when_the_guardian_was_held_up():
+    told = Told().run(until=10.0)
+    told.at(0.0, words.Greeted(3.0, 2.0))
+
+    orders = told.at(1000.0, words.Ticked())
+
+    assert words.KillProgram(1) in orders
+    assert words.KillAgent() not in orders
+    told.at(1000.001, words.ProgramGone(1))
+    assert words.KillAgent() in told.at(1003.0, words.Ticked())
+
+
+def test_exit_waits_for_agent_program_and_spare():
+    told = Told().run()
+    assert words.Quit not in kinds(told.at(1.0, words.ExitOrdered(5)))
+    assert words.SignalProgram(1, signal.SIGTERM) in told.at(1.1, words.AgentLost())
+    assert words.TellSpare({"say": "quit"}) in told.at(1.2, words.ProgramGone(1))
+
+    assert told.at(1.3, words.SpareLost()) == [words.Quit(5)]
+    assert guard.due(told.guard) == math.inf
+
+
+def test_agent_that_does_not_exit_and_spare_that_does_not_quit_are_killed():
+    told = Told()
+    told.at(1.0, words.ExitOrdered(5))
+
+    assert words.KillAgent() in told.at(guard.due(told.guard), words.Ticked())
+    assert kinds(told.at(guard.due(told.guard), words.Ticked())) == [words.KillSpare, words.Quit]
+
+
+def test_second_interrupt_kills_program_and_after_a_second_the_agent():
+    told = Told().run()
+    assert said(told.at(1.0, words.SignalArrived(signal.SIGINT))) == ["signal"]
+
+    assert words.KillProgram(1) in told.at(2.0, words.SignalArrived(signal.SIGINT))
+    told.at(2.1, words.ProgramGone(1))
+    assert words.KillAgent() in told.at(3.0, words.Ticked())
+    assert told.at(3.1, words.SpareLost()) == [words.Quit(130)]
+
+
+def test_second_term_is_only_told():
+    told = Told().run()
+    told.at(1.0, words.SignalArrived(signal.SIGTERM))
+
+    orders = told.at(2.0, words.SignalArrived(signal.SIGTERM))
+
+    assert orders == [words.TellAgent({"say": "signal", "signum": 15, "count": 2})]
+
+
+def test_hangup_reaches_agent_and_running_program():
+    told = Told().run()
+
+    orders = told.at(1.0, words.SignalArrived(signal.SIGHUP))
+
+    assert said(orders) == ["signal"]
+    assert words.SignalProgram(1, signal.SIGHUP) in orders
+
+
+def test_new_agent_is_told_of_a_signal_that_the_old_one_took_with_it():
+    told = Told()
+    told.at(1.0, words.SignalArrived(signal.SIGTERM))
+    told.at(1.1, words.AgentLost())
+
+    assert said(told.at(1.2, words.Greeted(3.0, 1.0))) == ["signal"]
+
+
+def test_nothing_moves_after_the_end():
+    told = Told()
+    told.guard = Guard(quitted=True)
+
+    assert told.at(1.0, words.AgentLost()) == []
+
+
+@pytest.mark.parametrize(
+    ("message", "event"),
+    [
+        ({"say": "ping", "n": 3}, words.Pinged(3)),
+        ({"say": "extend", "run": 1, "trusted_until": 2}, words.ExtendOrdered(1, 2.0)),
+        ({"say": "stop", "run": 1, "grace_s": 2, "reason": "x"}, words.StopOrdered(1, 2.0)),
+        ({"say": "kill", "run": 1}, words.KillOrdered(1)),
+        ({"say": "exit", "code": 75}, words.ExitOrdered(75)),
+        ({"say": "session", "session": None, "term": 0}, words.SessionTold(None, 0)),
+        ({"say": "good morning"}, None),
+    ],
+)
+def test_messages_are_understood(message: dict[str, object], event: Event | None):
+    understood = understand(message)
+
+    assert understood == event
+    assert type(understood) is type(event)

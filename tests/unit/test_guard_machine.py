@@ -1,0 +1,237 @@
+"""Rules G1 to G4 under any order of events and any pauses of the guardian."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+
+from coordinator.protocol import guard
+from coordinator.protocol import guard_words as words
+from coordinator.protocol.guard_words import Command, Event
+
+STOP_TIMEOUT_S = 0.5
+#: Ticks between two moments of a test: more would be a guardian that never rests.
+TICKS_MAX = 2_000
+moments = st.floats(0.0, 4.0)
+
+
+class Guarded(RuleBasedStateMachine):
+    """A guardian on virtual time; the world obeys its commands at once."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.now = 0.0
+        self.guard, commands = guard.begin(0.0)
+        self.runs = 0
+        self.trust = 0.0  #: kept by the test alone, from what the agent said
+        self.told_to_stop = False
+        self.launched = self.ready = self.alive = self.exec_seen = False
+        self.exists = False  #: a process of the run is still there
+        self.agents = 0
+        self.quit = False
+        self.answers: Counter[int] = Counter()
+        self.started: Counter[int] = Counter()
+        self.obey(commands)
+
+    # --- the world ------------------------------------------------------------------------------
+
+    def feed(self, event: Event) -> None:
+        self.guard, commands = guard.step(self.guard, event, self.now)
+        self.obey(commands)
+        if self.now >= self.trust:
+            assert not self.alive, "alive after the end of trust"
+
+    def obey(self, commands: tuple[Command, ...]) -> None:
+        for command in commands:
+            match command:
+                case words.LaunchProgram():
+                    assert not self.exists
+                    self.launched = self.exists = True
+                    self.ready = self.alive = self.exec_seen = self.told_to_stop = False
+                case words.LetGo(_, until):
+                    assert self.now < self.trust - STOP_TIMEOUT_S
+                    assert until <= self.trust
+                    assert self.exists
+                    assert not self.told_to_stop
+                    self.alive = True
+                case words.SignalProgram(_, signal.SIGTERM):
+                    self.told_to_stop = True
+                case words.KillProgram():
+                    self.told_to_stop, self.alive = True, False
+                case words.StartAgent() | words.PromoteSpare():
+                    self.agents += 1
+                    assert self.agents == 1
+                case words.KillAgent():
+                    self.agents -= 1
+                case words.TellAgent(message):
+                    self.hear(message)
+                case words.Quit():
+                    assert not self.exists
+                    self.quit = True
+
+    def hear(self, message: words.Message) -> None:
+        match message:
+            case {"say": "started", "run": run}:
+                self.started[run] += 1
+            case {"say": "refused" | "ended" as say, "run": run}:
+                self.answers[run] += 1
+                if run == self.runs and self.launched:
+                    assert not self.exists
+                if say == "ended" and run:
+                    assert self.started[run] == 1
+
+    def vanish(self) -> None:
+        self.exists = self.alive = self.launched = False
+
+    # --- time -----------------------------------------------------------------------------------
+
+    @rule(seconds=moments)
+    def time_passes(self, seconds: float) -> None:
+        until = self.now + seconds
+        for _ in range(TICKS_MAX):
+            due = guard.due(self.guard)
+            if due > until:
+                break
+            self.now = max(self.now, due)
+            self.feed(words.Ticked())
+        else:
+            raise AssertionError("never rests")
+        self.now = until
+
+    @rule(seconds=st.floats(1.0, 100.0))
+    def guardian_is_held_up(self, seconds: float) -> None:
+        self.now += seconds
+        self.feed(words.Ticked())
+
+    # --- the agent ------------------------------------------------------------------------------
+
+    def with_agent(self) -> bool:
+        return self.agents == 1 and not self.quit
+
+    @precondition(with_agent)
+    @rule()
+    def agent_greets(self) -> None:
+        self.feed(words.Greeted(2.0, STOP_TIMEOUT_S))
+
+    @precondition(with_agent)
+    @rule()
+    def agent_pings(self) -> None:
+        self.feed(words.Pinged(1))
+
+    @precondition(with_agent)
+    @rule(lease_s=st.floats(-1.0, 5.0))
+    def agent_starts(self, lease_s: float) -> None:
+        if not self.exists:
+            self.runs += 1
+            self.trust = self.now + lease_s
+        number = self.runs if not self.exists else self.runs + 1000
+        self.feed(words.StartOrdered(number, 1, self.now + lease_s, STOP_TIMEOUT_S))
+
+    @precondition(with_agent)
+    @rule(lease_s=st.floats(-1.0, 5.0), back=st.integers(0, 1))
+    def agent_extends(self, lease_s: float, back: int) -> None:
+        until = self.now + lease_s
+        if back == 0 and self.now < self.trust and not self.told_to_stop:
+            self.trust = max(self.trust, until)
+        self.feed(words.ExtendOrdered(self.runs - back, until))
+
+    @precondition(with_agent)
+    @rule(grace_s=moments)
+    def agent_stops(self, grace_s: float) -> None:
+        self.feed(words.StopOrdered(self.runs, grace_s))
+
+    @precondition(with_agent)
+    @rule()
+    def agent_kills(self) -> None:
+        self.feed(words.KillOrdered(self.runs))
+
+    @precondition(with_agent)
+    @rule(session=st.sampled_from([None, "s"]))
+    def agent_tells_session(self, session: str | None) -> None:
+        self.feed(words.SessionTold(session, 1))
+
+    @precondition(with_agent)
+    @rule(code=st.integers(0, 255))
+    def agent_exits(self, code: int) -> None:
+        self.feed(words.ExitOrdered(code))
+
+    @precondition(with_agent)
+    @rule(failed=st.booleans())
+    def agent_dies(self, failed: bool) -> None:
+        self.agents -= 1
+        self.feed(words.AgentLost())
+        if failed and self.agents == 1:
+            self.agents -= 1
+            self.feed(words.PromotionFailed())
+
+    @rule()
+    def spare_dies(self) -> None:
+        self.feed(words.SpareLost())
+
+    @rule(signum=st.sampled_from([signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT]))
+    def signal_arrives(self, signum: int) -> None:
+        self.feed(words.SignalArrived(signum))
+
+    # --- the program ----------------------------------------------------------------------------
+
+    @precondition(lambda self: self.exists and not self.ready)
+    @rule()
+    def program_is_ready(self) -> None:
+        self.ready = True
+        self.feed(words.ProgramReady(self.runs, 42, {"level": "plain"}))
+
+    @precondition(lambda self: self.alive and not self.exec_seen)
+    @rule()
+    def program_is_executed(self) -> None:
+        self.exec_seen = True
+        self.feed(words.ProgramStarted(self.runs))
+
+    @precondition(lambda self: self.alive and not self.exec_seen)
+    @rule()
+    def program_is_refused(self) -> None:
+        self.exec_seen, self.alive = True, False
+        self.feed(words.ProgramRefused(self.runs, "not found", 127))
+
+    @precondition(lambda self: self.exists and self.exec_seen)
+    @rule(left=st.booleans())
+    def program_ends(self, left: bool) -> None:
+        if not left:
+            self.vanish()
+        self.feed(words.ProgramEnded(self.runs, 0, left=left))
+
+    @precondition(lambda self: self.exists)
+    @rule()
+    def program_is_gone(self) -> None:
+        if self.alive and not self.exec_seen:
+            self.program_is_executed()
+        self.vanish()
+        self.feed(words.ProgramGone(self.runs))
+
+    @rule()
+    def word_of_an_old_run_arrives(self) -> None:
+        self.feed(words.ProgramGone(self.runs - 1))
+
+    # --- what must hold -------------------------------------------------------------------------
+
+    @invariant()
+    def each_start_is_answered_at_most_once(self) -> None:
+        assert all(count == 1 for run, count in self.answers.items() if 0 < run < 1000)
+
+    @invariant()
+    def what_is_gone_was_answered(self) -> None:
+        if self.agents == 1 and not self.exists and self.runs:
+            assert self.answers[self.runs] == 1
+
+
+Guarded.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestGuarded = Guarded.TestCase
