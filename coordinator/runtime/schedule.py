@@ -209,7 +209,7 @@ class Schedule:
 
     def _fire(self, slot: datetime, slots: Slots) -> Ending | None:
         """Ask for a slot, and run it when it is ours; returns what ends the schedule."""
-        pass
+        self._wait_for_fresh_trust()
         next_at = slots.after(slot)
         claim = self._claim(slot, next_at)
         match claim:

@@ -280,7 +280,9 @@ def _to_a_node(host: Host, fault: Fault) -> bool:
             host.cut_until = world.now + fault.for_s
             world.at(host.cut_until, host.mend)
         case "cut_to_the_end":
-            end = host.true(agent.node.trusted_until) - world.rng.random()
+            # A try that is under way when the way opens must time out before the next one.
+            early_s = world.rng.random() * (agent.node.timing.attempt_s + 0.5)
+            end = host.true(agent.node.trusted_until) - early_s
             host.cut, host.cut_until = "both", max(world.now, end)
             world.at(host.cut_until, host.mend)
         case "late_answers":
@@ -329,11 +331,12 @@ def _back(world: World, fault: Fault) -> None:
 def _who_remembers(world: World) -> Host | None:
     """Return a node that will tell the database the highest term that was ever granted."""
     for host in world.hosts:
-        agent = host.agent
-        healthy = agent is not None and agent.runs and not host.cut and not agent.lost
-        if healthy and agent is not None and agent.node.leaving is None:
-            if agent.node.remembered >= world.server.granted_max:
-                return host
+        agent, guardian = host.agent, host.guardian
+        if agent is None or guardian is None or host.cut:
+            continue
+        stays = agent.runs and guardian.runs and agent.node.leaving is None
+        if stays and agent.node.remembered >= world.server.granted_max:
+            return host
     return None
 
 
