@@ -34,8 +34,7 @@ system-packages:
 check: .venv/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/python -m tests.house.lint_imports
+	$(BIN)/python -m tests.house.as_installed
 	$(BIN)/deptry .
 
 test: .venv/dev.stamp system-packages check

@@ -36,7 +36,7 @@ class LogFormat(StrEnum):
 
 
 #: What the configuration calls them.
-ON_EXIT = {Restart.NEVER: "stop", Restart.ON_FAILURE: "restart", Restart.ALWAYS: "restart"}
+ON_EXIT = {Restart.NEVER: "stop", Restart.ON_FAILURE: "on-failure", Restart.ALWAYS: "restart"}
 
 
 def _seconds(*names: str, env: str, text: str) -> Any:

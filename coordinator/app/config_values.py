@@ -167,10 +167,10 @@ def timezone(raw: str) -> str:
 
 def cron(raw: str) -> str:
     """Return five cron fields unchanged, once the scheduler has understood them."""
-    from apscheduler.triggers.cron import CronTrigger
+    from coordinator.runtime.timetable import cron_triggers
 
     try:
-        CronTrigger.from_crontab(raw, timezone=UTC)
+        cron_triggers(raw, UTC)
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"must be five cron fields: {error}") from None
     return raw

@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING
 from coordinator import __version__
 from coordinator.app.sentences import sentence
 from coordinator.app.settings import NodeSettings
-from coordinator.errors import CoordError, DatabaseUnreachableError, SchemaError
+from coordinator.errors import (
+    CoordError,
+    DatabaseUnreachableError,
+    ScheduleEndedError,
+    SchemaError,
+    TokenLostError,
+)
 from coordinator.ports import StoreConnection
 from coordinator.protocol.events import Report
 from coordinator.protocol.node import Node, OnExit, Policy, Run
@@ -140,7 +146,8 @@ def first_node(made: Parts, now: float, legacy: Legacy | None) -> Node:
         group=settings.group_id,
         seed=uuid.uuid4().hex,
         priority=settings.priority,
-        on_exit=OnExit(settings.on_exit),
+        on_exit=OnExit.RESTART if settings.on_exit == "on-failure" else OnExit(settings.on_exit),
+        on_status=_meanings(settings),
         nonblock=settings.nonblock,
         wait_until=None if settings.wait_s is None else now + settings.wait_s,
         conflict_code=settings.conflict_exit_code,
@@ -154,6 +161,19 @@ def first_node(made: Parts, now: float, legacy: Legacy | None) -> Node:
     return replace(
         node, bury=legacy.session, run=dying, given_up=legacy.term, remembered=legacy.term
     )
+
+
+def _meanings(settings: NodeSettings) -> tuple[tuple[int, OnExit], ...]:
+    """Return what some exit codes of the program mean.
+
+    A schedule's process ends with 0 when there is nothing left to fire (for the whole group: so
+    the node is done), with 70 when its error policy ended it, with 76 when it was refused a run.
+    """
+    if settings.trigger is not None:
+        terminated = OnExit.STOP if settings.policy.on_terminate == "stop" else OnExit.RETIRE
+        lost = (TokenLostError.exit_code, OnExit.RELEASE)
+        return (0, OnExit.STOP), (ScheduleEndedError.exit_code, terminated), lost
+    return ((0, OnExit.STOP),) if settings.on_exit == "on-failure" else ()
 
 
 def first_connection(made: Parts, settings_fd: int, clock: BoottimeClock) -> StoreConnection:

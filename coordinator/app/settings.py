@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-OnExit = Literal["restart", "release", "stop"]
+OnExit = Literal["restart", "on-failure", "release", "stop"]
 CatchUp = Literal["none", "once", "all"]
 ErrorPolicy = Literal["LOG_AND_TERMINATE", "LOG_AND_CONTINUE", "TERMINATE", "CONTINUE"]
 WaitingPolicy = Literal["WAIT", "IGNORE", "LOG_AND_IGNORE"]

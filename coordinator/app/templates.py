@@ -127,8 +127,9 @@ livenessCheckInterval = 6
 # callable = "json:dumps"
 ## Directory to run in. Default: the one that coord was started in.
 # cwd = "/"
-## When the program ends by itself: "restart" it, "release" the token to another node, or "stop"
-## this node. Default "restart"; "stop" for `coord run -- COMMAND`.
+## When the program ends by itself: "restart" it, restart it "on-failure" only (exit code not 0),
+## "release" the token to another node, or "stop" this node. Default "restart"; "stop" for
+## `coord run -- COMMAND`.
 # onExit = "restart"
 
 ## When the callable runs, while its node holds the token. Without this table it runs once.

@@ -134,7 +134,8 @@ def _failed(node: Node, now: float, request: Request | None, why: str) -> Step:
     wait_s = min(node.timing.heartbeat_s, RETRY_FIRST_S * 2 ** min(failures - 1, 10))
     node = replace(
         node,
-        pending=None,
+        # An idle connection that broke says nothing about a request that has since set out.
+        pending=node.pending if request is None else None,
         failures=failures,
         retry_at=now + beats.jittered(node, wait_s),
         beat_at=now,
@@ -236,6 +237,9 @@ def _joined(node: Node, event: Answered, request: Join) -> Node:
             namesake_watch=None,
         )
         return beats.schedule(node, now)
+    if answer.namesake is not None and answer.namesake.session == request.session:
+        # An earlier try did join, unheard, and was ended since: that name is used up.
+        return replace(node, joining=None, beat_at=now)
     return _note_namesake(node, answer, now)
 
 

@@ -14,6 +14,8 @@ from coordinator.protocol.guard_words import Command, Event, Message
 #: After SIGKILL, look again so soon; doubled each time up to the longest.
 KILL_AGAIN_S = 0.002
 KILL_AGAIN_LONGEST_S = 0.25
+#: After so many tries, about half a second, the operator hears of it.
+KILLS_UNHEARD = 8
 
 Orders = list[Command]
 
@@ -66,6 +68,8 @@ def kill(run: Run, why: Why, now: float, orders: Orders) -> Run:
         run = run._replace(why=why)
     pause_s = min(KILL_AGAIN_S * 2.0 ** min(run.kills, 10), KILL_AGAIN_LONGEST_S)
     orders.append(words.KillProgram(run.number))
+    if run.kills == KILLS_UNHEARD:
+        orders.append(words.Report(f"program {run.pid} survives SIGKILL; is it stuck on a disk?"))
     return run._replace(phase="killing", kills=run.kills + 1, kill_again_at=now + pause_s)
 
 

@@ -81,22 +81,24 @@ def _lost(node: Node) -> Node:
 
 def _ended_itself(node: Node, event: ProgramEnded, term: int, ran_s: float) -> Node:
     now = event.now
-    match node.policy.on_exit:
+    match dict(node.policy.on_status).get(event.status, node.policy.on_exit):
         case OnExit.STOP:
             code = event.status if event.status >= 0 else 128 - event.status
             leaving = node.leaving or Leaving("the program ended", code)
             return replace(node, leaving=leaving, given_up=max(node.given_up, term))
+        case OnExit.RETIRE:
+            return _give_up(node, term, float("inf"))
         case OnExit.RELEASE:
-            cool_until = now + 2 * node.timing.heartbeat_s
-            return replace(node, given_up=max(node.given_up, term), cool_until=cool_until)
+            return _give_up(node, term, now + 2 * node.timing.heartbeat_s)
         case OnExit.RESTART:
             restarts = counted(node.restarts, ran_s, now)
             if not crash_loop(restarts):
                 return replace(node, restarts=restarts)
             # It crashes here again and again: let another node try, and this one later.
-            return replace(
-                node,
-                restarts=Restarts(start_at=restarts.start_at),
-                given_up=max(node.given_up, term),
-                cool_until=now + node.timing.liveness_s,
-            )
+            node = replace(node, restarts=Restarts(start_at=restarts.start_at))
+            return _give_up(node, term, now + node.timing.liveness_s)
+
+
+def _give_up(node: Node, term: int, cool_until: float) -> Node:
+    """Have the term released, and leave the token to others until `cool_until`."""
+    return replace(node, given_up=max(node.given_up, term), cool_until=cool_until)

@@ -22,6 +22,7 @@ class OnExit(StrEnum):
     RESTART = "restart"
     RELEASE = "release"
     STOP = "stop"
+    RETIRE = "retire"  #: give the token up, and never take it again in this life
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,7 @@ class Policy:
     seed: str  #: random, fresh for each process: session names come from it
     priority: int = 1  #: 0: watch only, never take
     on_exit: OnExit = OnExit.RESTART
+    on_status: tuple[tuple[int, OnExit], ...] = ()  #: exit codes that mean something else
     nonblock: bool = False  #: leave with conflict_code when another node holds the token
     wait_until: float | None = None  #: leave with conflict_code when not active by then
     conflict_code: int = 75

@@ -28,7 +28,8 @@ NOT_EXECUTABLE = 126
 NOT_FOUND = 127
 READY = b"ready"
 PERMISSION = struct.Struct("@d")
-_FDS_END = 1 << 20
+#: No descriptor is higher; bounded, because an old kernel has to close them one by one.
+_FDS_END = min(os.sysconf("SC_OPEN_MAX"), 1 << 20)
 
 
 class Launch(NamedTuple):
@@ -143,6 +144,8 @@ def become_program(launch: Launch, parent: int) -> None:
         missing = isinstance(error, FileNotFoundError | NotADirectoryError)
         name = error.filename or launch.order.argv[0]
         _refuse(line, f"{name}: {error.strerror}", NOT_FOUND if missing else NOT_EXECUTABLE)
+    except ValueError as error:  # a null byte in an argument or in the environment
+        _refuse(line, str(error), NOT_EXECUTABLE)
 
 
 def _execute(launch: Launch, line: socket.socket, trusted_until: float) -> NoReturn:

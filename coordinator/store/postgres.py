@@ -91,6 +91,7 @@ class PostgresConnection:
         self._aborted = threading.Event()
         self._doubt: str | None = None
         self._notified = False
+        self._settled_timeline: int | None = None
         self._connection.add_notice_handler(self._noticed)
         self._connection.add_notify_handler(self._told)
 
@@ -105,6 +106,7 @@ class PostgresConnection:
             raise self._judged(error) from error
         if self._doubt is not None:
             raise OutcomeUnknownError(f"{self._where}: {self._doubt}")
+        self._settled_timeline = answer.view.identity.timeline if answer.view.settled else None
         return answer
 
     def fileno(self) -> int:
@@ -146,7 +148,13 @@ class PostgresConnection:
         cursor, place = self._cursor, self._place
         match request:
             case Beat():
-                return session.beat(cursor, place, request, prepare=self._may_prepare)
+                return session.beat(
+                    cursor,
+                    place,
+                    request,
+                    settled_timeline=self._settled_timeline,
+                    prepare=self._may_prepare,
+                )
             case Join():
                 return session.join(cursor, place, request, self._facts)
             case EndNamesake():

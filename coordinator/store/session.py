@@ -31,19 +31,23 @@ from coordinator.store.view import (
     write_and_look,
 )
 
-#: One round trip, one commit, one row written, no index touched. The view's snapshot is older
-#: than the write, so `beat` hands the own new beat out beside it.
-BEAT: LiteralString = """
+_BEATEN: LiteralString = """
 WITH beaten AS (
     UPDATE {schema}.health_check
     SET beat = beat + 1, last_heartbeat = clock_timestamp()
     WHERE group_id = %(group)s AND task_id = %(node)s
         AND session = %(mine)s::uuid AND ended_at IS NULL
     RETURNING beat
-), server AS ({server})
-SELECT (SELECT beat FROM beaten), {view_columns}
-{view_from}
+)
+SELECT (SELECT beat FROM beaten),
 """
+#: One round trip, one commit, one row written, no index touched. The view's snapshot is older
+#: than the write, so `beat` hands the own new beat out beside it.
+BEAT: LiteralString = _BEATEN + "{view_columns} {view_from}"
+#: The same on a timeline that is known to be settled: that is never taken back, so nobody reads it.
+BEAT_SETTLED: LiteralString = (
+    _BEATEN + "server.timeline, server.started_at, true, 0, {rows_columns} {rows_from}"
+)
 
 #: Rows that a compare-and-set needs; made beforehand, never in a transaction that decides.
 ENSURE_ROWS: LiteralString = """
@@ -123,12 +127,19 @@ SELECT pg_notify(%(channel)s, json_build_object('kind', 'left', 'node', %(node)s
 """
 
 
-def beat(cursor: Cursor, place: Place, request: Beat, *, prepare: bool) -> Answer:
-    """Say that the session lives; not done when somebody ended it."""
-    row = alone(
-        cursor, named(BEAT, place.schema), place.params(mine=request.session), prepare=prepare
-    )
+def beat(
+    cursor: Cursor, place: Place, request: Beat, *, settled_timeline: int | None, prepare: bool
+) -> Answer:
+    """Say that the session lives; not done when somebody ended it.
+
+    settled_timeline: the one that this connection has seen settled, if any.
+    """
+    statement = BEAT if settled_timeline is None else BEAT_SETTLED
+    params = place.params(mine=request.session)
+    row = alone(cursor, named(statement, place.schema), params, prepare=prepare)
     view = view_of(row[1:], place.system_identifier)
+    if settled_timeline is not None and view.identity.timeline != settled_timeline:
+        view = read_view(cursor, place)  # a pooler has moved us
     if row[0] is None:
         return Answer(done=False, view=view)
     if view.token.node == place.node and view.holder is not None:

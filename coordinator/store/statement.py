@@ -16,7 +16,7 @@ from psycopg import sql
 SERVER: LiteralString = """
     SELECT
         ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int AS timeline,
-        (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint AS started_at
+        (date_part('epoch', pg_postmaster_start_time()) * 1e6)::bigint AS started_at
 """
 
 #: One row of health_check, called `node`, to be read by `view.node_seen`.
@@ -25,21 +25,15 @@ NODE_COLUMNS: LiteralString = """
     node.beat,
     node.liveness_ms,
     node.ended_at IS NOT NULL OR node.session IS NULL,
-    greatest(0, extract(epoch FROM clock_timestamp() - node.last_heartbeat))::float8,
+    greatest(0, date_part('epoch', clock_timestamp() - node.last_heartbeat)),
     node.heartbeat_ms,
     node.host,
     node.pid
 """
 
-#: To be read by `view.view_of`. Nobody needs the longest interval once the epoch is settled.
-VIEW_COLUMNS: LiteralString = """
-    server.timeline,
-    server.started_at,
-    coalesce(epoch.settled, false),
-    CASE
-        WHEN epoch.settled THEN 0
-        ELSE coalesce((SELECT max(liveness_ms) FROM {schema}.health_check), 0)
-    END,
+#: To be read by `view.view_of`, after four columns: timeline, started_at, settled and the longest
+#: interval in milliseconds.
+ROWS_COLUMNS: LiteralString = """
     record.version,
     token.term,
     token.task_id,
@@ -49,28 +43,52 @@ VIEW_COLUMNS: LiteralString = """
     {node_columns}
 """
 
-#: Needs a relation `server` and the parameters system and group.
+#: Needs the parameter group. OFFSET 0 keeps the planner from reading the holder's row by group_id
+#: alone, as it does while it believes the group to be small: then a beat would read all nodes.
+ROWS_FROM: LiteralString = """
+    FROM ({server}) AS server
+    LEFT JOIN {schema}.token_holder AS token ON token.group_id = %(group)s
+    LEFT JOIN {schema}.group_record AS record ON record.group_id = %(group)s
+    LEFT JOIN LATERAL (
+        SELECT * FROM {schema}.health_check
+        WHERE group_id = %(group)s AND task_id = token.task_id
+        OFFSET 0
+    ) AS node ON true
+"""
+
+#: Everything that a view is made of. Nobody needs the longest interval once the epoch is settled.
+VIEW_COLUMNS: LiteralString = """
+    server.timeline,
+    server.started_at,
+    coalesce(epoch.settled, false),
+    CASE
+        WHEN epoch.settled THEN 0
+        ELSE coalesce((SELECT max(liveness_ms) FROM {schema}.health_check), 0)
+    END,
+    {rows_columns}
+"""
+#: Needs the parameters group and system.
 VIEW_FROM: LiteralString = """
-    FROM server
+    {rows_from}
     LEFT JOIN {schema}.database_epoch AS epoch
         ON epoch.system_identifier = %(system)s AND epoch.timeline = server.timeline
-    LEFT JOIN {schema}.group_record AS record ON record.group_id = %(group)s
-    LEFT JOIN {schema}.token_holder AS token ON token.group_id = %(group)s
-    LEFT JOIN {schema}.health_check AS node
-        ON node.group_id = %(group)s AND node.task_id = token.task_id
 """
+
+_FRAGMENTS: dict[str, LiteralString] = {
+    "server": SERVER,
+    "node_columns": NODE_COLUMNS,
+    "rows_columns": ROWS_COLUMNS,
+    "rows_from": ROWS_FROM,
+    "view_columns": VIEW_COLUMNS,
+    "view_from": VIEW_FROM,
+}
 
 
 @cache
 def named(statement: LiteralString, schema: str) -> bytes:
     """Return the statement with the quoted schema and the fragments it names, composed once."""
-    quoted = sql.Identifier(schema)
-    node_columns = sql.SQL(NODE_COLUMNS)
-    composed = sql.SQL(statement).format(
-        schema=quoted,
-        server=sql.SQL(SERVER),
-        node_columns=node_columns,
-        view_columns=sql.SQL(VIEW_COLUMNS).format(schema=quoted, node_columns=node_columns),
-        view_from=sql.SQL(VIEW_FROM).format(schema=quoted),
-    )
-    return composed.as_bytes(None)
+    parts: dict[str, sql.Composable] = {"schema": sql.Identifier(schema)}
+    # In this order a fragment names only those before it.
+    for name, fragment in _FRAGMENTS.items():
+        parts[name] = sql.SQL(fragment).format(**parts)
+    return sql.SQL(statement).format(**parts).as_bytes(None)

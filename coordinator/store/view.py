@@ -10,7 +10,7 @@ from coordinator.protocol.requests import Answer, Identity, NodeSeen, TokenSeen,
 from coordinator.store.statement import named
 from coordinator.store.transaction import Cursor, Params, read_committed
 
-READ_VIEW: LiteralString = "WITH server AS ({server}) SELECT {view_columns} {view_from}"
+READ_VIEW: LiteralString = "SELECT {view_columns} {view_from}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ def write_and_look(cursor: Cursor, place: Place, statement: bytes, params: Param
 
 
 def view_of(row: Sequence[Any], system_identifier: int) -> View:
-    """Return the View that VIEW_COLUMNS were read for."""
+    """Return the View that VIEW_COLUMNS, or such as those, were read for."""
     timeline, started_at, settled, longest_ms, version, term, node, session, floor, known = row[:10]
     return View(
         identity=Identity(

@@ -61,7 +61,7 @@ class Started:
 class Agent(Process):
     """One agent process of a host."""
 
-    __slots__ = ("alarm", "asked", "host", "killed", "line", "lost", "node", "run", "told", "under_way")
+    __slots__ = ("alarm", "asked", "host", "line", "lost", "node", "run", "told", "under_way")
 
     def __init__(self, host: Host, node: Node) -> None:
         super().__init__()
@@ -73,7 +73,6 @@ class Agent(Process):
         self.under_way: tuple[int, Request] | None = None
         self.alarm = float("inf")
         self.told: tuple[str | None, int] = (None, 0)
-        self.killed = False  #: by its guardian, which closed the socket
         self.lost = ""  #: why it has no guardian any more
         self.run: Started | None = None
         if node.run is not None:

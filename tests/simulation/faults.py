@@ -69,14 +69,22 @@ NODE_KINDS = (
     "freeze",
     "freeze",
     "freeze_agent",
+    "freeze_to_the_end",
     "freeze_guardian",
     "cut",
     "cut_answers",
-    "cut_to_the_end",
     "late_answers",
     "exit",
     "stop",
     "resign",
+)
+#: Faults of one process; at a time only one process of a node fails.
+PROCESS_KINDS = (
+    "crash_agent",
+    "crash_guardian",
+    "freeze_agent",
+    "freeze_to_the_end",
+    "freeze_guardian",
 )
 BASE_KINDS = ("outage", "restart", "failover", "failover", "restore", "restore_same", "slow")
 
@@ -199,7 +207,10 @@ def _last_answer_late(rng: random.Random, at: float, liveness_s: float) -> list[
 
 def _beat_in_last_moment(rng: random.Random, at: float, liveness_s: float) -> list[Fault]:
     """The holder comes back shortly before its lease ends, when a standby is about to take."""
-    return [Fault(at, "cut_to_the_end", HOLDER)]
+    return [
+        Fault(at + gap * liveness_s, "freeze_to_the_end", HOLDER)
+        for gap in (rng.random(), 2 + rng.random())
+    ]
 
 
 def _agent_frozen(rng: random.Random, at: float, liveness_s: float) -> list[Fault]:
@@ -259,7 +270,7 @@ def _to_a_node(host: Host, fault: Fault) -> bool:
     world, agent, guardian = host.world, host.agent, host.guardian
     if agent is None or guardian is None:
         return False
-    whole = fault.kind not in ("crash_agent", "crash_guardian", "freeze_agent", "freeze_guardian")
+    whole = fault.kind not in PROCESS_KINDS
     if not whole and (agent.frozen or guardian.frozen):
         return False
     match fault.kind:
@@ -279,12 +290,10 @@ def _to_a_node(host: Host, fault: Fault) -> bool:
             host.cut = "both" if fault.kind == "cut" else "answers"
             host.cut_until = world.now + fault.for_s
             world.at(host.cut_until, host.mend)
-        case "cut_to_the_end":
-            # A try that is under way when the way opens must time out before the next one.
-            early_s = world.rng.random() * (agent.node.timing.attempt_s + 0.5)
-            end = host.true(agent.node.trusted_until) - early_s
-            host.cut, host.cut_until = "both", max(world.now, end)
-            world.at(host.cut_until, host.mend)
+        case "freeze_to_the_end":
+            stop_at = agent.node.trusted_until - agent.node.timing.stop_timeout_s
+            left_s = host.true(stop_at) - world.now - world.rng.random() ** 2
+            host.freeze_process(agent, max(0.1, left_s))
         case "late_answers":
             host.late_until = world.now + fault.for_s
         case "exit":

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: A process that is woken by a timer wakes up to this much late.
 LATE_MAX_S = 0.02
+#: A message between guardian and agent takes this long.
+CHANNEL_S = 0.0003
 #: With LATE_MAX_S and the agent's SECOND_BELT_S within protocol.timing.KILL_BOUND_S.
 KILL_MAX_S = 0.175
 BELT_KILL_MAX_S = 0.12
@@ -42,13 +44,14 @@ class Program:
 class Guardian(Process):
     """The guardian process of a host: guard.step, fed and obeyed."""
 
-    __slots__ = ("alarm", "host", "state")
+    __slots__ = ("alarm", "host", "reads", "state")
 
     def __init__(self, host: Host) -> None:
         super().__init__()
         self.host_frozen = host.frozen
         self.host = host
         self.alarm = float("inf")
+        self.reads: Agent | None = None  #: whose socket it has open
         self.state, orders = guard.begin(host.local())
         for order in orders:
             host.obey(self, order)
@@ -185,7 +188,8 @@ class Host:
             self.agent = None
         if self.guardian is not None:
             guardian = self.guardian
-            self.soon(0.002, guardian.deliver, guardian.take_in, words.AgentLost())
+            late_s = CHANNEL_S + 0.002 * self.world.rng.random()  # after all that it had said
+            self.after(late_s, guardian.deliver, self._read, guardian, agent, words.AgentLost())
         else:
             self._off()
 
@@ -283,11 +287,13 @@ class Host:
         """Carry a message of the agent's to the guardian; the socket keeps the order."""
         if self.guardian is not None:
             guardian = self.guardian
-            self.after(0.0003, guardian.deliver, self._read, guardian, agent, event)
+            self.after(CHANNEL_S, guardian.deliver, self._read, guardian, agent, event)
 
     def _read(self, guardian: Guardian, agent: Agent, event: words.Event) -> None:
         """Let the guardian read a message, unless it has closed that agent's socket since."""
-        if not agent.killed:
+        if guardian.reads is agent:
+            if isinstance(event, words.AgentLost):
+                guardian.reads = None
             guardian.take_in(event)
 
     def _told(self, guardian: Guardian, most_s: float, event: words.Event) -> None:
@@ -299,7 +305,7 @@ class Host:
             case words.TellAgent(message):
                 agent = self.agent
                 if agent is not None:
-                    self.after(0.0003, agent.deliver, agent.hear, message)
+                    self.after(CHANNEL_S, agent.deliver, agent.hear, message)
             case words.LaunchProgram(start):
                 self.world.keys += 1
                 session = self.sessions.get(start.run, "")
@@ -317,13 +323,14 @@ class Host:
                 # As agent_main does: a fresh agent after a dead one takes its place.
                 first = guardian.state.session is None and not guardian.state.deaths
                 legacy = None if first else (session, guardian.state.term, self.program is not None)
-                self._new_agent(legacy, ready_s=0.4)
+                self._new_agent(guardian, legacy, ready_s=0.4)
             case words.PromoteSpare(message):
                 legacy = (message["session"], message["term"], message["program"] == "dying")
-                self._new_agent(legacy, ready_s=0.005)
+                self._new_agent(guardian, legacy, ready_s=0.005)
             case words.KillAgent():
+                guardian.reads = None
                 if self.agent is not None:
-                    self.agent.alive, self.agent.killed = False, True
+                    self.agent.alive = False
                     self.agent = None
             case words.Quit():
                 self._lose_guardian()
@@ -331,7 +338,9 @@ class Host:
             case _:
                 pass  # the spare, the board, the log
 
-    def _new_agent(self, legacy: tuple[str | None, int, bool] | None, ready_s: float) -> None:
+    def _new_agent(
+        self, guardian: Guardian, legacy: tuple[str | None, int, bool] | None, ready_s: float
+    ) -> None:
         """Start an agent; until it is ready its mail waits in the socket that it was given."""
         self.agents += 1
         policy = Policy(
@@ -346,7 +355,7 @@ class Host:
             bury, term, dying = legacy
             run = Run(INHERITED, term, self.local(), "the agent died") if dying else None
             node = replace(node, bury=bury, run=run, given_up=term, remembered=term)
-        self.agent = Agent(self, node)
+        self.agent = guardian.reads = Agent(self, node)
         self.agent.frozen = True
         self.agent.deliver(self.agent.begin)
         self.soon(ready_s, self._thaw_process, self.agent)

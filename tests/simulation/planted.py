@@ -145,7 +145,7 @@ PLANTED: dict[str, Planted] = {
     ),
     "beat": Planted(
         "the seen beat must still stand",
-        Bias(stories=("beat in the last moment",), extreme=True),
+        Bias(stories=("beat in the last moment",), extreme=True, timing=(6.0, 2.0)),
         database=BeatUnseen,
     ),
     "reconnect": Planted(

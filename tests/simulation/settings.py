@@ -70,6 +70,7 @@ class Bias:
     stories: tuple[str, ...] = ()
     extreme: bool = False
     twin: bool = False
+    timing: tuple[float, float] | None = None
 
 
 NO_BIAS = Bias()
@@ -81,6 +82,8 @@ def draw(seed: int, bias: Bias = NO_BIAS) -> WorldSettings:
     count = rng.choice((3, 3, 3, 3, 3, 2, 2, 5))
     mixed = rng.random() < 0.2
     shared = rng.choice(TIMINGS)
+    if bias.timing is not None:
+        mixed, shared = False, bias.timing
     extreme = rng.random() < 0.5 or bias.extreme
     nodes = tuple(
         _node(rng, number, rng.choice(TIMINGS) if mixed else shared, extreme)

@@ -117,6 +117,18 @@ class Guarded(RuleBasedStateMachine):
         self.now += seconds
         self.held_up = True
 
+    @precondition(lambda self: self.exists and self.with_agent())
+    @rule(seconds=st.floats(0.1, 5.0))
+    def extension_is_the_first_that_it_notices(self, seconds: float) -> None:
+        self.guardian_is_held_up(seconds)
+        self.agent_extends(lease_s=4.0, back=0)
+
+    @precondition(lambda self: self.exists and not self.ready)
+    @rule(seconds=st.floats(0.1, 5.0))
+    def forked_program_is_the_first_that_it_notices(self, seconds: float) -> None:
+        self.guardian_is_held_up(seconds)
+        self.program_is_ready()
+
     # --- the agent ------------------------------------------------------------------------------
 
     def with_agent(self) -> bool:
@@ -155,9 +167,10 @@ class Guarded(RuleBasedStateMachine):
         self.feed(words.StopOrdered(self.runs, grace_s))
 
     @precondition(with_agent)
-    @rule()
-    def agent_kills(self) -> None:
-        self.feed(words.KillOrdered(self.runs))
+    @rule(luck=luck)
+    def agent_kills(self, luck: int) -> None:
+        if luck == BAD_LUCK:
+            self.feed(words.KillOrdered(self.runs))
 
     @precondition(with_agent)
     @rule(session=st.sampled_from([None, "s"]))
@@ -219,15 +232,19 @@ class Guarded(RuleBasedStateMachine):
         self.feed(words.ProgramRefused(self.runs, "not found", 127))
 
     @precondition(lambda self: self.exists and self.exec_seen)
-    @rule(left=st.booleans())
-    def program_ends(self, left: bool) -> None:
+    @rule(left=st.booleans(), luck=luck)
+    def program_ends(self, left: bool, luck: int) -> None:
+        if luck != BAD_LUCK and self.alive:
+            return
         if not left:
             self.vanish()
         self.feed(words.ProgramEnded(self.runs, 0, left=left))
 
     @precondition(lambda self: self.exists)
-    @rule()
-    def program_is_gone(self) -> None:
+    @rule(luck=luck)
+    def program_is_gone(self, luck: int) -> None:
+        if luck != BAD_LUCK and self.alive:
+            return
         if self.alive and not self.exec_seen:
             self.program_is_executed()
         self.vanish()
