@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from coordinator import __version__
+from coordinator.app.reload import LiveSettings
 from coordinator.app.sentences import sentence
 from coordinator.app.settings import NodeSettings
 from coordinator.errors import (
@@ -103,17 +104,18 @@ def run(
             logger.error("%s", error)
             channel.send({"say": "exit", "code": error.exit_code})
             return error.exit_code
+    live = LiveSettings(settings)
     link = GuardLink(
         channel,
         clock,
         made.timing,
-        orders=lambda term, session: orders(settings, settings_fd, term, session),
-        on_started=lambda term, pid: _say_started(logger, settings, term, pid),
+        orders=lambda term, session: orders(live.now, settings_fd, term, session),
+        on_started=lambda term, pid: _say_started(logger, live.now, term, pid),
         inherited=legacy is not None and legacy.program_dying,
     )
     node = first_node(made, clock.now(), legacy)
     agent = Agent(node, made.store, link, clock, lambda report, at: _say(logger, report, at))
-    link.on_signal = lambda signum: _on_signal(signum, agent, logger)
+    link.on_signal = lambda signum: _on_signal(signum, agent, live, logger)
     lookout = _lookout(settings, made.timing, clock, agent)
     finish = agent.run(connection)
     if lookout is not None:
@@ -243,11 +245,11 @@ def orders(settings: NodeSettings, settings_fd: int, term: int, session: str) ->
     return Orders(shell_or_plain, env, unset, program.cwd)
 
 
-def _on_signal(signum: int, agent: Agent, logger: logging.Logger) -> None:
+def _on_signal(signum: int, agent: Agent, live: LiveSettings, logger: logging.Logger) -> None:
     if signum == signal.SIGUSR2:
         logger.info("state: %s", agent.node)
     elif signum == signal.SIGHUP:
-        logger.warning("SIGHUP: settings cannot change in a running node yet; restart it")
+        live.reload(logger)
 
 
 def _say(logger: logging.Logger, report: Report, node: Node) -> None:

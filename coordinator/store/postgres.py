@@ -15,6 +15,7 @@ from coordinator.protocol.requests import (
     Answer,
     Beat,
     EndNamesake,
+    Identity,
     Join,
     Leave,
     NodeFacts,
@@ -91,7 +92,7 @@ class PostgresConnection:
         self._aborted = threading.Event()
         self._doubt: str | None = None
         self._notified = False
-        self._settled_timeline: int | None = None
+        self._settled: Identity | None = None
         self._connection.add_notice_handler(self._noticed)
         self._connection.add_notify_handler(self._told)
 
@@ -106,7 +107,7 @@ class PostgresConnection:
             raise self._judged(error) from error
         if self._doubt is not None:
             raise OutcomeUnknownError(f"{self._where}: {self._doubt}")
-        self._settled_timeline = answer.view.identity.timeline if answer.view.settled else None
+        self._settled = answer.view.identity if answer.view.settled else None
         return answer
 
     def fileno(self) -> int:
@@ -152,7 +153,7 @@ class PostgresConnection:
                     cursor,
                     place,
                     request,
-                    settled_timeline=self._settled_timeline,
+                    settled=self._settled,
                     prepare=self._may_prepare,
                 )
             case Join():

@@ -14,6 +14,7 @@ from coordinator.protocol.requests import (
     Answer,
     Beat,
     EndNamesake,
+    Identity,
     Join,
     Leave,
     NodeFacts,
@@ -44,7 +45,7 @@ SELECT (SELECT beat FROM beaten),
 #: One round trip, one commit, one row written, no index touched. The view's snapshot is older
 #: than the write, so `beat` hands the own new beat out beside it.
 BEAT: LiteralString = _BEATEN + "{view_columns} {view_from}"
-#: The same on a timeline that is known to be settled: that is never taken back, so nobody reads it.
+#: The same on an identity that is known to be settled: that is never taken back, so it is not read.
 BEAT_SETTLED: LiteralString = (
     _BEATEN + "server.timeline, server.started_at, true, 0, {rows_columns} {rows_from}"
 )
@@ -128,17 +129,18 @@ SELECT pg_notify(%(channel)s, json_build_object('kind', 'left', 'node', %(node)s
 
 
 def beat(
-    cursor: Cursor, place: Place, request: Beat, *, settled_timeline: int | None, prepare: bool
+    cursor: Cursor, place: Place, request: Beat, *, settled: Identity | None, prepare: bool
 ) -> Answer:
     """Say that the session lives; not done when somebody ended it.
 
-    settled_timeline: the one that this connection has seen settled, if any.
+    settled: the identity that this connection has seen settled, if any. The whole of it: two
+    standbys may have been promoted to the same timeline, one settled and one not.
     """
-    statement = BEAT if settled_timeline is None else BEAT_SETTLED
+    statement = BEAT if settled is None else BEAT_SETTLED
     params = place.params(mine=request.session)
     row = alone(cursor, named(statement, place.schema), params, prepare=prepare)
     view = view_of(row[1:], place.system_identifier)
-    if settled_timeline is not None and view.identity.timeline != settled_timeline:
+    if settled is not None and view.identity != settled:
         view = read_view(cursor, place)  # a pooler has moved us
     if row[0] is None:
         return Answer(done=False, view=view)

@@ -36,12 +36,26 @@ def test_unsettled_identity_lets_the_holder_renew(world, node):
     holder = node("h")
     holder.win()
     world.unsettle()
+    holder.reconnect(world)
 
     answer = holder.beat()
 
     assert answer.done
     assert not answer.view.settled
     assert answer.view.token.session == holder.session
+
+
+def test_beats_notice_that_the_identity_was_settled(world, node):
+    alone, other = node("a"), node("b")
+    world.unsettle()
+    alone.reconnect(world)
+    identity = alone.beat().view.identity
+    other.ask(Settle(system_identifier=identity.system_identifier, timeline=identity.timeline))
+
+    views = [alone.beat().view for _ in range(2)]
+
+    assert [view.settled for view in views] == [True, True]
+    assert [view.longest_liveness_s for view in views] == [0.0, 0.0]
 
 
 def test_unsettled_view_names_the_longest_interval_of_any_row(world, node):

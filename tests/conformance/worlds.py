@@ -46,7 +46,7 @@ class World(Protocol):
     def store(self, facts: NodeFacts) -> Store: ...
 
     def unsettle(self) -> None:
-        """Make the current identity unsettled, as a promotion does."""
+        """Make the current identity unsettled, as a promotion does, which ends connections too."""
         ...
 
     def had_another_identity(self) -> None:
@@ -139,6 +139,11 @@ class Node:
 
     def beat(self) -> Answer:
         return self.ask(Beat(session=self.session))
+
+    def reconnect(self, world: World) -> None:
+        """Go on with the same session on a new connection."""
+        self.connection.close()
+        self.connection = world.store(self.facts).connect(TIMEOUT_S)
 
     def look(self) -> View:
         """See the database without a heartbeat."""

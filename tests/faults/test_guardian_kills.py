@@ -135,6 +135,7 @@ def test_nothing_lives_when_the_agent_has_killed_the_program(cast: Cast):
 
 @each_level
 def test_killed_agent_takes_the_program_with_it_and_the_spare_takes_over(cast: Cast):
+    """Rule G5."""
     for agent in cast.agents.values():
         os.kill(agent.pid, signal.SIGKILL)
     killed_at = now()
@@ -170,6 +171,7 @@ def test_stopped_agent_loses_its_program_in_time(cast: Cast):
 @each_level
 @pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "frozen"])
 def test_agent_kills_by_the_handle_when_the_guardian_is(cast: Cast, signum: signal.Signals):
+    """Rule G7, by a fake agent."""
     for node in cast.nodes.values():
         os.kill(node.guardian.pid, signum)
     signalled_at = now()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,20 @@ def test_a_beat_in_a_group_of_a_thousand_looks_up_keys_only(database, statement)
     assert scans == [], "\n".join(plan)
     assert not any("Rows Removed" in line for line in plan), "\n".join(plan)
     assert sum("Index Scan using health_check_pkey" in line for line in plan) == 2
+
+
+def test_a_beat_on_another_identity_than_the_settled_one_reads_everything_anew(database):
+    """A pooler may switch servers between two beats of one connection."""
+    with joined_nodes(database, "a") as (node,):
+        known = node.beat().view.identity
+        database.query("UPDATE database_epoch SET settled = false")
+        node.connection._settled = replace(known, started_at=known.started_at - 1)
+
+        view = node.beat().view
+
+    assert view.identity == known
+    assert not view.settled
+    assert view.longest_liveness_s == 6.0
 
 
 def test_beats_of_many_nodes_never_fail(database):

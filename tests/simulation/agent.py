@@ -169,9 +169,7 @@ class Agent(Process):
             call = self._carried_out
             self.host.after(delay_s, call, self.line, number, request, sent_at)
 
-    def _carried_out(
-        self, line: int, number: int, request: Request, sent_at: float
-    ) -> None:
+    def _carried_out(self, line: int, number: int, request: Request, sent_at: float) -> None:
         """At the server, whatever has become of the node and its connection meanwhile."""
         world = self.host.world
         answer = world.carry_out(self.host, line, request)

@@ -4,7 +4,7 @@ Not simulated, because it is not promised: two primaries that both acknowledge; 
 one node failing at the same time while the node itself lives on (its supervisor's work, DESIGN
 section 5); a clock outside of RATE_ERROR. A restore that reuses a timeline's number is done only
 while a live node remembers the highest granted term, and that node is spared until it has told
-the database (docs/protocol.md, rule N2): without it nobody could know the number.
+the database (docs/protocol.md, rule N3): without it nobody could know the number.
 """
 
 from __future__ import annotations

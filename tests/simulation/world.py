@@ -139,7 +139,7 @@ class World:
 
 
 def calm_within_s(settings: WorldSettings) -> float:
-    """Return how long after the last fault a holder runs at the latest (docs/protocol.md, L1).
+    """Return how long after the last fault a holder runs at the latest.
 
     The slowest node waits out a namesake or a new identity, then a silent holder: two intervals
     by its own clock; a node that was just given up waits one more (cool_until). Starting the

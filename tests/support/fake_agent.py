@@ -107,7 +107,7 @@ class FakeAgent:
                 os._exit(4)
             case {"tell": dict(message)}:
                 if message.get("say") == "start":
-                    self.run = message["run"]
+                    self.run, self.until = message["run"], message["trusted_until"]
                 self.line.send(message)
             case {"keep": lease_s}:
                 self.lease_s = lease_s

@@ -47,6 +47,7 @@ def kinds(commands: list[Command]) -> list[type]:
 
 
 def test_term_is_sent_stop_timeout_before_the_end_of_trust():
+    """Rule G1."""
     told = Told().run(until=10.0, stop_timeout_s=2.0)
 
     assert guard.due(told.guard) == 8.0
@@ -58,6 +59,7 @@ def test_term_is_sent_stop_timeout_before_the_end_of_trust():
 
 
 def test_everything_is_killed_when_trust_ends():
+    """Rule G1."""
     told = Told().run(until=10.0, stop_timeout_s=2.0)
     told.at(8.0, words.Ticked())
 
@@ -66,6 +68,7 @@ def test_everything_is_killed_when_trust_ends():
 
 
 def test_extending_moves_both_moments():
+    """Rule G2."""
     told = Told().run(until=10.0, stop_timeout_s=2.0)
 
     assert told.at(5.0, words.ExtendOrdered(1, 15.0)) == [words.WriteBoard(1, 15.0, 5.0)]
@@ -85,6 +88,7 @@ def test_extension_after_the_end_of_trust_revives_nothing():
 
 
 def test_extension_of_a_stopping_program_changes_nothing():
+    """Rule G2."""
     told = Told().run(until=10.0, stop_timeout_s=2.0)
     told.at(8.0, words.Ticked())
 
@@ -110,6 +114,7 @@ def test_nothing_is_launched_once_term_would_be_due(now: float):
 
 
 def test_nothing_is_let_go_when_forking_took_too_long():
+    """Rule G3."""
     told = Told()
     told.at(0.0, words.StartOrdered(1, 1, 10.0, 2.0))
 
@@ -132,6 +137,7 @@ def test_spare_knows_what_to_kill_before_there_is_something_to_kill():
 
 
 def test_ended_waits_for_the_last_process():
+    """Rule G4."""
     told = Told().run(until=10.0, stop_timeout_s=2.0)
 
     assert told.at(1.0, words.ProgramEnded(1, 7, left=True)) == [
@@ -183,6 +189,7 @@ def test_second_program_is_refused_while_one_is_there():
 
 
 def test_dead_agent_stops_the_program_and_promotes_the_spare_at_once():
+    """Rule G5."""
     told = Told().run()
     told.at(0.5, words.SessionTold("s", 3))
 
@@ -236,6 +243,7 @@ def test_dead_spare_is_replaced_but_not_more_often_than_every_five_seconds():
 
 
 def test_silent_agent_is_killed():
+    """Rule G5."""
     told = Told()
     told.at(0.0, words.Greeted(3.0, 1.0))
     told.at(2.0, words.Pinged(1))
@@ -261,6 +269,7 @@ def test_agent_that_spoke_is_not_killed_when_trust_runs_out():
 
 
 def test_silence_proves_nothing_when_the_guardian_was_held_up():
+    """Rule G6."""
     told = Told().run(until=10.0)
     told.at(0.0, words.Greeted(3.0, 2.0))
 

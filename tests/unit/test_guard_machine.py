@@ -1,4 +1,4 @@
-"""Rules G1 to G4 under any order of events and any pauses of the guardian."""
+"""Rules G1, G2, G3 and G4 under any order of events and any pauses of the guardian."""
 
 from __future__ import annotations
 

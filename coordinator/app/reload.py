@@ -1,0 +1,152 @@
+"""SIGHUP: read Config.toml again, take over what can change in a running node, name the rest.
+
+The reading is done by a child process: the configuration's library would stay in the agent's
+memory for good.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import fields, replace
+from typing import Any
+
+from coordinator.app.settings import NodeSettings, from_json, to_json
+from coordinator.errors import CoordError
+
+#: What the next start of the program, or the next log line, simply looks up.
+LIVE = ("program", "trigger", "policy", "pass_database", "log_level")
+#: What has no meaning of its own for a running node.
+UNSEEN = ("origins", "warnings", "config_hash", "config_path", "task_id")
+#: Origins of what the command line said; it is not asked again.
+FLAGS = ("flag ", "command line")
+FLAG_KEYS = {
+    "groupId": "group_id",
+    "heartbeatFrequency": "heartbeat_s",
+    "livenessCheckInterval": "liveness_s",
+    "stopTimeout": "stop_timeout_s",
+    "priority": "priority",
+    "program.onExit": "on_exit",
+    "isolation": "isolation",
+    "log.level": "log_level",
+    "log.format": "log_format",
+    "passDatabase": "pass_database",
+    "conflictExitCode": "conflict_exit_code",
+}
+#: A configuration that is not read by then never will be.
+READ_MAX_S = 30.0
+
+#: Names for people.
+NAMES = {
+    "group_id": "groupId",
+    "heartbeat_s": "heartbeatFrequency",
+    "liveness_s": "livenessCheckInterval",
+    "stop_timeout_s": "stopTimeout",
+    "on_exit": "program.onExit",
+    "policy": "taskPolicy",
+    "database": "databaseConfig",
+    "log_level": "log.level",
+    "log_format": "log.format",
+}
+
+
+class LiveSettings:
+    """The settings of a running node; `now` is replaced as a whole, from any thread."""
+
+    def __init__(self, settings: NodeSettings) -> None:
+        self.now = settings
+
+    def reload(self, logger: logging.Logger) -> None:
+        """Read the configuration again, in a thread: the node's loop must not wait for it."""
+        threading.Thread(
+            target=self._reload, args=(logger,), name="coord-reload", daemon=True
+        ).start()
+
+    def _reload(self, logger: logging.Logger) -> None:
+        child = [sys.executable, "-m", "coordinator.app.reload"]
+        try:
+            answer = subprocess.run(
+                child,
+                input=to_json(self.now),
+                capture_output=True,
+                text=True,
+                timeout=READ_MAX_S,
+            )
+        except subprocess.TimeoutExpired:
+            logger.error("reload: the configuration could not be read in %g s", READ_MAX_S)
+            return
+        if answer.returncode != 0:
+            logger.error("reload: nothing changed: %s", answer.stderr.strip())
+            return
+        changed, kept, settings = merged(self.now, from_json(answer.stdout))
+        self.now = settings
+        logger.setLevel(settings.log_level.upper())
+        logger.info("reload: %s", summary(changed, kept))
+
+
+def merged(
+    old: NodeSettings, new: NodeSettings
+) -> tuple[tuple[str, ...], tuple[str, ...], NodeSettings]:
+    """Return what changes now, what is kept until a restart, and the settings from now on."""
+    differing = [
+        field.name
+        for field in fields(NodeSettings)
+        if field.name not in UNSEEN and getattr(old, field.name) != getattr(new, field.name)
+    ]
+    changed = tuple(name for name in differing if name in LIVE)
+    kept = tuple(name for name in differing if name not in LIVE)
+    return changed, kept, replace(old, **{name: getattr(new, name) for name in changed})
+
+
+def summary(changed: tuple[str, ...], kept: tuple[str, ...]) -> str:
+    """Say what a reload did, with the names that Config.toml uses."""
+    if not changed and not kept:
+        return "nothing has changed"
+    said = []
+    if changed:
+        names = ", ".join(NAMES.get(name, name) for name in changed)
+        said.append(f"{names} changed (a program from its next start on)")
+    if kept:
+        said.append(f"kept until a restart: {', '.join(NAMES.get(name, name) for name in kept)}")
+    return "; ".join(said)
+
+
+def main() -> int:
+    """Read the configuration as it is now; settings come on stdin and go to stdout."""
+    from coordinator.app.config_loader import load
+
+    old = from_json(sys.stdin.read())
+    try:
+        new = load(old.config_path, flags={}, environ=os.environ)
+    except CoordError as error:
+        print("; ".join(str(error).splitlines()), file=sys.stderr)
+        return error.exit_code
+    print(to_json(replace(new, **given(old, new))))
+    return 0
+
+
+def given(old: NodeSettings, new: NodeSettings) -> dict[str, Any]:
+    """Return what stays as it was: what the command line said, and the database in use."""
+    kept = {name: getattr(old, name) for key, name in FLAG_KEYS.items() if _from_flag(old, key)}
+    kept |= {"nonblock": old.nonblock, "wait_s": old.wait_s}
+    if new.program is None or _from_flag(old, "program"):
+        kept |= {"program": old.program, "trigger": old.trigger, "on_exit": old.on_exit}
+    if not new.database.named or new.database.conninfo == old.database.conninfo:
+        # The embedded server was resolved at the start; the file does not name it.
+        kept["database"] = old.database
+    return kept
+
+
+def _from_flag(settings: NodeSettings, key: str) -> bool:
+    return any(
+        origin.startswith(FLAGS)
+        for known, origin in settings.origins.items()
+        if known == key or known.startswith(f"{key}.")
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

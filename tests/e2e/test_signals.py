@@ -1,0 +1,102 @@
+"""The signals of a running node: HUP, USR1, USR2, TERM, INT; and what passes on to the program."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from tests.support.nodes import bed, eventually
+
+CONFIG = """
+heartbeatFrequency = 0.3
+livenessCheckInterval = 1.5
+[program]
+command = ["sh", "-c", "{command}"]
+"""
+
+
+@pytest.fixture
+def nodes(tmp_path, database):
+    with bed(tmp_path, database.conninfo, database.schema) as made:
+        yield made
+
+
+def started(nodes, command: str):
+    node = nodes.start(
+        "node-1",
+        config=CONFIG.format(command=command),
+        env={"COORD_LIVENESS_CHECK_INTERVAL": "", "COORD_HEARTBEAT_FREQUENCY": ""},
+    )
+    eventually(lambda: "started:" in node.said(), 10, f"the program runs{nodes.story()}")
+    return node
+
+
+def test_hup_takes_over_what_can_change_and_names_what_cannot(nodes, tmp_path):
+    node = started(nodes, "exec sleep 60")
+    path = tmp_path / "node-1.toml"
+    changed = path.read_text().replace("sleep 60", "sleep 61").replace("1.5", "3")
+    path.write_text(changed)
+
+    node.process.send_signal(signal.SIGHUP)
+
+    eventually(lambda: "reload:" in node.said(), 10, f"a reload{nodes.story()}")
+    assert "program changed" in node.said()
+    assert "kept until a restart: livenessCheckInterval" in node.said()
+    assert node.process.poll() is None
+
+
+def test_hup_with_a_broken_file_changes_nothing(nodes, tmp_path):
+    node = started(nodes, "exec sleep 60")
+    (tmp_path / "node-1.toml").write_text("livenesCheckInterval = 3\n")
+
+    node.process.send_signal(signal.SIGHUP)
+
+    eventually(lambda: "reload: nothing changed" in node.said(), 10, f"a reload{nodes.story()}")
+    assert "did you mean 'livenessCheckInterval'" in node.said()
+    assert node.process.poll() is None
+
+
+def test_usr2_tells_the_state_in_one_line(nodes):
+    node = started(nodes, "exec sleep 60")
+
+    node.process.send_signal(signal.SIGUSR2)
+
+    eventually(lambda: "state: " in node.said(), 10, f"the state{nodes.story()}")
+    (line,) = [line for line in node.said().splitlines() if "state: " in line]
+    assert "trusted_until" in line
+
+
+def test_hup_usr1_and_usr2_reach_the_program(nodes, tmp_path):
+    out = tmp_path / "signals"
+    node = started(nodes, f"trap 'echo HUP >> {out}' HUP; while :; do sleep 0.05; done")
+
+    eventually(lambda: node.process.send_signal(signal.SIGHUP) or out.exists(), 10, "the trap")
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_the_first_stop_signal_waits_for_the_program_and_exits_with_0(nodes, tmp_path, signum):
+    out = tmp_path / "ended"
+    node = started(nodes, f"trap 'echo orderly > {out}; exit 3' TERM; while :; do sleep 0.02; done")
+
+    node.process.send_signal(signum)
+
+    assert node.process.wait(10) == 0
+    assert out.read_text() == "orderly\n"
+
+
+def test_the_second_interrupt_does_not_wait(nodes):
+    """The stop timeout is 4 s here; the second Ctrl-C ends the node in one."""
+    node = nodes.start(
+        "node-1",
+        config="heartbeatFrequency = 1\nlivenessCheckInterval = 12\nstopTimeout = 4\n"
+        "[program]\ncommand = [\"sh\", \"-c\", \"trap '' TERM; while :; do sleep 0.02; done\"]\n",
+        env={"COORD_LIVENESS_CHECK_INTERVAL": "", "COORD_HEARTBEAT_FREQUENCY": ""},
+    )
+    eventually(lambda: "started:" in node.said(), 10, f"the program runs{nodes.story()}")
+
+    node.process.send_signal(signal.SIGINT)
+    eventually(lambda: "stopping the program" in node.said(), 5, "the first is obeyed")
+    node.process.send_signal(signal.SIGINT)
+
+    assert node.process.wait(3) == 130

@@ -1,0 +1,47 @@
+"""Every planted bug is caught: by the simulation within SEEDS_MAX seeds, or by a transcript."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.simulation import transcripts
+from tests.simulation.planted import PLANTED, planted
+from tests.simulation.run import how_to_repeat, judged
+from tests.simulation.settings import Bias
+
+SEEDS_MAX = 2000
+SIMULATED = {name: bug.bias for name, bug in PLANTED.items() if bug.bias is not None}
+
+
+@pytest.mark.parametrize(("name", "bias"), SIMULATED.items(), ids=SIMULATED)
+def test_the_simulation_catches(name: str, bias: Bias) -> None:
+    caught = -1
+    with planted(name) as database:
+        for seed in range(SEEDS_MAX):
+            if judged(seed, bias, database):
+                caught = seed
+                break
+    assert caught >= 0, f"{PLANTED[name].rule}: broken, and {SEEDS_MAX} seeds did not show it"
+
+    print(f"{name}: caught by seed {caught}")
+    for seed in range(caught + 1):
+        told = judged(seed, bias)
+        assert not told, f"the unbroken code: {told}; {how_to_repeat(seed, bias=name)}"
+
+
+@pytest.mark.parametrize("name", sorted(set(PLANTED) - set(SIMULATED)))
+def test_a_transcript_catches(name: str) -> None:
+    transcript = transcripts.OF_PLANTED[name]
+    transcript()
+
+    with planted(name), pytest.raises(AssertionError):
+        transcript()
+
+
+def test_the_rules_are_whole_again_afterwards() -> None:
+    before = [getattr(module, rule) for bug in PLANTED.values() for module, rule, _ in bug.patches]
+    for name in PLANTED:
+        with planted(name):
+            pass
+    after = [getattr(module, rule) for bug in PLANTED.values() for module, rule, _ in bug.patches]
+    assert before == after
