@@ -128,6 +128,14 @@ def run(
             text="Silence after which the active node counts as dead.",
         ),
     ] = None,
+    listen: Annotated[
+        str | None,
+        typer.Option(
+            "--listen",
+            metavar="HOST:PORT",
+            help="Answer /active, /standby, /livez, /readyz, /healthz. [env: COORD_LISTEN]",
+        ),
+    ] = None,
     log_format: Annotated[
         LogFormat | None,
         typer.Option("--log-format", help="How log lines are written. [env: COORD_LOG_FORMAT]"),
@@ -152,6 +160,7 @@ def run(
         "passDatabase": pass_database or None,
         "heartbeatFrequency": heartbeat_frequency,
         "livenessCheckInterval": liveness_check_interval,
+        "http.listen": listen,
         "log.format": log_format and log_format.value,
         "log.level": "error" if chosen.quiet else "debug" if chosen.verbose else None,
     }

@@ -22,6 +22,7 @@ from pydantic_core import PydanticCustomError
 
 from coordinator.app import config_values as values
 from coordinator.app.config_types import (
+    Address,
     CallablePath,
     Command,
     Count,
@@ -230,6 +231,14 @@ class LogTable(Table):
     )
 
 
+class HttpTable(Table):
+    """The HTTP endpoints of the node."""
+
+    listen: Address | None = Field(
+        default=None, description='Where /active, /livez and the like answer: "host:port".'
+    )
+
+
 class ConfigFile(Table):
     """The whole file."""
 
@@ -264,6 +273,7 @@ class ConfigFile(Table):
     task_policy: TaskPolicyTable = Field(default_factory=TaskPolicyTable)
     retry_config: RetryTable | None = None
     log: LogTable = Field(default_factory=LogTable)
+    http: HttpTable = Field(default_factory=HttpTable)
 
 
 class RunOptions(Table):

@@ -78,6 +78,7 @@ def settled(
         wait_s=options.wait,
         conflict_exit_code=options.conflict_exit_code,
         pass_database=options.pass_database,
+        listen=config.http.listen,
         config_path=None if path is None else os.path.abspath(path),
         origins=origins,
         warnings=warnings,

@@ -79,6 +79,7 @@ def _effective(settings: NodeSettings) -> dict[str, object]:
         "taskPolicy.onTerminate": policy.on_terminate,
         "log.level": settings.log_level,
         "log.format": settings.log_format,
+        "http.listen": settings.listen,
         "nonblock": settings.nonblock,
         "wait": settings.wait_s,
         "conflictExitCode": settings.conflict_exit_code,

@@ -32,6 +32,7 @@ ENVIRONMENT: Mapping[str, Keys] = {
     "COORD_ISOLATION": ("isolation",),
     "COORD_LOG_LEVEL": ("log", "level"),
     "COORD_LOG_FORMAT": ("log", "format"),
+    "COORD_LISTEN": ("http", "listen"),
     "COORD_AUTO_MIGRATE": ("databaseConfig", "autoMigrate"),
     "COORD_DATABASE_URL": ("databaseConfig", "url"),
     "COORD_DATABASE_SERVICE": ("databaseConfig", "service"),
@@ -61,6 +62,7 @@ FLAGS: Mapping[Keys, str] = {
     ("program", "onExit"): "--restart",
     ("log", "level"): "-q or -v",
     ("log", "format"): "--log-format",
+    ("http", "listen"): "--listen",
 }
 #: Flags without a --no- form: False means that they were not given.
 SWITCHES = ("nonblock", "observe", "requireDatabase", "passDatabase", "program.shell")

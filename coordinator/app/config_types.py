@@ -97,5 +97,6 @@ SchemaName = Annotated[
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(values.lower)]
 Url = Annotated[SecretStr, AfterValidator(_readable_url)]
 CallablePath = Annotated[str, AfterValidator(values.callable_path)]
+Address = Annotated[str, AfterValidator(values.address)]
 Cron = Annotated[str, AfterValidator(values.cron)]
 Timezone = Annotated[str, AfterValidator(values.timezone)]

@@ -165,6 +165,14 @@ def timezone(raw: str) -> str:
     return raw
 
 
+def address(raw: str) -> str:
+    """Return "host:port" unchanged; ":8008" means the loopback interface."""
+    host, colon, port = raw.rpartition(":")
+    if not colon or not port.isdigit() or int(port) > 65535 or "/" in host:
+        raise ValueError('must be "host:port", as in "127.0.0.1:8008"')
+    return raw
+
+
 def cron(raw: str) -> str:
     """Return five cron fields unchanged, once the scheduler has understood them."""
     from coordinator.runtime.timetable import cron_triggers

@@ -16,6 +16,7 @@ from coordinator import __version__
 from coordinator.app.reload import LiveSettings
 from coordinator.app.sentences import sentence
 from coordinator.app.settings import NodeSettings
+from coordinator.app.window import Window
 from coordinator.errors import (
     CoordError,
     DatabaseUnreachableError,
@@ -117,7 +118,14 @@ def run(
     agent = Agent(node, made.store, link, clock, lambda report, at: _say(logger, report, at))
     link.on_signal = lambda signum: _on_signal(signum, agent, live, logger)
     lookout = _lookout(settings, made.timing, clock, agent)
+    try:
+        window = Window(agent, clock, settings.listen, logger)
+    except CoordError as error:
+        logger.error("%s", error)
+        link.finish(error.exit_code)
+        return error.exit_code
     finish = agent.run(connection)
+    window.close()
     if lookout is not None:
         lookout.stop()
     if finish.trouble:
@@ -235,7 +243,7 @@ def orders(settings: NodeSettings, settings_fd: int, term: int, session: str) ->
         env["COORD_DATABASE_URL"] = settings.database.conninfo
         unset = tuple(name for name in SECRETS if name != "COORD_DATABASE_URL")
     if program.callable is not None or settings.trigger is not None:
-        argv = (sys.executable, "-m", "coordinator.app.scheduled")
+        argv = (sys.executable, "-P", "-m", "coordinator.app.scheduled")
         env["COORD_SETTINGS_FD"] = str(settings_fd)
         return Orders(argv, env, unset, program.cwd, keep_fds=(settings_fd,))
     assert program.argv is not None

@@ -48,9 +48,10 @@ def run_node(settings: NodeSettings) -> NoReturn:
 
 def guardian_arguments(settings_fd: int, isolation: str) -> list[str]:
     """Return the command line of a guardian and, behind the dashes, of its agent."""
-    python = sys.executable
-    guardian = [python, "-m", "coordinator.runtime.guardian", "--settings-fd", str(settings_fd)]
-    return [*guardian, "--isolation", isolation, "--", python, "-m", "coordinator.app.agent_main"]
+    # -P: the directory that coord was started in holds the user's modules, not ours.
+    python = [sys.executable, "-P", "-m"]
+    guardian = [*python, "coordinator.runtime.guardian", "--settings-fd", str(settings_fd)]
+    return [*guardian, "--isolation", isolation, "--", *python, "coordinator.app.agent_main"]
 
 
 def keep(text: str) -> int:

@@ -110,6 +110,7 @@ class NodeSettings:
     wait_s: float | None = None  #: give up after so long; None waits for ever
     conflict_exit_code: int = 75
     pass_database: bool = False  #: the program may know the database's URL
+    listen: str | None = None  #: "host:port" of the HTTP endpoints
     config_path: str | None = None
     origins: dict[str, str] = field(default_factory=dict)  #: "taskId" -> "Config.toml:1"
     warnings: tuple[str, ...] = ()  #: lines for the operator; nothing is refused for them

@@ -175,4 +175,8 @@ livenessCheckInterval = 6
 # level = "info"
 ## "text", "json", or "auto": text on a terminal and JSON elsewhere.
 # format = "auto"
+
+# [http]
+## Where the node answers /active, /standby, /livez, /readyz and /healthz. Default: nowhere.
+# listen = "127.0.0.1:8008"
 """

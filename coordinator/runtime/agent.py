@@ -36,7 +36,7 @@ from coordinator.runtime.courier import Courier, Couriers
 from coordinator.runtime.inbox import Inbox
 
 #: A selector never sleeps longer than this, so that a suspend is noticed soon after it.
-SLEEP_MAX_S = 5.0
+SLEEP_MAX_S = 1.0
 #: How long the end of a node waits for a courier that hangs in a call of the driver.
 COURIER_END_S = 0.2
 

@@ -115,6 +115,8 @@ class Courier:
             self._post(Failed(self._clock.now(), request, str(error)))
         else:
             self._post(Answered(self._clock.now(), request, answer, sent_at))
+            # What was pushed while the answer was read is in memory, and wakes no selector.
+            self._listen(connection)
 
     def _connected(self, timeout_s: float) -> tuple[StoreConnection, float]:
         """Return the connection, and the seconds that are left of the attempt."""

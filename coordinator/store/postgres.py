@@ -27,6 +27,7 @@ from coordinator.protocol.requests import (
     Take,
 )
 from coordinator.store import epoch, faults, race, roster, session
+from coordinator.store.branches import rotated
 from coordinator.store.connect import SET_LIMITS, Opened, limits, open_connection
 from coordinator.store.statement import named
 
@@ -44,13 +45,18 @@ class PostgresStore:
         self._facts = facts
         self._where = label or faults.label(conninfo)
         self._may_prepare = True
+        self._turn = -1
 
     def connect(self, timeout_s: float) -> PostgresConnection:
         """Connect to a writable server; see `ports.Store`.
 
         Units: timeout_s for each host of the conninfo, but at least libpq's own 2 s.
         """
-        opened = open_connection(self._conninfo, self._schema, self._facts, self._where, timeout_s)
+        # Each connection begins with another host: one that swallows packets, or that is a
+        # primary left behind, must not be the first choice for ever.
+        self._turn += 1
+        conninfo = rotated(self._conninfo, self._turn)
+        opened = open_connection(conninfo, self._schema, self._facts, self._where, timeout_s)
         return PostgresConnection(
             opened,
             self._facts,

@@ -1,1 +1,1 @@
-"""HTTP endpoints (empty until the page comes)."""
+"""HTTP endpoints of a node, for load balancers and health checks."""

@@ -6,6 +6,8 @@ from coordinator.protocol.requests import Settle
 
 
 def test_first_timeline_of_a_new_database_is_settled_from_the_start(connected):
+    """E3: nothing else can ever have been granted."""
+
     view = connected("a").look()
 
     assert view.identity.timeline == 1
@@ -14,12 +16,16 @@ def test_first_timeline_of_a_new_database_is_settled_from_the_start(connected):
 
 
 def test_identity_of_a_restored_database_is_not_settled(world, connected):
+    """E3: a database that knows another identity was copied."""
+
     world.had_another_identity()
 
     assert not connected("a").look().settled
 
 
 def test_unsettled_identity_refuses_every_taking(world, node):
+    """E2: free tokens included."""
+
     holder, taker = node("h"), node("a")
     term = holder.win()
     world.unsettle()
@@ -33,6 +39,8 @@ def test_unsettled_identity_refuses_every_taking(world, node):
 
 
 def test_unsettled_identity_lets_the_holder_renew(world, node):
+    """E2: a holder whose trust never ran out goes on."""
+
     holder = node("h")
     holder.win()
     world.unsettle()
@@ -109,4 +117,6 @@ def test_an_identity_that_is_not_the_current_one_is_not_settled(world, node):
 
 
 def test_every_connection_sees_the_same_identity(connected):
+    """E1: every answer carries the identity."""
+
     assert connected("a").look().identity == connected("b").look().identity

@@ -42,6 +42,8 @@ def test_taking_is_a_heartbeat_of_the_taker(node):
 
 
 def test_of_two_takers_that_saw_the_same_one_wins(node):
+    """R2: compare-and-set on the row."""
+
     first, second = node("a"), node("b")
     view = first.look()
 
@@ -92,6 +94,8 @@ def test_takeover_ends_the_silent_session(node):
 
 
 def test_takeover_of_a_holder_that_beat_once_more_is_refused_and_it_lives(node):
+    """R1: one row conflict decides between a late heartbeat and a takeover."""
+
     holder, taker = node("h"), node("a")
     holder.win()
     view = taker.look()
@@ -105,6 +109,8 @@ def test_takeover_of_a_holder_that_beat_once_more_is_refused_and_it_lives(node):
 
 
 def test_refused_takeover_does_not_end_the_silent_session(node):
+    """R1: one transaction, wholly or not at all."""
+
     holder, taker = node("h"), node("a")
     term = holder.win()
     view = taker.look()
@@ -132,6 +138,8 @@ def test_refused_take_is_no_heartbeat(node):
 
 
 def test_token_of_a_live_session_cannot_be_taken_as_free(node):
+    """R5: released by its own session, or after its session has ended."""
+
     holder, taker = node("h"), node("a")
     holder.win()
 
@@ -142,6 +150,8 @@ def test_token_of_a_live_session_cannot_be_taken_as_free(node):
 
 
 def test_token_of_an_ended_session_is_free(node, connected):
+    """R5: released by its own session, or after its session has ended."""
+
     holder, taker = node("h"), node("a")
     holder.win()
     namesake = connected("h")
@@ -225,6 +235,8 @@ def test_leave_of_an_ended_session_does_not_touch_the_successors_token(node):
 
 
 def test_terms_never_start_again(node):
+    """N2: a token's row is never deleted."""
+
     first, second = node("a"), node("b")
     terms = []
 
@@ -238,6 +250,8 @@ def test_terms_never_start_again(node):
 
 
 def test_next_term_may_jump_to_the_timelines_floor(node):
+    """N1: the asker computes the floor of the timeline."""
+
     alone = node("a")
 
     answer = alone.take(alone.look(), next_term=1_000_000_001)
@@ -247,6 +261,8 @@ def test_next_term_may_jump_to_the_timelines_floor(node):
 
 
 def test_term_lies_above_what_any_node_remembers(node):
+    """N3: the floor raises the next term."""
+
     first, second = node("a"), node("b")
 
     raised = second.ask(RaiseFloor(term=41))

@@ -100,3 +100,30 @@ def test_the_second_interrupt_does_not_wait(nodes):
     node.process.send_signal(signal.SIGINT)
 
     assert node.process.wait(3) == 130
+
+
+def test_listen_answers_by_role(nodes):
+    """`--listen`: 200 on the active node alone, from its own deadline."""
+    import http.client
+
+    from tests.support.postgres import free_port
+
+    ports = {name: free_port() for name in ("node-1", "node-2")}
+    for name, port in ports.items():
+        nodes.start(name, "--listen", f"127.0.0.1:{port}")
+        eventually(lambda name=name: "HTTP on" in nodes.nodes[name].said(), 10, "it listens")
+    holding = nodes.wait_for_run()
+    nodes.wait_for_standbys(1)
+
+    def status(name: str, path: str) -> int:
+        connection = http.client.HTTPConnection("127.0.0.1", ports[name], timeout=5)
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        answer.read()
+        connection.close()
+        return answer.status
+
+    (other,) = [name for name in ports if name != holding.node]
+    assert (status(holding.node, "/active"), status(other, "/active")) == (200, 503)
+    assert (status(holding.node, "/standby"), status(other, "/standby")) == (503, 200)
+    assert [status(name, "/readyz") for name in ports] == [200, 200]

@@ -67,6 +67,8 @@ def play(nodes: Sequence[Node], holder: Node) -> tuple[Round, Node]:
 
 @pytest.mark.timeout(120)
 def test_killed_holder_has_one_successor_in_each_of_200_rounds(database):
+    """R1, R2: one winner each, terms rise by one."""
+
     with joined_nodes(database, *NODES) as nodes:
         holder, rounds = nodes[0], []
         assert holder.win() == 1
@@ -98,6 +100,8 @@ def test_released_token_has_one_taker_in_each_of_50_rounds(database):
 
 
 def test_late_heartbeat_and_takeover_never_both_succeed(database):
+    """R1: the beat that was seen decides."""
+
     outcomes = set()
     with joined_nodes(database, "a", "b") as (holder, standby):
         holder.win()
@@ -139,7 +143,7 @@ def test_storm_of_takes_and_releases_ends_with_every_term_once(database):
 
 
 def test_serialization_failures_are_retried_within_the_budget(database):
-    """A foreign SERIALIZABLE transaction makes the first try fail with 40001."""
+    """R3: a foreign change of the row makes the first waiting try fail with 40001."""
     with joined_nodes(database, "a") as (node,), database.connect() as other:
         view = node.look()
         other.execute("BEGIN")

@@ -116,6 +116,8 @@ def test_a_role_without_rights_is_refused(database):
 
 
 def test_a_server_without_fsync_is_refused(own_server):
+    """E6: it may lose acknowledged commits."""
+
     own_server.stop()
     own_server.settings["fsync"] = "off"
     own_server.start()
@@ -125,6 +127,8 @@ def test_a_server_without_fsync_is_refused(own_server):
 
 
 def test_a_role_with_synchronous_commit_off_is_overruled(database):
+    """E6: in every transaction."""
+
     conninfo = make_conninfo(database.conninfo, options="-c synchronous_commit=off")
 
     with connected_node(Place(conninfo, database.schema), "a") as node:
@@ -258,7 +262,7 @@ def test_a_notification_during_an_ask_is_heard_afterwards(database):
 
 
 def test_commit_whose_wait_for_a_standby_was_cancelled_is_unknown(own_server):
-    """PostgreSQL reports success with a WARNING; the commit may exist on this server alone."""
+    """E5: PostgreSQL reports success with a WARNING; the commit may exist on this server alone."""
     with joined_nodes(Place(own_server.conninfo()), "a") as (node,):
         own_server.reload(synchronous_standby_names="nobody")
         asked = in_thread(lambda: node.connection.ask(Beat(session=node.session), 30.0))
@@ -288,6 +292,8 @@ def test_abort_unblocks_a_commit_that_waits_for_a_standby(own_server):
 
 
 def test_a_standby_is_unreachable_until_it_is_promoted_and_then_unsettled(own_server):
+    """E2: a promotion makes a new identity."""
+
     with joined_nodes(Place(own_server.conninfo()), "a") as (node,):
         node.win()
         before = node.look()

@@ -39,6 +39,8 @@ def test_heartbeats_go_on_under_a_fence(database):
 
 
 def test_takeover_ends_a_frozen_fenced_transaction(database):
+    """F2: it ends that backend instead of waiting for ever."""
+
     with joined_nodes(database, "h", "a") as (holder, taker):
         user = fenced(database, holder, holder.win())
 
@@ -137,6 +139,8 @@ def test_fence_of_another_role_blocks_for_no_longer_than_the_lock_timeout(databa
 
 
 def test_fence_refuses_an_old_term_and_another_session(database):
+    """F1: only the current holding passes."""
+
     with joined_nodes(database, "h") as (holder,):
         term = holder.win()
         for changes in ({"term": term + 1}, {"session": str(uuid.uuid4())}):

@@ -118,7 +118,7 @@ class Agent(Process):
                 self._say(words.ExtendOrdered(number, until))
             case StartProgram(number, term, until):
                 self.run = Started(number, term, until)
-                self.host.sessions[number] = self.node.session or ""
+                self.host.programs.sessions[number] = self.node.session or ""
                 stop_s = self.node.timing.stop_timeout_s
                 self._say(words.StartOrdered(number, term, until, stop_s))
             case StopProgram(number):
@@ -268,7 +268,7 @@ class Agent(Process):
         if self.run is not run:
             return
         if self.host.local() >= run.trusted_until + SECOND_BELT_S:
-            self.host.kill_program(by_agent=True)
+            self.host.programs.kill(by_agent=True)
         else:
             self._set_belt(run)
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from coordinator.protocol import guard
 from coordinator.protocol import guard_words as words
 from coordinator.protocol.node import Node, Policy, Run
 from coordinator.protocol.requests import NodeFacts
-from tests.simulation.agent import INHERITED, SIGTERM, Agent
-from tests.simulation.history import Ran
-from tests.simulation.processes import Call, Process
+from tests.simulation.agent import INHERITED, Agent
+from tests.simulation.guardian import CHANNEL_S, Guardian
+from tests.simulation.processes import Call
+from tests.simulation.programs import Programs
 from tests.simulation.settings import GROUP, NodeSettings
 
 if TYPE_CHECKING:
@@ -23,72 +23,6 @@ if TYPE_CHECKING:
 
 #: A process that is woken by a timer wakes up to this much late.
 LATE_MAX_S = 0.02
-#: A message between guardian and agent takes this long.
-CHANNEL_S = 0.0003
-#: With LATE_MAX_S and the agent's SECOND_BELT_S within protocol.timing.KILL_BOUND_S.
-KILL_MAX_S = 0.175
-BELT_KILL_MAX_S = 0.12
-
-
-class Program:
-    """The processes of one run; they stop with their host, and with nothing else."""
-
-    __slots__ = ("key", "let_go", "number", "ran", "session", "term")
-
-    def __init__(self, number: int, term: int, session: str, key: int) -> None:
-        self.number, self.term, self.session, self.key = number, term, session, key
-        self.let_go = False
-        self.ran: Ran | None = None
-
-
-class Guardian(Process):
-    """The guardian process of a host: guard.step, fed and obeyed."""
-
-    __slots__ = ("alarm", "host", "reads", "state")
-
-    def __init__(self, host: Host) -> None:
-        super().__init__()
-        self.host_frozen = host.frozen
-        self.host = host
-        self.alarm = float("inf")
-        self.reads: Agent | None = None  #: whose socket it has open
-        self.state, orders = guard.begin(host.local())
-        for order in orders:
-            host.obey(self, order)
-
-    def take_in(self, event: words.Event) -> None:
-        """Feed the guard and obey it."""
-        if not self.alive:
-            return
-        self.state, orders = guard.step(self.state, event, self.host.local())
-        for order in orders:
-            self.host.obey(self, order)
-        if self.alive:
-            moment = guard.due(self.state)
-            if moment != self.alarm:
-                self.alarm = moment
-                if moment != float("inf"):
-                    self.host.at_local(moment, self.deliver, self._ring, moment)
-
-    def _ring(self, moment: float) -> None:
-        if moment == self.alarm:
-            self.alarm = float("inf")
-            self.look()
-
-    def look(self) -> None:
-        """Read the agent's pings, then see what is due.
-
-        An agent pings all the time; here it does when it matters: before the guardian looks at
-        the clock, and before either of them is stopped.
-        """
-        self.hear_pings()
-        self.take_in(words.Ticked())
-
-    def hear_pings(self) -> None:
-        """Hear the agent's ping, if both are awake."""
-        agent = self.host.agent
-        if self.runs and agent is not None and agent.runs and self.state.agent:
-            self.take_in(words.Pinged(0))
 
 
 class Host:
@@ -110,9 +44,7 @@ class Host:
         self.thaw_at = 0.0
         self.guardian: Guardian | None = None
         self.agent: Agent | None = None
-        self.program: Program | None = None
-        self.forked = Process()  #: the program's own process, as a reader of its mail
-        self.sessions: dict[int, str] = {}
+        self.programs = Programs(self)
         self.cut = ""  #: "" | "both" | "answers": which way to the database is closed
         self.cut_until = 0.0
         self.late_until = 0.0  #: until then the answers of the database come late
@@ -165,7 +97,7 @@ class Host:
         if self.guardian is not None:
             self.guardian.alive = False
             self.guardian = None
-        self._program_dead()
+        self.programs.dead()
 
     def crash_guardian(self) -> None:
         """SIGKILL the guardian alone: the agent sees the closed socket."""
@@ -189,7 +121,7 @@ class Host:
         if self.guardian is not None:
             guardian = self.guardian
             late_s = CHANNEL_S + 0.002 * self.world.rng.random()  # after all that it had said
-            self.after(late_s, guardian.deliver, self._read, guardian, agent, words.AgentLost())
+            self.after(late_s, guardian.deliver, guardian.read, agent, words.AgentLost())
         else:
             self._off()
 
@@ -207,7 +139,7 @@ class Host:
             if self.guardian is not None:
                 self.guardian.hear_pings()
             self._set_frozen(True)
-            self._stretch_ends()
+            self.programs.rest()
 
     def _thaw(self, thaw_at: float) -> None:
         if self.frozen and thaw_at == self.thaw_at:
@@ -223,10 +155,9 @@ class Host:
         for process in first:
             if process is not None:
                 self._catch_up(process)
-        self.forked.catch_up()
+        self.programs.forked.catch_up()
         self.thawing = False
-        if self.program is not None and self.program.let_go:
-            self._stretch_begins(self.program)
+        self.programs.go_on()
 
     def _catch_up(self, process: Guardian | Agent) -> None:
         """A select may show the passed deadline first, or the waiting messages."""
@@ -239,7 +170,7 @@ class Host:
 
     def _set_frozen(self, frozen: bool) -> None:
         self.frozen = frozen
-        for process in (self.guardian, self.agent, self.forked):
+        for process in (self.guardian, self.agent, self.programs.forked):
             if process is not None:
                 process.host_frozen = frozen
 
@@ -281,67 +212,19 @@ class Host:
             self._lose_guardian()
             agent.alone("the guardian is frozen")
 
-    # --- the guardian's orders ------------------------------------------------------------------
+    # --- agents ---------------------------------------------------------------------------------
 
     def tell_guardian(self, agent: Agent, event: words.Event) -> None:
         """Carry a message of the agent's to the guardian; the socket keeps the order."""
         if self.guardian is not None:
             guardian = self.guardian
-            self.after(CHANNEL_S, guardian.deliver, self._read, guardian, agent, event)
+            self.after(CHANNEL_S, guardian.deliver, guardian.read, agent, event)
 
-    def _read(self, guardian: Guardian, agent: Agent, event: words.Event) -> None:
-        """Let the guardian read a message, unless it has closed that agent's socket since."""
-        if guardian.reads is agent:
-            if isinstance(event, words.AgentLost):
-                guardian.reads = None
-            guardian.take_in(event)
+    def new_agent(self, legacy: tuple[str | None, int, bool] | None, ready_s: float) -> Agent:
+        """Start an agent; until it is ready its mail waits in the socket that it was given.
 
-    def _told(self, guardian: Guardian, most_s: float, event: words.Event) -> None:
-        self.soon(most_s, guardian.deliver, guardian.take_in, event)
-
-    def obey(self, guardian: Guardian, order: words.Command) -> None:
-        """Do what the guardian orders."""
-        match order:
-            case words.TellAgent(message):
-                agent = self.agent
-                if agent is not None:
-                    self.after(CHANNEL_S, agent.deliver, agent.hear, message)
-            case words.LaunchProgram(start):
-                self.world.keys += 1
-                session = self.sessions.get(start.run, "")
-                self.program = Program(start.run, start.term, session, self.world.keys)
-                self._told(guardian, 0.01, words.ProgramReady(start.run, 1, {}))
-            case words.LetGo(number, until):
-                self.soon(0.004, self.forked.deliver, self._exec, guardian, number, until)
-            case words.SignalProgram(number, signum) if signum == SIGTERM:
-                program = self.program
-                if program is not None and program.number == number and self.settings.obeys_term:
-                    self.soon(0.2, self._end_program, guardian, program, -SIGTERM)
-            case words.KillProgram():
-                self.kill_program(by_agent=False)
-            case words.StartAgent(session, _):
-                # As agent_main does: a fresh agent after a dead one takes its place.
-                first = guardian.state.session is None and not guardian.state.deaths
-                legacy = None if first else (session, guardian.state.term, self.program is not None)
-                self._new_agent(guardian, legacy, ready_s=0.4)
-            case words.PromoteSpare(message):
-                legacy = (message["session"], message["term"], message["program"] == "dying")
-                self._new_agent(guardian, legacy, ready_s=0.005)
-            case words.KillAgent():
-                guardian.reads = None
-                if self.agent is not None:
-                    self.agent.alive = False
-                    self.agent = None
-            case words.Quit():
-                self._lose_guardian()
-                self._off()
-            case _:
-                pass  # the spare, the board, the log
-
-    def _new_agent(
-        self, guardian: Guardian, legacy: tuple[str | None, int, bool] | None, ready_s: float
-    ) -> None:
-        """Start an agent; until it is ready its mail waits in the socket that it was given."""
+        legacy: the session and the term that a dead one left, and whether its program still dies.
+        """
         self.agents += 1
         policy = Policy(
             node=self.settings.name,
@@ -355,77 +238,19 @@ class Host:
             bury, term, dying = legacy
             run = Run(INHERITED, term, self.local(), "the agent died") if dying else None
             node = replace(node, bury=bury, run=run, given_up=term, remembered=term)
-        self.agent = guardian.reads = Agent(self, node)
-        self.agent.frozen = True
-        self.agent.deliver(self.agent.begin)
-        self.soon(ready_s, self._thaw_process, self.agent)
+        self.agent = agent = Agent(self, node)
+        agent.frozen = True
+        agent.deliver(agent.begin)
+        self.soon(ready_s, self._thaw_process, agent)
+        return agent
 
-    # --- the program ----------------------------------------------------------------------------
+    def agent_killed(self) -> None:
+        """Lose the agent to its guardian's SIGKILL."""
+        if self.agent is not None:
+            self.agent.alive = False
+            self.agent = None
 
-    def _exec(self, guardian: Guardian, number: int, until: float) -> None:
-        program = self.program
-        if program is None or program.number != number or not guardian.alive:
-            return
-        if self.local() >= until:
-            self.program = None
-            self._told(guardian, 0.002, words.ProgramRefused(number, "trust is over", 0))
-            return
-        program.let_go = True
-        if not self.thawing:
-            self._stretch_begins(program)
-        self._told(guardian, 0.002, words.ProgramStarted(number))
-
-    def exit_program(self) -> None:
-        """The program ends by itself, perhaps leaving children behind."""
-        program, guardian = self.program, self.guardian
-        if program is None or guardian is None or not program.let_go or self.frozen:
-            return
-        if self.settings.leaves_children:
-            self._told(guardian, 0.002, words.ProgramEnded(program.number, 1, True))
-        else:
-            self._end_program(guardian, program, 1)
-
-    def _end_program(self, guardian: Guardian, program: Program, status: int) -> None:
-        if self.program is program and not self.frozen:
-            self._program_dead()
-            self._told(guardian, 0.002, words.ProgramEnded(program.number, status, False))
-
-    def kill_program(self, *, by_agent: bool) -> None:
-        """SIGKILL everything of the program; it takes effect after a while."""
-        program, guardian = self.program, self.guardian
-        if program is None:
-            if guardian is not None and guardian.state.run is not None:
-                self._told(guardian, 0.002, words.ProgramGone(guardian.state.run.number))
-            return
-        if self.thawing or not program.let_go:
-            self._killed(program)
-            return
-        most_s = BELT_KILL_MAX_S if by_agent else KILL_MAX_S
-        random = self.world.rng.random()
-        taken_s = most_s if self.world.settings.slowest_kill else most_s * random**3
-        self.after(taken_s, self._killed, program)
-
-    def _killed(self, program: Program) -> None:
-        if self.program is not program:
-            return
-        self._program_dead()
-        if self.guardian is not None:
-            self._told(self.guardian, 0.002, words.ProgramGone(program.number))
-
-    def _program_dead(self) -> None:
-        if self.program is not None:
-            self._stretch_ends()
-            self.program = None
-
-    def _stretch_begins(self, program: Program) -> None:
-        ran = Ran(self.settings.name, program.session, program.term, program.key, self.world.now)
-        program.ran = ran
-        self.world.history.runs.append(ran)
-        self.world.history.note(self.world.now, self.name, "runs", program.term, program.key)
-
-    def _stretch_ends(self) -> None:
-        program = self.program
-        if program is not None and program.ran is not None:
-            program.ran.end = self.world.now
-            program.ran = None
-            self.world.history.note(self.world.now, self.name, "rests", program.term)
+    def quit(self) -> None:
+        """End the node in order; its supervisor starts it again."""
+        self._lose_guardian()
+        self._off()

@@ -13,6 +13,7 @@ from typing import Any
 
 from coordinator.protocol import absorb, decide, epoch, guard_run, machine, node, timing, watch
 from coordinator.protocol.events import Command, ExtendTrust
+from coordinator.protocol.guard_state import Run as GuardRun
 from coordinator.protocol.requests import Beat, Join, Request, Take, TokenSeen, View
 from tests.simulation.settings import Bias
 from tests.support.memory_rows import NodeRow
@@ -22,21 +23,21 @@ from tests.support.memory_store import MemoryDatabase
 class BeatUnseen(MemoryDatabase):
     """Ends the holder's session whatever its beat shows by now."""
 
-    def beat_matches(self, row: NodeRow, seen_beat: int) -> bool:
+    def beat_matches(self, row: NodeRow, seen_beat: int) -> bool:  # noqa: ARG002
         return True
 
 
 class FloorIgnored(MemoryDatabase):
     """Gives out terms that a live node remembers."""
 
-    def floor_of(self, token: TokenSeen) -> int:
+    def floor_of(self, token: TokenSeen) -> int:  # noqa: ARG002
         return 0
 
 
 class NamesakeReplaced(MemoryDatabase):
     """Lets a node replace a live session of its own name."""
 
-    def join_allowed(self, row: NodeRow, request: Join) -> bool:
+    def join_allowed(self, row: NodeRow, request: Join) -> bool:  # noqa: ARG002
         return True
 
 
@@ -76,7 +77,7 @@ def _lease_of_one_clock(liveness_s: float) -> float:
     return liveness_s - timing.KILL_BOUND_S
 
 
-def _no_deadline(run: guard_run.Run) -> float:
+def _no_deadline(run: GuardRun) -> float:
     if run.phase in ("launching", "running"):
         return float("inf")
     return _real_due(run)

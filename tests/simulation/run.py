@@ -15,6 +15,7 @@ from tests.simulation.checkers import violations
 from tests.simulation.history import History
 from tests.simulation.planted import PLANTED, planted
 from tests.simulation.settings import NO_BIAS, Bias, draw
+from tests.simulation.stories import plan
 from tests.simulation.world import World
 from tests.support.memory_store import MemoryDatabase
 
@@ -28,7 +29,7 @@ def run_seed(
     """Run the world of one seed to its end."""
     settings = draw(seed, bias)
     world = World(settings, database)
-    faults.schedule(world, faults.plan(settings, bias))
+    faults.schedule(world, plan(settings, bias))
     return world.run()
 
 

@@ -64,7 +64,7 @@ class WorldSettings:
 class Bias:
     """What a world is made to have, because a planted bug shows itself there.
 
-    stories: names of faults.STORIES that are told instead of drawn ones.
+    stories: names of stories.STORIES that are told instead of drawn ones.
     """
 
     stories: tuple[str, ...] = ()

@@ -101,6 +101,6 @@ def test_every_mutation_of_a_good_history_is_told() -> None:
                 run.term = before.term
             case 2:
                 history.grants.pop(place)
-            case 3:
+            case _:
                 history.runs[-1].end = history.ended_at - 1.0
         assert violations(history), f"seed {seed}"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import pytest
 
-from tests.simulation import faults
+from tests.simulation import stories
 from tests.simulation.run import how_to_repeat, judged, run_seed
 from tests.simulation.settings import draw
 from tests.simulation.transcripts import FOUND, OF_PLANTED
@@ -35,8 +36,8 @@ def test_one_seed_is_one_world() -> None:
 
 
 def test_every_kind_of_fault_is_there() -> None:
-    planned = {fault.kind for seed in range(300) for fault in faults.plan(draw(seed))}
-    assert planned == set(faults.NODE_KINDS) | set(faults.BASE_KINDS)
+    planned = {fault.kind for seed in range(300) for fault in stories.plan(draw(seed))}
+    assert planned == set(stories.NODE_KINDS) | set(stories.BASE_KINDS)
     worlds = [draw(seed) for seed in range(300)]
     assert {len(world.nodes) for world in worlds} >= {2, 3, 5}
     assert any(world.pooled for world in worlds)
@@ -50,6 +51,6 @@ def test_programs_run_and_change_hands() -> None:
     assert all(history.runs for history in histories)
 
 
-@pytest.mark.parametrize("transcript", (*FOUND, *OF_PLANTED.values()), ids=lambda t: t.__name__)
-def test_transcript(transcript) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize("transcript", [*FOUND, *OF_PLANTED.values()], ids=lambda t: t.__name__)
+def test_transcript(transcript: Callable[[], None]) -> None:
     transcript()

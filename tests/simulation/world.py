@@ -1,8 +1,8 @@
 """A whole group on virtual time: one event queue, one seed, no wall clock.
 
-    settings.draw(seed)   what the nodes and their network are like
-    faults.plan(settings) what will go wrong, and when
-    World(...).run()      a History for the checkers
+    settings.draw(seed)    what the nodes and their network are like
+    stories.plan(settings) what will go wrong, and when
+    World(...).run()       a History for the checkers
 
 Everything in between is the real code: protocol.machine in each agent, protocol.guard in each
 guardian, and the memory store that passes the same conformance suite as PostgreSQL's.
@@ -133,7 +133,7 @@ class World:
     def holder(self) -> Host | None:
         """Return the host whose program runs, if one does."""
         for host in self.hosts:
-            if host.program is not None and host.program.let_go:
+            if host.programs.running:
                 return host
         return None
 

@@ -156,7 +156,6 @@ class Bed:
             arguments += ["--config", str(path)]
         program = command or (sys.executable, "-S", str(RECORDER), str(self.record))
         behind = [] if config is not None and command is None else ["--", *program]
-        log = self.path / f"{name}.log"
         environ = {
             **os.environ,
             "COORD_TASK_ID": name,
@@ -168,11 +167,28 @@ class Bed:
             "COORD_LOG_FORMAT": "text",
             **(env or {}),
         }
+        return self._spawn(name, [*arguments, *options, *behind], environ, self.path)
+
+    def start_as_written(self, name: str, config: str) -> RunningNode:
+        """Start `coord run` as a person does: Config.toml where it is started says everything."""
+        home = self.path / name
+        home.mkdir(exist_ok=True)
+        (home / "Config.toml").write_text(config)
+        (home / "Config.toml").chmod(0o600)
+        environ = {key: value for key, value in os.environ.items() if not key.startswith("COORD_")}
+        coord = [sys.executable, "-m", "coordinator.cli", "run"]
+        program = [sys.executable, "-S", str(RECORDER), str(self.record)]
+        return self._spawn(name, [*coord, "--", *program], environ, home)
+
+    def _spawn(
+        self, name: str, command: list[str], environ: dict[str, str], cwd: Path
+    ) -> RunningNode:
+        log = self.path / f"{name}.log"
         with log.open("ab") as out:
             process = subprocess.Popen(
-                [*arguments, *options, *behind],
+                command,
                 env=environ,
-                cwd=self.path,
+                cwd=cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,

@@ -103,6 +103,7 @@ def test_the_commented_defaults_are_the_defaults(tmp_path, monkeypatch):
         "program.cwd",
         "retryConfig",
         "trigger",
+        "http",
     }
     text = A_SETTING_THAT_IS_OFF.sub("", (ROOT / "Config.toml").read_text())
     on = {key: value for key, value, _ in show(loaded(tmp_path, text))}

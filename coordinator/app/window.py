@@ -1,0 +1,44 @@
+"""The node's state, shown over HTTP where `--listen` or `[http] listen` asks for it."""
+
+from __future__ import annotations
+
+import logging
+
+from coordinator.ports import Clock
+from coordinator.protocol.node import Node
+from coordinator.runtime.agent import Agent
+from coordinator.web.endpoints import Reply, Snapshot, reply
+from coordinator.web.server import Server, split_address
+
+
+class Window:
+    """Keeps the last snapshot of a node, and serves it.
+
+    Errors: ConfigError when the address cannot be listened on.
+    """
+
+    def __init__(
+        self, agent: Agent, clock: Clock, listen: str | None, logger: logging.Logger
+    ) -> None:
+        self._clock = clock
+        self._snapshot = Snapshot(agent.node, clock.now(), float("-inf"))
+        self._server: Server | None = None
+        if listen is None:
+            return
+        self._server = Server(*split_address(listen), self._answer)
+        agent.observer = self._observe
+        host, port = self._server.address
+        logger.info("%s: HTTP on %s:%d", agent.node.policy.group, host, port)
+
+    def close(self) -> None:
+        """Stop serving."""
+        if self._server is not None:
+            self._server.close()
+
+    def _answer(self, path: str) -> Reply:
+        return reply(path, self._snapshot, self._clock.now())
+
+    def _observe(self, node: Node) -> None:
+        now, before = self._clock.now(), self._snapshot
+        answered = node.view is not None and node.view is not before.node.view
+        self._snapshot = Snapshot(node, now, now if answered else before.answered_at)

@@ -1,0 +1,115 @@
+"""What a node answers over HTTP: pure functions of its state and the moment.
+
+`/active` is answered from the local deadline at the moment of the question, never from a row or a
+flag: a load balancer must not send work to a node whose trust has run out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from coordinator.protocol.node import Node, active, held_by_other
+from coordinator.protocol.trust import expired
+
+#: A loop that has not turned for this long is stuck, however slow its heartbeat is.
+STUCK_MIN_S = 5.0
+OK, NOT_FOUND, UNAVAILABLE = 200, 404, 503
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A node as it was after its last step.
+
+    Units: turned_at and answered_at are moments of the node's own clock.
+    """
+
+    node: Node
+    turned_at: float
+    answered_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Status and JSON body; the term goes into a header as well."""
+
+    status: int
+    body: dict[str, Any]
+    term: int
+
+
+def reply(path: str, snapshot: Snapshot, now: float) -> Reply:
+    """Answer one path."""
+    node = snapshot.node
+    body = _describe(node, now)
+    judge = JUDGES.get(path.rstrip("/") or "/")
+    if judge is None:
+        known = ", ".join(sorted(JUDGES))
+        return Reply(NOT_FOUND, {"error": f"no such endpoint; there are {known}"}, body["term"])
+    parts = judge(snapshot, now)
+    good = all(parts.values())
+    return Reply(OK if good else UNAVAILABLE, {**body, **parts}, body["term"])
+
+
+def _describe(node: Node, now: float) -> dict[str, Any]:
+    term = node.run.term if node.run else (node.view.token.term if node.view else 0)
+    holder = node.view.token.node if node.view and not _free(node) else None
+    return {
+        "group": node.policy.group,
+        "node": node.policy.node,
+        "role": "active" if active(node, now) else (node.standing or "candidate"),
+        "term": term,
+        "holder": holder,
+        "leaseRemainingSeconds": round(max(0.0, node.trusted_until - now), 3),
+    }
+
+
+def _free(node: Node) -> bool:
+    return not held_by_other(node) and node.run is None
+
+
+def _is_active(snapshot: Snapshot, now: float) -> dict[str, bool]:
+    return {"active": active(snapshot.node, now)}
+
+
+def _is_standby(snapshot: Snapshot, now: float) -> dict[str, bool]:
+    node = snapshot.node
+    lives = node.session is not None and not expired(node.trusted_until, now)
+    return {
+        "eligible": node.policy.priority > 0 and node.leaving is None,
+        "alive": lives,
+        "standby": not active(node, now),
+    }
+
+
+def _is_alive(snapshot: Snapshot, now: float) -> dict[str, bool]:
+    limit_s = max(3 * snapshot.node.timing.heartbeat_s, STUCK_MIN_S)
+    return {"turning": now - snapshot.turned_at <= limit_s}
+
+
+def _is_ready(snapshot: Snapshot, now: float) -> dict[str, bool]:
+    node = snapshot.node
+    return {
+        "registered": node.session is not None,
+        "databaseAnswers": now - snapshot.answered_at <= node.timing.liveness_s,
+    }
+
+
+def _is_told(snapshot: Snapshot, now: float) -> dict[str, bool]:  # noqa: ARG001
+    return {}
+
+
+Judge = Callable[[Snapshot, float], dict[str, bool]]
+
+#: Each path, and what must all be true for 200.
+JUDGES: dict[str, Judge] = {
+    "/active": _is_active,
+    "/leader": _is_active,
+    "/primary": _is_active,
+    "/standby": _is_standby,
+    "/livez": _is_alive,
+    "/readyz": _is_ready,
+    "/healthz": _is_told,
+    "/": _is_told,
+}

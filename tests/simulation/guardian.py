@@ -1,0 +1,109 @@
+"""A simulated guardian: protocol.guard, fed and obeyed as coordinator/runtime does it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from coordinator.protocol import guard
+from coordinator.protocol import guard_words as words
+from tests.simulation.processes import Process
+from tests.simulation.programs import SIGTERM
+
+if TYPE_CHECKING:
+    from tests.simulation.agent import Agent
+    from tests.simulation.host import Host
+
+#: A message between guardian and agent takes this long.
+CHANNEL_S = 0.0003
+#: A fresh agent has to import; a spare is ready.
+FRESH_READY_S = 0.4
+SPARE_READY_S = 0.005
+
+
+class Guardian(Process):
+    """The guardian process of a host."""
+
+    __slots__ = ("alarm", "begun", "host", "reads", "state")
+
+    def __init__(self, host: Host) -> None:
+        super().__init__()
+        self.host_frozen = host.frozen
+        self.host = host
+        self.alarm = float("inf")
+        self.reads: Agent | None = None  #: whose socket it has open
+        self.begun = False
+        self.state, orders = guard.begin(host.local())
+        for order in orders:
+            self._obey(order)
+        self.begun = True
+
+    def take_in(self, event: words.Event) -> None:
+        """Feed the guard and obey it."""
+        if not self.alive:
+            return
+        self.state, orders = guard.step(self.state, event, self.host.local())
+        for order in orders:
+            self._obey(order)
+        moment = guard.due(self.state)
+        if moment != self.alarm:
+            self.alarm = moment
+            if moment != float("inf"):
+                self.host.at_local(moment, self.deliver, self._ring, moment)
+
+    def _ring(self, moment: float) -> None:
+        if moment == self.alarm:
+            self.alarm = float("inf")
+            self.look()
+
+    def look(self) -> None:
+        """Read the agent's pings, then see what is due.
+
+        An agent pings all the time; here it does when it matters: before the guardian looks at
+        the clock, and before either of them is stopped.
+        """
+        self.hear_pings()
+        self.take_in(words.Ticked())
+
+    def hear_pings(self) -> None:
+        """Hear the agent's ping, if both are awake."""
+        agent = self.host.agent
+        if self.runs and agent is not None and agent.runs and self.state.agent:
+            self.take_in(words.Pinged(0))
+
+    def read(self, agent: Agent, event: words.Event) -> None:
+        """Read a message of an agent, unless that agent's socket was closed since."""
+        if self.reads is agent:
+            if isinstance(event, words.AgentLost):
+                self.reads = None
+            self.take_in(event)
+
+    def _obey(self, order: words.Command) -> None:
+        host = self.host
+        match order:
+            case words.TellAgent(message):
+                if host.agent is not None:
+                    host.after(CHANNEL_S, host.agent.deliver, host.agent.hear, message)
+            case words.LaunchProgram(start):
+                host.programs.fork(self, start)
+            case words.LetGo(number, until):
+                host.programs.let_go(self, number, until)
+            case words.SignalProgram(number, signum) if signum == SIGTERM:
+                host.programs.terminate(self, number)
+            case words.KillProgram():
+                host.programs.kill(by_agent=False)
+            case words.StartAgent(session, term):
+                # As agent_main does: a fresh agent after a dead one takes its place.
+                dying = host.programs.now is not None
+                legacy = (session, term, dying) if self.begun else None
+                self.reads = host.new_agent(legacy, FRESH_READY_S)
+            case words.PromoteSpare(message):
+                dying = message["program"] == "dying"
+                legacy = (message["session"], message["term"], dying)
+                self.reads = host.new_agent(legacy, SPARE_READY_S)
+            case words.KillAgent():
+                self.reads = None
+                host.agent_killed()
+            case words.Quit():
+                host.quit()
+            case _:
+                pass  # the spare, the board, the log
