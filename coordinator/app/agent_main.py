@@ -25,6 +25,9 @@ from coordinator.app.settings import from_json
 from coordinator.runtime.channel import Channel
 from coordinator.runtime.isolation import kill_everything
 
+#: Tries to kill what a dead guardian left, of 0.2 s each.
+KILLS_MAX = 25
+
 
 @dataclass(frozen=True, slots=True)
 class Legacy:
@@ -50,12 +53,14 @@ def main() -> None:
         legacy = Legacy(arguments.previous_session or None, arguments.previous_term, True)
     if arguments.as_spare:
         legacy, spare_fd = _wait_as_spare(channel, settings)
-    while os.fork() == 0:
+    while (spare := os.fork()) == 0:
         channel.close()
         channel = Channel.from_fd(spare_fd)
         legacy, spare_fd = _wait_as_spare(channel, settings)
     os.close(spare_fd)
-    code = node_main.run(settings, arguments.settings_fd, channel, legacy, arguments.isolation)
+    code = node_main.run(
+        settings, arguments.settings_fd, channel, legacy, arguments.isolation, spare
+    )
     sys.stderr.flush()
     os._exit(code)
 
@@ -70,7 +75,8 @@ def _wait_as_spare(channel: Channel, settings: Any) -> tuple[Legacy, int]:
             case None:
                 # The guardian is dead, and the agent may be: nothing of the program may live.
                 if handle is not None:
-                    kill_everything(handle)
+                    # Each try is bounded; a process that the kernel cannot end now may end later.
+                    any(kill_everything(handle) for _ in range(KILLS_MAX))
                 if session is not None:
                     node_main.bury(settings, session)
                 os._exit(1)

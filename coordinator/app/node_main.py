@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -92,6 +93,7 @@ def run(
     channel: Channel,
     legacy: Legacy | None,
     isolation: str,
+    spare: int,
 ) -> int:
     """Run the node until it is finished; returns its exit code."""
     logger = log.set_up(settings.log_level, settings.log_format)
@@ -113,6 +115,7 @@ def run(
         orders=lambda term, session: orders(live.now, settings_fd, term, session),
         on_started=lambda term, pid: _say_started(logger, live.now, term, pid),
         inherited=legacy is not None and legacy.program_dying,
+        upkeep=lambda: _collect(spare),
     )
     node = first_node(made, clock.now(), legacy)
     agent = Agent(node, made.store, link, clock, lambda report, at: _say(logger, report, at))
@@ -171,6 +174,12 @@ def first_node(made: Parts, now: float, legacy: Legacy | None) -> Node:
     return replace(
         node, bury=legacy.session, run=dying, given_up=legacy.term, remembered=legacy.term
     )
+
+
+def _collect(spare: int) -> None:
+    """Take the exit status of a spare that died, so that no zombie stays."""
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(spare, os.WNOHANG)
 
 
 def _meanings(settings: NodeSettings) -> tuple[tuple[int, OnExit], ...]:

@@ -26,6 +26,9 @@ from coordinator.protocol.watch import kept, silent_at
 
 Choice = tuple[Node, Request | None]
 
+#: Patience with a slow network ends here, in seconds: a name look-up alone may take five.
+PATIENCE_MAX_S = 10.0
+
 
 def next_request(node: Node, now: float) -> Choice:
     """Choose the one request that matters most now; none when nothing is due."""
@@ -42,6 +45,24 @@ def next_request(node: Node, now: float) -> Choice:
     if now >= node.beat_at:
         return node, Beat(session=node.session)
     return node, _upkeep(node, now)
+
+
+def patience_s(node: Node, now: float) -> float:
+    """Return the seconds after which the pending request is given up, and its connection closed.
+
+    One attempt, while a program or a heartbeat waits for it. All else may take longer: over a slow
+    network a race is eight round trips and a new connection as many, and a node that always gave
+    up after one attempt would never take a token again, nor ever come back.
+    """
+    attempt_s = node.timing.attempt_s
+    if node.run is not None:
+        return attempt_s
+    if node.failures or node.session is None:
+        longest_s = max(attempt_s, PATIENCE_MAX_S)
+        return min(attempt_s * 2 ** min(node.failures, 10), longest_s)
+    if isinstance(node.pending, Beat):
+        return attempt_s
+    return max(attempt_s, node.trusted_until - now)
 
 
 def _without_session(node: Node, now: float) -> Choice:
@@ -149,7 +170,7 @@ def _upkeep(node: Node, now: float) -> Request | None:
             system_identifier=identity.system_identifier,
             timeline=identity.timeline,
         )
-    if view.group_version != node.roster_version and now >= _roster_at(node):
+    if _roster_wanted(node, view) and now >= _roster_at(node):
         return ReadRoster()
     return None
 
@@ -159,6 +180,11 @@ def _raise_floor(node: Node) -> RaiseFloor | None:
     if view is None or node.remembered <= max(view.token.term, view.token.term_floor):
         return None
     return RaiseFloor(term=node.remembered)
+
+
+def _roster_wanted(node: Node, view: View) -> bool:
+    """Who else would take does not concern the holder: it has better questions to wait for."""
+    return view.group_version != node.roster_version and not holds(node)
 
 
 def _roster_at(node: Node) -> float:
@@ -198,5 +224,5 @@ def _asking_moments(node: Node) -> Iterator[float]:
     if view is not None and node.epoch is not None and node.session is not None:
         if not view.settled:
             yield settle_at(node.epoch)
-        if view.group_version != node.roster_version:
+        if _roster_wanted(node, view):
             yield _roster_at(node)

@@ -113,7 +113,7 @@ Event = (
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Send this request; give it up after Timing.attempt_s."""
+    """Send this request; give it up after `decide.patience_s`."""
 
     request: Request
 

@@ -6,7 +6,13 @@ same transaction. Sessions are uuids as text; moments never travel, only ages.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+
+from coordinator.errors import ConfigError
+
+#: What a node, a group or a token may be called, here and in the database's own checks.
+NAME = re.compile(r"[A-Za-z0-9_.:@/-]{1,256}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +78,13 @@ class NodeFacts:
     version: str = ""
     config_hash: str = ""
     isolation: str = ""
+
+    def __post_init__(self) -> None:
+        for key, name in (("taskId", self.node), ("groupId", self.group)):
+            if not NAME.fullmatch(name):
+                raise ConfigError(
+                    f"{key}: {name!r} must be 1 to 256 of the characters A-Z a-z 0-9 _ . : @ / -"
+                )
 
 
 # --- requests -----------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from coordinator.ports import Clock, Store, StoreConnection
+from coordinator.protocol.decide import patience_s
 from coordinator.protocol.events import (
     Answered,
     Ask,
@@ -174,7 +175,7 @@ class Agent:
                 self._finish = command
 
     def _ask(self, request: Request) -> None:
-        attempt_s = self.node.timing.attempt_s
-        self._due_at = self.clock.now() + attempt_s
-        if not self._couriers.carry(request, attempt_s):
+        now = self.clock.now()
+        self._due_at = now + patience_s(self.node, now)
+        if not self._couriers.carry(request, self.node.timing.attempt_s):
             self._waiting.append(Failed(self.clock.now(), request, "the database driver hangs"))

@@ -14,7 +14,7 @@ import selectors
 import threading
 from collections.abc import Callable
 
-from coordinator.errors import CoordError, DatabaseUnreachableError
+from coordinator.errors import CoordError
 from coordinator.ports import Clock, Store, StoreConnection
 from coordinator.protocol.events import Answered, Event, Failed, Notified
 from coordinator.protocol.requests import Request
@@ -106,9 +106,11 @@ class Courier:
 
     def _carry(self, request: Request, timeout_s: float) -> None:
         try:
-            connection, left_s = self._connected(timeout_s)
+            connection = self._connected(timeout_s)
+            if self._dismissed:
+                return  # given up while it connected: to ask now would only surprise
             sent_at = self._clock.now()
-            answer = connection.ask(request, left_s)
+            answer = connection.ask(request, timeout_s)
         except CoordError as error:
             # Refusals too: a node that has run once waits for the database to be mended.
             self._drop_connection()
@@ -118,19 +120,15 @@ class Courier:
             # What was pushed while the answer was read is in memory, and wakes no selector.
             self._listen(connection)
 
-    def _connected(self, timeout_s: float) -> tuple[StoreConnection, float]:
-        """Return the connection, and the seconds that are left of the attempt."""
+    def _connected(self, timeout_s: float) -> StoreConnection:
+        """Return the connection; who finds that making one takes too long dismisses us."""
         if self._connection is not None:
-            return self._connection, timeout_s
-        started_at = self._clock.now()
+            return self._connection
         connection = self._store.connect(timeout_s)
         with self._lock:
             # Dismissed meanwhile: the connection is closed by the end of the thread.
             self._connection = connection
-        left_s = timeout_s - (self._clock.now() - started_at)
-        if left_s <= 0:
-            raise DatabaseUnreachableError("connecting took the whole attempt")
-        return connection, left_s
+        return connection
 
     def _drop_connection(self) -> None:
         with self._lock:

@@ -78,9 +78,10 @@ class GuardLink:
         on_started: Callable[[int, int], None],
         *,
         inherited: bool = False,
+        upkeep: Callable[[], None],
     ) -> None:
         self._channel, self._clock, self._timing = channel, clock, timing
-        self._orders, self._on_started = orders, on_started
+        self._orders, self._on_started, self._upkeep = orders, on_started, upkeep
         self.on_signal: Callable[[int], None] | None = None
         now = clock.now()
         self._run = _Started(INHERITED, 0, now + timing.lease_s) if inherited else None
@@ -231,6 +232,7 @@ class GuardLink:
         return min(moments), ()
 
     def _ping(self, now: float) -> None:
+        self._upkeep()
         self._pings += 1
         idle_s = self._timing.liveness_s / 4
         self._ping_at = now + (PING_S if self._run is not None else idle_s)

@@ -20,7 +20,7 @@ from __future__ import annotations
 import queue
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Literal, Protocol
+from typing import Literal
 
 from coordinator.errors import DatabaseUnreachableError, TokenLostError
 from coordinator.ports import Clock
@@ -45,44 +45,11 @@ from coordinator.runtime.clockwork import (
     Woken,
 )
 from coordinator.runtime.jobs import Job, RunContext, RunStoppedError
+from coordinator.runtime.ledger import Ledger
 from coordinator.runtime.run_log import RunLog, error_text, shown
 from coordinator.runtime.stopping import StopSignal
 from coordinator.runtime.timetable import ScheduleSeen, Slots, Timetable, opening, why_over
 from coordinator.runtime.trust_board import Trust
-
-
-class Ledger(Protocol):
-    """The group's record of its schedule; every verb but `open` holds only under our term.
-
-    Errors of all: DatabaseUnreachableError when it cannot be asked now; a claim that may or may
-    not have been made is found out by the ledger itself.
-    """
-
-    def open(self) -> ScheduleSeen:
-        """Read the record, or begin it."""
-        ...
-
-    def reopen(self) -> bool:
-        """Take back that the schedule has ended, because its settings allow more."""
-        ...
-
-    def claim(self, slot: datetime, next_at: datetime | None) -> Claim:
-        """Count `slot` as fired, if it may be."""
-        ...
-
-    def finish(
-        self, slot: datetime, outcome: Outcome, duration_s: float, error: str | None
-    ) -> bool:
-        """Write how the run of `slot` went; false when the token is not ours any more."""
-        ...
-
-    def skipped(self, count: int) -> bool:
-        """Count slots that were not run."""
-        ...
-
-    def end(self, reason: str) -> bool:
-        """Mark the schedule as ended for the whole group."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,9 +22,7 @@ def coord(tmp_path, database):
 
     def run(*arguments: str, env: dict[str, str] | None = None, config: str | None = None):
         environ = {
-            key: value
-            for key, value in os.environ.items()
-            if not key.startswith(("COORD_", "PG"))
+            key: value for key, value in os.environ.items() if not key.startswith(("COORD_", "PG"))
         }
         environ |= {
             "COORD_DATABASE_URL": database.conninfo,
@@ -112,9 +110,7 @@ def test_a_wrong_setting_names_file_and_line(coord):
 
 
 def test_impossible_intervals(coord):
-    code, err = coord(
-        "--", "true", config="heartbeatFrequency = 2\nlivenessCheckInterval = 5\n"
-    )
+    code, err = coord("--", "true", config="heartbeatFrequency = 2\nlivenessCheckInterval = 5\n")
 
     assert code == 78
     assert "livenessCheckInterval" in err

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.nodes import bed, eventually
 
-JOBS = '''
+JOBS = """
 import os
 
 def note(context):
@@ -18,7 +18,7 @@ def note(context):
 
 def fail():
     raise ValueError("no luck")
-'''
+"""
 
 
 @pytest.fixture
@@ -111,7 +111,9 @@ onExit = "restart"
 
 def test_on_failure_restarts_a_failure_and_stops_at_success(nodes):
     """--restart on-failure, as systemd means it."""
-    script = f'n=$(cat {nodes.record} 2>/dev/null | wc -l); echo x >> {nodes.record}; [ "$n" -ge 2 ]'
+    script = (
+        f'n=$(cat {nodes.record} 2>/dev/null | wc -l); echo x >> {nodes.record}; [ "$n" -ge 2 ]'
+    )
 
     node = nodes.start("node-1", "--restart", "on-failure", command=("sh", "-c", script))
 

@@ -90,7 +90,7 @@ def test_the_second_interrupt_does_not_wait(nodes):
     node = nodes.start(
         "node-1",
         config="heartbeatFrequency = 1\nlivenessCheckInterval = 12\nstopTimeout = 4\n"
-        "[program]\ncommand = [\"sh\", \"-c\", \"trap '' TERM; while :; do sleep 0.02; done\"]\n",
+        '[program]\ncommand = ["sh", "-c", "trap \'\' TERM; while :; do sleep 0.02; done"]\n',
         env={"COORD_LIVENESS_CHECK_INTERVAL": "", "COORD_HEARTBEAT_FREQUENCY": ""},
     )
     eventually(lambda: "started:" in node.said(), 10, f"the program runs{nodes.story()}")
@@ -108,6 +108,7 @@ def test_listen_answers_by_role(nodes):
 
     from tests.support.postgres import free_port
 
+    nodes.liveness_s, nodes.heartbeat_s = 6.0, 0.5
     ports = {name: free_port() for name in ("node-1", "node-2")}
     for name, port in ports.items():
         nodes.start(name, "--listen", f"127.0.0.1:{port}")

@@ -38,9 +38,7 @@ def test_an_outage_stops_the_program_and_its_end_starts_it_again(group, primary)
 
     primary.stop("immediate")
 
-    eventually(
-        lambda: "this session is over" in group.nodes[first.node].said(), 10, "trust ends"
-    )
+    eventually(lambda: "this session is over" in group.nodes[first.node].said(), 10, "trust ends")
     stopped = group.runs()
     primary.start()
     second = group.wait_for_run(after=first.term, within_s=15)

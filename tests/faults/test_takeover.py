@@ -104,9 +104,7 @@ def test_sigstop_of_any_process_never_overlaps(nodes, who):
     # death; trust is over by then, and only the fence can close that gap.
     woken = [pair for pair in overlaps(runs) if who != "all" or pair[0].last > thawed_at + 0.1]
     if who == "all":
-        woken = [
-            (one, other) for one, other in woken if one.last - thawed_at > 0.1
-        ]
+        woken = [(one, other) for one, other in woken if one.last - thawed_at > 0.1]
     assert woken == []
     assert terms_rise(runs)
 

@@ -42,11 +42,11 @@ def test_a_function_fits_a_screen(path):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     ]
 
-    long = [
-        f"{function.name}: {function.end_lineno - function.lineno + 1} lines"
-        for function in functions
-        if function.end_lineno - function.lineno + 1 > FUNCTION_LINES_MAX
-    ]
+    # From its first statement on: a command's options are its signature, and may be many.
+    lengths = {
+        function.name: function.end_lineno - function.body[0].lineno + 1 for function in functions
+    }
+    long = {name: lines for name, lines in lengths.items() if lines > FUNCTION_LINES_MAX}
 
     assert not long
 

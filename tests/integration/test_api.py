@@ -1,4 +1,4 @@
-"""The in-process API, on a real database: S8, DESIGN's cooperative tokens, the fenced transaction."""
+"""The in-process API, on a real database: S8, cooperative tokens, the fenced transaction."""
 
 from __future__ import annotations
 
@@ -46,15 +46,17 @@ def test_terms_rise_through_releases(database):
 
 
 def test_not_waiting_for_a_held_token(database):
-    with node(database, "a").token(), pytest.raises(TokenHeldError, match="a"):
-        with node(database, "b").token(timeout=0):
-            pytest.fail("two holders")
+    patient = node(database, "b").token(timeout=0)
+
+    with node(database, "a").token(), pytest.raises(TokenHeldError, match="a"), patient:
+        pytest.fail("two holders")
 
 
 def test_waiting_a_while_for_a_held_token(database):
-    with node(database, "a").token(), pytest.raises(TokenHeldError):
-        with node(database, "b").token(timeout=0.5):
-            pytest.fail("two holders")
+    patient = node(database, "b").token(timeout=0.5)
+
+    with node(database, "a").token(), pytest.raises(TokenHeldError), patient:
+        pytest.fail("two holders")
 
 
 def test_the_waiter_gets_the_token_when_it_is_given_back(database):
@@ -128,11 +130,13 @@ def test_a_fenced_transaction_of_an_old_term_writes_nothing(database):
     with node(database, "b").token():
         from coordinator.store.fenced import fenced_transaction
 
-        with pytest.raises(TokenLostError):
-            with fenced_transaction(
+        with (
+            pytest.raises(TokenLostError),
+            fenced_transaction(
                 database.conninfo, database.schema, old.name, old.term, old.session
-            ) as connection:
-                connection.exec_driver_sql(f"INSERT INTO {database.schema}.effect VALUES (1)")
+            ) as connection,
+        ):
+            connection.exec_driver_sql(f"INSERT INTO {database.schema}.effect VALUES (1)")
 
     assert database.query("SELECT term FROM effect") == []
 
@@ -146,11 +150,15 @@ def test_losing_the_token_raises_and_calls_back(database):
         reasons.append(reason)
         lost.set()
 
-    with pytest.raises(TokenLostError), node(database, "a").token() as token:
-        token.on_lost(tell)
-        database.query("UPDATE health_check SET ended_at = now(), end_reason = 'evicted'")
-        assert lost.wait(5)
-        token.check()
+    def work() -> None:
+        with node(database, "a").token() as token:
+            token.on_lost(tell)
+            database.query("UPDATE health_check SET ended_at = now(), end_reason = 'evicted'")
+            assert lost.wait(5)
+            token.check()
+
+    with pytest.raises(TokenLostError):
+        work()
 
     assert reasons == ["the session was ended by another node"]
 

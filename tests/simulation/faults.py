@@ -4,7 +4,7 @@ Not simulated, because it is not promised: two primaries that both acknowledge; 
 one node failing at the same time while the node itself lives on (its supervisor's work); a clock
 outside of RATE_ERROR. A restore that reuses a timeline's number is done only while a live node
 remembers the highest granted term, and that node is spared until it has told the database
-(docs/protocol.md, rule N3): without it nobody could know that term.
+(docs/protocol.md, rule N3): without it nobody could know that term. What Server.must_know says.
 """
 
 from __future__ import annotations

@@ -15,18 +15,23 @@ class Server:
     a pooler stands between, which keeps connections and statements and gives them to the new one.
 
     life: raised by every restart; a connection belongs to one life.
+    must_know: node names whose rows no loss of commits takes away. It is empty but where nodes
+               have different intervals: how long a new identity is to be waited out is read from
+               the rows, and a longer interval that was lost with its row, while everybody who
+               knew it was restarted, is known to nobody. That is not promised.
     """
 
-    def __init__(self, history: History, database: MemoryDatabase, pooled: bool) -> None:
+    def __init__(
+        self, history: History, database: MemoryDatabase, pooled: bool, must_know: frozenset[str]
+    ) -> None:
         self.history, self.database, self.pooled = history, database, pooled
+        self.must_know = must_know
         self.up = True
         self.silent = False  #: while it is down: connecting is not refused, it gets no answer
         self.life = 0
         self.highest_timeline = 1
         self.granted_max = 0
         self._kept: dict[int, tuple[int, Snapshot]] = {}
-        self._empty = database.snapshot()
-        self.now = 0.0
 
     def connect(self, facts: NodeFacts) -> int:
         """Open a connection: make the rows that must exist beforehand; returns its life."""
@@ -55,7 +60,10 @@ class Server:
 
     def keep(self, mark: int) -> None:
         """Remember this moment as a backup, or as the last commit that a standby received."""
-        self._kept[mark] = (self.database.identity.timeline, self.database.snapshot())
+        nodes = self.database.nodes
+        joined = {name for (_, name), row in nodes.items() if row.facts is not None}
+        if self.must_know <= joined:
+            self._kept[mark] = (self.database.identity.timeline, self.database.snapshot())
 
     def restart(self) -> None:
         """Start again with everything that was acknowledged."""
@@ -68,7 +76,10 @@ class Server:
         same_number: a restore that could not see the archive's history files takes the number
                      that another timeline already had.
         """
-        timeline, snapshot = self._kept.get(mark, (1, self._empty))
+        if mark not in self._kept:
+            self.restart()  # there is nothing that it could go back to
+            return
+        timeline, snapshot = self._kept[mark]
         if same_number and timeline < self.highest_timeline:
             number = self.highest_timeline
         else:

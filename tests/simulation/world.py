@@ -41,7 +41,11 @@ class World:
         self.now = 0.0
         self.keys = 0
         self.history = History(seed=settings.seed)
-        self.server = Server(self.history, database(now=lambda: self.now), settings.pooled)
+        intervals = {node.timing.liveness_s for node in settings.nodes}
+        names = frozenset(node.name for node in settings.nodes)
+        must_know = names if len(intervals) > 1 else frozenset()
+        base = database(now=lambda: self.now)
+        self.server = Server(self.history, base, settings.pooled, must_know)
         self.hosts = [Host(self, node) for node in settings.nodes]
         self.calm_at = settings.faults_until_s
         self.slow_until = 0.0

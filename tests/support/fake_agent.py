@@ -19,6 +19,7 @@ from coordinator.runtime.isolation import kill_everything
 
 PING_S = 0.05
 ECHO_MAX_S = 0.3
+KILLS_MAX = 25
 now = BoottimeClock().now
 
 
@@ -35,6 +36,11 @@ def report_to(settings: dict[str, str], role: str, **more: object) -> Channel:
     return line
 
 
+def kill_all(handle: dict[str, object]) -> bool:
+    """Kill until nothing is left, as the real agent does."""
+    return any(kill_everything(handle) for _ in range(KILLS_MAX))
+
+
 def wait_as_spare(settings: dict[str, str], line: Channel) -> tuple[dict[str, object], int]:
     """Wait to be needed."""
     test = report_to(settings, "spare")
@@ -44,7 +50,7 @@ def wait_as_spare(settings: dict[str, str], line: Channel) -> tuple[dict[str, ob
         match message:
             case None:
                 if handle is not None:
-                    killed = kill_everything(handle)
+                    killed = kill_all(handle)
                     test.send({"heard": {"say": "guardian_gone", "killed": killed}})
                 os._exit(3)
             case {"say": "quit"}:
@@ -97,7 +103,7 @@ class FakeAgent:
         self.test.send({"heard": message})
 
     def bury(self, what: str) -> None:
-        killed = self.handle is None or kill_everything(self.handle)
+        killed = self.handle is None or kill_all(self.handle)
         self.test.send({"heard": {"say": what, "killed": killed}})
 
     def obey(self) -> None:

@@ -30,6 +30,7 @@ Message = dict[str, Any]
 WAIT_S = 15.0
 LEASE_S = 0.5
 STOP_TIMEOUT_S = 0.2
+STARTS_MAX = 5
 _CREDENTIALS = struct.Struct("@iII")
 
 
@@ -50,12 +51,12 @@ class Voice:
     def order(self, **order: object) -> None:
         assert self.line.send(order)
 
-    def hear(self, say: str) -> Message:
-        """Return the next message with that word; others wait for their turn."""
+    def hear(self, *say: str) -> Message:
+        """Return the next message with one of the words; others wait for their turn."""
         until = now() + WAIT_S
         while True:
             for message in self._waiting:
-                if message["say"] == say:
+                if message["say"] in say:
                     self._waiting.remove(message)
                     return message
             assert _readable(self.line.fileno(), until), f"no {say!r} but {self._waiting}"
@@ -140,9 +141,15 @@ class GuardedNode:
 
     def start_shape(self, agent: Voice, shape: str, **more: Any) -> Message:
         """Start a program, keep it trusted, and wait until all of it is there."""
-        self.start(agent, *self.argv(shape), **more)
-        agent.order(keep=LEASE_S)
-        started = agent.hear("started")
+        started: Message = {"say": "refused"}
+        for attempt in range(STARTS_MAX):
+            # On a busy machine the first trust may be over before the guardian is asked.
+            self.start(agent, *self.argv(shape), lease_s=LEASE_S * (attempt + 1), **more)
+            agent.order(keep=LEASE_S)
+            started = agent.hear("started", "refused")
+            if started["say"] == "started":
+                break
+        assert started["say"] == "started", started
         self.await_members((programs.SHAPES | programs.PLAIN_SHAPES)[shape])
         return started
 

@@ -198,7 +198,7 @@ def database_machine(net: Network, machine: str = "database") -> Iterator[Server
 
 def new_database(server: Server, name: str, user: str, password: str) -> None:
     """Create a role that may log in and an empty database that it owns."""
-    known = server.query("SELECT FROM pg_roles WHERE rolname = %s", user)
+    known = server.query("SELECT 1 FROM pg_roles WHERE rolname = %s", user)
     if not known:
         server.query(f"CREATE ROLE {user} LOGIN PASSWORD '{password}'")
     server.query(f"CREATE DATABASE {name} OWNER {user}")

@@ -32,6 +32,7 @@ class StallingProxy:
         self._delay_s = {"to_server": 0.0, "to_client": 0.0}
         self._open: set[asyncio.StreamWriter] = set()
         self._pumps: set[asyncio.Task[None]] = set()
+        self._markers: list[tuple[str, bytes]] = []
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._loop = asyncio.new_event_loop()
@@ -52,6 +53,18 @@ class StallingProxy:
     def stall(self) -> None:
         """Pass nothing on until `resume`, and keep what arrives."""
         self._wait_for(self._set_flowing(False))
+
+    def stall_before(self, *markers: tuple[str, bytes]) -> None:
+        """Stall once, when all these have come one after the other; the last one is kept.
+
+        Shapes: pairs of a direction ("to_server", "to_client") and bytes of one piece.
+        """
+        self._markers = list(markers)
+
+    @property
+    def stalled(self) -> bool:
+        """Whether nothing passes now."""
+        return not self._flowing.is_set()
 
     def resume(self) -> None:
         """Pass on what was kept, in order, and everything that comes."""
@@ -126,9 +139,16 @@ class StallingProxy:
                 piece = await source.read(READ_BYTES)
             except ConnectionError:
                 piece = b""
+            self._look_for_marker(direction, piece)
             await arrived.put((self._loop.time() + self._delay_s[direction], piece))
             if not piece:
                 return
+
+    def _look_for_marker(self, direction: str, piece: bytes) -> None:
+        if self._markers and self._markers[0][0] == direction and self._markers[0][1] in piece:
+            del self._markers[0]
+            if not self._markers:
+                self._flowing.clear()
 
     async def _pass_on(
         self, arrived: asyncio.Queue[tuple[float, bytes]], sink: asyncio.StreamWriter

@@ -66,6 +66,7 @@ def test_every_variable_reaches_its_key(directory):
         "COORD_REQUIRE_DATABASE": "1",
         "COORD_PASS_DATABASE": "1",
         "COORD_OBSERVE": "true",
+        "COORD_LISTEN": "127.0.0.1:8008",
     }
     environ = {name: special.get(name, "some") for name in ENVIRONMENT if name not in exclusive}
 
