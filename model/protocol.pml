@@ -125,12 +125,8 @@
 #define ABSENT 0
 #define ORDERED 1               /* the start waits in the channel, or the process to be let go */
 #define RUNNING 2
-
-/* What of a node is frozen: by SIGSTOP, or with the whole machine. */
-#define NOBODY 0
-#define AGENT 1
-#define GUARDIAN 2
-#define MACHINE 3
+#define UNGUARDED 3             /* it runs, and the guardian is frozen (SIGSTOP) */
+#define FROZEN 4                /* it does not run, but is there: the whole machine is frozen */
 
 #define OFF 7                   /* no watch is kept */
 
@@ -156,10 +152,9 @@ typedef Node {
     unsigned late_identity : 2;
     bit late_beat;              /* the row still shows the beat that was seen */
     /* The guardian. */
-    unsigned program : 2;
+    unsigned program : 3;
     unsigned term : 4;          /* under which the program was ordered; 0 when ABSENT */
-    unsigned deadline : 3;      /* ticks until it must be dead */
-    unsigned frozen : 2
+    unsigned deadline : 3       /* ticks until it must be dead */
 };
 Node node[2];
 
@@ -181,7 +176,7 @@ unsigned started : 4;           /* the highest term under which a program was ev
 
 #define LIVE(i) ((i) == 0 -> rows.live0 : rows.live1)
 #define IS_FREE (rows.held_by == 0 || rows.held_by != LIVE(rows.holder))
-#define RUNS(i) (node[i].program == RUNNING && node[i].frozen != MACHINE)
+#define RUNS(i) (node[i].program == RUNNING || node[i].program == UNGUARDED)
 
 /* --- the database: every action is one transaction, at any time after it was asked for ------- */
 
@@ -309,18 +304,28 @@ inline give_up(i) {
     node[i].given_up = MAX(node[i].given_up, node[i].term)
 }
 
+/* A session that is over cannot start its terms again, so they need not be remembered. */
+inline forget_given_up(i) {
+    if
+    :: node[i].session == 0 && node[i].program == ABSENT -> node[i].given_up = 0
+    :: else
+    fi
+}
+
 inline bury_program(i) {
     give_up(i);
     node[i].program = ABSENT;
     node[i].term = 0;
-    node[i].deadline = 0
+    node[i].deadline = 0;
+    forget_given_up(i)
 }
 
 inline end_session(i) {
     give_up(i);
     node[i].session = 0;
     node[i].trust = 0;
-    forget_view(i)
+    forget_view(i);
+    forget_given_up(i)
 }
 
 inline absorb_answer(i) {
@@ -352,7 +357,7 @@ inline absorb_answer(i) {
     node[i].age = 0
 }
 
-#define AGENT_ACTS(i) (node[i].frozen == NOBODY || node[i].frozen == GUARDIAN)
+#define AGENT_ACTS(i) (node[i].program != FROZEN)
 #define TRUSTED(i) (node[i].session != 0 && T3(node[i].trust > 0))
 #define IDLE(i) (TRUSTED(i) && node[i].asked == NONE)
 #define ROOM_FOR_A_TERM (rows.term % TERMS_PER_TIMELINE < TERMS)
@@ -428,21 +433,17 @@ proctype Agent(bit i) {
     }
     /* A guardian that does not echo is killed with its program, and another one started. */
     :: d_step {
-        AGENT_ACTS(i) && G7(node[i].frozen == GUARDIAN) ->
-        bury_program(i);
-        node[i].frozen = NOBODY
+        G7(node[i].program == UNGUARDED) -> bury_program(i)
     }
     od
 }
 
 /* --- the guardian ---------------------------------------------------------------------------- */
 
-#define GUARDIAN_ACTS(i) (node[i].frozen == NOBODY || node[i].frozen == AGENT)
-
 proctype Guardian(bit i) {
     do
     :: d_step {
-        GUARDIAN_ACTS(i) && node[i].program == ORDERED &&
+        node[i].program == ORDERED &&
         S2(node[i].deadline > 0) ->  /* G3 */
         node[i].program = RUNNING;
         assert(!RUNS(OTHER(i)));  /* Time: never two programs */
@@ -450,10 +451,10 @@ proctype Guardian(bit i) {
         started = node[i].term
     }
     /* Refused, stopped, killed, or at the deadline (G1): the term is given up. */
-    :: d_step { GUARDIAN_ACTS(i) && node[i].program != ABSENT -> bury_program(i) }
+    :: d_step { node[i].program == ORDERED || node[i].program == RUNNING -> bury_program(i) }
     /* It ended by itself, and may be started again under the same term. */
     :: d_step {
-        GUARDIAN_ACTS(i) && node[i].program == RUNNING && node[i].deadline > 0 &&
+        node[i].program == RUNNING && node[i].deadline > 0 &&
         node[i].given_up < node[i].term ->
         node[i].program = ABSENT;
         node[i].term = 0;
@@ -468,34 +469,29 @@ proctype Faults(bit i) {
     do
     /* The agent dies: its spare knows the session, and nothing else (G5). */
     :: d_step {
-        GUARDIAN_ACTS(i) && node[i].session != 0 ->
+        node[i].session != 0 && node[i].program <= RUNNING ->
         end_session(i);
         node[i].moved = 0;
-        node[i].waited = 0;
-        node[i].frozen = NOBODY
+        node[i].waited = 0
     }
     /* The machine dies, in whatever state. */
     :: d_step {
-        node[i].session != 0 ->
+        node[i].session != 0 && node[i].program > RUNNING ->
         end_session(i);
         bury_program(i);
         node[i].moved = 0;
-        node[i].waited = 0;
-        node[i].frozen = NOBODY
+        node[i].waited = 0
     }
-    :: d_step { node[i].frozen == NOBODY -> node[i].frozen = AGENT }
-    :: d_step { node[i].frozen == NOBODY -> node[i].frozen = GUARDIAN }
-    :: d_step { node[i].frozen == NOBODY -> node[i].frozen = MACHINE }
-    :: d_step { node[i].frozen == AGENT || node[i].frozen == GUARDIAN -> node[i].frozen = NOBODY }
+    /* Somebody is stopped, and goes on. An agent that is stopped does nothing: it needs no word. */
+    :: d_step { node[i].program == RUNNING -> node[i].program = UNGUARDED }
+    :: d_step { node[i].program == RUNNING -> node[i].program = FROZEN }
+    :: d_step { node[i].program == UNGUARDED -> node[i].program = RUNNING }
     /* A machine that wakes up kills what is overdue before that does anything (T6). */
+    :: d_step { node[i].program == FROZEN && node[i].deadline == 0 -> bury_program(i) }
     :: d_step {
-        node[i].frozen == MACHINE ->
-        node[i].frozen = NOBODY;
-        if
-        :: node[i].deadline == 0 -> bury_program(i)
-        :: else
-        fi;
-        assert(!(RUNS(i) && RUNS(OTHER(i))))
+        node[i].program == FROZEN && node[i].deadline > 0 ->
+        node[i].program = RUNNING;
+        assert(!RUNS(OTHER(i)))
     }
     od
 }
@@ -527,7 +523,8 @@ proctype Failover() {
 /* Time waits for nobody but the one who has to kill: the guardian at its deadline, and beside it
  * the agent, its second belt (G1, G7). Not both of them are ever frozen while the program is not. */
 #define KILL_DUE(i) \
-    (RUNS(i) && node[i].deadline == 0 && (G1(GUARDIAN_ACTS(i)) || G7(AGENT_ACTS(i))))
+    (node[i].deadline == 0 && \
+     (G1(node[i].program == RUNNING) || G7(node[i].program == UNGUARDED)))
 
 #define LESS(ticks) ticks = (ticks > 0 -> ticks - 1 : 0)
 #define MORE(ticks, limit) ticks = (ticks < limit -> ticks + 1 : ticks)

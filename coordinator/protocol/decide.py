@@ -59,7 +59,7 @@ def patience_s(node: Node, now: float) -> float:
         return attempt_s
     if node.failures or node.session is None:
         longest_s = max(attempt_s, PATIENCE_MAX_S)
-        return min(attempt_s * 2 ** min(node.failures, 10), longest_s)
+        return min(attempt_s * 2.0 ** min(node.failures, 10), longest_s)
     if isinstance(node.pending, Beat):
         return attempt_s
     return max(attempt_s, node.trusted_until - now)

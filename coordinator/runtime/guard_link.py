@@ -180,20 +180,21 @@ class GuardLink:
                     self._run.handle = handle
                     self._on_started(self._run.term, pid)
             case {"say": "refused", "run": int(number), "why": str(why), "code": int(code)}:
-                self._run = None
-                return ProgramRefused(now, number, why, code)
+                return ProgramRefused(now, self._over(number), why, code)
             case {"say": "stopping", "run": int(number)}:
                 return ProgramStopping(now, number)
             case {"say": "ended", "run": int(number), "status": int(status), "why": str(why)}:
-                if self._run is not None and self._run.number == INHERITED:
-                    number = INHERITED
-                self._run = None
-                return ProgramEnded(now, number, status, why)
+                return ProgramEnded(now, self._over(number), status, why)
             case {"say": "signal", "signum": int(signum)}:
                 return self._signalled(signum, now)
             case _:
                 return None
         return None
+
+    def _over(self, number: int) -> int:
+        """Forget the run, and return its number as this agent knows it."""
+        run, self._run = self._run, None
+        return INHERITED if run is not None and run.number == INHERITED else number
 
     def _signalled(self, signum: int, now: float) -> Event | None:
         match signum:
