@@ -99,6 +99,29 @@ def grants(
 
 
 @app.command()
+def roles(
+    context: typer.Context,
+    schema: Annotated[
+        str | None,
+        typer.Option("--schema", metavar="NAME", help="Default: the configured schema."),
+    ] = None,
+    prefix: Annotated[
+        str, typer.Option("--prefix", metavar="NAME", help="How the roles' names begin.")
+    ] = "coord",
+) -> None:
+    """Print the script that makes roles with least privileges, for a superuser to run."""
+    from coordinator.cli.connect import settings_of
+    from coordinator.store.roles import PREFIX, roles_for
+
+    if not PREFIX.fullmatch(prefix):
+        raise typer.BadParameter(
+            "must be 1 to 31 of a-z, 0-9 and _, no digit first", param_hint="--prefix"
+        )
+    settings = settings_of(shared(context), flags={"databaseConfig.schema": schema})
+    print("\n".join(roles_for(settings.database.schema, prefix, settings.group_id)))
+
+
+@app.command()
 def url(
     context: typer.Context,
     show_password: Annotated[

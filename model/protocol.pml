@@ -108,18 +108,12 @@
 #define TIMELINE(identity) ((identity) == FIRST -> 1 : 2)
 #define MAY_ACT(identity) E2((identity) != NEW)
 
-/* What a node knows of the token. */
-#define NOTHING 0               /* after a failure, and while a beat is out */
+/* What an answer shows of the token. */
+#define NOTHING 0               /* there is none, or it failed */
 #define FREE 1
 #define MINE 2
 #define HELD 3                  /* by the other node's live session */
-#define ENDED 4                 /* its own session was ended by the other */
-
-/* The request under way; there is never more than one. */
-#define NONE 0
-#define BEAT 1
-#define TAKE 2
-#define ANSWERED 3
+#define ENDED 4                 /* the node's own session was ended by the other */
 
 /* The program, as its guardian knows it. */
 #define ABSENT 0
@@ -128,29 +122,21 @@
 #define UNGUARDED 3             /* it runs, and the guardian is frozen (SIGSTOP) */
 #define FROZEN 4                /* it does not run, but is there: the whole machine is frozen */
 
-#define OFF 7                   /* no watch is kept */
-
 typedef Node {
     /* The agent. Sessions are numbers, unique for their node; 0 is none. */
     unsigned session : 3;
     unsigned sessions : 3;      /* how many there have been */
     unsigned trust : 3;         /* ticks until trusted_until */
-    unsigned asked : 2;
+    bit asked;                  /* a request was carried out, its answer has not arrived */
     unsigned age : 3;           /* ticks since it was asked */
-    unsigned view : 3;
+    unsigned view : 3;          /* what the answer shows: the last one, or the one to arrive */
     unsigned view_term : 4;
     unsigned view_identity : 2;
-    unsigned watched : 3;       /* ticks for which the holder has looked the same, or OFF */
-    bit same_beat;              /* the row still shows the beat that is watched */
-    bit moved;                  /* timeline 2 was seen ... */
-    unsigned waited : 3;        /* ... and so many ticks have passed since */
+    unsigned watched : 3;       /* ticks for which the holder's row has looked the same */
+    bit same_beat;              /* it still does */
+    bit moved;                  /* the new identity was seen ... */
+    unsigned waited : 3;        /* ... so many ticks ago */
     unsigned given_up : 4;      /* the highest term that was given up or lost */
-    /* A take that the agent no longer waits for, but the database may still carry out. */
-    unsigned late : 3;          /* as what the token was seen: FREE or HELD; NOTHING: there is none */
-    unsigned late_session : 3;
-    unsigned late_term : 4;
-    unsigned late_identity : 2;
-    bit late_beat;              /* the row still shows the beat that was seen */
     /* The guardian. */
     unsigned program : 3;
     unsigned term : 4;          /* under which the program was ordered; 0 when ABSENT */
@@ -170,6 +156,17 @@ Rows replica;                   /* of its standby, from the moment at which that
 bit lags;
 unsigned identity : 2;
 
+/* A take that its agent no longer waits for, and the database may still carry out (E5). */
+typedef Late {
+    unsigned seen : 3;          /* the token, when it was asked: FREE or HELD; NOTHING: no late take */
+    bit by;
+    unsigned session : 3;
+    unsigned seen_term : 4;
+    unsigned seen_identity : 2;
+    bit same_beat               /* the holder's row still shows the beat that was seen */
+};
+Late late;
+
 /* What is remembered only to be checked. */
 unsigned issued : 4;            /* the highest term that was ever granted */
 unsigned started : 4;           /* the highest term under which a program was ever started */
@@ -177,8 +174,11 @@ unsigned started : 4;           /* the highest term under which a program was ev
 #define LIVE(i) ((i) == 0 -> rows.live0 : rows.live1)
 #define IS_FREE (rows.held_by == 0 || rows.held_by != LIVE(rows.holder))
 #define RUNS(i) (node[i].program == RUNNING || node[i].program == UNGUARDED)
+#define TRUSTED(i) (node[i].session != 0 && T3(node[i].trust > 0))
+#define AGENT_ACTS(i) (node[i].program != FROZEN)
+#define MAY_ASK(i) (AGENT_ACTS(i) && TRUSTED(i) && !node[i].asked)
 
-/* --- the database: every action is one transaction, at any time after it was asked for ------- */
+/* --- the database: each of these is one transaction ------------------------------------------ */
 
 inline write_live(i, its_session) {
     if
@@ -187,15 +187,49 @@ inline write_live(i, its_session) {
     fi
 }
 
+/* A compare-and-set. A term names one holding, so comparing it compares the session too. */
+#define MAY_TAKE(i, mine, seen, seen_term, seen_identity, seen_beat) \
+    (LIVE(i) == mine && TIMELINE(identity) == TIMELINE(seen_identity) && MAY_ACT(identity) \
+     && (seen == HELD -> R2(rows.term == seen_term && !IS_FREE) && R1(seen_beat) \
+                       : R2(rows.term == seen_term && IS_FREE)))
+
+inline forget_late() {
+    late.seen = NOTHING;
+    late.by = 0;
+    late.session = 0;
+    late.seen_term = 0;
+    late.seen_identity = 0;
+    late.same_beat = 0
+}
+
+/* What cannot be done any more need not be remembered: the search is over sooner. */
+inline drop_late() {
+    if
+    :: late.seen != NOTHING && !MAY_TAKE(late.by, late.session, late.seen, late.seen_term,
+                                         late.seen_identity, late.same_beat) -> forget_late()
+    :: else
+    fi
+}
+
 /* Beats only rise, so all that matters of a beat once seen is whether the row still shows it. */
 inline count_beat(i) {
     node[OTHER(i)].same_beat = 0;
-    node[OTHER(i)].late_beat = 0
+    if
+    :: late.by != i -> late.same_beat = 0
+    :: else
+    fi
 }
 
-/* Answer node i with what the token's row shows in the same transaction. */
+inline note_identity(i) {
+    if
+    :: identity == NEW -> node[i].moved = 1
+    :: else
+    fi
+}
+
+/* What every answer shows, read in the same transaction; the wait goes on or starts again (O2). */
 inline look(i) {
-    node[i].asked = ANSWERED;
+    node[i].asked = 1;
     node[i].view_term = rows.term;
     node[i].view_identity = identity;
     if
@@ -207,28 +241,33 @@ inline look(i) {
         fi
     fi;
     if
-    :: node[i].view == HELD && node[i].same_beat  /* O2: nothing changed, the wait goes on */
-    :: node[i].view == HELD && !node[i].same_beat -> node[i].watched = OFF; node[i].same_beat = 1
-    :: node[i].view != HELD -> node[i].watched = OFF; node[i].same_beat = 0
+    :: node[i].view != HELD -> node[i].watched = 0; node[i].same_beat = 0
+    :: node[i].view == HELD && !node[i].same_beat -> node[i].watched = 0; node[i].same_beat = 1
+    :: else
+    fi;
+    note_identity(i)
+}
+
+inline join(i) {
+    node[i].sessions = node[i].sessions + 1;
+    node[i].session = node[i].sessions;
+    node[i].trust = LEASE;
+    write_live(i, node[i].session);
+    count_beat(i);
+    note_identity(i);
+    drop_late()
+}
+
+inline beat(i) {
+    if
+    :: LIVE(i) == node[i].session -> count_beat(i); look(i); drop_late()
+    :: else -> node[i].asked = 1; node[i].view = ENDED
     fi
 }
 
-inline write_beat(i) {
+inline take(i, mine, taken_from) {
     if
-    :: LIVE(i) == node[i].session -> count_beat(i); look(i)
-    :: else -> node[i].asked = ANSWERED; node[i].view = ENDED
-    fi
-}
-
-/* A compare-and-set. A term names one holding, so comparing it compares the session too. */
-#define MAY_TAKE(i, mine, seen, seen_term, seen_identity, seen_beat) \
-    (LIVE(i) == mine && TIMELINE(identity) == TIMELINE(seen_identity) && MAY_ACT(identity) \
-     && (seen == HELD -> R2(rows.term == seen_term && !IS_FREE) && R1(seen_beat) \
-                       : R2(rows.term == seen_term && IS_FREE)))
-
-inline write_take(i, mine, seen) {
-    if
-    :: seen == HELD -> write_live(OTHER(i), 0)
+    :: taken_from == HELD -> write_live(OTHER(i), 0)
     :: else
     fi;
     rows.holder = i;
@@ -239,42 +278,26 @@ inline write_take(i, mine, seen) {
     count_beat(i)
 }
 
-inline forget_late(i) {
-    node[i].late = NOTHING;
-    node[i].late_session = 0;
-    node[i].late_term = 0;
-    node[i].late_identity = 0;
-    node[i].late_beat = 0
+inline settle() {
+    identity = SETTLED;
+    node[0].moved = 0; node[0].waited = 0;
+    node[1].moved = 0; node[1].waited = 0
 }
 
-proctype Database(bit i) {
+/* A late take, and releases: a release is asked for once the program has ended, and may be late. */
+proctype Database() {
     do
-    :: d_step { node[i].asked == BEAT -> write_beat(i) }
     :: d_step {
-        node[i].asked == TAKE ->
-        if
-        :: MAY_TAKE(i, node[i].session, node[i].view, node[i].view_term, node[i].view_identity,
-                    node[i].same_beat) ->
-            write_take(i, node[i].session, node[i].view);
-            look(i)
-        :: else -> node[i].asked = ANSWERED; node[i].view = NOTHING
-        fi
+        late.seen != NOTHING ->
+        take(late.by, late.session, late.seen);
+        forget_late()
     }
+    :: d_step { late.seen != NOTHING -> forget_late() }
     :: d_step {
-        node[i].late != NOTHING ->
-        if
-        :: MAY_TAKE(i, node[i].late_session, node[i].late, node[i].late_term,
-                    node[i].late_identity, node[i].late_beat) ->
-            write_take(i, node[i].late_session, node[i].late)
-        :: else
-        fi;
-        forget_late(i)
-    }
-    /* A release is asked for when the program of a term that was given up has ended (L1). */
-    :: d_step {
-        rows.holder == i && rows.held_by != 0 && rows.term <= node[i].given_up &&
-        L1(node[i].term != rows.term) ->
-        rows.held_by = 0
+        rows.held_by != 0 && rows.term <= node[rows.holder].given_up &&
+        L1(node[rows.holder].term != rows.term) ->
+        rows.held_by = 0;
+        drop_late()
     }
     od
 }
@@ -283,20 +306,13 @@ proctype Database(bit i) {
 
 /* Believe nothing after a failure: no view, and the wait starts again (O3). */
 inline forget_view(i) {
-    node[i].asked = NONE;
+    node[i].asked = 0;
     node[i].age = 0;
     node[i].view = NOTHING;
     node[i].view_term = 0;
     node[i].view_identity = 0;
-    node[i].watched = OFF;
+    node[i].watched = 0;
     node[i].same_beat = 0
-}
-
-inline note_identity(i, its_identity) {
-    if
-    :: its_identity != FIRST && !node[i].moved -> node[i].moved = 1; node[i].waited = 0
-    :: else
-    fi
 }
 
 /* The program shall end; it is not extended any more, nor its term started again (N4). */
@@ -329,112 +345,97 @@ inline end_session(i) {
 }
 
 inline absorb_answer(i) {
-    note_identity(i, node[i].view_identity);
-    if
-    :: node[i].view == NOTHING  /* a take that was not done renews nothing */
-    :: else ->
-        node[i].trust = MAX(node[i].trust, LEASE - T2(node[i].age))
-    fi;
+    node[i].trust = MAX(node[i].trust, LEASE - T2(node[i].age));
+    node[i].asked = 0;
+    node[i].age = 0;
     if
     :: node[i].program == ABSENT
     :: node[i].program != ABSENT ->
         if
-        :: node[i].view == MINE && node[i].view_term == node[i].term ->
+        :: node[i].view != MINE || node[i].view_term != node[i].term -> give_up(i)  /* L2 */
+        :: else ->
             if
             :: node[i].deadline > 0 && node[i].given_up < node[i].term ->  /* G2 */
                 node[i].deadline = MAX(node[i].deadline, node[i].trust)
             :: else
             fi
-        :: node[i].view == NOTHING
-        :: else -> give_up(i)  /* L2 */
         fi
-    fi;
-    if
-    :: node[i].view == HELD && node[i].watched == OFF -> node[i].watched = 0  /* O1: at arrival */
-    :: else
-    fi;
-    node[i].asked = NONE;
-    node[i].age = 0
+    fi
 }
 
-#define AGENT_ACTS(i) (node[i].program != FROZEN)
-#define TRUSTED(i) (node[i].session != 0 && T3(node[i].trust > 0))
-#define IDLE(i) (TRUSTED(i) && node[i].asked == NONE)
 #define ROOM_FOR_A_TERM (rows.term % TERMS_PER_TIMELINE < TERMS)
-/* The nodes are alike: let the one that takes first be called 0. */
+/* The nodes are alike, so let the one that takes first be called 0. */
 #define NAMED_RIGHT(i) (issued > 0 || i == 0)
+#define SEES_PREY(i) \
+    (AGENT_ACTS(i) && MAY_ASK(i) && node[i].program == ABSENT && MAY_ACT(node[i].view_identity) \
+     && (node[i].view == FREE || node[i].view == HELD && node[i].watched == WAIT) \
+     && ROOM_FOR_A_TERM && NAMED_RIGHT(i))
 
 proctype Agent(bit i) {
     do
-    /* Join with a fresh session, when the program is surely dead (L3). The node's own row has
-     * whatever session of its own: the last one, or one of a life before that was waited out. */
+    /* A fresh session in the node's own row, when the program is surely dead. What that row still
+     * shows is a session of its own: the last one, or a namesake that was waited out. */
     :: d_step {
         AGENT_ACTS(i) && node[i].session == 0 && node[i].sessions < SESSIONS &&
         L3(node[i].program == ABSENT) ->
-        node[i].sessions = node[i].sessions + 1;
-        node[i].session = node[i].sessions;
-        node[i].trust = LEASE;
-        write_live(i, node[i].session);
-        count_beat(i);
-        note_identity(i, identity)
+        join(i)
     }
-    :: d_step { AGENT_ACTS(i) && IDLE(i) ->
-        node[i].asked = BEAT;
-        node[i].view = NOTHING;
-        node[i].view_term = 0;
-        node[i].view_identity = 0
-    }
+    :: d_step { MAY_ASK(i) -> beat(i) }
     :: d_step {
-        AGENT_ACTS(i) && IDLE(i) && node[i].program == ABSENT &&
-        (node[i].view == FREE || node[i].view == HELD && node[i].watched == WAIT) &&
-        MAY_ACT(node[i].view_identity) && ROOM_FOR_A_TERM && NAMED_RIGHT(i) ->
-        node[i].asked = TAKE
+        SEES_PREY(i) ->
+        if
+        :: MAY_TAKE(i, node[i].session, node[i].view, node[i].view_term, node[i].view_identity,
+                    node[i].same_beat) ->
+            take(i, node[i].session, node[i].view);
+            look(i);
+            drop_late()
+        :: else -> forget_view(i)
+        fi
     }
+    :: d_step {  /* the question is on its way when the agent stops waiting for it */
+        SEES_PREY(i) && late.seen == NOTHING ->
+        late.by = i;
+        late.seen = node[i].view;
+        late.session = node[i].session;
+        late.seen_term = node[i].view_term;
+        late.seen_identity = node[i].view_identity;
+        late.same_beat = node[i].same_beat;
+        forget_view(i);
+        drop_late()
+    }
+    /* Unknown: the question was lost, or its answer. */
+    :: d_step { AGENT_ACTS(i) && node[i].session != 0 && node[i].view != NOTHING -> forget_view(i) }
     :: d_step {
-        AGENT_ACTS(i) && node[i].asked == ANSWERED && TRUSTED(i) ->
+        AGENT_ACTS(i) && node[i].asked && TRUSTED(i) ->
         if
         :: node[i].view == ENDED -> end_session(i)
         :: else -> absorb_answer(i)
         fi
     }
-    /* No answer in time: the question may be lost, the answer too, or a take comes late (E5). */
-    :: d_step { AGENT_ACTS(i) && node[i].asked != NONE -> forget_view(i) }
-    :: d_step {
-        AGENT_ACTS(i) && node[i].asked == TAKE && node[i].late == NOTHING ->
-        node[i].late = node[i].view;
-        node[i].late_session = node[i].session;
-        node[i].late_term = node[i].view_term;
-        node[i].late_identity = node[i].view_identity;
-        node[i].late_beat = node[i].same_beat;
-        forget_view(i)
-    }
+    /* The session is over for its own node: at the latest when a slow clock says so. */
     :: d_step {
         AGENT_ACTS(i) && node[i].session != 0 && node[i].trust <= LEASE - LEASE_FAST ->
         end_session(i)
     }
-    :: d_step {
-        AGENT_ACTS(i) && IDLE(i) && node[i].trust > 0 && node[i].program == ABSENT &&
+    :: d_step {  /* S1 */
+        MAY_ASK(i) && node[i].trust > 0 && node[i].program == ABSENT &&
         node[i].view == MINE && node[i].view_term > node[i].given_up &&
-        MAY_ACT(node[i].view_identity) ->  /* S1 */
-        assert(node[i].view_identity != NEW);
+        MAY_ACT(node[i].view_identity) ->
+        assert(node[i].view_identity != NEW);  /* E2: no start on an unsettled identity */
         node[i].program = ORDERED;
         node[i].term = node[i].view_term;
         node[i].deadline = node[i].trust
     }
-    /* Stop the program for whatever reason. */
-    :: d_step {
+    :: d_step {  /* stop the program, for whatever reason */
         AGENT_ACTS(i) && node[i].program != ABSENT && node[i].given_up < node[i].term ->
         give_up(i)
     }
     :: d_step {
-        AGENT_ACTS(i) && identity == NEW && node[i].moved &&
-        E3(node[i].waited == WAIT) ->
-        identity = SETTLED  /* E3 */
+        AGENT_ACTS(i) && identity == NEW && node[i].moved && E3(node[i].waited == WAIT) ->
+        settle()
     }
     /* A guardian that does not echo is killed with its program, and another one started. */
-    :: d_step {
-        G7(node[i].program == UNGUARDED) -> bury_program(i)
-    }
+    :: d_step { G7(node[i].program == UNGUARDED) -> bury_program(i) }
     od
 }
 
@@ -443,19 +444,17 @@ proctype Agent(bit i) {
 proctype Guardian(bit i) {
     do
     :: d_step {
-        node[i].program == ORDERED &&
-        S2(node[i].deadline > 0) ->  /* G3 */
+        node[i].program == ORDERED && S2(node[i].deadline > 0) ->  /* G3 */
         node[i].program = RUNNING;
         assert(!RUNS(OTHER(i)));  /* Time: never two programs */
-        assert(node[i].term >= started);
+        assert(node[i].term >= started);  /* no older holding after a newer one */
         started = node[i].term
     }
     /* Refused, stopped, killed, or at the deadline (G1): the term is given up. */
     :: d_step { node[i].program == ORDERED || node[i].program == RUNNING -> bury_program(i) }
     /* It ended by itself, and may be started again under the same term. */
     :: d_step {
-        node[i].program == RUNNING && node[i].deadline > 0 &&
-        node[i].given_up < node[i].term ->
+        node[i].program == RUNNING && node[i].deadline > 0 && node[i].given_up < node[i].term ->
         node[i].program = ABSENT;
         node[i].term = 0;
         node[i].deadline = 0
@@ -474,7 +473,7 @@ proctype Faults(bit i) {
         node[i].moved = 0;
         node[i].waited = 0
     }
-    /* The machine dies, in whatever state. */
+    /* The machine dies. */
     :: d_step {
         node[i].session != 0 && node[i].program > RUNNING ->
         end_session(i);
@@ -511,20 +510,21 @@ proctype Failover() {
         copy_rows(replica, rows);
         replica.term = 0; replica.holder = 0; replica.held_by = 0;
         replica.live0 = 0; replica.live1 = 0;
-        identity = NEW;
         lags = 0;
-        node[0].same_beat = 0; node[0].late_beat = 0;
-        node[1].same_beat = 0; node[1].late_beat = 0
+        identity = NEW;
+        node[0].same_beat = 0;
+        node[1].same_beat = 0;
+        forget_late()
     }
 }
 
 /* --- time ------------------------------------------------------------------------------------ */
 
-/* Time waits for nobody but the one who has to kill: the guardian at its deadline, and beside it
- * the agent, its second belt (G1, G7). Not both of them are ever frozen while the program is not. */
+/* Time waits for nobody but for who has to kill: the guardian at its deadline, or the agent, its
+ * second belt. Not both of them are ever frozen while the program is not. */
 #define KILL_DUE(i) \
-    (node[i].deadline == 0 && \
-     (G1(node[i].program == RUNNING) || G7(node[i].program == UNGUARDED)))
+    (node[i].deadline == 0 \
+     && (G1(node[i].program == RUNNING) || G7(node[i].program == UNGUARDED)))
 
 #define LESS(ticks) ticks = (ticks > 0 -> ticks - 1 : 0)
 #define MORE(ticks, limit) ticks = (ticks < limit -> ticks + 1 : ticks)
@@ -533,10 +533,13 @@ inline pass(i) {
     LESS(node[i].trust);
     LESS(node[i].deadline);
     if
-    :: node[i].asked != NONE -> MORE(node[i].age, LEASE)
+    :: node[i].asked -> MORE(node[i].age, LEASE)
     :: else
     fi;
-    MORE(node[i].watched, WAIT);
+    if
+    :: node[i].view == HELD -> MORE(node[i].watched, WAIT)
+    :: else
+    fi;
     if
     :: node[i].moved -> MORE(node[i].waited, WAIT)
     :: else
@@ -551,10 +554,10 @@ proctype Clock() {
 
 init {
     atomic {
-        node[0].watched = OFF;
-        node[1].watched = OFF;
-        run Database(0); run Agent(0); run Guardian(0); run Faults(0);
-        run Database(1); run Agent(1); run Guardian(1); run Faults(1);
-        run Failover(); run Clock()
+        run Database();
+        run Agent(0); run Guardian(0); run Faults(0);
+        run Agent(1); run Guardian(1); run Faults(1);
+        run Failover();
+        run Clock()
     }
 }

@@ -25,7 +25,6 @@ from coordinator.errors import (
     SchemaError,
     TokenLostError,
 )
-from coordinator.ports import StoreConnection
 from coordinator.protocol.events import Report
 from coordinator.protocol.node import Node, OnExit, Policy, Run
 from coordinator.protocol.requests import Leave, NodeFacts
@@ -37,7 +36,7 @@ from coordinator.runtime.clock import BoottimeClock
 from coordinator.runtime.guard_link import INHERITED, GuardLink, Orders
 from coordinator.runtime.lookout import Lookout
 from coordinator.store import branches
-from coordinator.store.postgres import PostgresStore
+from coordinator.store.postgres import PostgresConnection, PostgresStore
 
 if TYPE_CHECKING:
     from coordinator.app.agent_main import Legacy
@@ -99,7 +98,7 @@ def run(
     logger = log.set_up(settings.log_level, settings.log_format)
     made = parts(settings, isolation)
     clock = BoottimeClock()
-    connection: StoreConnection | None = None
+    connection: PostgresConnection | None = None
     if legacy is None:
         try:
             connection = first_connection(made, settings_fd, clock)
@@ -107,6 +106,8 @@ def run(
             logger.error("%s", error)
             channel.send({"say": "exit", "code": error.exit_code})
             return error.exit_code
+        if not connection.listening:
+            _say_no_push(logger, settings)
     live = LiveSettings(settings)
     link = GuardLink(
         channel,
@@ -195,7 +196,7 @@ def _meanings(settings: NodeSettings) -> tuple[tuple[int, OnExit], ...]:
     return ((0, OnExit.STOP),) if settings.on_exit == "on-failure" else ()
 
 
-def first_connection(made: Parts, settings_fd: int, clock: BoottimeClock) -> StoreConnection:
+def first_connection(made: Parts, settings_fd: int, clock: BoottimeClock) -> PostgresConnection:
     """Connect for the first time, and bring the schema up to date when that is allowed.
 
     Errors: any CoordError; after this first time, a node waits for its database for ever.
@@ -207,7 +208,9 @@ def first_connection(made: Parts, settings_fd: int, clock: BoottimeClock) -> Sto
     while True:
         left_s = max(0.5, give_up_at - clock.now())
         try:
-            return made.store.connect(min(left_s, max(made.timing.attempt_s, 0.5)))
+            connection = made.store.connect(min(left_s, max(made.timing.attempt_s, 0.5)))
+            made.store.try_to_listen(connection)
+            return connection
         except SchemaError:
             if upgraded or not database.auto_migrate:
                 raise
@@ -281,6 +284,15 @@ def _say_started(logger: logging.Logger, settings: NodeSettings, term: int, pid:
     text = f"{settings.group_id}: started: {what} (pid {pid}, term {term})"
     fields = {"group": settings.group_id, "node": settings.task_id, "term": term, "pid": pid}
     log.say(logger, "program-started", text, fields)
+
+
+def _say_no_push(logger: logging.Logger, settings: NodeSettings) -> None:
+    text = (
+        f"{settings.group_id}: a pooler stands before the database and passes no notifications on:"
+        " a handover takes up to one heartbeat"
+    )
+    fields = {"group": settings.group_id, "node": settings.task_id}
+    log.say(logger, "no-push", text, fields)
 
 
 def _with_origin(settings: NodeSettings, trouble: str) -> str:

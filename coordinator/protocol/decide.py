@@ -26,9 +26,6 @@ from coordinator.protocol.watch import kept, silent_at
 
 Choice = tuple[Node, Request | None]
 
-#: Patience with a slow network ends here, in seconds: a name look-up alone may take five.
-PATIENCE_MAX_S = 10.0
-
 
 def next_request(node: Node, now: float) -> Choice:
     """Choose the one request that matters most now; none when nothing is due."""
@@ -58,8 +55,9 @@ def patience_s(node: Node, now: float) -> float:
     if node.run is not None:
         return attempt_s
     if node.failures or node.session is None:
-        longest_s = max(attempt_s, PATIENCE_MAX_S)
-        return min(attempt_s * 2.0 ** min(node.failures, 10), longest_s)
+        # Not longer than a lease: an attempt that an outage swallowed must not outlast it for
+        # long, and whoever remembers the highest term must be back before an epoch is settled.
+        return min(attempt_s * 2.0 ** min(node.failures, 10), node.timing.lease_s)
     if isinstance(node.pending, Beat):
         return attempt_s
     return max(attempt_s, node.trusted_until - now)

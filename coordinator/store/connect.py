@@ -29,9 +29,8 @@ LOCK_SHARE = 0.5
 PREPARE_ON_REQUEST_ONLY = 2**31 - 1
 
 #: One round trip: what must be known of server and schema, and what the session needs.
-#: Index scans only: on a table of one page the planner prefers a sequential scan, whose predicate
-#: lock covers the whole table. jit off: a scan that cannot be avoided would look expensive to it.
-#: client_min_messages: the warning about a cancelled wait for a standby must reach us.
+#: Who was greeted by another process than the one that answers stands before a pooler. A session
+#: that it lends must not keep our settings: the next transaction in it may be somebody else's.
 PROBE: LiteralString = """
 SELECT
     (SELECT max(version_num) FROM {schema}.alembic_version),
@@ -39,17 +38,10 @@ SELECT
     (SELECT system_identifier FROM pg_control_system()),
     current_setting('fsync'),
     current_setting('full_page_writes'),
-    set_config('lock_timeout', %(lock_ms)s, false),
-    set_config('statement_timeout', %(statement_ms)s, false),
-    set_config('idle_in_transaction_session_timeout', %(statement_ms)s, false),
-    set_config('default_transaction_isolation', 'read committed', false),
-    set_config('client_min_messages', 'warning', false),
-    set_config('enable_seqscan', 'off', false),
-    set_config('jit', 'off', false),
-    CASE
-        WHEN current_setting('synchronous_commit') IN ('on', 'remote_apply') THEN 'kept'
-        ELSE set_config('synchronous_commit', 'on', false)
-    END
+    {started_at},
+    session.lent,
+    {settings}
+FROM (SELECT pg_backend_pid() <> %(greeted_by)s AS lent) AS session
 """
 
 #: For a database without our schema: a standby of one is to be told from one that lacks it.
@@ -59,8 +51,13 @@ SELECT
     pg_is_in_recovery(),
     (SELECT system_identifier FROM pg_control_system()),
     current_setting('fsync'),
-    current_setting('full_page_writes')
+    current_setting('full_page_writes'),
+    {started_at},
+    false
 """
+
+#: The first statement of a transaction in a session that is lent.
+PREAMBLE: LiteralString = "SELECT {settings} FROM (SELECT true AS lent) AS session"
 
 SET_LIMITS: LiteralString = """
 SELECT
@@ -74,10 +71,16 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A connection that may be used, and where it leads."""
+    """A connection that may be used, and where it leads.
+
+    lent:      a pooler stands between; nothing that we set in the session would stay ours.
+    listening: notifications of the group arrive here.
+    """
 
     connection: Connection
     place: Place
+    lent: bool
+    listening: bool
 
 
 def channel_of(schema: str, group: str) -> str:
@@ -87,10 +90,17 @@ def channel_of(schema: str, group: str) -> str:
 
 
 def open_connection(
-    conninfo: str, schema: str, facts: NodeFacts, where: str, timeout_s: float
+    conninfo: str,
+    schema: str,
+    facts: NodeFacts,
+    where: str,
+    timeout_s: float,
+    *,
+    pooler_tells: bool,
 ) -> Opened:
     """Connect, check the server, make the rows that must exist, and listen.
 
+    pooler_tells: whether a pooler, if there is one, is known to pass notifications on.
     Errors: DatabaseUnreachableError (also a standby), DatabaseRefusedError, SchemaError,
     UnsafeServerError, ConfigError (the conninfo is wrong, there is no such database).
     """
@@ -102,7 +112,11 @@ def open_connection(
     except psycopg.Error as error:
         raise faults.database_error(error, where) from error
     try:
-        return Opened(connection, _prepare(connection, schema, facts, where, timeout_s))
+        place, lent = _prepare(connection, schema, facts, where, timeout_s)
+        listening = pooler_tells or not lent
+        if listening:
+            listen(connection, place.channel)
+        return Opened(connection, place, lent, listening)
     except psycopg.Error as error:
         connection.close()
         raise faults.database_error(error, where) from error
@@ -119,34 +133,54 @@ def limits(timeout_s: float) -> dict[str, str]:
     }
 
 
+def preamble(connection: Connection, schema: str, timeout_s: float) -> bytes:
+    """Return what a transaction in a lent session begins with, for a request of timeout_s."""
+    cursor = psycopg.ClientCursor(connection)
+    return cursor.mogrify(named(PREAMBLE, schema), limits(timeout_s)).encode()
+
+
+def listen(connection: Connection, channel: str) -> None:
+    """Have the session told of what is notified on a channel."""
+    connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+
+
 def _prepare(
     connection: Connection, schema: str, facts: NodeFacts, where: str, timeout_s: float
-) -> Place:
-    """Set the session up, judge server and schema, and make the rows beforehand."""
-    cursor = connection.cursor()
-    system_identifier = _probe(cursor, schema, where, timeout_s)
+) -> tuple[Place, bool]:
+    """Set the session up, judge server and schema, and make the rows beforehand.
+
+    Returns whether the session is lent, too.
+    """
+    cursor = Cursor(connection)
+    system_identifier, started_at, lent = _probe(cursor, schema, where, timeout_s)
+    if lent:
+        cursor.preamble = preamble(connection, schema, timeout_s)
     place = Place(
         schema=schema,
         group=facts.group,
         node=facts.node,
         system_identifier=system_identifier,
+        started_at=started_at,
         channel=channel_of(schema, facts.group),
     )
     ensure_epoch(cursor, place)
     ensure_rows(cursor, place)
-    cursor.execute(sql.SQL("LISTEN {}").format(sql.Identifier(place.channel)))
-    return place
+    return place, lent
 
 
-def _probe(cursor: Cursor, schema: str, where: str, timeout_s: float) -> int:
-    """Return the system identifier of a server that is writable, safe and has our schema."""
+def _probe(cursor: Cursor, schema: str, where: str, timeout_s: float) -> tuple[int, int, bool]:
+    """Judge the server; return its system identifier, its start, and whether the session is lent.
+
+    Errors: when it is not writable, not safe, or lacks our schema.
+    """
+    params = {**limits(timeout_s), "greeted_by": cursor.connection.info.backend_pid}
     try:
-        cursor.execute(named(PROBE, schema), limits(timeout_s))
+        cursor.execute(named(PROBE, schema), params)
     except psycopg.errors.UndefinedTable:
-        cursor.execute(PROBE_SERVER)
+        cursor.execute(named(PROBE_SERVER, schema))
     row = cursor.fetchone()
     assert row is not None, "a probe is one row"
-    revision, in_recovery, system_identifier, fsync, full_page_writes = row[:5]
+    revision, in_recovery, system_identifier, fsync, full_page_writes, started_at, lent = row[:7]
     if in_recovery:
         raise DatabaseUnreachableError(
             f"{where}: the server is a standby (in recovery) and cannot be written to;"
@@ -159,7 +193,7 @@ def _probe(cursor: Cursor, schema: str, where: str, timeout_s: float) -> int:
                 f" commits in a crash: set {setting} = on"
             )
     judge(revision, schema, where)
-    return int(system_identifier)
+    return int(system_identifier), int(started_at), bool(lent)
 
 
 def _added(conninfo: str, timeout_s: float) -> dict[str, Any]:

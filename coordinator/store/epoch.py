@@ -12,7 +12,7 @@ from typing import LiteralString
 
 from coordinator.protocol.requests import Answer, RaiseFloor, Settle
 from coordinator.store.statement import named
-from coordinator.store.transaction import Cursor
+from coordinator.store.transaction import Cursor, write
 from coordinator.store.view import Place, write_and_look
 
 #: Its own statement, before anything reads it: settled from the start only where nothing else
@@ -60,7 +60,7 @@ WHERE group_id = %(group)s
 
 def ensure_epoch(cursor: Cursor, place: Place) -> None:
     """Create the row of the server's current identity where it is missing."""
-    cursor.execute(named(ENSURE_EPOCH, place.schema), place.params())
+    write(cursor, named(ENSURE_EPOCH, place.schema), place.params())
 
 
 def settle(cursor: Cursor, place: Place, request: Settle) -> Answer:

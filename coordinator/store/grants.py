@@ -14,7 +14,9 @@ TABLES = {
     "schedule": "SELECT, INSERT, UPDATE",
     "event": "SELECT, INSERT",
 }
-VIEWS = ("alembic_version", "coord_status", "coord_nodes", "coord_history")
+VIEWS = ("coord_status", "coord_nodes", "coord_history")
+#: Once the script of `coord db roles` was run, group_role says who writes for which group.
+READ = ("alembic_version", "group_role", *VIEWS)
 FENCE = "coord_fence(text, bigint, uuid)"
 
 
@@ -26,7 +28,7 @@ def grants_for(schema: str, role: str, *, read_only: bool = False) -> list[str]:
     for table, privileges in TABLES.items():
         granted = "SELECT" if read_only else privileges
         lines.append(f"GRANT {granted} ON {home}.{table} TO {whom};")
-    lines += [f"GRANT SELECT ON {home}.{view} TO {whom};" for view in VIEWS]
+    lines += [f"GRANT SELECT ON {home}.{relation} TO {whom};" for relation in READ]
     if not read_only:
         lines.append(f"GRANT EXECUTE ON FUNCTION {home}.{FENCE} TO {whom};")
     return lines

@@ -26,10 +26,18 @@ from coordinator.protocol.requests import (
     Settle,
     Take,
 )
-from coordinator.store import epoch, faults, race, roster, session
+from coordinator.store import epoch, faults, pooler, race, roster, session
 from coordinator.store.branches import rotated
-from coordinator.store.connect import SET_LIMITS, Opened, limits, open_connection
+from coordinator.store.connect import (
+    SET_LIMITS,
+    Opened,
+    limits,
+    listen,
+    open_connection,
+    preamble,
+)
 from coordinator.store.statement import named
+from coordinator.store.transaction import Cursor
 
 #: What the server says when a commit stopped waiting for its synchronous standby: by a cancelled
 #: statement, or by a terminated backend. The commit is visible here and may be nowhere else.
@@ -45,6 +53,7 @@ class PostgresStore:
         self._facts = facts
         self._where = label or faults.label(conninfo)
         self._may_prepare = True
+        self._pooler_tells = False
         self._turn = -1
 
     def connect(self, timeout_s: float) -> PostgresConnection:
@@ -56,7 +65,14 @@ class PostgresStore:
         # primary left behind, must not be the first choice for ever.
         self._turn += 1
         conninfo = rotated(self._conninfo, self._turn)
-        opened = open_connection(conninfo, self._schema, self._facts, self._where, timeout_s)
+        opened = open_connection(
+            conninfo,
+            self._schema,
+            self._facts,
+            self._where,
+            timeout_s,
+            pooler_tells=self._pooler_tells,
+        )
         return PostgresConnection(
             opened,
             self._facts,
@@ -65,6 +81,16 @@ class PostgresStore:
             may_prepare=self._may_prepare,
             on_not_prepared=self._prepare_no_more,
         )
+
+    def try_to_listen(self, connection: PostgresConnection) -> None:
+        """Find out whether a pooler passes notifications on, and listen if it does.
+
+        Costs nothing without a pooler. What is found holds for all connections to come.
+        Errors: DatabaseUnreachableError; the connection must be thrown away then.
+        """
+        if not connection.listening:
+            connection.try_to_listen(self._conninfo)
+            self._pooler_tells = connection.listening
 
     def _prepare_no_more(self) -> None:
         """Remember that a pooler between us and the server loses prepared statements."""
@@ -89,9 +115,13 @@ class PostgresConnection:
         self._facts = facts
         self._where = where
         self._timeout_s = timeout_s
+        self.listening = opened.listening
+        self._lent = opened.lent
         self._may_prepare = may_prepare
         self._on_not_prepared = on_not_prepared
-        self._cursor = self._connection.cursor()
+        self._cursor = Cursor(self._connection)
+        if self._lent:
+            self._cursor.preamble = preamble(self._connection, self._place.schema, timeout_s)
         # A second descriptor of the same socket: it stays ours whatever libpq does with its own.
         self._socket = socket.socket(fileno=os.dup(self._connection.fileno()))
         self._socket_lock = threading.Lock()
@@ -113,6 +143,9 @@ class PostgresConnection:
             raise self._judged(error) from error
         if self._doubt is not None:
             raise OutcomeUnknownError(f"{self._where}: {self._doubt}")
+        if answer.view.identity.started_at != self._place.started_at:
+            # What was asked of a connection's start holds for the server that was there.
+            raise OutcomeUnknownError(f"{self._where}: a pooler led us to another server")
         self._settled = answer.view.identity if answer.view.settled else None
         return answer
 
@@ -131,6 +164,15 @@ class PostgresConnection:
             raise DatabaseUnreachableError(f"{self._where}: the connection is closed") from error
         heard, self._notified = self._notified, False
         return heard
+
+    def try_to_listen(self, conninfo: str) -> None:
+        """Find out whether a pooler passes notifications on, and listen if it does."""
+        try:
+            if pooler.hears(self._connection, self.heard, conninfo):
+                listen(self._connection, self._place.channel)
+                self.listening = True
+        except psycopg.Error as error:
+            raise self._judged(error) from error
 
     def abort(self) -> None:
         """Shut the socket down, so that a blocked `ask` returns at once; cancels nothing.
@@ -185,7 +227,10 @@ class PostgresConnection:
         """Let the server end what takes longer than this request may; a round trip on change."""
         if timeout_s == self._timeout_s:
             return
-        self._cursor.execute(named(SET_LIMITS, self._place.schema), limits(timeout_s))
+        if self._lent:
+            self._cursor.preamble = preamble(self._connection, self._place.schema, timeout_s)
+        else:
+            self._cursor.execute(named(SET_LIMITS, self._place.schema), limits(timeout_s))
         self._timeout_s = timeout_s
 
     def _judged(self, error: psycopg.Error) -> CoordError:

@@ -83,6 +83,8 @@ WHERE token.group_id = %(group)s
         JOIN {schema}.database_epoch AS epoch
             ON epoch.system_identifier = %(system)s AND epoch.timeline = server.timeline
         WHERE server.timeline = %(timeline)s AND epoch.settled
+            -- a pooler may have moved us to a copy, which has this row as well
+            AND %(system)s = (SELECT system_identifier FROM pg_control_system())
     )
 RETURNING token.term
 """

@@ -23,7 +23,7 @@ from coordinator.protocol.requests import (
 from coordinator.store.fence import push_fences_aside
 from coordinator.store.race import GIVE_BACK
 from coordinator.store.statement import named
-from coordinator.store.transaction import Cursor, alone, read_committed
+from coordinator.store.transaction import Cursor, alone, read_committed, write
 from coordinator.store.view import (
     Place,
     node_seen,
@@ -151,7 +151,7 @@ def beat(
 
 def ensure_rows(cursor: Cursor, place: Place) -> None:
     """Create the rows of this node and its group where they are missing."""
-    cursor.execute(named(ENSURE_ROWS, place.schema), place.params())
+    write(cursor, named(ENSURE_ROWS, place.schema), place.params())
 
 
 def join(cursor: Cursor, place: Place, request: Join, facts: NodeFacts) -> Answer:

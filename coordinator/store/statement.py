@@ -11,12 +11,15 @@ from typing import LiteralString
 
 from psycopg import sql
 
+#: Microseconds of the server's clock; tells one run of a server from another.
+STARTED_AT: LiteralString = "(date_part('epoch', pg_postmaster_start_time()) * 1e6)::bigint"
+
 #: Read anew in every answer: a pooler may have moved us to another server. The WAL file's name is
 #: right at once after a promotion, needs no privilege, and cannot be had from a standby.
 SERVER: LiteralString = """
     SELECT
         ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int AS timeline,
-        (date_part('epoch', pg_postmaster_start_time()) * 1e6)::bigint AS started_at
+        {started_at} AS started_at
 """
 
 #: One row of health_check, called `node`, to be read by `view.node_seen`.
@@ -74,7 +77,28 @@ VIEW_FROM: LiteralString = """
         ON epoch.system_identifier = %(system)s AND epoch.timeline = server.timeline
 """
 
+#: What a session needs, or, where a pooler lends the session, each of our transactions. Needs a
+#: table `session` with `lent`, and the parameters of `connect.limits`.
+#: Index scans only: on a table of one page the planner prefers a sequential scan, whose predicate
+#: lock covers the whole table. jit off: a scan that cannot be avoided would look expensive to it.
+#: client_min_messages: the warning about a cancelled wait for a standby must reach us.
+SETTINGS: LiteralString = """
+    set_config('lock_timeout', %(lock_ms)s, session.lent),
+    set_config('statement_timeout', %(statement_ms)s, session.lent),
+    set_config('idle_in_transaction_session_timeout', %(statement_ms)s, session.lent),
+    set_config('default_transaction_isolation', 'read committed', session.lent),
+    set_config('client_min_messages', 'warning', session.lent),
+    set_config('enable_seqscan', 'off', session.lent),
+    set_config('jit', 'off', session.lent),
+    CASE
+        WHEN current_setting('synchronous_commit') IN ('on', 'remote_apply') THEN 'kept'
+        ELSE set_config('synchronous_commit', 'on', session.lent)
+    END
+"""
+
 _FRAGMENTS: dict[str, LiteralString] = {
+    "settings": SETTINGS,
+    "started_at": STARTED_AT,
     "server": SERVER,
     "node_columns": NODE_COLUMNS,
     "rows_columns": ROWS_COLUMNS,

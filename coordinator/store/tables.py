@@ -182,3 +182,16 @@ schedule = sa.Table(
     sa.Column("updated_at", MOMENT),
     sa.PrimaryKeyConstraint("group_id", "name"),
 )
+
+group_role = sa.Table(
+    "group_role",
+    metadata,
+    sa.Column("role_name", NAME, nullable=False),
+    sa.Column("group_id", NAME, nullable=False),
+    # The role first: a policy asks for the groups of whoever is logged in.
+    sa.PrimaryKeyConstraint("role_name", "group_id"),
+    sa.CheckConstraint(
+        f"length(group_id) <= {NAME_LENGTH_MAX} AND group_id ~ '^[A-Za-z0-9_.:@-]+$'",
+        name="group_id",  # a whole group: the tokens below it go with it
+    ),
+)

@@ -4,6 +4,9 @@
   read_committed  several statements; row locks and compare-and-set carry the decision
   serializable    the race: the same compare-and-set, with SERIALIZABLE as second belt
 
+A session that a pooler lends for one transaction keeps no settings: there each transaction begins
+with its own (`Cursor.preamble`), and what would be alone becomes a transaction in one message.
+
 Each of them tells two failures apart: what surely did not happen (a psycopg error), and what may
 have happened although its answer was lost (OutcomeUnknownError).
 """
@@ -22,8 +25,18 @@ from coordinator.errors import OutcomeUnknownError
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
-Cursor = psycopg.Cursor[Row]
 Params = Mapping[str, object]
+
+
+class Cursor(psycopg.Cursor[Row]):
+    """A cursor that knows what each of its transactions has to set for itself.
+
+    preamble: SQL without parameters; empty on a session of our own, which is set up once.
+    """
+
+    preamble: bytes = b""
+
+
 #: The statements of one transaction; it may run again, so it has no side effects elsewhere.
 #: None rolls everything back: the expected "no".
 Body = Callable[[Cursor], T | None]
@@ -47,14 +60,27 @@ def alone(cursor: Cursor, statement: bytes, params: Params, *, prepare: bool) ->
     Errors: OutcomeUnknownError when its answer was lost; psycopg.Error when it surely failed.
     """
     try:
-        cursor.execute(statement, params, prepare=prepare)
+        if cursor.preamble:
+            row = _in_one_message(cursor, statement, params)
+        else:
+            row = cursor.execute(statement, params, prepare=prepare).fetchone()
     except psycopg.Error as error:
         if _surely_failed(error):
             raise
         raise _unknown(error) from error
-    row = cursor.fetchone()
     assert row is not None, "such a statement answers with one row"
     return row
+
+
+def write(cursor: Cursor, statement: bytes, params: Params) -> None:
+    """Run one writing statement as its own transaction; nobody waits for its rows.
+
+    Errors: psycopg.Error, whether it was rolled back or not: such a statement may run again.
+    """
+    if cursor.preamble:
+        _in_one_message(cursor, statement, params)
+    else:
+        cursor.execute(statement, params)
 
 
 def read_committed(cursor: Cursor, body: Body[T]) -> T | None:
@@ -84,19 +110,46 @@ def serializable(cursor: Cursor, body: Body[T], *, deadline: float, pause: Pause
 
 def _once(cursor: Cursor, begin: bytes, body: Body[T]) -> T | None:
     """Begin, run `body`, commit; roll back when it returns None or an error leaves us inside."""
-    cursor.execute(begin)
     try:
+        cursor.execute(b"; ".join((begin, cursor.preamble)) if cursor.preamble else begin)
         outcome = body(cursor)
         if outcome is not None:
             _commit(cursor)
     finally:
-        # After an error in COMMIT the server is idle already; a lost connection is UNKNOWN.
-        if cursor.connection.info.transaction_status in (
-            TransactionStatus.INTRANS,
-            TransactionStatus.INERROR,
-        ):
-            cursor.execute(b"ROLLBACK")
+        _roll_back(cursor)
     return outcome
+
+
+def _in_one_message(cursor: Cursor, statement: bytes, params: Params) -> Row | None:
+    """Begin, set, run and commit in one round trip; return the statement's first row.
+
+    Such a message takes no bound parameters: libpq writes them in as quoted literals.
+    """
+    parts = (_BEGIN_READ_COMMITTED, cursor.preamble, statement, b"COMMIT")
+    with psycopg.ClientCursor(cursor.connection) as whole:
+        try:
+            whole.execute(b"; ".join(parts), params)
+        finally:
+            _roll_back(cursor)
+        whole.nextset()
+        whole.nextset()
+        row: Row | None = whole.fetchone() if whole.description else None
+        whole.nextset()
+        if whole.statusmessage != "COMMIT":
+            raise AssertionError(f"COMMIT answered {whole.statusmessage!r}")
+        return row
+
+
+def _roll_back(cursor: Cursor) -> None:
+    """Leave the transaction that an error or a "no" has left open.
+
+    After an error in COMMIT the server is idle already; a lost connection is UNKNOWN.
+    """
+    if cursor.connection.info.transaction_status in (
+        TransactionStatus.INTRANS,
+        TransactionStatus.INERROR,
+    ):
+        cursor.execute(b"ROLLBACK")
 
 
 def _commit(cursor: Cursor) -> None:

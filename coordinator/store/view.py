@@ -21,6 +21,7 @@ class Place:
     group: str
     node: str
     system_identifier: int
+    started_at: int  #: of the server, as the identity of every answer has it
     channel: str  #: what the group's nodes LISTEN on
 
     def params(self, **more: object) -> dict[str, object]:

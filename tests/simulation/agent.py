@@ -1,7 +1,7 @@
 """A simulated agent: the real machine, fed and obeyed as coordinator/runtime does it.
 
 The courier is modelled after runtime/courier.py (one request under way, given up after
-attempt_s, its late answer dropped and its statement perhaps still to come), the line to the
+a while, its late answer dropped and its statement perhaps still to come), the line to the
 guardian after runtime/guard_link.py (second belt at the deadline, a frozen guardian is killed).
 """
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from coordinator.protocol import guard_words as words
 from coordinator.protocol import machine
+from coordinator.protocol.decide import patience_s
 from coordinator.protocol.events import (
     Answered,
     Ask,
@@ -139,7 +140,7 @@ class Agent(Process):
         self.asked += 1
         number = self.asked
         self.under_way = (number, request)
-        due = self.host.local() + self.node.timing.attempt_s
+        due = self.host.local() + patience_s(self.node, self.host.local())
         self.host.at_local(due, self.deliver, self._give_up, number)
         if self.line is None:
             self._connect(number, request)

@@ -1,0 +1,200 @@
+"""What a node that does nothing costs: the server per node and beat, and its own processes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bench import floor
+from bench.floor import Database
+from bench.measure import (
+    BenchError,
+    Figures,
+    cpu_of,
+    family_of,
+    median,
+    memory_mib,
+    pause,
+    spent,
+    until,
+)
+from tests.support.nodes import bed
+from tests.support.postgres import Server
+
+HEARTBEAT_S, LIVENESS_S = 1.0, 6.0
+#: After the last node has joined, rosters are read once more by everybody.
+QUIET_S = 4.0
+SWARM_READY_S = 300.0
+GROUP = "idle"
+KINDS = ("guardian", "agent", "spare")
+
+
+def idle(server: Server, *, counts: tuple[int, ...], window_s: float, rounds: int) -> Figures:
+    """Measure swarms of these sizes against pgbench at the same rate, then real nodes."""
+    found: Figures = {}
+    for count in counts:
+        found[f"nodes_{count}"] = _at_size(server, count, window_s, rounds)
+    found["processes"] = _real_processes(server, window_s)
+    return found
+
+
+# --- the server -------------------------------------------------------------------------------
+
+
+def _at_size(server: Server, count: int, window_s: float, rounds: int) -> Figures:
+    """Ours and the floor in turn, so that a mood of the machine meets both; medians."""
+    ours: list[Figures] = []
+    floors: list[Figures] = []
+    statements = connections = 0.0
+    database = floor.new_database(server)
+    bare = floor.new_database(server, migrated=False)
+    bare.query(floor.UPSERT_TABLE)
+    for _ in range(rounds):
+        with _swarm(database, count):
+            beats = "SELECT coalesce(sum(beat), 0)::bigint FROM health_check"
+            ours.append(_window(database, "coord", beats, window_s))
+            connections = len(floor.backends(server, "coord")) / count
+            if not statements:
+                statements = _statements_per_beat(database, beats)
+        rate = float(str(ours[-1]["writes_per_s"]))
+        long_s = window_s + 2 * QUIET_S + count / 50
+        with floor.pgbench(bare, floor.UPSERT, clients=count, seconds=long_s, rate=rate):
+            ready = until(lambda: len(floor.backends(server, "pgbench")) >= count, 60)
+            if not ready:
+                raise BenchError(f"pgbench did not open {count} connections")
+            pause(QUIET_S)
+            beats = "SELECT coalesce(sum(beat), 0)::bigint FROM floor"
+            floors.append(_window(bare, "pgbench", beats, window_s))
+    found: Figures = {"statements_per_beat": statements, "connections_per_node": connections}
+    for key in ("writes_per_s", "commits_per_write", "cpu_ms", "server_cpu_ms", "wal_bytes"):
+        mine = median([float(str(each[key])) for each in ours])
+        base = median([float(str(each[key])) for each in floors])
+        found[key], found[f"floor_{key}"] = mine, base
+        found[f"ratio_{key}"] = mine / base if base else None
+    found["hot_share"] = _hot_share(database)
+    return found
+
+
+@contextmanager
+def _swarm(database: Database, count: int) -> Iterator[None]:
+    """Play so many nodes in another process, from all joined to the end."""
+    command = [sys.executable, "-m", "bench.swarm", database.conninfo, floor.SCHEMA, GROUP]
+    command += [str(count), str(HEARTBEAT_S), str(LIVENESS_S)]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        said = process.stdout.readline().strip()
+        if said != "ready":
+            raise BenchError(f"the swarm: {said or 'died'}")
+        pause(QUIET_S)
+        yield
+    finally:
+        process.stdin.close()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(5)
+        process.stdout.close()
+
+
+def _window(database: Database, application: str, beats: str, window_s: float) -> Figures:
+    """Watch the server for a while; all figures per write of the application."""
+    server = database.server
+    with database.connect() as connection:
+
+        def number(statement: str) -> int:
+            row = connection.execute(statement).fetchone()
+            assert row is not None
+            return int(row[0])
+
+        xid = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
+        lsn = "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint"
+        clock = "SELECT (extract(epoch FROM clock_timestamp()) * 1e6)::bigint"
+        serving = floor.backends(server, application)
+        everybody = [pid for pid in family_of(server.pid) if pid != connection.info.backend_pid]
+        marks = [number(text) for text in (beats, xid, lsn, clock)]
+        before, all_before = cpu_of(serving), cpu_of(everybody)
+        pause(window_s)
+        after, all_after = cpu_of(serving), cpu_of(everybody)
+        ends = [number(text) for text in (beats, xid, lsn, clock)]
+    writes, xids, wal, micros = (end - mark for end, mark in zip(ends, marks, strict=True))
+    if writes <= 0:
+        raise BenchError(f"{application} wrote nothing in {window_s:g} s")
+    return {
+        "writes_per_s": writes / (micros / 1e6),
+        "commits_per_write": xids / writes,
+        "cpu_ms": 1000 * spent(before, after) / writes,
+        "server_cpu_ms": 1000 * spent(all_before, all_after) / writes,
+        "wal_bytes": wal / writes,
+    }
+
+
+def _statements_per_beat(database: Database, beats: str, window_s: float = 5.0) -> float:
+    """Count statements in the server's log, in a window of its own: to log them costs CPU."""
+    server = database.server
+    server.reload(log_statement="all")
+    pause(2 * HEARTBEAT_S)  # every backend has read the setting
+    try:
+        start, before = server.log.stat().st_size, database.query(beats)[0][0]
+        pause(window_s)
+        end, after = server.log.stat().st_size, database.query(beats)[0][0]
+    finally:
+        server.reload(log_statement="none")
+    with server.log.open("rb") as log:
+        log.seek(start)
+        text = log.read(end - start).decode(errors="replace")
+    said = [line for line in text.splitlines() if line.startswith("coord|LOG:")]
+    count = sum("execute" in line or "statement:" in line for line in said)
+    return count / max(1, after - before)
+
+
+def _hot_share(database: Database) -> float:
+    updated, hot = database.query(
+        "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_all_tables WHERE relname = 'health_check'"
+    )[0]
+    return float(hot) / max(1, updated)
+
+
+# --- the node's own processes -----------------------------------------------------------------
+
+
+def _real_processes(server: Server, window_s: float) -> Figures:
+    """CPU and memory of guardian, agent and spare of a holder and its standbys."""
+    database = floor.new_database(server)
+    with (
+        tempfile.TemporaryDirectory(prefix="coord-bench-") as folder,
+        bed(Path(folder), database.conninfo, floor.SCHEMA) as nodes,
+    ):
+        nodes.liveness_s, nodes.heartbeat_s = LIVENESS_S, HEARTBEAT_S
+        for name in ("node-1", "node-2", "node-3"):
+            nodes.start(name)
+        holder = nodes.wait_for_run(within_s=30).node
+        nodes.wait_for_standbys(2)
+        pause(QUIET_S)
+        families = {
+            name: {kind: node.pid_of(kind) for kind in KINDS} for name, node in nodes.nodes.items()
+        }
+        pids = [pid for family in families.values() for pid in family.values()]
+        before = cpu_of(pids)
+        pause(window_s)
+        after = cpu_of(pids)
+
+        def cost(name: str) -> dict[str, Any]:
+            made: dict[str, Any] = {}
+            for kind, pid in families[name].items():
+                rss, pss = memory_mib(pid)
+                cpu = 1000 * (after[pid] - before[pid]) / window_s
+                made[kind] = {"cpu_ms_per_s": cpu, "rss_mib": rss, "pss_mib": pss}
+            return made
+
+        standbys = [name for name in families if name != holder]
+        return {"holder": cost(holder), "standby": cost(standbys[0])}
