@@ -16,10 +16,10 @@ import faulthandler
 import os
 import signal
 import sys
-from dataclasses import dataclass
 from typing import Any
 
 from coordinator.app import node_main
+from coordinator.app.node_main import Legacy
 from coordinator.app.run import recall
 from coordinator.app.settings import from_json
 from coordinator.runtime.channel import Channel
@@ -27,15 +27,6 @@ from coordinator.runtime.isolation import kill_everything
 
 #: Tries to kill what a dead guardian left, of 0.2 s each.
 KILLS_MAX = 25
-
-
-@dataclass(frozen=True, slots=True)
-class Legacy:
-    """What a dead agent left behind."""
-
-    session: str | None
-    term: int
-    program_dying: bool
 
 
 def main() -> None:

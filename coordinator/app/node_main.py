@@ -7,13 +7,12 @@ import logging
 import os
 import signal
 import socket
-import sys
 import threading
 import uuid
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from coordinator import __version__
+from coordinator.app.orders import meanings, orders
 from coordinator.app.reload import LiveSettings
 from coordinator.app.sentences import sentence
 from coordinator.app.settings import NodeSettings
@@ -21,9 +20,7 @@ from coordinator.app.window import Window
 from coordinator.errors import (
     CoordError,
     DatabaseUnreachableError,
-    ScheduleEndedError,
     SchemaError,
-    TokenLostError,
 )
 from coordinator.protocol.events import Report
 from coordinator.protocol.node import Node, OnExit, Policy, Run
@@ -33,13 +30,10 @@ from coordinator.runtime import log
 from coordinator.runtime.agent import Agent
 from coordinator.runtime.channel import Channel
 from coordinator.runtime.clock import BoottimeClock
-from coordinator.runtime.guard_link import INHERITED, GuardLink, Orders
+from coordinator.runtime.guard_link import INHERITED, GuardLink
 from coordinator.runtime.lookout import Lookout
 from coordinator.store import branches
 from coordinator.store.postgres import PostgresConnection, PostgresStore
-
-if TYPE_CHECKING:
-    from coordinator.app.agent_main import Legacy
 
 #: Between two tries to reach the database at the start.
 FIRST_RETRY_S = 0.1
@@ -47,8 +41,15 @@ FIRST_RETRY_S = 0.1
 BURY_S = 5.0
 #: The other hosts of the database are looked at once in so many heartbeats: a connection each.
 LOOK_BEATS = 5
-#: What the program does not inherit, unless it was asked for.
-SECRETS = ("COORD_DATABASE_URL", "COORD_DATABASE_PASSWORD", "COORD_DATABASE_PASSWORD_FILE")
+
+
+@dataclass(frozen=True, slots=True)
+class Legacy:
+    """What a dead agent left behind."""
+
+    session: str | None
+    term: int
+    program_dying: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +162,7 @@ def first_node(made: Parts, now: float, legacy: Legacy | None) -> Node:
         seed=uuid.uuid4().hex,
         priority=settings.priority,
         on_exit=OnExit.RESTART if settings.on_exit == "on-failure" else OnExit(settings.on_exit),
-        on_status=_meanings(settings),
+        on_status=meanings(settings),
         nonblock=settings.nonblock,
         wait_until=None if settings.wait_s is None else now + settings.wait_s,
         conflict_code=settings.conflict_exit_code,
@@ -181,19 +182,6 @@ def _collect(spare: int) -> None:
     """Take the exit status of a spare that died, so that no zombie stays."""
     with contextlib.suppress(ChildProcessError):
         os.waitpid(spare, os.WNOHANG)
-
-
-def _meanings(settings: NodeSettings) -> tuple[tuple[int, OnExit], ...]:
-    """Return what some exit codes of the program mean.
-
-    A schedule's process ends with 0 when there is nothing left to fire (for the whole group: so
-    the node is done), with 70 when its error policy ended it, with 76 when it was refused a run.
-    """
-    if settings.trigger is not None:
-        terminated = OnExit.STOP if settings.policy.on_terminate == "stop" else OnExit.RETIRE
-        lost = (TokenLostError.exit_code, OnExit.RELEASE)
-        return (0, OnExit.STOP), (ScheduleEndedError.exit_code, terminated), lost
-    return ((0, OnExit.STOP),) if settings.on_exit == "on-failure" else ()
 
 
 def first_connection(made: Parts, settings_fd: int, clock: BoottimeClock) -> PostgresConnection:
@@ -237,32 +225,6 @@ def bury(settings: NodeSettings, session: str) -> None:
             pause.wait(FIRST_RETRY_S)
         else:
             return
-
-
-def orders(settings: NodeSettings, settings_fd: int, term: int, session: str) -> Orders:
-    """Return how the program is started under a term."""
-    program = settings.program
-    assert program is not None, "a node without a program never takes"
-    env = {
-        "COORD_GROUP": settings.group_id,
-        "COORD_NODE": settings.task_id,
-        "COORD_TASK_ID": settings.task_id,
-        "COORD_TERM": str(term),
-        "COORD_SESSION": session,
-    }
-    unset: tuple[str, ...] = SECRETS
-    if settings.pass_database:
-        env["COORD_DATABASE_URL"] = settings.database.conninfo
-        unset = tuple(name for name in SECRETS if name != "COORD_DATABASE_URL")
-    if program.callable is not None or settings.trigger is not None:
-        argv = (sys.executable, "-P", "-m", "coordinator.app.scheduled")
-        env["COORD_SETTINGS_FD"] = str(settings_fd)
-        return Orders(argv, env, unset, program.cwd, keep_fds=(settings_fd,))
-    assert program.argv is not None
-    shell_or_plain: tuple[str, ...] = (
-        ("/bin/sh", "-c", program.argv[0]) if program.shell else program.argv
-    )
-    return Orders(shell_or_plain, env, unset, program.cwd)
 
 
 def _on_signal(signum: int, agent: Agent, live: LiveSettings, logger: logging.Logger) -> None:
