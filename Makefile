@@ -26,10 +26,14 @@ run: .venv/run.stamp
 setup: .venv/run.stamp
 setup-dev: .venv/dev.stamp
 
-# What tests need beyond PyPI; where it may not be installed, those tests are skipped with a word.
+# What tests need beyond PyPI; where it may not be installed, those tests are skipped with a word
+# (in CI they fail). RUNLEVEL=1 keeps the packages from starting servers of their own.
+PACKAGES := iproute2 spin gcc libc6-dev pgbouncer faketime openssl postgresql
 system-packages:
-	@command -v ip >/dev/null 2>&1 || (apt-get update -qq && apt-get install -y -qq iproute2) >/dev/null 2>&1 || \
-	  echo "iproute2 is missing and could not be installed: tests with network namespaces will be skipped"
+	@command -v dpkg >/dev/null 2>&1 && dpkg -s $(PACKAGES) >/dev/null 2>&1 || \
+	  (apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
+	   apt-get install -y -qq --no-install-recommends $(PACKAGES)) >/dev/null 2>&1 || \
+	  echo "could not install $(PACKAGES): tests that need them will be skipped"
 
 check: .venv/dev.stamp
 	$(BIN)/ruff check .

@@ -112,9 +112,9 @@ def _window(database: Database, application: str, beats: str, window_s: float) -
     with database.connect() as connection:
 
         def number(statement: str) -> int:
-            row = connection.execute(statement).fetchone()
+            row = connection.execute(statement.encode()).fetchone()
             assert row is not None
-            return int(row[0])
+            return int(str(row[0]))
 
         xid = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
         lsn = "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint"
@@ -122,9 +122,9 @@ def _window(database: Database, application: str, beats: str, window_s: float) -
         serving = floor.backends(server, application)
         everybody = [pid for pid in family_of(server.pid) if pid != connection.info.backend_pid]
         marks = [number(text) for text in (beats, xid, lsn, clock)]
-        before, all_before = cpu_of(serving), cpu_of(everybody)
+        before = cpu_of(everybody)
         pause(window_s)
-        after, all_after = cpu_of(serving), cpu_of(everybody)
+        after = cpu_of(everybody)
         ends = [number(text) for text in (beats, xid, lsn, clock)]
     writes, xids, wal, micros = (end - mark for end, mark in zip(ends, marks, strict=True))
     if writes <= 0:
@@ -132,8 +132,8 @@ def _window(database: Database, application: str, beats: str, window_s: float) -
     return {
         "writes_per_s": writes / (micros / 1e6),
         "commits_per_write": xids / writes,
-        "cpu_ms": 1000 * spent(before, after) / writes,
-        "server_cpu_ms": 1000 * spent(all_before, all_after) / writes,
+        "cpu_ms": 1000 * spent({pid: before[pid] for pid in serving}, after) / writes,
+        "server_cpu_ms": 1000 * spent(before, after) / writes,
         "wal_bytes": wal / writes,
     }
 
@@ -154,14 +154,14 @@ def _statements_per_beat(database: Database, beats: str, window_s: float = 5.0) 
         text = log.read(end - start).decode(errors="replace")
     said = [line for line in text.splitlines() if line.startswith("coord|LOG:")]
     count = sum("execute" in line or "statement:" in line for line in said)
-    return count / max(1, after - before)
+    return count / max(1, int(after - before))
 
 
 def _hot_share(database: Database) -> float:
     updated, hot = database.query(
         "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_all_tables WHERE relname = 'health_check'"
     )[0]
-    return float(hot) / max(1, updated)
+    return int(hot) / max(1, int(updated))
 
 
 # --- the node's own processes -----------------------------------------------------------------

@@ -6,13 +6,13 @@
  * assertion guards. -DBREAK_... breaks one rule, and the search must then find an error.
  *
  * Time is true time, in ticks. That clocks run at different rates shows in how long an interval
- * lasts: a lease ends after LEASE_FAST ticks at the earliest and LEASE ticks at the latest, a wait
- * is over after WAIT ticks at the earliest, and nobody has to act on it. Whatever is not forced may
- * happen at any later moment or never: messages that are late or lost, and a node that is slow,
- * paused or cut off, need no words of their own.
+ * lasts: a lease is over after LEASE ticks at the latest, a wait after WAIT ticks at the earliest.
+ * Nobody has to act but who has to kill; whatever is not forced may happen at any later moment or
+ * never. So messages that are late or lost, and a node that is slow, paused or cut off, need no
+ * words of their own.
  */
 
-/* --- the rules that a search may break: -DBREAK_T1 and so on ----------------------------------- */
+/* --- the rules, each of which can be broken: -DBREAK_T1 and so on ------------------------------ */
 
 #ifdef BREAK_T1
 #define T1(ticks) 0
@@ -22,37 +22,52 @@
 #ifdef BREAK_T2
 #define T2(age) 0
 #else
-#define T2(age) (age)  /* trust runs from the question */
+#define T2(age) (age)  /* trust runs from the question, not from the answer */
 #endif
 #ifdef BREAK_T3
 #define T3(fact) true
 #else
-#define T3(fact) (fact)  /* dead is dead */
+#define T3(fact) (fact)  /* dead is dead: no answer revives a session */
+#endif
+#ifdef BREAK_T6
+#define T6(frozen) !(frozen)
+#else
+#define T6(frozen) true  /* the clock counts while the machine is frozen */
+#endif
+#ifdef BREAK_O2
+#define O2(ticks, none) (ticks)
+#else
+#define O2(ticks, none) (none)  /* any change of the holder's row starts the wait again */
 #endif
 #ifdef BREAK_R1
 #define R1(fact) true
 #else
-#define R1(fact) (fact)  /* the seen beat still stands */
+#define R1(fact) (fact)  /* the beat that was seen still stands */
 #endif
 #ifdef BREAK_R2
 #define R2(fact) true
 #else
-#define R2(fact) (fact)  /* the token is as it was seen */
+#define R2(fact) (fact)  /* the token is still as it was seen */
 #endif
 #ifdef BREAK_N1
 #define N1(first) 0
 #else
-#define N1(first) (first)  /* a timeline has terms of its own */
+#define N1(first) (first)  /* each timeline has terms of its own */
+#endif
+#ifdef BREAK_E1
+#define E1(before, now) (before)
+#else
+#define E1(before, now) (now)  /* a promotion is seen by every answer */
 #endif
 #ifdef BREAK_E2
 #define E2(fact) true
 #else
-#define E2(fact) (fact)  /* nobody acts on what is not settled */
+#define E2(fact) (fact)  /* nobody acts on an identity that is not settled */
 #endif
 #ifdef BREAK_E3
 #define E3(fact) true
 #else
-#define E3(fact) (fact)  /* a new identity is waited out */
+#define E3(fact) (fact)  /* an identity is settled by who has waited it out */
 #endif
 #ifdef BREAK_S2
 #define S2(fact) true
@@ -62,17 +77,22 @@
 #ifdef BREAK_L1
 #define L1(fact) true
 #else
-#define L1(fact) (fact)  /* released after the end */
+#define L1(fact) (fact)  /* a token is released after the program's end */
+#endif
+#ifdef BREAK_L2
+#define L2(fact) false
+#else
+#define L2(fact) (fact)  /* an answer without the token ends the program */
 #endif
 #ifdef BREAK_L3
 #define L3(fact) true
 #else
-#define L3(fact) (fact)  /* joined after the end */
+#define L3(fact) (fact)  /* a node joins after the program's end */
 #endif
 #ifdef BREAK_G1
 #define G1(fact) false
 #else
-#define G1(fact) (fact)  /* the guardian kills at the deadline */
+#define G1(fact) (fact)  /* the guardian kills at the deadline, whatever the agent does */
 #endif
 #ifdef BREAK_G7
 #define G7(fact) false
@@ -82,12 +102,13 @@
 
 /* --- words -------------------------------------------------------------------------------------- */
 
+/* The longest that a lease lasts, and the shortest that a wait does: lease / (1 - r), W / (1 + r).
+ * Between them is the bound on killing, s: one tick, in which a program outlives its deadline.
+ * With a lease of 2 a standby would have to look so often that breaking R1 does no harm. */
 #ifndef LEASE
-#define LEASE 2                 /* lease / (1 - r), in ticks */
+#define LEASE 3
 #endif
-#define LEASE_FAST (LEASE - 1)  /* lease / (1 + r) */
-/* The bound on killing, s, is one tick: the one in which a program may outlive its deadline. */
-#define WAIT (LEASE + T1(1))    /* W / (1 + r) */
+#define WAIT (LEASE + T1(1))
 
 /* The bounds of the search; everything else is as often as it likes. */
 #ifndef SESSIONS
@@ -154,6 +175,7 @@ typedef Rows {
 Rows rows;                      /* of the primary */
 Rows replica;                   /* of its standby, from the moment at which that one lags */
 bit lags;
+bit promoted;
 unsigned identity : 2;
 
 /* A take that its agent no longer waits for, and the database may still carry out (E5). */
@@ -193,6 +215,12 @@ inline write_live(i, its_session) {
      && (seen == HELD -> R2(rows.term == seen_term && !IS_FREE) && R1(seen_beat) \
                        : R2(rows.term == seen_term && IS_FREE)))
 
+/* The search is over sooner when a take that is refused for ever is forgotten at once. */
+#define HOPELESS(i, mine, seen, seen_term, seen_identity, seen_beat) \
+    (LIVE(i) != mine || TIMELINE(identity) != TIMELINE(seen_identity) \
+     || (seen == HELD -> !R2(rows.term == seen_term && !IS_FREE) || !R1(seen_beat) \
+                       : !R2(rows.term == seen_term && IS_FREE)))
+
 inline forget_late() {
     late.seen = NOTHING;
     late.by = 0;
@@ -202,11 +230,28 @@ inline forget_late() {
     late.same_beat = 0
 }
 
-/* What cannot be done any more need not be remembered: the search is over sooner. */
-inline drop_late() {
+inline forget_prey(i) {
     if
-    :: late.seen != NOTHING && !MAY_TAKE(late.by, late.session, late.seen, late.seen_term,
-                                         late.seen_identity, late.same_beat) -> forget_late()
+    :: (node[i].view == FREE || node[i].view == HELD) &&
+       HOPELESS(i, node[i].session, node[i].view, node[i].view_term, node[i].view_identity,
+                node[i].same_beat) ->
+        node[i].view = NOTHING;
+        node[i].view_term = 0;
+        node[i].view_identity = 0;
+        node[i].watched = 0;
+        node[i].same_beat = 0
+    :: else
+    fi
+}
+
+inline forget_hopeless() {
+    forget_prey(0);
+    forget_prey(1);
+    if
+    :: late.seen != NOTHING &&
+       HOPELESS(late.by, late.session, late.seen, late.seen_term, late.seen_identity,
+                late.same_beat) ->
+        forget_late()
     :: else
     fi
 }
@@ -242,7 +287,9 @@ inline look(i) {
     fi;
     if
     :: node[i].view != HELD -> node[i].watched = 0; node[i].same_beat = 0
-    :: node[i].view == HELD && !node[i].same_beat -> node[i].watched = 0; node[i].same_beat = 1
+    :: node[i].view == HELD && !node[i].same_beat ->
+        node[i].watched = O2(node[i].watched, 0);
+        node[i].same_beat = 1
     :: else
     fi;
     note_identity(i)
@@ -255,12 +302,17 @@ inline join(i) {
     write_live(i, node[i].session);
     count_beat(i);
     note_identity(i);
-    drop_late()
+    forget_hopeless()
+}
+
+inline leave(i) {
+    write_live(i, 0);
+    forget_hopeless()
 }
 
 inline beat(i) {
     if
-    :: LIVE(i) == node[i].session -> count_beat(i); look(i); drop_late()
+    :: LIVE(i) == node[i].session -> count_beat(i); look(i); forget_hopeless()
     :: else -> node[i].asked = 1; node[i].view = ENDED
     fi
 }
@@ -285,21 +337,22 @@ inline settle() {
 }
 
 /* A late take, and releases: a release is asked for once the program has ended, and may be late. */
-proctype Database() {
-    do
+inline database() {
+    if
     :: d_step {
         late.seen != NOTHING ->
         take(late.by, late.session, late.seen);
-        forget_late()
+        forget_late();
+        forget_hopeless()
     }
     :: d_step { late.seen != NOTHING -> forget_late() }
     :: d_step {
         rows.held_by != 0 && rows.term <= node[rows.holder].given_up &&
         L1(node[rows.holder].term != rows.term) ->
         rows.held_by = 0;
-        drop_late()
+        forget_hopeless()
     }
-    od
+    fi
 }
 
 /* --- the agent ------------------------------------------------------------------------------- */
@@ -352,7 +405,7 @@ inline absorb_answer(i) {
     :: node[i].program == ABSENT
     :: node[i].program != ABSENT ->
         if
-        :: node[i].view != MINE || node[i].view_term != node[i].term -> give_up(i)  /* L2 */
+        :: L2(node[i].view != MINE || node[i].view_term != node[i].term) -> give_up(i)
         :: else ->
             if
             :: node[i].deadline > 0 && node[i].given_up < node[i].term ->  /* G2 */
@@ -371,8 +424,8 @@ inline absorb_answer(i) {
      && (node[i].view == FREE || node[i].view == HELD && node[i].watched == WAIT) \
      && ROOM_FOR_A_TERM && NAMED_RIGHT(i))
 
-proctype Agent(bit i) {
-    do
+inline agent(i) {
+    if
     /* A fresh session in the node's own row, when the program is surely dead. What that row still
      * shows is a session of its own: the last one, or a namesake that was waited out. */
     :: d_step {
@@ -380,7 +433,15 @@ proctype Agent(bit i) {
         L3(node[i].program == ABSENT) ->
         join(i)
     }
+    /* A session left behind by a dead agent, or by a life before, is ended (G5, L3). */
+    :: d_step {
+        AGENT_ACTS(i) && node[i].session == 0 && LIVE(i) != 0 && L3(node[i].program == ABSENT) ->
+        leave(i)
+    }
     :: d_step { MAY_ASK(i) -> beat(i) }
+#ifdef BREAK_E5
+    :: d_step { MAY_ASK(i) -> node[i].trust = LEASE; node[i].deadline = (node[i].deadline > 0 -> LEASE : 0) }
+#endif
     :: d_step {
         SEES_PREY(i) ->
         if
@@ -388,7 +449,7 @@ proctype Agent(bit i) {
                     node[i].same_beat) ->
             take(i, node[i].session, node[i].view);
             look(i);
-            drop_late()
+            forget_hopeless()
         :: else -> forget_view(i)
         fi
     }
@@ -401,10 +462,12 @@ proctype Agent(bit i) {
         late.seen_identity = node[i].view_identity;
         late.same_beat = node[i].same_beat;
         forget_view(i);
-        drop_late()
+        forget_hopeless()
     }
     /* Unknown: the question was lost, or its answer. */
-    :: d_step { AGENT_ACTS(i) && node[i].session != 0 && node[i].view != NOTHING -> forget_view(i) }
+    :: d_step { AGENT_ACTS(i) && node[i].session != 0 && (node[i].asked || node[i].view != NOTHING) ->
+        forget_view(i)
+    }
     :: d_step {
         AGENT_ACTS(i) && node[i].asked && TRUSTED(i) ->
         if
@@ -412,11 +475,8 @@ proctype Agent(bit i) {
         :: else -> absorb_answer(i)
         fi
     }
-    /* The session is over for its own node: at the latest when a slow clock says so. */
-    :: d_step {
-        AGENT_ACTS(i) && node[i].session != 0 && node[i].trust <= LEASE - LEASE_FAST ->
-        end_session(i)
-    }
+    /* The session is over for its own node; a fast clock, or a slow question, says so sooner. */
+    :: d_step { AGENT_ACTS(i) && node[i].session != 0 -> end_session(i) }
     :: d_step {  /* S1 */
         MAY_ASK(i) && node[i].trust > 0 && node[i].program == ABSENT &&
         node[i].view == MINE && node[i].view_term > node[i].given_up &&
@@ -436,13 +496,13 @@ proctype Agent(bit i) {
     }
     /* A guardian that does not echo is killed with its program, and another one started. */
     :: d_step { G7(node[i].program == UNGUARDED) -> bury_program(i) }
-    od
+    fi
 }
 
 /* --- the guardian ---------------------------------------------------------------------------- */
 
-proctype Guardian(bit i) {
-    do
+inline guardian(i) {
+    if
     :: d_step {
         node[i].program == ORDERED && S2(node[i].deadline > 0) ->  /* G3 */
         node[i].program = RUNNING;
@@ -459,13 +519,13 @@ proctype Guardian(bit i) {
         node[i].term = 0;
         node[i].deadline = 0
     }
-    od
+    fi
 }
 
 /* --- what goes wrong ------------------------------------------------------------------------- */
 
-proctype Faults(bit i) {
-    do
+inline faults(i) {
+    if
     /* The agent dies: its spare knows the session, and nothing else (G5). */
     :: d_step {
         node[i].session != 0 && node[i].program <= RUNNING ->
@@ -475,7 +535,7 @@ proctype Faults(bit i) {
     }
     /* The machine dies. */
     :: d_step {
-        node[i].session != 0 && node[i].program > RUNNING ->
+        node[i].program > RUNNING ->
         end_session(i);
         bury_program(i);
         node[i].moved = 0;
@@ -492,7 +552,7 @@ proctype Faults(bit i) {
         node[i].program = RUNNING;
         assert(!RUNS(OTHER(i)))
     }
-    od
+    fi
 }
 
 inline copy_rows(from, to) {
@@ -504,18 +564,25 @@ inline copy_rows(from, to) {
 }
 
 /* The standby falls behind once, and is promoted once, without what came after. */
-proctype Failover() {
-    d_step { copy_rows(rows, replica); lags = 1 };
-    d_step {
+inline failover() {
+    if
+    :: d_step { !lags && !promoted -> copy_rows(rows, replica); lags = 1 }
+    :: d_step {
+        lags ->
         copy_rows(replica, rows);
-        replica.term = 0; replica.holder = 0; replica.held_by = 0;
-        replica.live0 = 0; replica.live1 = 0;
+        replica.term = 0;
+        replica.holder = 0;
+        replica.held_by = 0;
+        replica.live0 = 0;
+        replica.live1 = 0;
         lags = 0;
-        identity = NEW;
+        promoted = 1;
+        identity = E1(identity, NEW);
         node[0].same_beat = 0;
         node[1].same_beat = 0;
-        forget_late()
+        forget_hopeless()
     }
+    fi
 }
 
 /* --- time ------------------------------------------------------------------------------------ */
@@ -530,8 +597,10 @@ proctype Failover() {
 #define MORE(ticks, limit) ticks = (ticks < limit -> ticks + 1 : ticks)
 
 inline pass(i) {
-    LESS(node[i].trust);
-    LESS(node[i].deadline);
+    if
+    :: T6(node[i].program == FROZEN) -> LESS(node[i].trust); LESS(node[i].deadline)
+    :: else
+    fi;
     if
     :: node[i].asked -> MORE(node[i].age, LEASE)
     :: else
@@ -546,18 +615,19 @@ inline pass(i) {
     fi
 }
 
-proctype Clock() {
-    do
+inline clock() {
+    if
     :: d_step { !KILL_DUE(0) && !KILL_DUE(1) -> pass(0); pass(1) }
-    od
+    fi
 }
 
-init {
-    atomic {
-        run Database();
-        run Agent(0); run Guardian(0); run Faults(0);
-        run Agent(1); run Guardian(1); run Faults(1);
-        run Failover();
-        run Clock()
-    }
+/* One loop instead of a process for each: they share everything, and a state is half as large. */
+active proctype world() {
+    do
+    :: database()
+    :: agent(0) :: guardian(0) :: faults(0)
+    :: agent(1) :: guardian(1) :: faults(1)
+    :: failover()
+    :: clock()
+    od
 }

@@ -3,6 +3,7 @@
 `server`    one PostgreSQL per xdist worker that the test may use, but not crash or stop
 `database`  an empty migrated schema, gone after the test
 `unmigrated` the same before the migration
+`roles`     the logins of a database on which the script of `coord db roles` was run
 COORD_TEST_DATABASE_URL names another server, where the role may create schemas.
 """
 
@@ -18,6 +19,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from tests.support.postgres import Server
+from tests.support.roles import Roles, made_roles
 
 TEMPLATE = "coord_template"
 _counter = itertools.count(1)
@@ -74,6 +76,12 @@ def unmigrated(request: pytest.FixtureRequest) -> Iterator[Database]:
         yield from _schema_elsewhere(migrated=False)
     else:
         yield from _own_database(request.getfixturevalue("server"), "template1")
+
+
+@pytest.fixture
+def roles(database: Database) -> Iterator[Roles]:
+    with made_roles(database) as made:
+        yield made
 
 
 def _template(request: pytest.FixtureRequest) -> str:

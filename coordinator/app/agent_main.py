@@ -21,6 +21,7 @@ from typing import Any
 from coordinator.app import node_main
 from coordinator.app.node_main import Legacy
 from coordinator.app.run import recall
+from coordinator.app.secrecy import leave_no_core
 from coordinator.app.settings import from_json
 from coordinator.runtime.channel import Channel
 from coordinator.runtime.isolation import kill_everything
@@ -36,6 +37,7 @@ def main() -> None:
         # The guardian gets these and says what they mean; a service manager sends them to all.
         signal.signal(signum, signal.SIG_IGN)
     faulthandler.register(signal.SIGQUIT)
+    leave_no_core()
     settings = from_json(recall(arguments.settings_fd))
     channel = Channel.from_fd(arguments.channel_fd)
     spare_fd: int = arguments.spare_fd

@@ -1,11 +1,13 @@
 """From what names a database to one libpq conninfo, without losing libpq's own rules.
 
 The conninfo holds only what the user gave. libpq adds the PG* environment, the service file and
-the password file below it, and that is the documented order.
+the password file below it, and that is the documented order. PGPASSWORD alone is taken over here,
+because the program must not inherit it while the node still needs it.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import stat
@@ -112,6 +114,9 @@ def parameters(
     if "," in hosts and not chosen:
         # With several hosts only the writable one is the database; a standby would refuse us.
         found["target_session_attrs"] = "read-write"
+    serviced = "service" in found or environ.get("PGSERVICE")
+    if "password" not in found and environ.get("PGPASSWORD") and not serviced:
+        found["password"] = environ["PGPASSWORD"]
     return found
 
 
@@ -135,6 +140,23 @@ def label(found: Mapping[str, str], environ: Mapping[str, str]) -> str:
         ports = [ports[0]] * len(hosts)
     places = ",".join(f"{each}:{port}" for each, port in zip(hosts, ports, strict=True))
     return f"{user}@{places}".removeprefix("@") + (f"/{name}" if name else "")
+
+
+def unverified(found: Mapping[str, str], environ: Mapping[str, str]) -> tuple[str, str] | None:
+    """Return sslmode and the first host that anybody between us could pretend to be, if any.
+
+    A service file may say more than we see, so a database that is named by one is not judged.
+    """
+    mode = found.get("sslmode") or environ.get("PGSSLMODE", "")
+    root = found.get("sslrootcert") or environ.get("PGSSLROOTCERT", "")
+    if not mode:
+        # libpq's own default; for the roots of the system it is the strictest.
+        mode = "verify-full" if root == "system" else "prefer"
+    if mode == "verify-full" or "service" in found or environ.get("PGSERVICE"):
+        return None
+    named = found.get("hostaddr") or found.get("host")
+    hosts = (named or environ.get("PGHOSTADDR") or environ.get("PGHOST", "")).split(",")
+    return next(((mode, host) for host in hosts if not _on_this_machine(host)), None)
 
 
 def libpq_names(environ: Mapping[str, str]) -> str | None:
@@ -165,6 +187,15 @@ def readable_by_others(path: str) -> bool:
     try:
         return bool(os.stat(path).st_mode & (stat.S_IRGRP | stat.S_IROTH))
     except OSError:
+        return False
+
+
+def _on_this_machine(host: str) -> bool:
+    if not host or host[0] in "/@" or host.lower() in ("localhost", "localhost.localdomain"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
         return False
 
 

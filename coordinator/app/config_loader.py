@@ -18,7 +18,7 @@ from coordinator.app.config_models import (
     RunOptions,
     Table,
 )
-from coordinator.app.config_problems import SECRET_KEYS, Problem, in_order, problems_of
+from coordinator.app.config_problems import SECRET_KEYS, Places, Problem, in_order, problems_of
 from coordinator.app.config_schema import json_schema, known_keys, run_keys
 from coordinator.app.config_settle import KeyRefusedError, database_settings, settled
 from coordinator.app.config_show import origins, rows
@@ -78,7 +78,12 @@ def load(
                 database,
                 origins=origins(values, places, environ),
                 path=sources.path,
-                warnings=_warnings(sources, environ),
+                warnings=(
+                    *_warnings(sources, environ),
+                    *_tls_warnings(
+                        database, environ, {keys: places[keys] for keys in values if keys in places}
+                    ),
+                ),
                 commanded=bool(argv),
             )
     otherwise = sources.path or "settings"
@@ -221,3 +226,22 @@ def _warnings(sources: Sources, environ: Mapping[str, str]) -> tuple[str, ...]:
             f" run chmod 600 {path}, or keep the password in ~/.pgpass"
         )
     return tuple(lines)
+
+
+def _tls_warnings(
+    database: DatabaseSettings, environ: Mapping[str, str], places: Places
+) -> tuple[str, ...]:
+    """Say when the password and the answers could be those of somebody in between."""
+    if not database.named:
+        return ()
+    found = config_database.url_parameters(database.conninfo) if database.conninfo else {}
+    unverified = config_database.unverified(found, environ)
+    if unverified is None:
+        return ()
+    mode, host = unverified
+    keys = [("databaseConfig", key) for key in ("sslmode", "url", "host")]
+    place = next((places[key] for key in keys if key in places), "env PGHOST")
+    return (
+        f"{place}: databaseConfig.sslmode: {mode!r} does not prove that {host} is the database;"
+        ' set sslmode = "verify-full" and sslrootcert',
+    )

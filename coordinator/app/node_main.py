@@ -41,6 +41,8 @@ FIRST_RETRY_S = 0.1
 BURY_S = 5.0
 #: The other hosts of the database are looked at once in so many heartbeats: a connection each.
 LOOK_BEATS = 5
+#: But sooner than a node may act on the new identity, which takes a whole livenessCheckInterval.
+LOOK_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,7 @@ def _lookout(
     conninfo = settings.database.conninfo
     if not branches.hosts_of(conninfo):
         return None
-    every_s = LOOK_BEATS * timing.heartbeat_s
+    every_s = min(LOOK_BEATS * timing.heartbeat_s, LOOK_SHARE * timing.liveness_s)
     return Lookout(
         lambda: branches.primaries(conninfo, timing.attempt_s), clock, agent.inbox.put, every_s
     )

@@ -10,7 +10,10 @@ from coordinator.protocol.node import OnExit
 from coordinator.runtime.guard_link import Orders
 
 #: What the program does not inherit, unless it was asked for.
-SECRETS = ("COORD_DATABASE_URL", "COORD_DATABASE_PASSWORD", "COORD_DATABASE_PASSWORD_FILE")
+SECRETS = (
+    *("COORD_DATABASE_URL", "COORD_DATABASE_PASSWORD", "COORD_DATABASE_PASSWORD_FILE"),
+    "PGPASSWORD",
+)
 
 
 def orders(settings: NodeSettings, settings_fd: int, term: int, session: str) -> Orders:

@@ -35,8 +35,8 @@ Message = dict[str, object]
 #: While a program runs, the guardian is pinged this often.
 PING_S = 0.1
 #: A guardian that has not echoed for this share of the lease is frozen; at most ECHO_MAX_S.
-ECHO_SHARE = 0.25
-ECHO_MAX_S = 1.0
+ECHO_SHARE = 0.4
+ECHO_MAX_S = 1.5
 #: The guardian kills at the deadline; the agent does it this much later when it hears nothing.
 SECOND_BELT_S = 0.05
 #: The number of the run that a dead agent left behind, whatever that agent called it.

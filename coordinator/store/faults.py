@@ -29,6 +29,8 @@ _REFUSED = re.compile(
 _NO_DATABASE = re.compile(r"database \".*?\" does not exist")
 #: Errors that a missing privilege names: "permission denied for schema app".
 _DENIED = re.compile(r"permission denied for (\w+) \"?([^\"\n]+)\"?")
+#: Errors of a role that `coord db roles` binds to its groups.
+_NOT_ADMITTED = "violates row-level security policy"
 
 _GRANTS = {
     "schema": "GRANT USAGE ON SCHEMA {0} TO {1}",
@@ -130,6 +132,8 @@ def _outage(state: str) -> bool:
 
 def _grant(error: BaseException, role: str) -> str:
     """Return "; missing: GRANT ..." when the error names what was denied."""
+    if _NOT_ADMITTED in str(error):
+        return "; this login is not admitted to the group: see group_role and `coord db roles`"
     found = _DENIED.search(str(error))
     if not found or found[1] not in _GRANTS:
         return ""

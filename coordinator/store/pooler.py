@@ -9,6 +9,7 @@ from __future__ import annotations
 import select
 import uuid
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import psycopg
@@ -47,7 +48,7 @@ def _notify(conninfo: str, statement: sql.Composed) -> bool:
     So the listener would hear of it even where it was lent that session for two transactions.
     """
     try:
-        with connect(conninfo, autocommit=True) as other:
+        with closing(connect(conninfo, autocommit=True)) as other:
             # Not waited for by the driver, which knows no bound.
             other.pgconn.send_query(statement.as_bytes(None))
             other.pgconn.flush()

@@ -86,11 +86,16 @@ class PostgresStore:
         """Find out whether a pooler passes notifications on, and listen if it does.
 
         Costs nothing without a pooler. What is found holds for all connections to come.
-        Errors: DatabaseUnreachableError; the connection must be thrown away then.
+        Errors: DatabaseUnreachableError; the connection is closed then.
         """
-        if not connection.listening:
+        if connection.listening:
+            return
+        try:
             connection.try_to_listen(self._conninfo)
-            self._pooler_tells = connection.listening
+        except CoordError:
+            connection.close()
+            raise
+        self._pooler_tells = connection.listening
 
     def _prepare_no_more(self) -> None:
         """Remember that a pooler between us and the server loses prepared statements."""

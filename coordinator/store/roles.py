@@ -97,7 +97,7 @@ def roles_for(schema: str, prefix: str, group: str) -> list[str]:
         *_reader(home, quoted),
         "COMMIT;",
         "",
-        *_examples(schema, home, names, quoted, group),
+        *_examples(home, names, quoted, group),
     ]
 
 
@@ -168,18 +168,17 @@ def _reader(home: str, quoted: dict[str, str]) -> list[str]:
     ]
 
 
-def _examples(
-    schema: str, home: str, names: dict[str, str], quoted: dict[str, str], group: str
-) -> list[str]:
+def _examples(home: str, names: dict[str, str], quoted: dict[str, str], group: str) -> list[str]:
     """Show what is left to do, as comments: the logins, whose passwords are not ours to know."""
     login = f"{group}_node"
     known = sql.Identifier(login).as_string(None)
-    row = f"({sql.Literal(login).as_string(None)}, {sql.Literal(group).as_string(None)})"
+    row = f"VALUES ({sql.Literal(login).as_string(None)}, {sql.Literal(group).as_string(None)})"
+    admit = "INSERT INTO {home}.group_role (role_name, group_id) {row};"
     return [
         "-- Then one login for the nodes of each group; its password goes into ~/.pgpass:",
         f"--   CREATE ROLE {known} LOGIN IN ROLE {quoted['node']};",
         f"--   \\password {known}",
-        f"--   INSERT INTO {home}.group_role (role_name, group_id) VALUES {row};",
+        f"--   {admit.format(home=home, row=row)}",
         f"-- and for people: CREATE ROLE ana LOGIN IN ROLE {quoted['reader']};",
         "-- From now on migrations run as the owner:",
         f"--   PGOPTIONS='-c role={names['owner']}' coord db upgrade",

@@ -17,21 +17,26 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
-#: A role writes for the groups it was admitted to, and for the named tokens below them: the token
-#: `orders/nightly` belongs to the group `orders`. The login counts, whatever SET ROLE says.
-OWN_GROUP = """split_part(group_id, '/', 1) IN (
-        SELECT admitted.group_id FROM {schema}.group_role AS admitted
-        WHERE admitted.role_name = CAST(session_user AS text)
-    )"""
-
 ADMITTED = """EXISTS (
         SELECT FROM {schema}.group_role AS admitted
         WHERE admitted.role_name = CAST(session_user AS text)
     )"""
 
+#: A role writes for the groups it was admitted to, and for the named tokens below them: the token
+#: `orders/nightly` belongs to the group `orders`. The login counts, whatever SET ROLE says.
+#: OFFSET 0 keeps the planner from hashing all groups of the role for one row.
+ADMITTED_TO = """EXISTS (
+        SELECT FROM {schema}.group_role AS admitted
+        WHERE admitted.role_name = CAST(session_user AS text)
+            AND admitted.group_id = split_part(<table>.group_id, '/', 1)
+        OFFSET 0
+    )"""
+
 #: A row of database_epoch speaks for all groups, so a role may write that of the running server
 #: alone: one made in advance would have waited before its identity existed.
-THIS_SERVER = """system_identifier = (SELECT control.system_identifier FROM pg_control_system() AS control)
+THIS_SERVER = """system_identifier = (
+        SELECT control.system_identifier FROM pg_control_system() AS control
+    )
     AND timeline = CAST(CAST(
         'x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) AS bit(32)
     ) AS integer)"""
@@ -66,7 +71,7 @@ CREATE TABLE {schema}.group_role (
 
 HISTORY = f"""
 CREATE POLICY coord_insert ON {{schema}}.token_history FOR INSERT WITH CHECK (
-    {OWN_GROUP}
+    {ADMITTED_TO.replace("<table>", "token_history")}
     AND EXISTS (
         SELECT FROM {{schema}}.token_holder AS token
         WHERE token.group_id = token_history.group_id
@@ -151,16 +156,14 @@ def policies() -> list[str]:
             rule = "WITH CHECK" if command == "INSERT" else "USING"
             made.append(
                 f"CREATE POLICY coord_{command.lower()} ON {{schema}}.{table}"
-                f" FOR {command} {rule} (\n    {OWN_GROUP}\n)"
+                f" FOR {command} {rule} (\n    {ADMITTED_TO.replace('<table>', table)}\n)"
             )
     return [*made, HISTORY, *EPOCH]
 
 
 def drops() -> list[str]:
     """Return what undoes it all; row level security without a policy would refuse everything."""
-    dropped = [
-        f"ALTER TABLE {{schema}}.{table} DISABLE ROW LEVEL SECURITY" for table in READABLE
-    ]
+    dropped = [f"ALTER TABLE {{schema}}.{table} DISABLE ROW LEVEL SECURITY" for table in READABLE]
     for policy in policies():
         _, _, name, _, table, *_ = policy.split()
         dropped.append(f"DROP POLICY {name} ON {table}")

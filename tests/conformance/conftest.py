@@ -1,4 +1,4 @@
-"""The fixtures `world` (memory and PostgreSQL) and `node` (a node of it that has joined)."""
+"""The fixtures `world` (memory, PostgreSQL, the same with roles) and `node`, which has joined."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 
 from tests.conformance.worlds import (
     TIMEOUT_S,
+    LeastPrivileges,
     MemoryWorld,
     Node,
     PostgresWorld,
@@ -18,11 +19,21 @@ from tests.conformance.worlds import (
 NodeMaker = Callable[..., Node]
 
 
-@pytest.fixture(params=["memory", pytest.param("postgres", marks=pytest.mark.real)])
+REAL = pytest.mark.real
+
+
+@pytest.fixture(
+    params=["memory", pytest.param("postgres", marks=REAL), pytest.param("roles", marks=REAL)]
+)
 def world(request: pytest.FixtureRequest) -> World:
-    if request.param == "memory":
-        return MemoryWorld()
-    return PostgresWorld(request.getfixturevalue("database"))
+    match request.param:
+        case "memory":
+            return MemoryWorld()
+        case "postgres":
+            return PostgresWorld(request.getfixturevalue("database"))
+        case _:
+            roles = request.getfixturevalue("roles")
+            return LeastPrivileges(roles.database, roles)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The two databases that every sentence of the port is tried on, and a node that asks them."""
+"""The databases that every sentence of the port is tried on, and a node that asks them."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from coordinator.protocol.requests import (
 )
 from coordinator.store.postgres import PostgresStore
 from tests.support.memory_store import MemoryDatabase, MemoryStore
+from tests.support.roles import Roles
 
 TIMEOUT_S = 5.0
 GROUP = "orders"
@@ -116,6 +117,22 @@ class PostgresWorld:
     def history(self) -> list[tuple[object, ...]]:
         return self.database.query(
             "SELECT term, task_id, how, from_task, end_how FROM token_history ORDER BY term"
+        )
+
+
+@dataclass
+class LeastPrivileges(PostgresWorld):
+    """The same behind the roles of `coord db roles`: nodes log in as one that may do no more."""
+
+    roles: Roles
+
+    def store(self, facts: NodeFacts) -> Store:
+        return PostgresStore(self.roles.login("node", facts.group), self.database.schema, facts)
+
+    def unsettle(self) -> None:
+        # The server itself refuses to settle what was first seen a moment ago.
+        self.database.query(
+            "UPDATE database_epoch SET settled = false, first_seen_at = now() - interval '1 day'"
         )
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from coordinator.store.migrate import SCHEMA_HEAD
 from tests.conftest import Database
 
 pytestmark = pytest.mark.real
@@ -163,9 +164,9 @@ def test_a_plot_has_a_bar_for_each_gap(filled: Database) -> None:
         (("history", "nope"), 4, "", "coord: there is no group 'nope'"),
         (("history", "reports"), 0, "nothing was taken", ""),
         (("history", "orders", "--since", "1ms"), 0, "nothing was taken", ""),
-        (("db", "current"), 0, "0001\n", ""),
+        (("db", "current"), 0, f"{SCHEMA_HEAD}\n", ""),
         (("db", "check"), 0, "ok\n", ""),
-        (("db", "upgrade"), 0, "is at 0001\n", ""),
+        (("db", "upgrade"), 0, f"is at {SCHEMA_HEAD}\n", ""),
     ],
 )
 def test_the_exit_code_is_the_answer(
@@ -193,7 +194,7 @@ def test_a_schema_without_tables_is_exit_code_78_and_says_what_to_do(unmigrated:
 def test_db_upgrade_makes_the_schema_that_status_reads(unmigrated: Database) -> None:
     code, said, _ = coord(unmigrated, "db", "upgrade")
 
-    assert (code, said.split()[-3:]) == (0, ["upgraded", "to", "0001"])
+    assert (code, said.split()[-3:]) == (0, ["upgraded", "to", SCHEMA_HEAD])
     assert coord(unmigrated, "status")[0] == 0
 
 

@@ -22,8 +22,8 @@ START_CPU_S = 0.25
 COMMANDS = (
     *("run", "status", "leader", "history", "demo", "init", "version"),
     *("config check", "config show", "config schema"),
-    *("db upgrade", "db current", "db check", "db sql", "db grants", "db url", "db psql"),
-    *("db up", "db down", "db path"),
+    *("db upgrade", "db current", "db check", "db sql", "db grants", "db roles", "db url"),
+    *("db psql", "db up", "db down", "db path"),
 )
 LOADED = f"""
 import sys

@@ -97,7 +97,7 @@ def test_a_password_on_the_command_line_is_refused_as_wrong_usage(url):
 
 def test_a_file_with_a_password_that_others_can_read_is_warned_about():
     path = Path("Config.toml")
-    path.write_text(f'{HEAD}host = "db"\npassword = "{BARE}"\n')
+    path.write_text(f'{HEAD}host = "localhost"\npassword = "{BARE}"\n')
 
     path.chmod(0o640)
     (warning,) = load(None, flags={}, environ={}).warnings

@@ -1,0 +1,93 @@
+"""`python -m bench all --out docs/benchmarks.md`; or one part: failover, idle, startup, tokens.
+
+A part that is measured alone replaces its figures on the page and leaves the others. `report`
+writes the page again from the figures that are there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from bench import failover, floor, report
+from bench.contestants import ENTRIES
+from bench.idle import idle
+from bench.measure import Figures, machine
+from bench.startup import startup
+from bench.tokens import tokens
+from tests.support.postgres import Server
+
+#: The quiet ones first: what follows 500 nodes meets a machine that has work left.
+PARTS = ("startup", "tokens", "idle", "failover")
+
+
+def main() -> None:
+    """Measure, and write the page where one is asked for; else print the figures."""
+    arguments = _arguments()
+    page: Path | None = arguments.out
+    found: Figures = report.read(page) if page else {}
+    chosen = PARTS if arguments.part == "all" else (arguments.part,)
+    if arguments.part != "report":
+        for part in chosen:
+            print(f"bench: {part}", file=sys.stderr, flush=True)
+            # A server of its own for each part: nothing is left in its caches from another.
+            with floor.bench_server() as server:
+                where = machine(server.binaries.version)
+                found[part] = _measure(part, server, arguments)
+            command = "python -m bench " + " ".join(sys.argv[1:])
+            run = {"machine": where, "command": command, "quick": arguments.quick}
+            found.setdefault("runs", {})[part] = run
+            if page:
+                report.write(found, page)  # a long run that is broken off keeps what it has
+    if page:
+        report.write(found, page)
+    else:
+        json.dump(found, sys.stdout, indent=1)
+        print()
+
+
+def _measure(part: str, server: Server, arguments: argparse.Namespace) -> Figures:
+    quick: bool = arguments.quick
+    match part:
+        case "startup":
+            return startup(server, runs=3 if quick else 10)
+        case "tokens":
+            return tokens(server, clients=4, seconds=3 if quick else 10, rounds=1 if quick else 3)
+        case "idle":
+            counts = tuple(int(word) for word in arguments.nodes.split(","))
+            window_s, rounds = (6.0, 1) if quick else (20.0, 3)
+            return idle(server, counts=counts, window_s=window_s, rounds=rounds)
+        case "failover":
+            runs = arguments.runs or (3 if quick else 30)
+            peer_runs = arguments.peer_runs or (2 if quick else 10)
+            entries = tuple(e for e in ENTRIES if _wanted(e.key, arguments.only))
+            hurts = tuple(h for h in failover.HURTS if _wanted(h.key, arguments.faults))
+            return failover.failover(server, entries, hurts, runs=runs, peer_runs=peer_runs)
+        case _:
+            raise AssertionError(f"nobody measures {part}")
+
+
+def _wanted(key: str, words: str | None) -> bool:
+    return words is None or key in words.split(",")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("part", choices=("all", *PARTS, "report"))
+    parser.add_argument("--out", type=Path, help="the page to write; its plots stand beside it")
+    parser.add_argument("--quick", action="store_true", help="few runs: to see that it works")
+    parser.add_argument("--runs", type=int, help="losses of the holder for each fault; default 30")
+    parser.add_argument("--peer-runs", type=int, help="the same for each peer; default 10")
+    parser.add_argument("--nodes", default="10,100,500", help="sizes of the swarm")
+    parser.add_argument("--only", help="failover: contestants, separated by commas")
+    parser.add_argument("--faults", help="failover: faults, separated by commas")
+    arguments = parser.parse_args()
+    if arguments.part == "report" and arguments.out is None:
+        parser.error("report needs --out")
+    return arguments
+
+
+if __name__ == "__main__":
+    main()

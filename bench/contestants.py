@@ -1,0 +1,303 @@
+"""Who takes part in the failover matrix: coord, and what a user would pick instead.
+
+A contestant starts nodes around one and the same program (the recorder), names their processes,
+and says when all of them stand ready. What it has no process for, it is not hurt in.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import psycopg
+
+from bench import floor
+from bench.measure import BenchError, Run, Tail, boottime, until
+from bench.startup import settled
+from coordinator.store import migrate
+from tests.support import networks
+from tests.support.networks import Network
+from tests.support.nodes import RECORDER, Bed, descendants
+from tests.support.postgres import Server, free_port
+
+NAMES = ("node-1", "node-2", "node-3")
+LIVENESS_S, HEARTBEAT_S = 3.0, 0.5
+LOCK_KEY = 4711
+LOCK_SCRIPT = Path(__file__).with_name("lock_script.py")
+END_S = 5.0
+USER = PASSWORD = "bench"
+
+
+class Contestant(Protocol):
+    """One way to keep one program running on three nodes."""
+
+    tail: Tail
+    last_beat: bool  #: whether a node's last beat can be read
+
+    def start(self, node: str) -> None:
+        """Start a node that is not there, or has ended."""
+        ...
+
+    def pids(self, node: str) -> dict[str, int]:
+        """Return the node's processes by name; `agent` is the one that holds the lock."""
+        ...
+
+    def alive(self, node: str) -> bool:
+        """Say whether the node's first process lives."""
+        ...
+
+    def ready(self) -> Run | None:
+        """Return the one running program when every node stands ready; else None."""
+        ...
+
+    def last_beat_wall(self, node: str) -> float:
+        """Return the moment of a node's last heartbeat by the server's clock."""
+        ...
+
+    def end(self) -> None:
+        """Leave nothing running."""
+        ...
+
+
+@dataclass
+class Coord:
+    """Ourselves: real nodes on a fresh database."""
+
+    bed: Bed
+    net: Network | None = None
+    observer: psycopg.Connection[tuple[object, ...]] | None = None
+    last_beat: bool = True
+    tail: Tail = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tail = Tail(self.bed.record)
+
+    def start(self, node: str) -> None:
+        with _at(self.net, node):
+            self.bed.start(node)
+
+    def pids(self, node: str) -> dict[str, int]:
+        return self.bed.nodes[node].family()
+
+    def alive(self, node: str) -> bool:
+        return self.bed.nodes[node].process.poll() is None
+
+    def ready(self) -> Run | None:
+        if self.net is None:
+            return settled(self.bed, self.tail)
+        outside = Bed(self.bed.path, self.observer.info.dsn, self.bed.schema)  # type: ignore[union-attr]
+        outside.nodes, outside.heartbeat_s = self.bed.nodes, self.bed.heartbeat_s
+        return settled(outside, self.tail)
+
+    def last_beat_wall(self, node: str) -> float:
+        assert self.observer is not None
+        row = self.observer.execute(
+            "SELECT extract(epoch FROM last_heartbeat)::float8 FROM health_check"
+            " WHERE task_id = %s",
+            [node],
+        ).fetchone()
+        assert row is not None
+        return float(str(row[0]))
+
+    def end(self) -> None:
+        self.bed.end()
+        if self.observer is not None:
+            self.observer.close()
+
+
+@dataclass
+class Wrapped:
+    """A peer: one process that takes a lock and runs the program as its child."""
+
+    folder: Path
+    command: tuple[str, ...]  #: the program is appended
+    net: Network | None = None
+    environ: dict[str, str] = field(default_factory=dict)
+    last_beat: bool = False
+    nodes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    started_at: dict[str, float] = field(default_factory=dict)
+    tail: Tail = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.record = self.folder / "record"
+        self.tail = Tail(self.record)
+
+    def start(self, node: str) -> None:
+        program = (sys.executable, "-S", str(RECORDER), str(self.record))
+        env = {**os.environ, **self.environ, "COORD_NODE": node, "COORD_TERM": "0"}
+        with (self.folder / f"{node}.log").open("ab") as log, _at(self.net, node):
+            self.nodes[node] = subprocess.Popen(
+                (*self.command, *program),
+                env=env,
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.started_at[node] = boottime()
+
+    def pids(self, node: str) -> dict[str, int]:
+        locker = self.nodes[node].pid
+        found = {"agent": locker}
+        for pid in descendants(locker):
+            found["program"] = pid
+        return found
+
+    def alive(self, node: str) -> bool:
+        return self.nodes[node].poll() is None
+
+    def ready(self) -> Run | None:
+        running = self.tail.running()
+        # A lock script says to nobody that it waits; after two seconds it has asked once.
+        grown = all(boottime() - at > 2.0 for at in self.started_at.values())
+        whole = grown and len(running) == 1 and all(self.alive(node) for node in self.nodes)
+        return running[0] if whole else None
+
+    def last_beat_wall(self, node: str) -> float:
+        raise BenchError(f"{node} has no heartbeats that could be read")
+
+    def end(self) -> None:
+        left = [pid for node in self.nodes for pid in self.pids(node).values()]
+        left += [run.pid for run in self.tail.running(within_s=1.0)]
+        for pid in left:
+            _kill(pid)
+        for process in self.nodes.values():
+            process.kill()
+            process.wait(END_S)
+
+
+def _at(net: Network | None, node: str) -> AbstractContextManager[None]:
+    return nullcontext() if net is None else net.inside(node)
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, 9)
+    except ProcessLookupError:
+        return
+
+
+# --- making them ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a contestant is made: a folder, a server, and a network when cables are to be cut."""
+
+    folder: Path
+    server: Server
+    net: Network | None
+
+    def database(self) -> tuple[str, floor.Database]:
+        """Return how nodes reach a fresh database, and the database as seen from here."""
+        if self.net is None:
+            made = floor.new_database(self.server)
+            return made.conninfo, made
+        made = floor.Database(self.server, f"cut_{self.folder.name.replace('-', '_').lower()}")
+        networks.new_database(self.server, made.name, USER, PASSWORD)
+        return networks.conninfo(self.net, made.name, USER, PASSWORD), made
+
+
+@contextmanager
+def coord(place: Place) -> Iterator[Contestant]:
+    """Make three nodes of ours."""
+    conninfo, database = place.database()
+    if place.net is not None:
+        migrate.upgrade(database.conninfo, floor.SCHEMA)
+        database.query(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {USER}")
+        database.query(f"GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {USER}")
+    bed = Bed(place.folder, conninfo, floor.SCHEMA)
+    bed.liveness_s, bed.heartbeat_s = LIVENESS_S, HEARTBEAT_S
+    made = Coord(bed, place.net, database.connect())
+    try:
+        yield made
+    finally:
+        made.end()
+
+
+@contextmanager
+def lock_script(place: Place, how: str) -> Iterator[Contestant]:
+    """Make three of the script with a session advisory lock."""
+    conninfo, _ = place.database()
+    command = (sys.executable, str(LOCK_SCRIPT), conninfo, str(LOCK_KEY), how)
+    made = Wrapped(place.folder, command, place.net)
+    try:
+        yield made
+    finally:
+        made.end()
+
+
+@contextmanager
+def etcd(place: Place) -> Iterator[Contestant]:
+    """Make an etcd of one member, and three of `etcdctl lock`."""
+    ports = free_port(), free_port()
+    host = "127.0.0.1" if place.net is None else place.net.address("database")
+    client, peer = (f"http://{host}:{port}" for port in ports)
+    command: tuple[str, ...] = ("etcd", "--name", "bench", "--data-dir", str(place.folder / "etcd"))
+    command += ("--listen-client-urls", client, "--advertise-client-urls", client)
+    command += ("--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer)
+    command += ("--initial-cluster", f"bench={peer}", "--log-level", "error")
+    with (place.folder / "etcd.log").open("ab") as log, _at(place.net, "database"):
+        server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    environ = {"ETCDCTL_API": "3", "ETCDCTL_ENDPOINTS": client}
+    locker = ("etcdctl", "lock", f"--ttl={round(LIVENESS_S)}", "--", "bench")
+    made = Wrapped(place.folder, locker, place.net, environ)
+    try:
+        with _at(place.net, "database"):
+            health = ("etcdctl", "endpoint", "health")
+            if not until(lambda: _succeeds(health, environ), 20):
+                raise BenchError("etcd did not come up")
+        yield made
+    finally:
+        made.end()
+        server.kill()
+        server.wait(END_S)
+
+
+def _succeeds(command: tuple[str, ...], environ: dict[str, str]) -> bool:
+    env = {**os.environ, **environ}
+    return subprocess.run(command, env=env, capture_output=True, check=False).returncode == 0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the matrix."""
+
+    key: str
+    title: str
+    make: str  #: name of a function of this module, and its arguments behind a colon
+    needs: tuple[str, ...] = ()  #: programs that must be there
+
+    def missing(self) -> str:
+        """Return why it does not take part; empty when it does."""
+        lacking = [name for name in self.needs if shutil.which(name) is None]
+        return f"not installed here: {', '.join(lacking)}" if lacking else ""
+
+    def contestant(self, place: Place) -> AbstractContextManager[Contestant]:
+        """Make it."""
+        match self.make.split(":"):
+            case ["coord"]:
+                return coord(place)
+            case ["lock_script", how]:
+                return lock_script(place, how)
+            case ["etcd"]:
+                return etcd(place)
+            case _:
+                raise BenchError(f"nobody makes {self.make}")
+
+
+ENTRIES = (
+    Entry("coord", "coord", "coord"),
+    Entry("lock-naive", "advisory lock script, naive", "lock_script:naive"),
+    Entry("lock-checked", "advisory lock script, checked", "lock_script:checked"),
+    Entry("etcd", f"etcdctl lock --ttl={round(LIVENESS_S)}", "etcd", ("etcd", "etcdctl")),
+    Entry("zookeeper", "kazoo with ZooKeeper", "zookeeper", ("zkServer.sh",)),
+)

@@ -1,0 +1,161 @@
+"""Every figure that the design promises, its goal, and what was measured for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bench.contestants import HEARTBEAT_S, LIVENESS_S
+from bench.measure import Figures
+
+NOT_MEASURED = "not measured in this run"
+#: What is added to a bound for the tick of a clock and the program's own start.
+TAKEOVER_EXTRA_S = 0.1
+PROCESS_S = 0.2
+HANDOVER_S = 0.05
+START_S, HELP_S = 1.0, 0.25
+CPU_RATIO, WAL_RATIO, FLAT = 1.5, 2.0, 0.20
+AGENT_MS_PER_S, MEMORY_MIB = 2.0, 60.0
+KILLED = ("guardian", "agent", "program")
+STOPPED = {
+    "pause": "all processes",
+    "stop-guardian": "the guardian",
+    "stop-agent": "the agent",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the table; `held` None where there is nothing to judge."""
+
+    what: str
+    goal: str
+    measured: str
+    held: bool | None
+    command: str
+
+
+def table(found: Figures) -> list[Line]:
+    """Return the lines, in the order of the design."""
+    return [*_takeovers(found), *_costs(found), *_starts(found), *_scale(found), *_later()]
+
+
+def _line(what: str, goal: str, measured: str | None, held: bool | None, command: str) -> Line:
+    return Line(what, goal, measured or NOT_MEASURED, held, f"python -m bench {command}")
+
+
+def _fault(found: Figures, key: str) -> Figures | None:
+    """Return coord's cell for a fault, if it was measured."""
+    cells = found.get("failover", {}).get("cells", {})
+    cell: Figures | None = cells.get("coord", {}).get("faults", {}).get(key)
+    return None if cell is None or "skipped" in cell else cell
+
+
+def _takeovers(found: Figures) -> Iterator[Line]:
+    matrix = found.get("failover", {})
+    liveness_s = matrix.get("liveness_s", LIVENESS_S)
+    bound_s = liveness_s + matrix.get("heartbeat_s", HEARTBEAT_S) + TAKEOVER_EXTRA_S
+    machine, partition = _fault(found, "machine"), _fault(found, "partition")
+    what = "takeover after the machine dies, from its last beat"
+    yield _from_beat(f"{what}: always", machine, "max", bound_s)
+    yield _from_beat(f"{what}: first in line", machine, "p50", liveness_s + TAKEOVER_EXTRA_S)
+    silent = [cell for cell in (machine, partition) if cell]
+    late = sum(cell["overlaps"] for cell in silent)
+    text = f"{late} overlaps in {sum(cell['runs'] for cell in silent)}" if silent else None
+    what = "machine dead or cut off: never two at once"
+    yield _line(what, "0 overlaps", text, late == 0 if silent else None, "failover")
+    for key in KILLED:
+        yield _bounded(f"SIGKILL of the {key}", _fault(found, key), PROCESS_S)
+    for key, what in STOPPED.items():
+        yield _bounded(f"SIGSTOP of {what}", _fault(found, key), bound_s)
+
+
+def _from_beat(what: str, cell: Figures | None, share: str, bound_s: float) -> Line:
+    """Judge one quantile of the time from a dead node's last beat."""
+    if cell is None or not cell["from_beat"]["n"]:
+        return _line(what, f"≤ {bound_s:.1f} s", None, None, "failover")
+    value = float(cell["from_beat"][share])
+    text = f"{share} {value:.2f} s of {cell['from_beat']['n']}"
+    return _line(what, f"≤ {bound_s:.1f} s", text, value <= bound_s, "failover")
+
+
+def _bounded(what: str, cell: Figures | None, bound_s: float) -> Line:
+    """Judge the longest time from the fault to the successor, and the overlaps."""
+    goal = f"{_ms(bound_s) if bound_s < 1 else f'{bound_s:.1f} s'}, 0 overlaps"
+    if cell is None or not cell["after"]["n"]:
+        return _line(what, f"≤ {goal}", None, None, "failover")
+    after, overlaps = cell["after"], cell["overlaps"]
+    text = f"p50 {_ms(after['p50'])}, max {_ms(after['max'])}, {overlaps} overlaps"
+    text += f" in {cell['runs']}"
+    if overlaps:
+        text += f" (at most {cell['late_lines_max']} lines)"
+    if cell["none"]:
+        text += f"; nobody took over: {cell['none']}"
+    held = after["max"] <= bound_s and not overlaps and not cell["none"]
+    return _line(what, f"≤ {goal}", text, held, "failover")
+
+
+def _costs(found: Figures) -> Iterator[Line]:
+    sizes = [(key, at) for key, at in found.get("idle", {}).items() if key.startswith("nodes_")]
+    for what, key, goal, bound in (
+        (
+            "server CPU of a beat / of one prepared upsert in pgbench",
+            "ratio_cpu_ms",
+            "≤ 1.5",
+            CPU_RATIO,
+        ),
+        ("WAL bytes of a beat / of that upsert", "ratio_wal_bytes", "≤ 2", WAL_RATIO),
+        ("commits per node and heartbeat", "commits_per_write", "1", 1.02),
+        ("statements per node and heartbeat", "statements_per_beat", "1", 1.02),
+        ("connections per node", "connections_per_node", "1", 1.0),
+    ):
+        text = ", ".join(f"{at[key]:.2f} ({size[6:]} nodes)" for size, at in sizes)
+        held = all(at[key] <= bound for _, at in sizes) if sizes else None
+        yield _line(what, goal, text, held, "idle")
+    standby = found.get("idle", {}).get("processes", {}).get("standby")
+    cpu = standby and standby["agent"]["cpu_ms_per_s"]
+    text = standby and f"{cpu:.2f} ms/s (guardian {standby['guardian']['cpu_ms_per_s']:.2f})"
+    held = standby and cpu <= AGENT_MS_PER_S
+    yield _line("agent CPU of an idle node at 1 beat/s", "≤ 2 ms/s", text, held, "idle")
+    if standby:
+        rss, pss = (
+            sum(standby[who][kind] for who in ("guardian", "agent"))
+            for kind in ("rss_mib", "pss_mib")
+        )
+        spare = standby["spare"]
+        text = (
+            f"RSS {rss:.0f} MiB, PSS {pss:.0f} MiB (the spare: PSS {spare['pss_mib']:.0f} MiB more)"
+        )
+        held = rss <= MEMORY_MIB
+    yield _line("memory of guardian + agent", "≤ 60 MiB", text if standby else None, held, "idle")
+
+
+def _starts(found: Figures) -> Iterator[Line]:
+    starts = found.get("startup", {})
+    for what, key, bound_s in (
+        ("graceful handover beyond the program's own stop", "handover", HANDOVER_S),
+        ("`coord run` to program started, existing database", "run", START_S),
+        ("`coord --help`", "help", HELP_S),
+    ):
+        at = starts.get(key)
+        text = at and f"median {_ms(at['p50'])}, max {_ms(at['max'])} of {at['n']}"
+        yield _line(what, f"≤ {_ms(bound_s)}", text, at and at["p50"] <= bound_s, "startup")
+
+
+def _scale(found: Figures) -> Iterator[Line]:
+    sizes = [at["cpu_ms"] for key, at in found.get("idle", {}).items() if key.startswith("nodes_")]
+    text, held = None, None
+    if len(sizes) > 1:
+        change = max(abs(size / sizes[0] - 1) for size in sizes)
+        text = f"{' → '.join(f'{size:.2f}' for size in sizes)} ms ({change:+.0%} at most)"
+        held = change <= FLAT
+    yield _line("server CPU per beat from 10 to 500 nodes", "flat (± 20 %)", text, held, "idle")
+
+
+def _later() -> Iterator[Line]:
+    what = "1,000 tasks, one of 20 nodes dies: all its tasks run again; no other moves"
+    yield Line(what, "≤ 1 s", "not built yet", None, "")
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms"

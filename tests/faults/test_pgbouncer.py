@@ -1,0 +1,322 @@
+"""A pooler in transaction mode between the nodes and their database: slower, and never wrong.
+
+It keeps nothing of a session: no setting, no LISTEN, no prepared statement. Nodes find that out,
+set in each transaction what it needs, and poll; everything else is as without a pooler.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from coordinator.errors import CoordError, OutcomeUnknownError, TokenLostError
+from coordinator.store import migrate
+from coordinator.store.fenced import fenced_transaction
+from coordinator.store.postgres import PostgresStore
+from tests.conformance.worlds import Node, facts_of
+from tests.support.nodes import bed, eventually
+from tests.support.pgbouncer import pooler
+from tests.support.postgres import Server, wait_until
+from tests.support.record import overlaps, terms_rise
+from tests.support.store_nodes import joined_nodes
+
+#: What two shared cores may add to any bound: scheduling, not the protocol.
+MACHINE_S = 1.0
+NO_PUSH = "passes no notifications on"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A database as `joined_nodes` wants it."""
+
+    conninfo: str
+    schema: str
+
+
+@pytest.fixture
+def lent(database):
+    """The test's database, behind a pooler in transaction mode."""
+    with pooler(database.conninfo) as made:
+        yield made
+
+
+@pytest.fixture
+def group(tmp_path, lent, database):
+    with bed(tmp_path, lent.conninfo, database.schema) as made:
+        yield made
+
+
+def started(group, *names: str):
+    for name in names:
+        group.start(name)
+    first = group.wait_for_run()
+    group.wait_for_standbys(len(names) - 1)
+    return first
+
+
+def last_beat_wall(database, node: str) -> float:
+    statement = "SELECT extract(epoch FROM last_heartbeat)::float8 FROM health_check"
+    return float(str(database.query(statement + " WHERE task_id = %s", node)[0][0]))
+
+
+def handover_s(group, first) -> float:
+    """Stop the holder; return how long nothing ran between the two programs."""
+    group.nodes[first.node].process.terminate()
+    second = group.wait_for_run(after=first.term)
+    old = next(run for run in group.runs() if run.term == first.term)
+    assert group.nodes[first.node].process.wait(5) == 0
+    assert overlaps(group.runs()) == []
+    return second.first - old.last
+
+
+# --- nodes ----------------------------------------------------------------------------------------
+
+
+def test_a_handover_without_notifications_takes_at_most_one_heartbeat(group):
+    """O5: the nodes say at their start that they have to poll."""
+    group.liveness_s, group.heartbeat_s = 6.0, 1.0
+    first = started(group, "node-1", "node-2")
+
+    took_s = handover_s(group, first)
+
+    print(f"\nhandover by polling every {group.heartbeat_s:g} s: {took_s:.3f} s")
+    assert all(NO_PUSH in node.said() for node in group.nodes.values()), group.story()
+    assert took_s <= group.heartbeat_s + 0.1 + MACHINE_S / 2
+
+
+def test_a_handover_through_a_pooler_that_keeps_sessions_is_pushed(tmp_path, database):
+    """O5: such a pooler passes notifications on, and the nodes find that out as well."""
+    with (
+        pooler(database.conninfo, mode="session") as kept,
+        bed(tmp_path, kept.conninfo, database.schema) as group,
+    ):
+        group.liveness_s, group.heartbeat_s = 12.0, 3.0
+        first = started(group, "node-1", "node-2")
+
+        took_s = handover_s(group, first)
+
+        print(f"\nhandover by push: {took_s:.3f} s")
+        assert NO_PUSH not in group.story()
+        assert took_s <= group.heartbeat_s / 2
+
+
+def test_kills_of_the_holder_behind_a_pooler_are_taken_over_in_time(group, database):
+    """The race, its SERIALIZABLE belt and its limits live within each transaction."""
+    holding = started(group, "node-1", "node-2", "node-3")
+    bound_s = group.liveness_s + group.heartbeat_s + 0.1 + MACHINE_S
+
+    for _ in range(2):
+        group.nodes[holding.node].send(signal.SIGKILL, "all")
+        dead, holding = holding, group.wait_for_run(after=holding.term)
+        assert holding.first_wall - last_beat_wall(database, dead.node) <= bound_s
+        group.nodes[dead.node].process.wait(5)
+
+    assert overlaps(group.runs()) == []
+    assert terms_rise(group.runs())
+
+
+def test_a_death_of_the_agent_behind_a_pooler_is_taken_over_at_once(group):
+    """The spare buries the session through the pooler, without the trial that a start allows."""
+    group.liveness_s, group.heartbeat_s = 6.0, 0.5
+    first = started(group, "node-1", "node-2")
+    killed_at = time.clock_gettime(time.CLOCK_BOOTTIME)
+
+    group.nodes[first.node].send(signal.SIGKILL, "agent")
+
+    second = group.wait_for_run(after=first.term)
+    assert second.first - killed_at <= group.heartbeat_s + 0.5 + MACHINE_S / 2
+    assert overlaps(group.runs()) == []
+
+
+def test_a_pooler_that_crashes_and_comes_back_loses_nothing(group, lent):
+    group.liveness_s, group.heartbeat_s = 6.0, 0.5
+    first = started(group, "node-1", "node-2")
+
+    for _ in range(3):
+        said = [node.said().count("answers again") for node in group.nodes.values()]
+        lent.restart()
+        back = lambda said=said: all(  # noqa: E731
+            node.said().count("answers again") > before
+            for node, before in zip(group.nodes.values(), said, strict=True)
+        )
+        eventually(back, 5, f"both are back{group.story()}")
+
+    mark = group.runs()[-1].last
+    eventually(lambda: group.runs()[-1].last > mark + 1, 5, "the program runs on")
+    assert [run.term for run in group.runs()] == [first.term]
+
+
+# --- what a transaction needs ---------------------------------------------------------------------
+
+
+def test_nothing_that_a_node_sets_reaches_the_next_one_in_its_session(lent, database):
+    """The other users of a pool must not run under our limits, nor hear what we listen to."""
+    with psycopg.connect(lent.conninfo, autocommit=True, prepare_threshold=None) as other:
+        wait_until(lambda: len({session_of(other) for _ in range(9)}) >= 3, 5)
+        with joined_nodes(Place(lent.conninfo, database.schema), "a", "b") as (first, second):
+            first.win()
+            for node in (first, second) * 5:
+                node.beat()
+
+        seen = {other.execute(SESSION).fetchone() for _ in range(9)}
+
+    assert len({pid for pid, *_ in seen}) >= 3
+    assert {tuple(shown) for _, *shown in seen} == {("0", "0", "0", "on", "on", "notice", 0, 0)}
+
+
+SESSION = """
+SELECT pg_backend_pid(),
+    current_setting('lock_timeout'), current_setting('statement_timeout'),
+    current_setting('idle_in_transaction_session_timeout'),
+    current_setting('enable_seqscan'), current_setting('jit'),
+    current_setting('client_min_messages'),
+    (SELECT count(*) FROM pg_prepared_statements),
+    (SELECT count(*) FROM pg_listening_channels())
+"""
+
+
+def session_of(connection) -> object:
+    return connection.execute("SELECT pg_backend_pid()").fetchone()
+
+
+def test_a_lock_is_not_waited_for_longer_than_the_request_may_take(lent, database):
+    with (
+        joined_nodes(Place(lent.conninfo, database.schema), "a") as (node,),
+        database.connect() as other,
+    ):
+        other.execute("BEGIN")
+        other.execute("SELECT FROM health_check FOR UPDATE")
+
+        asked_at = time.monotonic()
+        with pytest.raises(CoordError, match="lock timeout"):
+            node.connection.ask(beat_of(node), 0.4)
+
+        assert time.monotonic() - asked_at < 0.4
+        other.execute("ROLLBACK")
+
+
+def test_beats_and_takes_wait_for_the_standby_although_the_role_does_not():
+    """E6: the setting of the role holds in every session of the pool; ours in each transaction."""
+    server = Server.create()
+    try:
+        migrate.upgrade(server.conninfo(), "app")
+        server.query("ALTER ROLE coord SET synchronous_commit = off")
+        with (
+            pooler(server.conninfo()) as lent,
+            ThreadPoolExecutor(1) as pool,
+            joined_nodes(Place(lent.conninfo, "app"), "a") as (node,),
+        ):
+            server.reload(synchronous_standby_names="nobody")
+            for ask in (node.beat, node.win):
+                asked = pool.submit(ask)
+                wait_until(lambda: waiting_for_standby(server) == 1, 5)
+                server.query(
+                    "SELECT pg_cancel_backend(pid) FROM pg_stat_activity"
+                    " WHERE wait_event = 'SyncRep'"
+                )
+                assert_unknown(asked)
+            server.reload(synchronous_standby_names="")
+    finally:
+        server.remove()
+
+
+def beat_of(node: Node):
+    from coordinator.protocol.requests import Beat
+
+    return Beat(session=node.session)
+
+
+def waiting_for_standby(server: Server) -> int:
+    statement = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+    return int(server.query(statement)[0][0])
+
+
+def assert_unknown(asked: Future[object]) -> None:
+    """E5: the answer says COMMIT, the warning before it says that nobody else may have it."""
+    with pytest.raises(OutcomeUnknownError, match="synchronous"):
+        asked.result(5)
+
+
+def test_a_fenced_transaction_through_a_pooler_is_refused_to_the_old_holder(lent, database):
+    """F1: the fence is a matter of one transaction, whoever the session belongs to."""
+    place = Place(lent.conninfo, database.schema)
+    database.query("CREATE TABLE ledger (term bigint)")
+    with joined_nodes(place, "a", "b") as (old, new):
+        term = old.win()
+        write = fenced_writer(place, database)
+        write(term, old.session)
+        assert new.take(new.look()).done
+
+        with pytest.raises(TokenLostError):
+            write(term, old.session)
+        write(term + 1, new.session)
+
+    assert database.query("SELECT term FROM ledger") == [(term,), (term + 1,)]
+
+
+def fenced_writer(place: Place, database) -> Callable[[int, str], None]:
+    def write(term: int, session: str) -> None:
+        with fenced_transaction(
+            place.conninfo, place.schema, "orders", term, session
+        ) as connection:
+            connection.exec_driver_sql(f"INSERT INTO {database.schema}.ledger VALUES ({term})")
+
+    return write
+
+
+def test_a_pooler_that_leads_to_another_server_is_noticed(lent, database):
+    """E1: the rows of a copy look the same, and even say that the old identity is settled."""
+    copy = Server.create()
+    try:
+        dbname = psycopg.conninfo.conninfo_to_dict(database.conninfo)["dbname"]
+        copy.query(f"CREATE DATABASE {dbname}")
+        conninfo = make_conninfo(copy.conninfo(), dbname=dbname)
+        migrate.upgrade(conninfo, database.schema)
+        with joined_nodes(Place(lent.conninfo, database.schema), "a") as (node,):
+            view = node.look()
+            copy_rows(database, conninfo)
+            lent.lead_to(copy.conninfo())
+            wait_until(lambda: led_to(lent, copy), 5)
+
+            with pytest.raises(OutcomeUnknownError, match="another server"):
+                node.take(view)
+
+            again = Node(facts_of("a"), store(lent, database).connect(5.0), node.session)
+            assert not again.look().settled
+            assert again.look().token.term == 0
+            again.connection.close()
+    finally:
+        copy.remove()
+
+
+def copy_rows(database, conninfo: str) -> None:
+    """Give a copy what a logical replica would have."""
+    with (
+        database.connect() as source,
+        psycopg.connect(conninfo, options=f"-c search_path={database.schema}") as target,
+    ):
+        for table in ("database_epoch", "health_check", "token_holder", "group_record"):
+            target.execute(f"DELETE FROM {table}")
+            with (
+                source.cursor().copy(f"COPY {table} TO STDOUT") as rows,
+                target.cursor().copy(f"COPY {table} FROM STDIN") as into,
+            ):
+                for row in rows:
+                    into.write(row)
+
+
+def led_to(lent, server: Server) -> bool:
+    port = "SELECT system_identifier FROM pg_control_system()"
+    with psycopg.connect(lent.conninfo, autocommit=True) as connection:
+        return connection.execute(port).fetchall() == server.query(port)
+
+
+def store(lent, database) -> PostgresStore:
+    return PostgresStore(lent.conninfo, database.schema, facts_of("a"))

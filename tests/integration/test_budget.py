@@ -1,0 +1,191 @@
+"""The budget, in counts that do not depend on the machine's mood: what a node may cost."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+import coordinator
+from coordinator.protocol.requests import Beat, Join
+from coordinator.store import migrate
+from tests.conftest import Database
+from tests.support.nodes import bed
+from tests.support.postgres import Server, wait_until
+from tests.support.store_nodes import joined_nodes
+
+pytestmark = pytest.mark.real
+
+BEATS = 200
+HOT_SHARE_MIN = 0.9
+#: What the guardian's process loads beyond a bare interpreter: each module costs every node memory
+#: and start-up time. Raise these only for a reason that is worth that.
+GUARDIAN_MODULES_MAX = 77
+GUARDIAN_OWN_MODULES_MAX = 22
+#: What a running node must never load: the command line, the migrations, the schedules.
+NOT_IN_THE_AGENT = ("sqlalchemy", "alembic", "pydantic", "apscheduler", "typer", "rich", "tenacity")
+
+
+@pytest.fixture(scope="module")
+def talking_server():
+    """A server that writes down every statement, and who sent it."""
+    server = Server.create(log_statement="all", log_line_prefix="%a|")
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def talking(talking_server):
+    name = f"budget_{uuid.uuid4().hex[:8]}"
+    talking_server.query(f"CREATE DATABASE {name}")
+    migrate.upgrade(talking_server.conninfo(name), "app")
+    yield Database(talking_server.conninfo(name), "app")
+    talking_server.query(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_a_standby_sends_one_statement_for_each_beat_and_writes_one_row(
+    talking, talking_server, tmp_path
+):
+    """The whole process is counted, not its statements one by one: whatever it may send, it pays.
+
+    A new member is a reason to read the roster once; so counting begins after all have beaten on.
+    """
+    with bed(tmp_path, talking.conninfo, talking.schema) as nodes:
+        nodes.heartbeat_s = 0.1
+        for name in ("node-1", "node-2"):
+            nodes.start(name)
+        nodes.wait_for_run()
+        nodes.wait_for_standbys(1)
+        _beaten_on(talking, 20)
+
+        start, beats = talking_server.log.stat().st_size, _beats(talking)
+        xids = _next_xid(talking)
+        _beaten_on(talking, 60)
+        xids = _next_xid(talking) - xids
+        beats, end = _beats(talking) - beats, talking_server.log.stat().st_size
+
+        said = _said_by_coord(talking_server, start, end)
+
+    # Two nodes beat on while the counters are read one after the other.
+    assert beats >= 60
+    assert len(said) <= beats + 4, [line for line in said if "health_check" not in line]
+    assert xids <= beats + 4
+
+
+def test_a_standby_has_one_connection(talking, talking_server, tmp_path):
+    with bed(tmp_path, talking.conninfo, talking.schema) as nodes:
+        for name in ("node-1", "node-2", "node-3"):
+            nodes.start(name)
+        nodes.wait_for_run()
+        nodes.wait_for_standbys(2)
+        _beaten_on(talking, 10)
+
+        rows = talking_server.query(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'coord'"
+            " AND datname = %s",
+            _name_of(talking),
+        )
+
+    assert rows == [(3,)]
+
+
+def test_beats_of_a_group_stay_hot_while_others_join(database):
+    """A join writes other columns; the room that beats need is made by beats alone."""
+    names = [f"node-{number}" for number in range(10)]
+    with joined_nodes(database, *names) as nodes:
+        nodes[0].win()
+        for _ in range(BEATS // 10):
+            for node in nodes:
+                assert node.ask(Beat(session=node.session)).done
+            late = nodes[-1]
+            previous, late.session = late.session, str(uuid.uuid4())
+            assert late.ask(Join(session=late.session, previous=previous)).done
+
+    query = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_all_tables WHERE relname='health_check'"
+    wait_until(lambda: database.query(query)[0][0] >= BEATS)
+    updated, hot = database.query(query)[0]
+    assert hot / updated >= HOT_SHARE_MIN
+
+
+def test_the_guardian_imports_no_more_than_it_did():
+    """Without `site`: what an editable install or a .pth file loads is not the guardian's."""
+    loaded = _loaded("coordinator.runtime.guardian", "-S") - _loaded("sys", "-S")
+
+    ours = {name for name in loaded if name.partition(".")[0] == "coordinator"}
+    foreign = {
+        name for name in loaded - ours if name.partition(".")[0] not in sys.stdlib_module_names
+    }
+    assert foreign == set()
+    assert len(ours) <= GUARDIAN_OWN_MODULES_MAX, sorted(ours)
+    assert len(loaded) <= GUARDIAN_MODULES_MAX, sorted(loaded)
+
+
+def test_the_agent_loads_nothing_of_the_command_line():
+    loaded = {name.partition(".")[0] for name in _loaded("coordinator.app.node_main")}
+
+    assert loaded.isdisjoint(NOT_IN_THE_AGENT)
+
+
+def test_a_running_agent_has_mapped_nothing_of_the_command_line(database, tmp_path):
+    """What is imported late shows in the memory of the process, not in a fresh import."""
+    with bed(tmp_path, database.conninfo, database.schema) as nodes:
+        node = nodes.start("node-1")
+        nodes.wait_for_run()
+        maps = {
+            who: Path(f"/proc/{node.pid_of(who)}/maps").read_text() for who in ("guardian", "agent")
+        }
+
+    assert "psycopg" in maps["agent"]
+    assert "psycopg" not in maps["guardian"]
+    for name in ("sqlalchemy", "pydantic", "greenlet"):
+        assert name not in maps["agent"]
+
+
+# --- counting ---------------------------------------------------------------------------------
+
+
+def _beats(database) -> int:
+    return int(str(database.query("SELECT sum(beat)::bigint FROM health_check")[0][0]))
+
+
+def _beaten_on(database, count: int) -> None:
+    """Wait until so many more beats have been written."""
+    enough = _beats(database) + count
+    wait_until(lambda: _beats(database) >= enough)
+
+
+def _next_xid(database) -> int:
+    statement = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
+    return int(str(database.query(statement)[0][0]))
+
+
+def _said_by_coord(server: Server, start: int, end: int) -> list[str]:
+    with server.log.open("rb") as log:
+        log.seek(start)
+        lines = log.read(end - start).decode().splitlines()
+    return [
+        line
+        for line in lines
+        if line.startswith("coord|LOG:") and ("execute" in line or "statement:" in line)
+    ]
+
+
+def _name_of(database) -> str:
+    return str(conninfo_to_dict(database.conninfo)["dbname"])
+
+
+def _loaded(module: str, *options: str) -> set[str]:
+    """Return what a fresh interpreter has loaded after importing a module."""
+    done = subprocess.run(
+        [sys.executable, *options, "-c", f"import sys, {module}; print(*sys.modules)"],
+        env={**os.environ, "PYTHONPATH": str(Path(coordinator.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(done.stdout.split())

@@ -1,0 +1,405 @@
+"""Who may do what with whose rows, once the script of `coord db roles` was run.
+
+That a node does all its work under its role is proved in tests/conformance, whose third database
+has these roles.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import errors
+from psycopg.conninfo import make_conninfo
+
+from coordinator.errors import DatabaseRefusedError
+from coordinator.protocol.requests import RaiseFloor, Settle
+from coordinator.store import migrate, schedule
+from coordinator.store.fence import fence_sql
+from coordinator.store.migrate import upgrade
+from coordinator.store.postgres import PostgresStore
+from coordinator.store.roles import NODE, ROLES, TABLES, Needs
+from coordinator.store.tables import SCHEMA, metadata
+from tests.conformance.worlds import GROUP, TIMEOUT_S, Node, facts_of
+from tests.support.roles import Roles
+
+pytestmark = pytest.mark.real
+
+OTHER = "billing"
+MINE = "00000000-0000-4000-8000-000000000001"
+#: What a node's role does with its own group's rows; of another group's it meets none.
+CHANGES = {
+    "beat": "UPDATE health_check SET beat = beat + 1 WHERE group_id = %(group)s",
+    "end": "UPDATE health_check SET ended_at = now(), end_reason = 'x' WHERE group_id = %(group)s",
+    "release": "UPDATE token_holder SET session = NULL WHERE group_id = %(group)s",
+    "raise term_floor": "UPDATE token_holder SET term_floor = 9 WHERE group_id = %(group)s",
+    "take": """
+        UPDATE health_check SET ended_at = now() WHERE group_id = %(group)s;
+        UPDATE token_holder SET session = %(mine)s, task_id = 'intruder', term = term + 1
+        WHERE group_id = %(group)s
+    """,
+    "lock": "SELECT FROM token_holder WHERE group_id = %(group)s FOR UPDATE",
+    "lock softly": "SELECT FROM token_holder WHERE group_id = %(group)s FOR KEY SHARE",
+    "version": "UPDATE group_record SET version = version + 1 WHERE group_id = %(group)s",
+    "end a term": "UPDATE token_history SET ended_at = now() WHERE group_id = %(group)s",
+    "schedule": "UPDATE schedule SET fired_count = 0 WHERE group_id = %(group)s",
+}
+#: The same with rows that are new; of another group's it is refused.
+ADDITIONS = {
+    "node": "INSERT INTO health_check (group_id, task_id) VALUES (%(group)s, 'intruder')",
+    "token": "INSERT INTO token_holder (group_id) VALUES (%(group)s || '/nightly')",
+    "node of a token": """
+        INSERT INTO health_check (group_id, task_id) VALUES (%(group)s || '/nightly', 'n')
+    """,
+    "event": "INSERT INTO event (group_id, kind) VALUES (%(group)s, 'x')",
+    "schedule": "INSERT INTO schedule (group_id, name) VALUES (%(group)s, 'x')",
+}
+#: What no node's role may do, in its own group either.
+FORBIDDEN = {
+    "lower a term": "UPDATE token_holder SET term = term - 1",
+    "lower a floor": "UPDATE token_holder SET term_floor = term_floor - 1",
+    "raise a term alone": "UPDATE token_holder SET term = term + 1",
+    "take from the living": "UPDATE token_holder SET session = %(mine)s, term = term + 1",
+    "take without a term": "UPDATE token_holder SET session = %(mine)s",
+    "take below the floor": """
+        UPDATE health_check SET ended_at = now();
+        UPDATE token_holder SET term_floor = 9;
+        UPDATE token_holder SET session = %(mine)s, term = term + 1
+    """,
+    "start with a term": "INSERT INTO token_holder (group_id, term) VALUES ('orders/x', 9)",
+    "delete a token": "DELETE FROM token_holder",
+    "delete a node": "DELETE FROM health_check",
+    "delete history": "DELETE FROM token_history",
+    "delete an event": "DELETE FROM event",
+    "delete an epoch": "DELETE FROM database_epoch",
+    "truncate": "TRUNCATE token_holder",
+    "lock the table": "LOCK TABLE health_check IN SHARE MODE",
+    "move to another group": "UPDATE health_check SET group_id = 'billing'",
+    "rename a node": "UPDATE health_check SET task_id = 'x'",
+    "judge a node": "UPDATE health_check SET standing = 'x'",
+    "write of terms never held": """
+        INSERT INTO token_history (group_id, term, task_id, session, acquired_at, how)
+        VALUES ('orders', 99, 'h', %(mine)s, now(), 'x')
+    """,
+    "rewrite history": "UPDATE token_history SET acquired_at = now()",
+    "write history by its view": "UPDATE coord_history SET end_how = 'x'",
+    "date an event": "INSERT INTO event (group_id, kind, at) VALUES ('orders', 'x', now())",
+    "unsettle": "UPDATE database_epoch SET settled = false",
+    "date an epoch": "UPDATE database_epoch SET first_seen_at = '2001-01-01'",
+    "foresee an epoch": """
+        INSERT INTO database_epoch (system_identifier, timeline)
+        SELECT system_identifier, timeline + 1 FROM database_epoch
+    """,
+    "invent an epoch": """
+        INSERT INTO database_epoch (system_identifier, timeline, settled) VALUES (1, 1, true)
+    """,
+    "admit itself": "INSERT INTO group_role VALUES (session_user, 'billing')",
+    "admit itself by a change": "UPDATE group_role SET group_id = 'billing'",
+    "shut another out": "DELETE FROM group_role",
+    "become the owner": 'SET ROLE "{prefix}_owner"',
+    "turn the policies off": "ALTER TABLE health_check DISABLE ROW LEVEL SECURITY",
+    "drop a policy": "DROP POLICY coord_update ON health_check",
+    "turn the trigger off": "SET session_replication_role = replica",
+    "drop the trigger": "DROP TRIGGER coord_guard_token ON token_holder",
+    "make a table": "CREATE TABLE {schema}.mine (x int)",
+    "change the revision": "UPDATE alembic_version SET version_num = '9999'",
+    "read passwords": "SELECT rolpassword FROM pg_authid",
+    "read files": "SELECT pg_read_file('postgresql.conf')",
+    "read events": "SELECT * FROM event",
+    "read what a program said": "SELECT last_error FROM schedule",
+    "run a program": "COPY event FROM PROGRAM 'id'",
+}
+NO_WAY = (errors.InsufficientPrivilege, errors.WrongObjectType, errors.ObjectNotInPrerequisiteState)
+
+
+@contextmanager
+def undone(connection: psycopg.Connection[Any]) -> Iterator[psycopg.Connection[Any]]:
+    """Run statements whose effect nobody sees."""
+    with connection, connection.transaction(force_rollback=True):
+        yield connection
+
+
+@pytest.fixture
+def filled(roles: Roles) -> Roles:
+    """Two groups, each with a holder, history and a schedule, written by their own roles."""
+    for group in (GROUP, OTHER):
+        with node_of(roles, group) as holder:
+            holder.win()
+            held = schedule.Holding(
+                schema=roles.database.schema, group=group, term=1, session=holder.session
+            )
+            with schedule.open_connection(roles.login("node", group), 5.0) as connection:
+                schedule.read(connection, held)
+                assert schedule.skipped(connection, held, count=1)
+    # Long enough ago for the wait of a new identity.
+    roles.database.query("UPDATE database_epoch SET first_seen_at = now() - interval '1 day'")
+    return roles
+
+
+@contextmanager
+def node_of(roles: Roles, group: str, name: str = "h", **facts: Any) -> Iterator[Node]:
+    """Join a node under its group's role."""
+    known = facts_of(name, group=group, **facts)
+    store = PostgresStore(roles.login("node", group), roles.database.schema, known)
+    node = Node(known, store.connect(TIMEOUT_S))
+    try:
+        assert node.join().done
+        yield node
+    finally:
+        node.connection.close()
+
+
+@pytest.mark.parametrize("role", ["node", "reader", "system_administrator", "nobody"])
+def test_each_role_changes_its_own_group_and_no_other(filled: Roles, role: str):
+    """The matrix: role x operation x group, on rows that are there."""
+    for operation, statement in CHANGES.items():
+        for group in (GROUP, OTHER):
+            # "nobody" has a node's rights, and was admitted to no group.
+            as_role = "node" if role == "nobody" else role
+            admitted = GROUP if role == "node" else None
+            outcome = tried(filled, as_role, admitted, statement, group)
+
+            if role == "node":
+                expected = 1 if group == GROUP else 0
+            else:
+                expected = 0 if role == "nobody" else "refused"
+            assert (operation, group, outcome) == (operation, group, expected)
+
+
+@pytest.mark.parametrize("role", ["node", "reader", "system_administrator", "nobody"])
+def test_each_role_adds_to_its_own_group_and_to_no_other(filled: Roles, role: str):
+    """The matrix: role x operation x group, on rows that are new."""
+    for operation, statement in ADDITIONS.items():
+        for group in (GROUP, OTHER):
+            as_role = "node" if role == "nobody" else role
+            admitted = GROUP if role == "node" else None
+
+            outcome = tried(filled, as_role, admitted, statement, group)
+
+            expected = 1 if (role, group) == ("node", GROUP) else "refused"
+            assert (operation, group, outcome) == (operation, group, expected)
+
+
+def tried(roles: Roles, role: str, admitted: str | None, deed: str, group: str) -> int | str:
+    """Return how many rows a deed met in the end, or "refused"."""
+    with undone(roles.connect(role, admitted)) as connection:
+        try:
+            for statement in deed.split(";"):
+                rows = connection.execute(statement, {"group": group, "mine": MINE}).rowcount
+        except errors.InsufficientPrivilege:
+            return "refused"
+    return rows
+
+
+@pytest.mark.parametrize("deed", FORBIDDEN)
+def test_what_no_node_may_do_in_its_own_group_either(filled: Roles, deed: str):
+    """N2 among them: a token's row is never deleted, and its term never falls."""
+    words = {"prefix": filled.prefix, "schema": filled.database.schema}
+    *before, last = FORBIDDEN[deed].format(**words).split(";")
+    with undone(filled.connect("node", GROUP)) as connection:
+        for statement in before:
+            assert connection.execute(statement, {"mine": MINE}).rowcount == 1
+        with pytest.raises(NO_WAY):
+            connection.execute(last, {"mine": MINE} if "%(" in last else None)
+
+
+@pytest.mark.parametrize("role", ["reader", "system_administrator"])
+def test_who_only_looks_reads_everything(filled: Roles, role: str):
+    with filled.connect(role) as connection:
+        for relation in (*TABLES, "coord_status", "coord_nodes", "coord_history"):
+            row = connection.execute(f"SELECT count(*) FROM {relation}").fetchone()
+            assert row is not None
+            assert row[0] > 0, relation
+
+
+@pytest.mark.parametrize("deed", FORBIDDEN)
+def test_a_reader_only_reads(filled: Roles, deed: str):
+    if deed.startswith("read") and deed not in ("read passwords", "read files"):
+        return  # that is what a reader is for
+    words = {"prefix": filled.prefix, "schema": filled.database.schema}
+    statement = FORBIDDEN[deed].format(**words).split(";")[0]
+    with undone(filled.connect("reader")) as connection, pytest.raises(NO_WAY):
+        connection.execute(statement, {"mine": MINE} if "%(" in statement else None)
+
+
+def test_a_system_administrator_admits_and_shuts_out(filled: Roles):
+    admit = "INSERT INTO group_role VALUES ('someone', 'orders')"
+    with undone(filled.connect("system_administrator")) as connection:
+        assert connection.execute(admit).rowcount == 1
+        assert connection.execute("DELETE FROM group_role").rowcount == 3
+
+
+def test_a_role_that_is_shut_out_beats_no_more(filled: Roles):
+    with node_of(filled, GROUP, "a") as node:
+        assert node.beat().done
+        with filled.connect("system_administrator") as administrator:
+            administrator.execute("DELETE FROM group_role WHERE group_id = %s", (GROUP,))
+
+        assert not node.beat().done
+
+
+def test_a_node_of_another_group_is_refused_with_what_to_do(roles: Roles):
+    """Its first statement already; exit code 77."""
+    store = PostgresStore(roles.login("node", OTHER), roles.database.schema, facts_of("a"))
+
+    with pytest.raises(DatabaseRefusedError, match=r"not admitted .* group_role") as caught:
+        store.connect(TIMEOUT_S)
+
+    assert "\n" not in str(caught.value)
+
+
+def test_a_fence_of_another_group_is_refused(filled: Roles):
+    asked = {"group": OTHER, "term": 1, "session": MINE}
+    with filled.connect("node", GROUP) as user, pytest.raises(errors.Error) as caught:
+        user.execute(fence_sql(filled.database.schema), asked)
+
+    assert caught.value.sqlstate == "CF001"
+
+
+def test_nobody_settles_before_the_wait_is_over(roles: Roles):
+    """E3: an identity is all groups' own, so the server itself counts the wait."""
+    moments = {"now()": False, "now() - interval '1 day'": True, "now() + interval '1 h'": True}
+    with node_of(roles, GROUP, liveness_s=60.0) as node:
+        for first_seen_at, expected in moments.items():
+            roles.database.query(
+                f"UPDATE database_epoch SET settled = false, first_seen_at = {first_seen_at}"
+            )
+            identity = node.look().identity
+            request = Settle(
+                system_identifier=identity.system_identifier, timeline=identity.timeline
+            )
+
+            assert node.ask(request).done is expected
+
+
+def test_the_longest_interval_of_any_group_is_the_one_to_wait_for(roles: Roles):
+    with node_of(roles, OTHER, liveness_s=3600.0), node_of(roles, GROUP) as node:
+        roles.database.query("UPDATE database_epoch SET settled = false")
+
+        assert node.look().longest_liveness_s == 3600.0
+
+
+def test_a_floor_that_is_raised_stays(roles: Roles):
+    """N3"""
+    with node_of(roles, GROUP) as node:
+        for term, floor in ((7, 7), (3, 7)):
+            assert node.ask(RaiseFloor(term=term)).done
+            assert node.look().token.term_floor == floor
+
+
+def test_whoever_uses_no_roles_is_bound_by_nothing(database):
+    """A superuser and an owner do as before, and so does a role with plain grants."""
+    with database.connect() as connection:
+        connection.execute("INSERT INTO token_holder (group_id, term) VALUES ('orders', 7)")
+        assert connection.execute("UPDATE token_holder SET term = 1").rowcount == 1
+        guarded = "SELECT count(*) FROM pg_class WHERE relrowsecurity"
+        assert connection.execute(guarded).fetchone() == (0,)
+
+
+def test_the_owner_is_bound_by_nothing_with_roles_either(filled: Roles):
+    with filled.database.connect() as connection:
+        connection.execute(f'SET ROLE "{filled.prefix}_owner"')
+        assert connection.execute("UPDATE token_holder SET term = 0").rowcount == 2
+        assert connection.execute("DELETE FROM token_history").rowcount == 2
+
+
+def test_the_script_may_be_run_again_and_takes_back_what_was_granted_by_hand(filled: Roles):
+    schema = filled.database.schema
+    filled.database.query(f'GRANT DELETE ON token_holder TO "{filled.prefix}_node"')
+
+    filled.run_script()
+
+    with node_of(filled, GROUP, "a") as node, filled.connect("node", GROUP) as connection:
+        assert node.beat().done
+        with pytest.raises(errors.InsufficientPrivilege):
+            connection.execute(f"DELETE FROM {schema}.token_holder")
+
+
+def test_every_table_has_its_rights_and_its_policies(roles: Roles):
+    """A table that a later migration adds must be thought of here."""
+    ours = {table.name for table in metadata.sorted_tables}
+    bare = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = %s::regnamespace"
+    unguarded = roles.database.query(f"{bare} AND NOT relrowsecurity", roles.database.schema)
+
+    assert ours == set(NODE) - {"alembic_version"}
+    assert {row[0] for row in unguarded} == {"group_role", "alembic_version"}
+
+
+def test_columns_that_a_node_needs_exist():
+    for table, needs in NODE.items():
+        if needs == Needs():
+            continue
+        known = {column.name for column in metadata.tables[f"{SCHEMA}.{table}"].columns}
+        for columns in (needs.select, needs.insert, needs.update):
+            asked = {column.strip() for column in columns.split(",")} - {"", "*"}
+            assert asked <= known
+
+
+def coord(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    kept = {key: it for key, it in os.environ.items() if not key.startswith(("COORD_", "PG"))}
+    return subprocess.run(
+        [sys.executable, "-m", "coordinator.cli", *arguments],
+        env=kept | environment,
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("role", ["reader", "node"])
+def test_the_commands_that_look_work_under_their_role(filled: Roles, role: str):
+    known = {
+        "COORD_DATABASE_URL": filled.login(role, GROUP if role == "node" else None),
+        "COORD_DATABASE_SCHEMA": filled.database.schema,
+    }
+    for command in (("status",), ("status", GROUP), ("history", OTHER), ("db", "check")):
+        answer = coord(*command, **known)
+
+        assert (answer.returncode, answer.stderr) == (0, ""), command
+
+
+def test_the_command_prints_the_script(database):
+    answer = coord("db", "roles", "--schema", database.schema, "--prefix", "cli")
+    try:
+        database.query(answer.stdout)
+
+        made = database.query("SELECT rolname FROM pg_roles WHERE starts_with(rolname, 'cli_')")
+        assert {row[0] for row in made} == {f"cli_{role}" for role in ROLES}
+    finally:
+        for role in ROLES:
+            database.query(f"DROP OWNED BY cli_{role} CASCADE; DROP ROLE cli_{role}")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--prefix", "x'; DROP"), ("--prefix", ""), ("--schema", "a b"), ("--schema", "")]
+)
+def test_a_name_that_would_need_quotes_is_refused(arguments: tuple[str, ...]):
+    answer = coord("db", "roles", *arguments)
+
+    assert answer.returncode in (2, 78)
+    assert answer.stdout == ""
+
+
+def test_migrations_run_as_the_owner(unmigrated):
+    """The owner logs in nowhere; a login that may become it runs `coord db upgrade`."""
+    unmigrated.query("CREATE ROLE keeper NOLOGIN")
+    try:
+        (name,) = unmigrated.query("SELECT current_database()")[0]
+        unmigrated.query(f'GRANT CREATE ON DATABASE "{name}" TO keeper')
+        as_owner = make_conninfo(unmigrated.conninfo, options="-c role=keeper")
+
+        upgrade(as_owner, unmigrated.schema)
+
+        migrate.check(as_owner, unmigrated.schema)
+        owners = "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = %s"
+        assert unmigrated.query(owners, unmigrated.schema) == [("keeper",)]
+    finally:
+        unmigrated.query("DROP OWNED BY keeper CASCADE; DROP ROLE keeper")
