@@ -6,7 +6,7 @@ BIN := .venv/bin
 # pytest workers; real processes and a real database run in each.
 WORKERS ?= 2
 
-.PHONY: run test check setup setup-dev system-packages simulate faults lock clean
+.PHONY: run test check setup setup-dev system-packages simulate faults bench lock clean
 
 run: .venv/run.stamp
 	$(BIN)/coord demo
@@ -49,6 +49,14 @@ SEEDS ?= 20000
 FIRST ?= 0
 simulate: .venv/dev.stamp
 	$(BIN)/python -m tests.simulation.run --seeds $(SEEDS) --first $(FIRST) --jobs $(WORKERS)
+
+# What docs/benchmarks.md quotes; about an hour on a quiet machine; BENCH_ARGS=--quick for a look.
+bench: .venv/dev.stamp
+	$(BIN)/python -m bench all --out docs/benchmarks.md $(BENCH_ARGS)
+
+# Replication, poolers, clocks and a model of the protocol: minutes of real servers in trouble.
+faults: .venv/dev.stamp system-packages
+	$(BIN)/pytest -m long $(PYTEST_ARGS)
 
 lock: .venv/dev.stamp
 	$(BIN)/python -m pip install --quiet uv

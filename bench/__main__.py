@@ -1,6 +1,7 @@
 """`python -m bench all --out docs/benchmarks.md`; or one part: failover, idle, startup, tokens.
 
-A part that is measured alone replaces its figures on the page and leaves the others. `report`
+A part that is measured alone replaces its figures on the page and leaves the others; of the
+failover matrix only those cells that were measured again. `report`
 writes the page again from the figures that are there.
 """
 
@@ -35,7 +36,8 @@ def main() -> None:
             # A server of its own for each part: nothing is left in its caches from another.
             with floor.bench_server() as server:
                 where = machine(server.binaries.version)
-                found[part] = _measure(part, server, arguments)
+                measured = _measure(part, server, arguments)
+            found[part] = _merged(found.get(part, {}), measured) if part == "failover" else measured
             command = "python -m bench " + " ".join(sys.argv[1:])
             run = {"machine": where, "command": command, "quick": arguments.quick}
             found.setdefault("runs", {})[part] = run
@@ -67,6 +69,15 @@ def _measure(part: str, server: Server, arguments: argparse.Namespace) -> Figure
             return failover.failover(server, entries, hurts, runs=runs, peer_runs=peer_runs)
         case _:
             raise AssertionError(f"nobody measures {part}")
+
+
+def _merged(before: Figures, now: Figures) -> Figures:
+    """Keep the cells of the matrix that were not measured this time."""
+    cells = dict(before.get("cells", {}))
+    for key, entry in now["cells"].items():
+        faults = {**cells.get(key, {}).get("faults", {}), **entry.get("faults", {})}
+        cells[key] = entry | ({"faults": faults} if "faults" in entry else {})
+    return now | {"cells": {entry.key: cells[entry.key] for entry in ENTRIES if entry.key in cells}}
 
 
 def _wanted(key: str, words: str | None) -> bool:

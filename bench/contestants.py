@@ -275,9 +275,12 @@ class Entry:
     title: str
     make: str  #: name of a function of this module, and its arguments behind a colon
     needs: tuple[str, ...] = ()  #: programs that must be there
+    not_built: str = ""  #: why nobody has written it yet
 
     def missing(self) -> str:
         """Return why it does not take part; empty when it does."""
+        if self.not_built:
+            return self.not_built
         lacking = [name for name in self.needs if shutil.which(name) is None]
         return f"not installed here: {', '.join(lacking)}" if lacking else ""
 
@@ -299,5 +302,10 @@ ENTRIES = (
     Entry("lock-naive", "advisory lock script, naive", "lock_script:naive"),
     Entry("lock-checked", "advisory lock script, checked", "lock_script:checked"),
     Entry("etcd", f"etcdctl lock --ttl={round(LIVENESS_S)}", "etcd", ("etcd", "etcdctl")),
-    Entry("zookeeper", "kazoo with ZooKeeper", "zookeeper", ("zkServer.sh",)),
+    Entry(
+        "zookeeper",
+        "kazoo with ZooKeeper",
+        "zookeeper",
+        not_built="not built: it needs a JVM and a ZooKeeper",
+    ),
 )

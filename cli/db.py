@@ -95,6 +95,10 @@ def grants(
     """Print the GRANTs that a role needs when the tables belong to another."""
     from coordinator.store.grants import grants_for
 
+    try:
+        role.encode()
+    except UnicodeEncodeError:
+        raise typer.BadParameter("must be UTF-8 text", param_hint="ROLE") from None
     print("\n".join(grants_for(_schema(shared(context)), role, read_only=read_only)))
 
 

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
-from coordinator.errors import ConfigError
+from coordinator.errors import ConfigError, NotFoundError
 
 #: "user:password@" as libpq finds it in a URL, or any keyword that holds a password.
 PASSWORD_IN_URL = re.compile(r"://[^/@]*:[^/@]+@|password\s*=", re.IGNORECASE)
@@ -106,7 +106,11 @@ def named_group(options: Shared, argument: str | None) -> str | None:
         raise typer.BadParameter(f"GROUP {argument} and --group {options.group} differ")
     named = argument or options.group
     # A program sees the group of its own node as COORD_GROUP.
-    return named or os.environ.get("COORD_GROUP_ID") or os.environ.get("COORD_GROUP") or None
+    named = named or os.environ.get("COORD_GROUP_ID") or os.environ.get("COORD_GROUP") or None
+    if named is not None and not named.isascii():
+        # Bytes that are no text cannot even be asked for; and no group has such a name.
+        raise NotFoundError(f"there is no group {named!a}: names have no such letters")
+    return named
 
 
 def attach(root: Any) -> None:

@@ -8,6 +8,8 @@ from coordinator.cli.options import TimeStyle
 
 MINUTE_S, HOUR_S, DAY_S = 60.0, 3600.0, 86400.0
 UNIT_S = {"ms": 0.001, "s": 1.0, "": 1.0, "m": MINUTE_S, "h": HOUR_S, "d": DAY_S}
+#: Three centuries; PostgreSQL's own moments end some time after them.
+TIME_MAX_S = 1e10
 NOTHING = "-"
 
 
@@ -63,6 +65,6 @@ def seconds_of(text: str) -> float:
         seconds = float(number) * UNIT_S[unit]
     except (ValueError, KeyError):
         seconds = -1.0
-    if not 0 < seconds < float("inf"):
+    if not 0 < seconds <= TIME_MAX_S:
         raise ValueError(f'{text!r} is not a time such as "10s", "24h" or "500ms"')
     return seconds

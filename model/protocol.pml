@@ -54,6 +54,11 @@
 #else
 #define N1(first) (first)  /* each timeline has terms of its own */
 #endif
+#ifdef BREAK_N4
+#define N4(fact) true
+#else
+#define N4(fact) (fact)  /* a term that was given up is not started again */
+#endif
 #ifdef BREAK_E1
 #define E1(before, now) (before)
 #else
@@ -127,6 +132,7 @@
 #define NEW 1                   /* timeline 2, not settled */
 #define SETTLED 2               /* timeline 2, settled */
 #define TIMELINE(identity) ((identity) == FIRST -> 1 : 2)
+#define TERMS_BEFORE(identity) ((TIMELINE(identity) - 1) * TERMS_PER_TIMELINE)
 #define MAY_ACT(identity) E2((identity) != NEW)
 
 /* What an answer shows of the token. */
@@ -155,8 +161,6 @@ typedef Node {
     unsigned view_identity : 2;
     unsigned watched : 3;       /* ticks for which the holder's row has looked the same */
     bit same_beat;              /* it still does */
-    bit moved;                  /* the new identity was seen ... */
-    unsigned waited : 3;        /* ... so many ticks ago */
     unsigned given_up : 4;      /* the highest term that was given up or lost */
     /* The guardian. */
     unsigned program : 3;
@@ -177,6 +181,7 @@ Rows replica;                   /* of its standby, from the moment at which that
 bit lags;
 bit promoted;
 unsigned identity : 2;
+unsigned new_for : 3;           /* ticks since it became NEW */
 
 /* A take that its agent no longer waits for, and the database may still carry out (E5). */
 typedef Late {
@@ -189,6 +194,21 @@ typedef Late {
 };
 Late late;
 
+/* Only where liveness is searched: at some moment faults are over, but a node may be gone for good. */
+#ifdef LIVENESS
+bit calm;
+unsigned calm_for : 3;          /* ticks since then */
+unsigned gone : 2 = 2;          /* which node; 2: neither */
+bit beaten[2];                  /* a beat in each tick is enough */
+#define GONE(i) (gone == i)
+#define CALM calm
+#define MAY_BEAT_AGAIN(i) (!calm || !beaten[i])
+#else
+#define CALM false
+#define GONE(i) false
+#define MAY_BEAT_AGAIN(i) true
+#endif
+
 /* What is remembered only to be checked. */
 unsigned issued : 4;            /* the highest term that was ever granted */
 unsigned started : 4;           /* the highest term under which a program was ever started */
@@ -197,7 +217,7 @@ unsigned started : 4;           /* the highest term under which a program was ev
 #define IS_FREE (rows.held_by == 0 || rows.held_by != LIVE(rows.holder))
 #define RUNS(i) (node[i].program == RUNNING || node[i].program == UNGUARDED)
 #define TRUSTED(i) (node[i].session != 0 && T3(node[i].trust > 0))
-#define AGENT_ACTS(i) (node[i].program != FROZEN)
+#define AGENT_ACTS(i) (node[i].program != FROZEN && !GONE(i))
 #define MAY_ASK(i) (AGENT_ACTS(i) && TRUSTED(i) && !node[i].asked)
 
 /* --- the database: each of these is one transaction ------------------------------------------ */
@@ -230,7 +250,7 @@ inline forget_late() {
     late.same_beat = 0
 }
 
-inline forget_prey(i) {
+inline forget_hopeless_view(i) {
     if
     :: (node[i].view == FREE || node[i].view == HELD) &&
        HOPELESS(i, node[i].session, node[i].view, node[i].view_term, node[i].view_identity,
@@ -238,15 +258,15 @@ inline forget_prey(i) {
         node[i].view = NOTHING;
         node[i].view_term = 0;
         node[i].view_identity = 0;
-        node[i].watched = 0;
+        node[i].watched = O2(node[i].watched, 0);
         node[i].same_beat = 0
     :: else
     fi
 }
 
 inline forget_hopeless() {
-    forget_prey(0);
-    forget_prey(1);
+    forget_hopeless_view(0);
+    forget_hopeless_view(1);
     if
     :: late.seen != NOTHING &&
        HOPELESS(late.by, late.session, late.seen, late.seen_term, late.seen_identity,
@@ -261,13 +281,6 @@ inline count_beat(i) {
     node[OTHER(i)].same_beat = 0;
     if
     :: late.by != i -> late.same_beat = 0
-    :: else
-    fi
-}
-
-inline note_identity(i) {
-    if
-    :: identity == NEW -> node[i].moved = 1
     :: else
     fi
 }
@@ -291,8 +304,7 @@ inline look(i) {
         node[i].watched = O2(node[i].watched, 0);
         node[i].same_beat = 1
     :: else
-    fi;
-    note_identity(i)
+    fi
 }
 
 inline join(i) {
@@ -301,7 +313,6 @@ inline join(i) {
     node[i].trust = LEASE;
     write_live(i, node[i].session);
     count_beat(i);
-    note_identity(i);
     forget_hopeless()
 }
 
@@ -309,53 +320,6 @@ inline leave(i) {
     write_live(i, 0);
     forget_hopeless()
 }
-
-inline beat(i) {
-    if
-    :: LIVE(i) == node[i].session -> count_beat(i); look(i); forget_hopeless()
-    :: else -> node[i].asked = 1; node[i].view = ENDED
-    fi
-}
-
-inline take(i, mine, taken_from) {
-    if
-    :: taken_from == HELD -> write_live(OTHER(i), 0)
-    :: else
-    fi;
-    rows.holder = i;
-    rows.held_by = mine;
-    rows.term = MAX(rows.term, N1((TIMELINE(identity) - 1) * TERMS_PER_TIMELINE)) + 1;
-    assert(rows.term > issued);  /* Register: no term is granted twice, and they rise */
-    issued = rows.term;
-    count_beat(i)
-}
-
-inline settle() {
-    identity = SETTLED;
-    node[0].moved = 0; node[0].waited = 0;
-    node[1].moved = 0; node[1].waited = 0
-}
-
-/* A late take, and releases: a release is asked for once the program has ended, and may be late. */
-inline database() {
-    if
-    :: d_step {
-        late.seen != NOTHING ->
-        take(late.by, late.session, late.seen);
-        forget_late();
-        forget_hopeless()
-    }
-    :: d_step { late.seen != NOTHING -> forget_late() }
-    :: d_step {
-        rows.held_by != 0 && rows.term <= node[rows.holder].given_up &&
-        L1(node[rows.holder].term != rows.term) ->
-        rows.held_by = 0;
-        forget_hopeless()
-    }
-    fi
-}
-
-/* --- the agent ------------------------------------------------------------------------------- */
 
 /* Believe nothing after a failure: no view, and the wait starts again (O3). */
 inline forget_view(i) {
@@ -367,6 +331,53 @@ inline forget_view(i) {
     node[i].watched = 0;
     node[i].same_beat = 0
 }
+
+inline beat(i) {
+    if
+    :: LIVE(i) == node[i].session -> count_beat(i); look(i); forget_hopeless()
+    :: else -> forget_view(i); node[i].asked = 1; node[i].view = ENDED
+    fi
+}
+
+inline take(i, mine, taken_from) {
+    if
+    :: taken_from == HELD -> write_live(OTHER(i), 0)
+    :: else
+    fi;
+    rows.holder = i;
+    rows.held_by = mine;
+    rows.term = MAX(rows.term, N1(TERMS_BEFORE(identity))) + 1;
+    assert(rows.term > issued);  /* Register: no term is granted twice, and they rise */
+    issued = rows.term;
+    count_beat(i)
+}
+
+inline settle() {
+    identity = SETTLED;
+    new_for = 0
+}
+
+/* What has no answer: a late take, and a release, which is asked for when the program has ended. */
+#define RELEASE_ASKED \
+    (rows.held_by != 0 && rows.term <= node[rows.holder].given_up \
+     && L1(node[rows.holder].term != rows.term))
+
+inline database() {
+    if
+    :: d_step {
+        late.seen != NOTHING &&
+        MAY_TAKE(late.by, late.session, late.seen, late.seen_term, late.seen_identity,
+                 late.same_beat) ->
+        take(late.by, late.session, late.seen);
+        forget_late();
+        forget_hopeless()
+    }
+    :: d_step { late.seen != NOTHING -> forget_late() }
+    :: d_step { RELEASE_ASKED -> rows.held_by = 0; forget_hopeless() }
+    fi
+}
+
+/* --- the agent ------------------------------------------------------------------------------- */
 
 /* The program shall end; it is not extended any more, nor its term started again (N4). */
 inline give_up(i) {
@@ -416,34 +427,43 @@ inline absorb_answer(i) {
     fi
 }
 
-#define ROOM_FOR_A_TERM (rows.term % TERMS_PER_TIMELINE < TERMS)
+#define ROOM_FOR_A_SESSION(i) (node[i].sessions < SESSIONS + CALM)
+#define ROOM_FOR_A_TERM (rows.term - TERMS_BEFORE(identity) < TERMS + 2 * CALM)
 /* The nodes are alike, so let the one that takes first be called 0. */
-#define NAMED_RIGHT(i) (issued > 0 || i == 0)
-#define SEES_PREY(i) \
-    (AGENT_ACTS(i) && MAY_ASK(i) && node[i].program == ABSENT && MAY_ACT(node[i].view_identity) \
+#define NAMED_RIGHT(i) (issued > 0 || i == 0 || CALM)
+#define HAS_NO_SESSION(i) \
+    (AGENT_ACTS(i) && node[i].session == 0 && L3(node[i].program == ABSENT))
+#define MAY_JOIN(i) (HAS_NO_SESSION(i) && ROOM_FOR_A_SESSION(i))
+#define MAY_BEAT(i) (MAY_ASK(i) && MAY_BEAT_AGAIN(i))
+#define WANTS_TOKEN(i) \
+    (MAY_ASK(i) && node[i].program == ABSENT && MAY_ACT(node[i].view_identity) \
      && (node[i].view == FREE || node[i].view == HELD && node[i].watched == WAIT) \
      && ROOM_FOR_A_TERM && NAMED_RIGHT(i))
+#define HAS_ANSWER(i) (AGENT_ACTS(i) && TRUSTED(i) && node[i].asked)
+#define MAY_START(i)  /* S1 */ \
+    (MAY_ASK(i) && node[i].trust > 0 && node[i].program == ABSENT \
+     && node[i].view == MINE && N4(node[i].view_term > node[i].given_up) \
+     && MAY_ACT(node[i].view_identity))
+#define MAY_SETTLE(i) \
+    (AGENT_ACTS(i) && identity == NEW && E3(new_for == WAIT))
 
 inline agent(i) {
     if
     /* A fresh session in the node's own row, when the program is surely dead. What that row still
      * shows is a session of its own: the last one, or a namesake that was waited out. */
-    :: d_step {
-        AGENT_ACTS(i) && node[i].session == 0 && node[i].sessions < SESSIONS &&
-        L3(node[i].program == ABSENT) ->
-        join(i)
-    }
-    /* A session left behind by a dead agent, or by a life before, is ended (G5, L3). */
-    :: d_step {
-        AGENT_ACTS(i) && node[i].session == 0 && LIVE(i) != 0 && L3(node[i].program == ABSENT) ->
-        leave(i)
-    }
-    :: d_step { MAY_ASK(i) -> beat(i) }
+    :: d_step { MAY_JOIN(i) -> join(i) }
+    /* The same for a session that nobody follows: a dead agent's, or one of a life before (G5). */
+    :: d_step { HAS_NO_SESSION(i) && LIVE(i) != 0 && !CALM -> leave(i) }
+    :: d_step { MAY_BEAT(i) -> beat(i); note_beat(i) }
 #ifdef BREAK_E5
-    :: d_step { MAY_ASK(i) -> node[i].trust = LEASE; node[i].deadline = (node[i].deadline > 0 -> LEASE : 0) }
+    :: d_step {  /* no answer is taken for a good one */
+        MAY_ASK(i) ->
+        node[i].trust = LEASE;
+        node[i].deadline = (node[i].deadline > 0 -> LEASE : 0)
+    }
 #endif
     :: d_step {
-        SEES_PREY(i) ->
+        WANTS_TOKEN(i) ->
         if
         :: MAY_TAKE(i, node[i].session, node[i].view, node[i].view_term, node[i].view_identity,
                     node[i].same_beat) ->
@@ -454,7 +474,7 @@ inline agent(i) {
         fi
     }
     :: d_step {  /* the question is on its way when the agent stops waiting for it */
-        SEES_PREY(i) && late.seen == NOTHING ->
+        WANTS_TOKEN(i) && late.seen == NOTHING && !CALM ->
         late.by = i;
         late.seen = node[i].view;
         late.session = node[i].session;
@@ -464,36 +484,34 @@ inline agent(i) {
         forget_view(i);
         forget_hopeless()
     }
-    /* Unknown: the question was lost, or its answer. */
-    :: d_step { AGENT_ACTS(i) && node[i].session != 0 && (node[i].asked || node[i].view != NOTHING) ->
+    :: d_step {  /* unknown: the question was lost, or its answer */
+        AGENT_ACTS(i) && node[i].session != 0 && (node[i].asked || node[i].view != NOTHING) &&
+        !CALM ->
         forget_view(i)
     }
     :: d_step {
-        AGENT_ACTS(i) && node[i].asked && TRUSTED(i) ->
+        HAS_ANSWER(i) ->
         if
         :: node[i].view == ENDED -> end_session(i)
         :: else -> absorb_answer(i)
         fi
     }
     /* The session is over for its own node; a fast clock, or a slow question, says so sooner. */
-    :: d_step { AGENT_ACTS(i) && node[i].session != 0 -> end_session(i) }
-    :: d_step {  /* S1 */
-        MAY_ASK(i) && node[i].trust > 0 && node[i].program == ABSENT &&
-        node[i].view == MINE && node[i].view_term > node[i].given_up &&
-        MAY_ACT(node[i].view_identity) ->
+    :: d_step { AGENT_ACTS(i) && node[i].session != 0 && (!CALM || node[i].trust == 0) ->
+        end_session(i)
+    }
+    :: d_step {
+        MAY_START(i) ->
         assert(node[i].view_identity != NEW);  /* E2: no start on an unsettled identity */
         node[i].program = ORDERED;
         node[i].term = node[i].view_term;
         node[i].deadline = node[i].trust
     }
     :: d_step {  /* stop the program, for whatever reason */
-        AGENT_ACTS(i) && node[i].program != ABSENT && node[i].given_up < node[i].term ->
+        AGENT_ACTS(i) && node[i].program != ABSENT && node[i].given_up < node[i].term && !CALM ->
         give_up(i)
     }
-    :: d_step {
-        AGENT_ACTS(i) && identity == NEW && node[i].moved && E3(node[i].waited == WAIT) ->
-        settle()
-    }
+    :: d_step { MAY_SETTLE(i) -> settle() }
     /* A guardian that does not echo is killed with its program, and another one started. */
     :: d_step { G7(node[i].program == UNGUARDED) -> bury_program(i) }
     fi
@@ -511,10 +529,15 @@ inline guardian(i) {
         started = node[i].term
     }
     /* Refused, stopped, killed, or at the deadline (G1): the term is given up. */
-    :: d_step { node[i].program == ORDERED || node[i].program == RUNNING -> bury_program(i) }
+    :: d_step {
+        (node[i].program == ORDERED || node[i].program == RUNNING) &&
+        (!CALM || node[i].deadline == 0 || node[i].given_up >= node[i].term) ->
+        bury_program(i)
+    }
     /* It ended by itself, and may be started again under the same term. */
     :: d_step {
-        node[i].program == RUNNING && node[i].deadline > 0 && node[i].given_up < node[i].term ->
+        node[i].program == RUNNING && node[i].deadline > 0 && node[i].given_up < node[i].term &&
+        !CALM ->
         node[i].program = ABSENT;
         node[i].term = 0;
         node[i].deadline = 0
@@ -528,22 +551,18 @@ inline faults(i) {
     if
     /* The agent dies: its spare knows the session, and nothing else (G5). */
     :: d_step {
-        node[i].session != 0 && node[i].program <= RUNNING ->
-        end_session(i);
-        node[i].moved = 0;
-        node[i].waited = 0
+        node[i].session != 0 && node[i].program <= RUNNING && !CALM ->
+        end_session(i)
     }
     /* The machine dies. */
     :: d_step {
         node[i].program > RUNNING ->
         end_session(i);
-        bury_program(i);
-        node[i].moved = 0;
-        node[i].waited = 0
+        bury_program(i)
     }
     /* Somebody is stopped, and goes on. An agent that is stopped does nothing: it needs no word. */
-    :: d_step { node[i].program == RUNNING -> node[i].program = UNGUARDED }
-    :: d_step { node[i].program == RUNNING -> node[i].program = FROZEN }
+    :: d_step { node[i].program == RUNNING && !CALM -> node[i].program = UNGUARDED }
+    :: d_step { node[i].program == RUNNING && !CALM -> node[i].program = FROZEN }
     :: d_step { node[i].program == UNGUARDED -> node[i].program = RUNNING }
     /* A machine that wakes up kills what is overdue before that does anything (T6). */
     :: d_step { node[i].program == FROZEN && node[i].deadline == 0 -> bury_program(i) }
@@ -566,9 +585,9 @@ inline copy_rows(from, to) {
 /* The standby falls behind once, and is promoted once, without what came after. */
 inline failover() {
     if
-    :: d_step { !lags && !promoted -> copy_rows(rows, replica); lags = 1 }
+    :: d_step { !lags && !promoted && !CALM -> copy_rows(rows, replica); lags = 1 }
     :: d_step {
-        lags ->
+        lags && !CALM ->
         copy_rows(replica, rows);
         replica.term = 0;
         replica.holder = 0;
@@ -608,16 +627,75 @@ inline pass(i) {
     if
     :: node[i].view == HELD -> MORE(node[i].watched, WAIT)
     :: else
-    fi;
+    fi
+}
+
+inline pass_epoch() {
     if
-    :: node[i].moved -> MORE(node[i].waited, WAIT)
+    :: identity == NEW -> MORE(new_for, WAIT)
     :: else
     fi
 }
 
+#ifdef LIVENESS
+#ifndef CALM_MAX
+#define CALM_MAX (WAIT + 1)
+#endif
+#define DUE(i) \
+    (MAY_JOIN(i) || MAY_BEAT(i) || WANTS_TOKEN(i) || HAS_ANSWER(i) || MAY_START(i) \
+     || MAY_SETTLE(i) || node[i].program == ORDERED \
+     || node[i].program == RUNNING && node[i].given_up >= node[i].term \
+     || node[i].session != 0 && node[i].trust == 0)
+#define OTHERS_DUE (calm && (DUE(0) || DUE(1) || RELEASE_ASKED))
+
+inline note_beat(i) {
+    beaten[i] = calm
+}
+
+/* Who has something to do does it at once; then a program runs soon, and never stops again. */
+inline pass_calm() {
+    beaten[0] = 0;
+    beaten[1] = 0;
+    calm_for = (calm && calm_for <= CALM_MAX -> calm_for + 1 : calm_for);
+    assert(calm_for <= CALM_MAX || RUNS(0) || RUNS(1))
+}
+
+inline leave_for_good(i) {
+    end_session(i);
+    bury_program(i);
+    gone = i
+}
+
+#define MAY_CALM_DOWN \
+    (!calm && late.seen == NOTHING && node[0].program <= RUNNING && node[1].program <= RUNNING)
+
+inline calm_down() {
+    if
+    :: d_step { MAY_CALM_DOWN -> calm = 1; new_for = 0 }
+    :: d_step { MAY_CALM_DOWN -> calm = 1; new_for = 0; leave_for_good(0) }
+    :: d_step { MAY_CALM_DOWN -> calm = 1; new_for = 0; leave_for_good(1) }
+    fi
+}
+#else
+#define OTHERS_DUE false
+
+inline note_beat(i) {
+    skip
+}
+
+inline pass_calm() {
+    skip
+}
+#endif
+
 inline clock() {
     if
-    :: d_step { !KILL_DUE(0) && !KILL_DUE(1) -> pass(0); pass(1) }
+    :: d_step { !KILL_DUE(0) && !KILL_DUE(1) && !OTHERS_DUE ->
+        pass(0);
+        pass(1);
+        pass_epoch();
+        pass_calm()
+    }
     fi
 }
 
@@ -629,5 +707,8 @@ active proctype world() {
     :: agent(1) :: guardian(1) :: faults(1)
     :: failover()
     :: clock()
+#ifdef LIVENESS
+    :: calm_down()
+#endif
     od
 }

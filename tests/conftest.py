@@ -22,6 +22,23 @@ from tests.support.postgres import Server
 from tests.support.roles import Roles, made_roles
 
 TEMPLATE = "coord_template"
+
+#: Files that `make faults` runs, and `make test` does not: minutes of real servers in trouble.
+LONG = (
+    "faults/test_replication.py",
+    "faults/test_database_troubles.py",
+    "faults/test_pgbouncer.py",
+    "faults/test_clocks.py",
+    "model/test_model.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.as_posix().endswith(LONG):
+            item.add_marker(pytest.mark.long)
+
+
 _counter = itertools.count(1)
 
 

@@ -28,6 +28,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from coordinator.app.config_values import NAME, NAME_RULE
 from coordinator.errors import ConfigError, CoordError, TokenHeldError, TokenLostError
 from coordinator.protocol.events import Finish, Report, StopAsked
 from coordinator.protocol.node import Node, OnExit, Policy
@@ -48,6 +49,8 @@ R = TypeVar("R")
 LEAVE_MAX_S = 5.0
 #: The first connection must be there in this time; later ones are waited for.
 CONNECT_S = 5.0
+#: Of a group and the token's name together, as the tables have it.
+NAME_LENGTH_MAX = 256
 
 
 class Token:
@@ -151,8 +154,9 @@ class Coordinator:
         """Hold the group's token, or the token `name` of the group, for the body of a `with`.
 
         timeout: seconds to wait for it; None waits for ever, 0 does not wait.
-        Errors: TokenHeldError when it could not be had in time; CoordError when the database
-        refuses; TokenLostError at the end of the body when the token was lost meanwhile.
+        Errors: ConfigError for a malformed name; TokenHeldError when it could not be had in time;
+        CoordError when the database refuses; TokenLostError at the end of the body when the token
+        was lost meanwhile.
         """
         life = _Life(self._agent_parts(name), timeout)
         try:
@@ -201,6 +205,7 @@ class Coordinator:
 
     def _agent_parts(self, name: str | None) -> tuple[PostgresStore, Policy, Timing]:
         group = self.group_id if name is None else f"{self.group_id}/{name}"
+        _refuse_malformed(group=group, task_id=self.task_id)
         facts = NodeFacts(
             node=self.task_id,
             group=group,
@@ -269,6 +274,17 @@ class _Life:
         if self._holding is not None:
             inbox.put(self._program.ended(self._holding))
         self._thread.join(LEAVE_MAX_S)
+
+
+def _refuse_malformed(**names: str) -> None:
+    """Refuse a name here, where the caller reads why, and not in the node's thread.
+
+    Errors: ConfigError.
+    """
+    for key, given in names.items():
+        parts = given.split("/") if key == "group" else [given]
+        if len(given) > NAME_LENGTH_MAX or not all(NAME.fullmatch(part) for part in parts):
+            raise ConfigError(f"{key}: {NAME_RULE} (got {given!r})")
 
 
 def _quiet(report: Report, node: Node) -> None:

@@ -21,6 +21,8 @@ Keys = tuple[str, ...]
 DEFAULT_FILE = "Config.toml"
 #: A configuration of a megabyte is some other file.
 FILE_BYTES_MAX = 1_048_576
+#: No key of ours lies deeper than 2; what lies deeper than this is an unknown key as it is.
+DEPTH_MAX = 8
 
 ENVIRONMENT: Mapping[str, Keys] = {
     "COORD_TASK_ID": ("taskId",),
@@ -185,7 +187,7 @@ def _parse(path: str, text: str) -> dict[str, object]:
 
 def _flatten(table: Mapping[str, object], above: Keys, into: dict[Keys, object]) -> None:
     for key, value in table.items():
-        if isinstance(value, dict) and value:
+        if isinstance(value, dict) and value and len(above) < DEPTH_MAX:
             _flatten(value, (*above, key), into)
         else:
             into[(*above, key)] = value

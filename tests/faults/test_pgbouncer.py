@@ -57,7 +57,7 @@ def started(group, *names: str):
     for name in names:
         group.start(name)
     first = group.wait_for_run()
-    group.wait_for_standbys(len(names) - 1)
+    group.wait_for_standbys(len(names))  # the holder said it too, before it took
     return first
 
 
@@ -184,6 +184,22 @@ SELECT pg_backend_pid(),
 
 def session_of(connection) -> object:
     return connection.execute("SELECT pg_backend_pid()").fetchone()
+
+
+def test_a_beat_in_a_lent_session_is_still_one_message(lent, database, tmp_path):
+    """Begin, limits, heartbeat and commit: over a slow network four round trips were too many."""
+    with joined_nodes(Place(lent.conninfo, database.schema), "a") as (node,):
+        node.beat()
+        pgconn = node.connection._connection.pgconn
+        with (tmp_path / "trace").open("w") as trace:
+            pgconn.trace(trace.fileno())
+            for _ in range(5):
+                assert node.beat().done
+            pgconn.untrace()
+
+    lines = [line.split("\t") for line in (tmp_path / "trace").read_text().splitlines()]
+    sent = [fields[3] for fields in lines if fields[1] == "F"]
+    assert sent == ["Query"] * 5
 
 
 def test_a_lock_is_not_waited_for_longer_than_the_request_may_take(lent, database):

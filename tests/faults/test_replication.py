@@ -11,7 +11,7 @@ import re
 import shutil
 import signal
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 from psycopg.conninfo import make_conninfo
@@ -24,12 +24,10 @@ from tests.support.postgres import Server, wait_until
 from tests.support.record import overlaps, terms_rise
 from tests.support.stalling_proxy import stalling_proxy
 
-LIVENESS_S, HEARTBEAT_S = 3.0, 0.5
+LIVENESS_S, HEARTBEAT_S = 2.0, 0.4
 LEASE_S = lease_of(LIVENESS_S)
 #: What two shared cores may add to any bound: scheduling, not the protocol.
 MACHINE_S = 1.0
-#: From a promotion to a new holder: nodes find the new primary and then wait as E3 says.
-SETTLED_S = LIVENESS_S + 2 * HEARTBEAT_S + 0.1 + MACHINE_S
 GROUP = "orders"
 
 
@@ -47,6 +45,11 @@ def run_on(group, for_s: float) -> None:
     """Wait until the running program has recorded so many seconds more."""
     mark = group.runs()[-1].last
     eventually(lambda: group.runs()[-1].last > mark + for_s, for_s + 5, "the program runs on")
+
+
+def settled_s(group) -> float:
+    """From a promotion to a new holder: nodes find the new primary and then wait as E3 says."""
+    return group.liveness_s + 2 * group.heartbeat_s + 0.1 + MACHINE_S
 
 
 def assert_never_two(group) -> None:
@@ -84,7 +87,8 @@ class Pair:
 @contextmanager
 def pair(tmp_path, *, sync: bool):
     with ExitStack() as stack:
-        primary = Server.create(tcp=True)
+        # Else a promotion takes five seconds when it meets the end of the primary.
+        primary = Server.create(tcp=True, wal_retrieve_retry_interval="100ms")
         stack.callback(primary.remove)
         standby = primary.clone_standby(sync=sync)
         stack.callback(standby.remove)
@@ -120,7 +124,8 @@ WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = %s"
 def test_a_promotion_while_a_takeover_is_under_way(synchronous, when):
     """E2, E3, E5: the taker does not know what became of it, and nobody acts before the wait."""
     group, primary, standby = synchronous.group, synchronous.primary, synchronous.standby
-    first = synchronous.start("node-1", "node-2", "node-3")
+    group.liveness_s = 2.4  # room to look at a race while it lasts
+    first = synchronous.start()
     primary.query(GATE)
     primary.wait_for_standby()
 
@@ -135,13 +140,14 @@ def test_a_promotion_while_a_takeover_is_under_way(synchronous, when):
             wait_until(lambda: waits_for_standby(keeper), 5)
         primary.kill9()
     promoted_at = boottime()
-    os.kill(receiver, signal.SIGCONT)
+    with suppress(ProcessLookupError):  # it ends with its connection, unless it was stopped
+        os.kill(receiver, signal.SIGCONT)
     standby.promote()
 
-    second = group.wait_for_run(after=first.term, within_s=SETTLED_S + 5)
+    second = group.wait_for_run(after=first.term, within_s=settled_s(group) + 5)
     run_on(group, 0.5)
     print(f"\ntakeover under way; a holder {second.first - promoted_at:.2f} s after the promotion")
-    assert LIVENESS_S <= second.first - promoted_at <= SETTLED_S, group.story()
+    assert group.liveness_s <= second.first - promoted_at <= settled_s(group), group.story()
     # Either the takeover got through to the standby, or it was lost with the old primary.
     assert second.term == first.term + 1 or second.term > 10**9
     assert_never_two(group)
@@ -187,7 +193,7 @@ def cancel_waits(administrator) -> bool:
 
 
 def test_an_old_primary_without_its_standby_acknowledges_nothing(synchronous):
-    """Even a node that knows the old primary alone, and can never see the new one, stops in time."""
+    """A node that knows the old primary alone, and never sees the new one, stops in time too."""
     group, primary, standby = synchronous.group, synchronous.primary, synchronous.standby
     group.start("node-1", env={"COORD_DATABASE_URL": primary.conninfo()})
     first = group.wait_for_run()
@@ -200,7 +206,7 @@ def test_an_old_primary_without_its_standby_acknowledges_nothing(synchronous):
     standby.promote()
 
     moved(primary, "node-2", standby)
-    second = group.wait_for_run(after=first.term, within_s=SETTLED_S + 5)
+    second = group.wait_for_run(after=first.term, within_s=settled_s(group) + 5)
     run_on(group, 0.5)
     ran_s = group.runs()[0].last - promoted_at
     print(f"\nthe old holder ran on for {ran_s:.2f} s; the new one began {second.term=}")
@@ -230,7 +236,7 @@ def moved(old: Server, name: str, new: Server) -> None:
 def test_an_old_primary_that_comes_back_is_left_alone(asynchronous):
     """E4: the nodes meet it each time that they connect, and stay where they are."""
     group, primary, standby = asynchronous.group, asynchronous.primary, asynchronous.standby
-    group.liveness_s = 4.0
+    group.liveness_s = 3.0
     first = asynchronous.start()
     back = [said_since(node, "answers again") for node in group.nodes.values()]
     primary.kill9()
@@ -263,7 +269,7 @@ def settled(server: Server) -> bool:
 
 
 def test_a_backup_that_is_restored_knows_nothing_of_later_terms(tmp_path):
-    """E3, N1, N3: a copy of the files, started on a new timeline after three more holdings."""
+    """E3, N1, N3: a copy of the files, started on a new timeline after two more holdings."""
     with ExitStack() as stack:
         server = Server.create()
         stack.callback(server.remove)
@@ -275,7 +281,7 @@ def test_a_backup_that_is_restored_knows_nothing_of_later_terms(tmp_path):
         group.wait_for_standbys(2)
         backup = server.data.with_name("backup")
         copy_files(server, backup)
-        for _ in range(3):
+        for _ in range(2):
             group.nodes[holding.node].process.send_signal(signal.SIGUSR1)
             holding = group.wait_for_run(after=holding.term)
 
@@ -387,7 +393,7 @@ def test_two_primaries_with_the_hosts_reversed_on_half_of_the_nodes(asynchronous
         assert old.writes(standby)
 
         moved(primary, "node-2", standby)
-        second = group.wait_for_run(after=first.term, within_s=SETTLED_S + 5)
+        second = group.wait_for_run(after=first.term, within_s=settled_s(group) + 5)
         new = holding(standby)
         assert (second.node, second.term) == ("node-2", new.term)
         assert new.writes(standby)
@@ -436,7 +442,7 @@ def test_two_primaries_that_everybody_can_see_run_no_two_programs(asynchronous):
     moved(primary, "node-2", standby)
 
     assert first.node == "node-1"
-    second = group.wait_for_run(after=10**9, within_s=SETTLED_S + 10)
+    second = group.wait_for_run(after=10**9, within_s=settled_s(group) + 10)
     run_on(group, 0.5)
     print(f"\nthe old holder ran on for {group.runs()[0].last - promoted_at:.2f} s;", end=" ")
     print(f"a new one began after {second.first - promoted_at:.2f} s")

@@ -63,17 +63,18 @@ def test_a_standby_sends_one_statement_for_each_beat_and_writes_one_row(
         nodes.wait_for_standbys(1)
         _beaten_on(talking, 20)
 
-        start, beats = talking_server.log.stat().st_size, _beats(talking)
-        xids = _next_xid(talking)
+        # Beats are read first and last, so that no counter saw one that they did not.
+        beats_before = _beats(talking)
+        start, xid = talking_server.log.stat().st_size, _next_xid(talking)
         _beaten_on(talking, 60)
-        xids = _next_xid(talking) - xids
-        beats, end = _beats(talking) - beats, talking_server.log.stat().st_size
+        xids, end = _next_xid(talking) - xid, talking_server.log.stat().st_size
+        beats = _beats(talking) - beats_before
 
         said = _said_by_coord(talking_server, start, end)
 
-    # Two nodes beat on while the counters are read one after the other.
-    assert beats >= 60
-    assert len(said) <= beats + 4, [line for line in said if "health_check" not in line]
+    # A beat of each node may be under way; the server's own housekeeping has transactions too.
+    assert len(said) <= beats + 2, said
+    assert len(said) >= 50
     assert xids <= beats + 4
 
 

@@ -142,9 +142,10 @@ class GuardedNode:
     def start_shape(self, agent: Voice, shape: str, **more: Any) -> Message:
         """Start a program, keep it trusted, and wait until all of it is there."""
         started: Message = {"say": "refused"}
+        lease_s = float(more.pop("lease_s", LEASE_S))
         for attempt in range(STARTS_MAX):
             # On a busy machine the first trust may be over before the guardian is asked.
-            self.start(agent, *self.argv(shape), lease_s=LEASE_S * (attempt + 1), **more)
+            self.start(agent, *self.argv(shape), lease_s=lease_s * (attempt + 1), **more)
             agent.order(keep=LEASE_S)
             started = agent.hear("started", "refused")
             if started["say"] == "started":
