@@ -107,12 +107,12 @@ def test_wrong_password_is_refused_without_a_secret(own_server):
 
 
 def test_a_role_without_rights_is_refused(database):
-    database.query("CREATE ROLE stranger LOGIN")
+    database.query("CREATE ROLE outsider LOGIN")
     try:
         with pytest.raises(DatabaseRefusedError, match="permission denied"):
-            store(make_conninfo(database.conninfo, user="stranger"), database.schema).connect(5.0)
+            store(make_conninfo(database.conninfo, user="outsider"), database.schema).connect(5.0)
     finally:
-        database.query("DROP ROLE stranger")
+        database.query("DROP ROLE outsider")
 
 
 def test_a_server_without_fsync_is_refused(own_server):
