@@ -6,7 +6,7 @@ BIN := .venv/bin
 # pytest workers; real processes and a real database run in each.
 WORKERS ?= 2
 
-.PHONY: run test check setup setup-dev system-packages simulate faults bench lock clean
+.PHONY: run test check setup setup-dev system-packages simulate faults bench audit lock clean
 
 run: .venv/run.stamp
 	$(BIN)/coord demo
@@ -57,6 +57,14 @@ bench: .venv/dev.stamp
 # Replication, poolers, clocks and a model of the protocol: minutes of real servers in trouble.
 faults: .venv/dev.stamp system-packages
 	$(BIN)/pytest -m long $(PYTEST_ARGS)
+
+# Known vulnerabilities of what the lock files name, where a service can be asked.
+.venv/audit/bin/pip-audit:
+	$(PYTHON) -m venv .venv/audit
+	.venv/audit/bin/pip install --quiet --disable-pip-version-check pip-audit==2.10.1
+audit: .venv/audit/bin/pip-audit
+	$(PYTHON) .ci/audit $< requirements.lock
+	$(PYTHON) .ci/audit $< requirements-dev.lock
 
 lock: .venv/dev.stamp
 	$(BIN)/python -m pip install --quiet uv

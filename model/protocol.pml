@@ -3,7 +3,7 @@
  *     make model
  *
  * README.md, beside this file, says what is assumed, what is left out, and which rule each
- * assertion guards. -DBREAK_... breaks one rule, and the search must then find an error.
+ * assertion guards.
  *
  * Time is true time, in ticks. That clocks run at different rates shows in how long an interval
  * lasts: a lease is over after LEASE ticks at the latest, a wait after WAIT ticks at the earliest.
@@ -12,7 +12,7 @@
  * words of their own.
  */
 
-/* --- the rules, each of which can be broken: -DBREAK_T1 and so on ------------------------------ */
+/* --- the rules, each of which can be broken: -DBREAK_T1 and so on ---------------------------- */
 
 #ifdef BREAK_T1
 #define T1(ticks) 0
@@ -105,7 +105,7 @@
 #define G7(fact) (fact)  /* the agent kills when the guardian is frozen */
 #endif
 
-/* --- words -------------------------------------------------------------------------------------- */
+/* --- words ----------------------------------------------------------------------------------- */
 
 /* The longest that a lease lasts, and the shortest that a wait does: lease / (1 - r), W / (1 + r).
  * Between them is the bound on killing, s: one tick, in which a program outlives its deadline.
@@ -154,8 +154,8 @@ typedef Node {
     unsigned session : 3;
     unsigned sessions : 3;      /* how many there have been */
     unsigned trust : 3;         /* ticks until trusted_until */
-    bit asked;                  /* a request was carried out, its answer has not arrived */
-    unsigned age : 3;           /* ticks since it was asked */
+    bit asked;                  /* a beat or a take was carried out, its answer has not arrived */
+    unsigned age : 3;           /* ticks since then */
     unsigned view : 3;          /* what the answer shows: the last one, or the one to arrive */
     unsigned view_term : 4;
     unsigned view_identity : 2;
@@ -185,7 +185,7 @@ unsigned new_for : 3;           /* ticks since it became NEW */
 
 /* A take that its agent no longer waits for, and the database may still carry out (E5). */
 typedef Late {
-    unsigned seen : 3;          /* the token, when it was asked: FREE or HELD; NOTHING: no late take */
+    unsigned seen : 3;          /* the token when it was asked: FREE, HELD; NOTHING: no late take */
     bit by;
     unsigned session : 3;
     unsigned seen_term : 4;
@@ -194,7 +194,7 @@ typedef Late {
 };
 Late late;
 
-/* Only where liveness is searched: at some moment faults are over, but a node may be gone for good. */
+/* Only where liveness is searched: at some moment faults are over, but one node may be gone. */
 #ifdef LIVENESS
 bit calm;
 unsigned calm_for : 3;          /* ticks since then */
@@ -285,7 +285,8 @@ inline count_beat(i) {
     fi
 }
 
-/* What every answer shows, read in the same transaction; the wait goes on or starts again (O2). */
+/* What every answer shows, read in the same transaction. A node knows it when the answer arrives,
+ * but the wait goes on or starts again from here (O2): sooner than really, so it ends sooner. */
 inline look(i) {
     node[i].asked = 1;
     node[i].view_term = rows.term;
@@ -582,7 +583,7 @@ inline copy_rows(from, to) {
     to.live1 = from.live1
 }
 
-/* The standby falls behind once, and is promoted once, without what came after. */
+/* The standby falls behind once, and is promoted once, without what came after (E1). */
 inline failover() {
     if
     :: d_step { !lags && !promoted && !CALM -> copy_rows(rows, replica); lags = 1 }
@@ -606,8 +607,8 @@ inline failover() {
 
 /* --- time ------------------------------------------------------------------------------------ */
 
-/* Time waits for nobody but for who has to kill: the guardian at its deadline, or the agent, its
- * second belt. Not both of them are ever frozen while the program is not. */
+/* Time waits for nobody but who has to kill: the guardian at its deadline, or the agent when the
+ * guardian is frozen. Not both of them are ever frozen while the program is not. */
 #define KILL_DUE(i) \
     (node[i].deadline == 0 \
      && (G1(node[i].program == RUNNING) || G7(node[i].program == UNGUARDED)))

@@ -203,11 +203,26 @@ def _note_outcome(node: Node, event: Answered, request: Request, answer: Answer)
             place = rank(node.policy.group, node.policy.node, answer.view.token.node, answer.roster)
             version = answer.view.group_version
             return replace(node, place=place, roster_version=version, roster_at=now), ()
+        case EndNamesake() | Settle() | RaiseFloor():
+            return _note_upkeep(node, request, answer, now), ()
+
+
+def _note_upkeep(
+    node: Node, request: EndNamesake | Settle | RaiseFloor, answer: Answer, now: float
+) -> Node:
+    match request:
         case EndNamesake():
-            return replace(node, namesake_watch=None, beat_at=now), ()
-        case Settle() | RaiseFloor():
-            # Not done: the rows are gone, as after a restore; a beat or a join finds out.
-            return (node if answer.done else replace(node, beat_at=min(node.beat_at, now))), ()
+            return replace(node, namesake_watch=None, beat_at=now)
+        case Settle() | RaiseFloor() if answer.done:
+            return node
+        case Settle():
+            # The server, which counts the wait again under roles, has not waited long enough.
+            assert node.epoch is not None
+            later = epoch.postponed(node.epoch, now + node.timing.heartbeat_s)
+            return replace(node, epoch=later, beat_at=min(node.beat_at, now))
+        case RaiseFloor():
+            # The rows are gone, as after a restore; a beat or a join finds out.
+            return replace(node, beat_at=min(node.beat_at, now))
 
 
 def _renewed(node: Node, event: Answered) -> Step:

@@ -46,6 +46,12 @@ def settle_at(epoch: Epoch) -> float:
     return epoch.since + epoch.longest_liveness_s
 
 
+def postponed(epoch: Epoch, until: float) -> Epoch:
+    """Return the epoch with its settling put off to `until`, never brought forward."""
+    since = max(epoch.since, until - epoch.longest_liveness_s)
+    return replace(epoch, since=since)
+
+
 def may_act(view: View) -> bool:
     """Say whether tokens may be taken and programs started on what the view shows."""
     return view.settled

@@ -157,7 +157,7 @@ def test_clocks_that_run_wrong_by_half_a_percent_change_nothing(tmp_path, monkey
             first = group.wait_for_run()
             group.wait_for_standbys(2)
 
-            run_on(group, 2 * LIVENESS_S)
+            run_on(group, 1.5 * LIVENESS_S)
 
             assert_nothing_happened(group, first.node)
     finally:
@@ -167,9 +167,12 @@ def test_clocks_that_run_wrong_by_half_a_percent_change_nothing(tmp_path, monkey
 # --- the rates that the intervals are made for ----------------------------------------------------
 
 
-@pytest.mark.parametrize(("holder", "watcher"), [(0.9, 1.0), (1.1, 1.0), (0.9, 1.1)])
+@pytest.mark.parametrize(("holder", "watcher"), [(1.1, 1.0), (0.9, 1.1)])
 def test_no_overlap_at_the_limits_of_the_rates(tmp_path, database, holder, watcher):
-    """T1: the program of a slow holder is dead before a fast watcher has waited long enough."""
+    """T1: the program of a slow holder is dead before a fast watcher has waited long enough.
+
+    The second pair is the worst that the intervals are made for: both wrong at the same time.
+    """
     with (
         stalling_proxy(database.conninfo) as proxy,
         bed(tmp_path, database.conninfo, database.schema) as group,

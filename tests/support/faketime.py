@@ -7,10 +7,12 @@ faketime.c is a library to be preloaded as well, and does what such a node needs
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import struct
 import subprocess
+import time
 from functools import cache
 from pathlib import Path
 
@@ -32,7 +34,7 @@ def library() -> Path:
     compiler = shutil.which("cc")
     if compiler is None:
         _cannot("there is no C compiler for fake clocks: install gcc and libc6-dev")
-    path = scratch() / "faketime.so"
+    path = _home() / "faketime.so"
     options = ["-O2", "-shared", "-fPIC", "-o", str(path), str(SOURCE), "-ldl"]
     done = subprocess.run(
         [str(compiler), *options], capture_output=True, text=True, timeout=COMPILE_TIMEOUT_S
@@ -41,6 +43,13 @@ def library() -> Path:
         _cannot(f"the library for fake clocks cannot be compiled: {done.stderr.strip()}")
     path.chmod(0o755)
     return path
+
+
+def _home() -> Path:
+    """Return a fresh directory that goes with this process; a server's user may pass it."""
+    home = scratch()
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    return home
 
 
 def _cannot(reason: str) -> None:
@@ -53,8 +62,6 @@ class Clocks:
     """All clocks of some processes run at one rate; the wall clock can be stepped besides."""
 
     def __init__(self, rate: float = 1.0) -> None:
-        import time
-
         self._steps = library().parent / f"steps-{id(self)}"
         self._steps.write_bytes(STEPS.pack(0.0))
         self._steps.chmod(0o644)
@@ -78,7 +85,7 @@ class Clocks:
     def programs(self) -> Path:
         """Return a directory of PostgreSQL's programs whose server runs on these clocks."""
         real = find_binaries().bindir
-        ours = scratch() / "bin"
+        ours = _home() / "bin"
         ours.mkdir(mode=0o755)
         for program in real.iterdir():
             if program.name != "postgres":

@@ -65,6 +65,10 @@ class RunningNode:
         """Signal one process of the node, or "all" of them, the program included."""
         if who == "all":
             pids = [self.process.pid, *descendants(self.process.pid)]
+            if signum == signal.SIGKILL:
+                # A machine dies at one moment: no process of it sees another one dead.
+                for pid in pids:
+                    _kill(pid, signal.SIGSTOP)
         else:
             pids = [self.pid_of(who)]
         for pid in pids:
