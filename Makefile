@@ -6,7 +6,7 @@ BIN := .venv/bin
 # pytest workers; real processes and a real database run in each.
 WORKERS ?= 2
 
-.PHONY: run test check setup setup-dev system-packages simulate faults bench audit lock clean
+.PHONY: run test check setup setup-dev system-packages simulate faults model bench audit lock clean
 
 run: .venv/run.stamp
 	$(BIN)/coord demo
@@ -57,6 +57,10 @@ bench: .venv/dev.stamp
 # Replication, poolers, clocks and a model of the protocol: minutes of real servers in trouble.
 faults: .venv/dev.stamp system-packages
 	$(BIN)/pytest -m long $(PYTEST_ARGS)
+
+# The protocol in Promela, searched whole, and with one rule after the other broken.
+model: .venv/dev.stamp system-packages
+	$(BIN)/pytest -m long tests/model $(PYTEST_ARGS)
 
 # Known vulnerabilities of what the lock files name, where a service can be asked.
 .venv/audit/bin/pip-audit:

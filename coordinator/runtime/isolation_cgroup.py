@@ -19,6 +19,9 @@ LEVEL = "cgroup"
 _PREFIX = "coord-"
 #: Nothing sane nests deeper; it bounds the clean-up.
 _DEPTH_MAX = 16
+#: Tries to remove an empty cgroup, and the seconds between two of them.
+_REMOVALS_MAX = 5
+_REMOVE_AGAIN_S = 0.01
 
 
 class CgroupRoom:
@@ -184,11 +187,18 @@ def _wait_until_empty(events_fd: int) -> bool:
 
 
 def _remove(path: str) -> None:
-    """Remove an empty cgroup with those that the program made below it."""
-    with contextlib.suppress(OSError):
-        for directory, _, _ in os.walk(path, topdown=False):
-            if directory.count("/") - path.count("/") <= _DEPTH_MAX:
-                os.rmdir(directory)
+    """Remove an empty cgroup with those that the program made below it.
+
+    The kernel may call a cgroup busy for a moment after its last process has gone.
+    """
+    for _ in range(_REMOVALS_MAX):
+        with contextlib.suppress(OSError):
+            for directory, _, _ in os.walk(path, topdown=False):
+                if directory.count("/") - path.count("/") <= _DEPTH_MAX:
+                    os.rmdir(directory)
+        if not os.path.exists(path):
+            return
+        select.select([], [], [], _REMOVE_AGAIN_S)
 
 
 def _pid_namespace() -> str:

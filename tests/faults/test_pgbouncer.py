@@ -68,6 +68,8 @@ def last_beat_wall(database, node: str) -> float:
 
 def handover_s(group, first) -> float:
     """Stop the holder; return how long nothing ran between the two programs."""
+    # Who has just lost the race for the first term tries no other one for so long.
+    eventually(lambda: group.runs()[-1].last > first.first + group.heartbeat_s / 4, 5, "it runs")
     group.nodes[first.node].process.terminate()
     second = group.wait_for_run(after=first.term)
     old = next(run for run in group.runs() if run.term == first.term)
@@ -104,7 +106,7 @@ def test_a_handover_through_a_pooler_that_keeps_sessions_is_pushed(tmp_path, dat
 
         print(f"\nhandover by push: {took_s:.3f} s")
         assert NO_PUSH not in group.story()
-        assert took_s <= group.heartbeat_s / 2
+        assert took_s <= 0.1 + MACHINE_S / 2
 
 
 def test_kills_of_the_holder_behind_a_pooler_are_taken_over_in_time(group, database):
