@@ -20,7 +20,7 @@ import struct
 import subprocess
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from coordinator.errors import ConfigError, DatabaseUnreachableError
@@ -72,6 +72,7 @@ def start(root: Path | None = None) -> Running:
     """
     binaries = find_binaries(copy_to=base())
     home = root or default_root(binaries.major)
+    binaries = replace(binaries, account=Account.owning(home / "data"))
     make_home(home, binaries.account)
     with locked(home):
         found = _answering(home, binaries.account)
@@ -87,8 +88,8 @@ def stop(root: Path | None = None) -> bool:
 
     Errors: DatabaseUnreachableError when it does not end in time.
     """
-    account = Account.choose()
     home = root or default_root()
+    account = Account.owning(home / "data")
     if not home.is_dir():
         return False
     with locked(home):
@@ -109,7 +110,7 @@ def stop(root: Path | None = None) -> bool:
 def status(root: Path | None = None) -> Running | None:
     """Return the running server of `root`; None when none answers. Starts nothing."""
     home = root or default_root()
-    found = _answering(home, Account.choose()) if home.is_dir() else None
+    found = _answering(home, Account.owning(home / "data")) if home.is_dir() else None
     if found is None:
         return None
     version = (home / "data" / "PG_VERSION").read_text().strip()

@@ -25,6 +25,10 @@ NO_BINARIES = (
 )
 
 
+#: Whom root lets the server run as, in this order.
+SERVER_USERS = ("postgres", "nobody")
+
+
 @dataclass(frozen=True, slots=True)
 class Account:
     """The user that owns the server; None for both ids means whoever runs this process."""
@@ -40,7 +44,7 @@ class Account:
         """
         if os.geteuid() != 0:
             return cls(os.geteuid(), None)
-        for name in ("postgres", "nobody"):
+        for name in SERVER_USERS:
             try:
                 entry = pwd.getpwnam(name)
             except KeyError:
@@ -50,6 +54,19 @@ class Account:
             "PostgreSQL does not run as root and this system has no user postgres or nobody:"
             " run coord as another user, or name a database (COORD_DATABASE_URL)"
         )
+
+    @classmethod
+    def owning(cls, data: Path) -> Account:
+        """Return the account whose data directory this is; `choose` where there is none yet.
+
+        A system package may bring a user postgres after nobody has made the directory.
+        """
+        if os.geteuid() == 0 and data.is_dir():
+            owner = data.stat()
+            known = {entry.pw_uid for entry in pwd.getpwall() if entry.pw_name in SERVER_USERS}
+            if owner.st_uid in known:
+                return cls(owner.st_uid, (owner.st_uid, owner.st_gid))
+        return cls.choose()
 
     def give(self, path: Path, mode: int) -> None:
         """Make `path` the server's own; the caller owns its directory, so it is no foreign link."""
