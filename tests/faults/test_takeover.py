@@ -87,7 +87,6 @@ def test_sigstop_of_any_process_never_overlaps(nodes, who):
     """A frozen process: no overlap, ever, and none when it thaws."""
     first = three(nodes)
     node = nodes.nodes[first.node]
-    frozen = [node.process.pid, *node.family().values()] if who == "all" else [node.pid_of(who)]
 
     node.send(signal.SIGSTOP, who)
 
@@ -95,7 +94,6 @@ def test_sigstop_of_any_process_never_overlaps(nodes, who):
         eventually(lambda: boottime() > first.last + 3 * nodes.liveness_s, 10, "three intervals")
     else:
         nodes.wait_for_run(after=first.term, within_s=3 * nodes.liveness_s + 5)
-    assert frozen
     thawed_at = boottime()
     node.send(signal.SIGCONT, who)
     eventually(lambda: boottime() > thawed_at + 1.0, 5, "a second after the thaw")
@@ -103,8 +101,6 @@ def test_sigstop_of_any_process_never_overlaps(nodes, who):
     # A program that was frozen with its whole node may write one line between its thaw and its
     # death; trust is over by then, and only the fence can close that gap.
     woken = [pair for pair in overlaps(runs) if who != "all" or pair[0].last > thawed_at + 0.1]
-    if who == "all":
-        woken = [(one, other) for one, other in woken if one.last - thawed_at > 0.1]
     assert woken == []
     assert terms_rise(runs)
 
@@ -113,8 +109,6 @@ def test_sigstop_of_any_process_never_overlaps(nodes, who):
 def test_two_processes_killed_at_once(nodes, pair):
     first = three(nodes)
     node = nodes.nodes[first.node]
-    pids = [node.pid_of(who) for who in pair]
-    assert pids
 
     for who in pair:
         node.send(signal.SIGKILL, who)
