@@ -116,7 +116,8 @@ def _prepare(owner: str) -> None:
 def beat(group: str, node: str, mine: str) -> str:
     """Return the heartbeat with other words for its parameters."""
     statement = named(session.BEAT_SETTLED, SCHEMA).decode()
-    for name, word in (("group", group), ("node", node), ("mine", mine)):
+    words = {"group": group, "token": group, "node": node, "mine": mine}
+    for name, word in words.items():
         statement = statement.replace(f"%({name})s", word)
     return statement.strip()
 

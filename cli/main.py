@@ -12,7 +12,20 @@ from typing import Any, NoReturn
 import typer
 
 from coordinator import __version__
-from coordinator.cli import config, db, demo, errors, init, look, options, run
+from coordinator.cli import (
+    config,
+    db,
+    demo,
+    doctor,
+    errors,
+    init,
+    look,
+    nodes,
+    observer,
+    options,
+    run,
+    task,
+)
 
 app = typer.Typer(
     name="coord",
@@ -43,8 +56,13 @@ app.command(
 app.command(cls=look.Watchable)(look.status)
 app.command()(look.leader)
 app.command()(look.history)
+app.add_typer(task.app, name="task")
+app.command()(nodes.nodes)
+app.add_typer(observer.app, name="observer")
+app.command()(nodes.evict)
 app.command()(demo.demo)
 app.command()(init.init)
+app.command()(doctor.doctor)
 app.add_typer(config.app, name="config")
 app.add_typer(db.app, name="db")
 app.command()(version)

@@ -29,6 +29,11 @@ STYLES = {
     "dead": "bold red",
     "idle": "dim",
     "ended": "dim",
+    "running": "green",
+    "starting": "yellow",
+    "stuck": "bold red",
+    "waiting": "yellow",
+    "disabled": "dim",
 }
 
 
@@ -68,7 +73,7 @@ def status_parts(
         notes = [] if status.groups else ["no groups yet: start a node with `coord run`"]
     else:
         parts, notes = _nodes_parts(status.groups[0], everything=everything)
-    return [*parts, *(_dim(note) for note in [*notes, footer(status.server)])]
+    return [*parts, *(dim(note) for note in [*notes, footer(status.server)])]
 
 
 def groups_table(status: Status, style: TimeStyle) -> Table:
@@ -92,10 +97,11 @@ def groups_table(status: Status, style: TimeStyle) -> Table:
 
 def nodes_table(nodes: Sequence[NodeLine]) -> tuple[Table, bool]:
     """Return one line for each node, and whether some differ from the active one."""
-    active = next((node for node in nodes if node.role == "active"), None)
+    active = next((node for node in nodes if node.role == "active" or node.observer), None)
+    of_tasks = any(node.task_count is not None for node in nodes)
     table = _table(
-        *("TASK", "ROLE", "STATE", ">LAST BEAT", ">LEASE", "HOST:PID", ">UPTIME", "VERSION"),
-        "CONFIG",
+        *("TASK", "ROLE", "STATE", *((">TASKS",) if of_tasks else ()), ">LAST BEAT", ">LEASE"),
+        *("HOST:PID", ">UPTIME", "VERSION", "CONFIG"),
     )
     marked = False
     for node in nodes:
@@ -104,10 +110,11 @@ def nodes_table(nodes: Sequence[NodeLine]) -> tuple[Table, bool]:
         marked = marked or "!" in version + config
         _add(
             table,
-            STYLES["active"] if node.role == "active" else STYLES.get(node.state, ""),
-            node.node,
-            node.role if node.state != "ended" else "-",
+            STYLES["active"] if node is active else STYLES.get(node.state, ""),
+            node.node + (" *" if node.observer else ""),
+            node.role if of_tasks or node.state != "ended" else "-",
             node.state,
+            *((node.task_count or 0,) if of_tasks else ()),
             age(node.beat_age_s),
             age(node.lease_left_s),
             f"{node.host or '-'}:{node.pid or '-'}",
@@ -136,7 +143,7 @@ def history_parts(history: History, style: TimeStyle, *, several: bool) -> list[
             gap(each.detected_s or None),
         )
     notes = [] if history.takeovers else ["nothing was taken in this time"]
-    return [table, *(_dim(note) for note in [*notes, footer(history.server)])]
+    return [table, *(dim(note) for note in [*notes, footer(history.server)])]
 
 
 def plot_parts(history: History) -> list[RenderableType]:
@@ -154,7 +161,7 @@ def plot_parts(history: History) -> list[RenderableType]:
         )
     gaps = sorted(each.gap_s or 0.0 for each in known)
     notes = [f"p50 {gap(gaps[len(gaps) // 2])}  longest {gap(gaps[-1])}"] if gaps else []
-    return [table, *(_dim(note) for note in [*notes, footer(history.server)])]
+    return [table, *(dim(note) for note in [*notes, footer(history.server)])]
 
 
 def bar(fraction: float) -> str:
@@ -186,9 +193,13 @@ def _nodes_parts(group: GroupLine, *, everything: bool) -> tuple[list[Renderable
     hidden = len(group.nodes) - len(shown)
     if hidden:
         notes.append(f"{hidden} node{'s' if hidden > 1 else ''} that left not shown (-v)")
+    of_tasks = any(node.task_count is not None for node in shown)
+    if group.state == "active" and of_tasks:
+        notes.insert(0, "* the observer")
     if group.state != "active":
+        missing = "nobody observes" if of_tasks else "nobody is active"
         since = "" if group.leaderless_s is None else f" for {age(group.leaderless_s)}"
-        notes.insert(0, f"{group.group}: nobody is active{since} (term {group.term})")
+        notes.insert(0, f"{group.group}: {missing}{since} (term {group.term})")
     return [table], notes
 
 
@@ -212,13 +223,24 @@ def _table(*columns: str) -> Table:
     return table
 
 
+def table_of(
+    columns: Sequence[str], rows: Sequence[Sequence[object]], styles: Sequence[str] = ()
+) -> Table:
+    """Return a table of plain cells; `styles` are words of STYLES, one for each row."""
+    table = _table(*columns)
+    for index, row in enumerate(rows):
+        _add(table, STYLES.get(styles[index], "") if styles else "", *row)
+    return table
+
+
 def _add(table: Table, style: str, *cells: object) -> None:
     from rich.text import Text
 
     table.add_row(*(Text(safe(cell), style=style) for cell in cells))
 
 
-def _dim(line: str) -> RenderableType:
+def dim(line: str) -> RenderableType:
+    """Return a line that stands below what was asked for."""
     from rich.text import Text
 
     return Text(line, style="dim")

@@ -56,6 +56,12 @@ def run(
     observe: Annotated[
         bool, typer.Option("--observe", help="Watch, never take the token. [env: COORD_OBSERVE]")
     ] = False,
+    tasks: Annotated[
+        bool,
+        typer.Option(
+            "--tasks", help="A node for the group's tasks; no COMMAND. [env: COORD_HOSTS_TASKS]"
+        ),
+    ] = False,
     stop_timeout: Annotated[
         str | None,
         _seconds(
@@ -144,11 +150,13 @@ def run(
     """Run a node of a group.
 
     COMMAND, or the program of Config.toml, runs here while this node holds the group's token.
+    With --tasks the group has many tasks instead, and this node runs those that fall to it.
     """
     chosen = shared(context)
     said = {
         "taskId": task_id,
         "observe": observe or None,
+        "hostsTasks": tasks or None,
         "stopTimeout": stop_timeout,
         "requireDatabase": require_database or None,
         "nonblock": nonblock or None,

@@ -15,6 +15,7 @@ from coordinator.cli.words import iso, safe, when
 
 if TYPE_CHECKING:
     from coordinator.app.look import GroupLine, History, NodeLine, Server, Status, Takeover
+    from coordinator.app.task_views import Asked
 
 API_VERSION = "coord/v1"
 
@@ -41,7 +42,7 @@ def pretty(document: dict[str, Any]) -> str:
     return json.dumps(document, ensure_ascii=False, indent=2)
 
 
-def head(kind: str, server: Server) -> dict[str, Any]:
+def head(kind: str, server: Server | Asked) -> dict[str, Any]:
     """Return what every document begins with."""
     return {
         "apiVersion": API_VERSION,
@@ -89,11 +90,11 @@ def group_fields(group: GroupLine) -> dict[str, Any]:
         "state": group.state,
         "term": group.term,
         "holder": group.holder,
-        "since": _moment(group.since),
+        "since": moment_text(group.since),
         "standbys": group.standby_count,
-        "heartbeatAgeSeconds": _seconds(group.beat_age_s),
-        "leaseRemainingSeconds": _seconds(group.lease_left_s),
-        "leaderlessSeconds": _seconds(group.leaderless_s),
+        "heartbeatAgeSeconds": seconds(group.beat_age_s),
+        "leaseRemainingSeconds": seconds(group.lease_left_s),
+        "leaderlessSeconds": seconds(group.leaderless_s),
         "nodes": [node_fields(node) for node in group.nodes],
     }
 
@@ -104,19 +105,21 @@ def node_fields(node: NodeLine) -> dict[str, Any]:
         "taskId": node.node,
         "role": node.role,
         "state": node.state,
-        "heartbeatAgeSeconds": _seconds(node.beat_age_s),
-        "leaseRemainingSeconds": _seconds(node.lease_left_s),
+        "heartbeatAgeSeconds": seconds(node.beat_age_s),
+        "leaseRemainingSeconds": seconds(node.lease_left_s),
         "heartbeatFrequency": node.heartbeat_s,
         "livenessCheckInterval": node.liveness_s,
         "host": node.host,
         "pid": node.pid,
-        "uptimeSeconds": _seconds(node.uptime_s),
+        "uptimeSeconds": seconds(node.uptime_s),
         "version": node.version,
         "configHash": node.config_hash,
         "priority": node.priority,
         "standing": node.standing,
         "isolation": node.isolation,
         "endReason": node.end_reason,
+        "tasks": node.task_count,
+        "observer": node.observer,
     }
 
 
@@ -125,14 +128,14 @@ def takeover_fields(takeover: Takeover) -> dict[str, Any]:
     return {
         "groupId": takeover.group,
         "term": takeover.term,
-        "at": _moment(takeover.acquired_at),
+        "at": moment_text(takeover.acquired_at),
         "from": takeover.previous,
         "to": takeover.node,
         "how": takeover.how,
         "reason": takeover.reason,
-        "gapSeconds": _seconds(takeover.gap_s),
-        "detectedSeconds": _seconds(takeover.detected_s),
-        "endedAt": _moment(takeover.ended_at),
+        "gapSeconds": seconds(takeover.gap_s),
+        "detectedSeconds": seconds(takeover.detected_s),
+        "endedAt": moment_text(takeover.ended_at),
         "endHow": takeover.end_how,
         "endReason": takeover.end_reason,
     }
@@ -146,41 +149,52 @@ def status_rows(status: Status, group: str | None, style: TimeStyle) -> list[Seq
             for each in status.groups
             for node in each.nodes
         ]
-        return _rows(NODE_COLUMNS, nodes)
+        return rows(NODE_COLUMNS, nodes)
     groups = [
-        group_fields(each) | {"since": _styled(each.since, each.since_age_s, style)}
+        group_fields(each) | {"since": styled(each.since, each.since_age_s, style)}
         for each in status.groups
     ]
-    return _rows(GROUP_COLUMNS, groups)
+    return rows(GROUP_COLUMNS, groups)
 
 
 def history_rows(history: History, style: TimeStyle) -> list[Sequence[Any]]:
     """Return the terms as rows below their names."""
     terms = [
-        takeover_fields(each) | {"at": _styled(each.acquired_at, each.age_s, style)}
+        takeover_fields(each) | {"at": styled(each.acquired_at, each.age_s, style)}
         for each in history.takeovers
     ]
-    return _rows(HISTORY_COLUMNS, terms)
+    return rows(HISTORY_COLUMNS, terms)
 
 
 def tsv(rows: Iterable[Sequence[Any]]) -> str:
     """Write rows with tabs between; nothing is an empty field."""
-    return "\n".join("\t".join("" if cell is None else safe(cell) for cell in row) for row in rows)
+    return "\n".join("\t".join(_cell(cell) for cell in row) for row in rows)
 
 
-def _rows(columns: Sequence[str], lines: Iterable[dict[str, Any]]) -> list[Sequence[Any]]:
+def _cell(value: object) -> str:
+    """Write one field; yes and no as in JSON."""
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else safe(value)
+
+
+def rows(columns: Sequence[str], lines: Iterable[dict[str, Any]]) -> list[Sequence[Any]]:
+    """Return lines as rows below the names of their columns."""
     return [columns, *([line[column] for column in columns] for line in lines)]
 
 
-def _styled(moment: datetime | None, age_s: float | None, style: TimeStyle) -> str | None:
+def styled(moment: datetime | None, age_s: float | None, style: TimeStyle) -> str | None:
+    """Write a moment in the style that was asked for; None stays nothing."""
     if moment is None:
         return None
-    return _moment(moment) if style is TimeStyle.ISO else when(moment, age_s, style)
+    return moment_text(moment) if style is TimeStyle.ISO else when(moment, age_s, style)
 
 
-def _moment(moment: datetime | None) -> str | None:
+def moment_text(moment: datetime | None) -> str | None:
+    """Write a moment to the millisecond."""
     return None if moment is None else iso(moment, digits="milliseconds")
 
 
-def _seconds(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds, 3)
+def seconds(exact: float | None) -> float | None:
+    """Round to the millisecond."""
+    return None if exact is None else round(exact, 3)

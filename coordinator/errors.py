@@ -25,6 +25,14 @@ class NotFoundError(CoordError):
     exit_code = 4
 
 
+class DuplicateTaskError(CoordError):
+    """The group has a task of this name already."""
+
+
+class NodeAliveError(ConditionFalseError):
+    """The node's session may live, so that its row must stay."""
+
+
 class DatabaseUnreachableError(CoordError):
     """No writable database answered in time; also a server that is only a standby."""
 

@@ -4,9 +4,9 @@
 
 The first thing an agent does is to fork a spare of itself: loaded, without a thread, a connection
 or a token, waiting on a socket of the guardian's. When the agent dies, the spare becomes the
-agent at once, waits until the guardian has killed the program, ends the dead agent's session (so
+agent at once, waits until the guardian has killed the programs, ends the dead agent's session (so
 that a standby need not wait for its lease) and joins again. When the guardian dies too, the spare
-kills the program and ends the session itself.
+kills the programs and ends the session itself.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from coordinator.app.run import recall
 from coordinator.app.secrecy import leave_no_core
 from coordinator.app.settings import from_json
 from coordinator.runtime.channel import Channel
-from coordinator.runtime.isolation import kill_everything
+from coordinator.runtime.isolation import Handle, kill_all
 
 #: Tries to kill what a dead guardian left, of 0.2 s each.
 KILLS_MAX = 25
@@ -60,27 +60,28 @@ def main() -> None:
 
 def _wait_as_spare(channel: Channel, settings: Any) -> tuple[Legacy, int]:
     """Wait until this process is to be the agent; ends it when it is not needed any more."""
-    handle: dict[str, object] | None = None
+    handles: dict[int, Handle] = {}
     session: str | None = None
     while True:
         message, fds = channel.receive()
         match message:
             case None:
-                # The guardian is dead, and the agent may be: nothing of the program may live.
-                if handle is not None:
-                    # Each try is bounded; a process that the kernel cannot end now may end later.
-                    any(kill_everything(handle) for _ in range(KILLS_MAX))
+                # The guardian is dead, and the agent may be: nothing of any program may live.
+                # Each try is bounded; a process that the kernel cannot end now may end later.
+                any(not kill_all(handles) for _ in range(KILLS_MAX))
                 if session is not None:
                     node_main.bury(settings, session)
                 os._exit(1)
             case {"say": "quit"}:
                 os._exit(0)
-            case {"say": "running", "handle": dict(handle_now)}:
-                handle = handle_now
-                session = _text(message.get("session"))
-            case {"say": "idle"}:
-                handle = None
-                session = _text(message.get("session"))
+            case {"say": "runs", "runs": list(runs), "session": found}:
+                handles, session = dict(runs), _text(found)
+            case {"say": "running", "run": int(number), "handle": dict(handle)}:
+                handles[number] = handle
+            case {"say": "idle", "run": int(number)}:
+                handles.pop(number, None)
+            case {"say": "session", "session": found}:
+                session = _text(found)
             case {"say": "become", "session": found, "term": int(term), "program": program}:
                 return Legacy(_text(found), term, program == "dying"), fds[0]
             case _:

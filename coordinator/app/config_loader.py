@@ -13,11 +13,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from coordinator.app import config_database, config_values
-from coordinator.app.config_models import (
-    ConfigFile,
-    RunOptions,
-    Table,
-)
+from coordinator.app.config_models import ConfigFile, RunOptions
 from coordinator.app.config_problems import SECRET_KEYS, Places, Problem, in_order, problems_of
 from coordinator.app.config_schema import json_schema, known_keys, run_keys
 from coordinator.app.config_settle import KeyRefusedError, database_settings, settled
@@ -29,7 +25,10 @@ from coordinator.app.config_sources import (
     misspelled,
     nested,
     read_sources,
+    text_problems,
 )
+from coordinator.app.config_table import Table
+from coordinator.app.config_tasks import joined_problems
 from coordinator.app.settings import DatabaseSettings, NodeSettings
 from coordinator.errors import ConfigError, TimingError
 from coordinator.protocol.timing import Timing
@@ -60,14 +59,16 @@ def load(
     sources = read_sources(path, flags, environ, argv)
     _refuse_visible_password(sources)
     values, places = combine(sources)
-    problems = _text_problems(values) + _clashes(sources)
+    problems = text_problems(values) + _clashes(sources)
 
     now = now or datetime.now(UTC)
     run_values = _run_values(sources)
     document = nested({keys: it for keys, it in values.items() if keys not in run_values})
-    config = _validated(ConfigFile, document, now, problems)
-    options = _validated(RunOptions, nested(run_values), now, problems)
+    config = _validated(ConfigFile, document, problems)
+    options = _validated(RunOptions, nested(run_values), problems)
     problems += _table_problems(document, problems)
+    if not problems and config is not None and options is not None:
+        problems += joined_problems(config, options, places, now)
 
     if not problems and config is not None and options is not None:
         database = _database(config, options, sources, environ, problems)
@@ -112,10 +113,10 @@ def schema() -> dict[str, Any]:
 
 
 def _validated(
-    model: type[Model], document: dict[str, object], now: datetime, problems: list[Problem]
+    model: type[Model], document: dict[str, object], problems: list[Problem]
 ) -> Model | None:
     try:
-        return model.model_validate(document, context={"now": now})
+        return model.model_validate(document)
     except ValidationError as error:
         problems += problems_of(error, known_keys())
         return None
@@ -135,24 +136,6 @@ def _refuse_visible_password(sources: Sources) -> None:
         )
         error.exit_code = USAGE_EXIT_CODE
         raise error
-
-
-def _text_problems(values: Mapping[Keys, object]) -> list[Problem]:
-    """Refuse texts that would be cut off in an argument, a file's name or a conninfo."""
-    found = []
-    for keys, value in values.items():
-        for text in value if isinstance(value, list) else (value,):
-            if isinstance(text, str) and ("\0" in text or not _is_unicode(text)):
-                found.append(Problem(path=keys, rule="must be Unicode text without NUL"))
-    return found
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _clashes(sources: Sources) -> list[Problem]:

@@ -8,62 +8,33 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationInfo,
-    model_validator,
-)
-from pydantic.alias_generators import to_camel
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
 from coordinator.app import config_values as values
+from coordinator.app.config_table import Table, broken_rule
 from coordinator.app.config_types import (
     Address,
-    CallablePath,
-    Command,
     Count,
-    Cron,
     Embedded,
     GroupName,
     Hosts,
     Interval,
     LogLevel,
-    Moment,
     NodeName,
     Ports,
-    ScheduleInterval,
     SchemaName,
-    Timezone,
     Url,
     Wait,
 )
-from coordinator.app.settings import (
-    Backoff,
-    CatchUp,
-    ErrorPolicy,
-    Isolation,
-    LogFormat,
-    OnExit,
-    OnTerminate,
-    WaitingPolicy,
+from coordinator.app.config_work import (
+    ProgramTable,
+    RetryTable,
+    TaskPolicyTable,
+    TasksPolicyTable,
+    TaskTable,
+    TriggerTable,
 )
-
-
-class Table(BaseModel):
-    """A table of the file; a value that is refused is never repeated by pydantic itself."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, alias_generator=to_camel, hide_input_in_errors=True
-    )
-
-
-def broken_rule(key: str, rule: str) -> PydanticCustomError:
-    """Say which key of this table breaks a rule that joins several."""
-    return PydanticCustomError("rule", "{rule}", {"rule": rule, "key": key})
+from coordinator.app.settings import Isolation, LogFormat
 
 
 class DatabaseTable(Table):
@@ -116,112 +87,6 @@ class DatabaseTable(Table):
         return self
 
 
-class ProgramTable(Table):
-    """What the active node runs: a command or a callable."""
-
-    command: Command | None = Field(default=None, description="List of arguments, or one line.")
-    callable: CallablePath | None = Field(
-        default=None, description='Python function as "module:function".'
-    )
-    shell: bool = Field(default=False, description="Give the command's line to /bin/sh.")
-    cwd: str | None = Field(default=None, description="Directory to run in.")
-    on_exit: OnExit | None = Field(
-        default=None, description="What follows when the program ends by itself; default restart."
-    )
-
-    @model_validator(mode="after")
-    def _one_program(self) -> ProgramTable:
-        if self.command is None and self.callable is None:
-            if self.model_fields_set - {"on_exit"}:
-                raise broken_rule("", "needs command or callable")
-            return self
-        if self.command is not None and self.callable is not None:
-            raise broken_rule("callable", "cannot stand beside command; give one of them")
-        if self.shell and not isinstance(self.command, str):
-            raise broken_rule("shell", "needs command as one text")
-        try:
-            if isinstance(self.command, str) and not self.shell:
-                values.arguments(self.command)
-        except ValueError as error:
-            raise broken_rule("command", str(error)) from None
-        return self
-
-
-class TriggerTable(Table):
-    """When the callable runs, while its node holds the token."""
-
-    interval: ScheduleInterval | None = Field(
-        default=None, description="Seconds between two starts."
-    )
-    cron: Cron | None = Field(
-        default=None, description="Five cron fields: minute, hour, day, month, day of week."
-    )
-    at: Moment | None = Field(default=None, description="The one moment to run at.")
-    max_count: Annotated[Count, Field(ge=1, le=1_000_000_000)] | None = Field(
-        default=None, description="Runs of the whole group until the schedule is done."
-    )
-    start_time: Moment | None = Field(
-        default=None, description="Nothing runs before; past is open."
-    )
-    end_time: Moment | None = Field(default=None, description="Nothing runs after.")
-    timezone: Timezone | None = Field(
-        default=None, description="Time zone of the cron fields; default UTC."
-    )
-    catch_up: CatchUp = Field(default="once", description="What a new holder makes up for.")
-    misfire_grace_time: ScheduleInterval | None = Field(
-        default=None, description="Seconds by which a run may be late; default any."
-    )
-
-    @model_validator(mode="after")
-    def _one_kind(self, info: ValidationInfo) -> TriggerTable:
-        kinds = [key for key in ("interval", "cron", "at") if getattr(self, key) is not None]
-        if len(kinds) != 1:
-            rule = f"cannot stand beside {kinds[0]}" if kinds else "needs interval, cron or at"
-            raise broken_rule(kinds[1] if kinds else "", rule)
-        if self.end_time and self.start_time and self.end_time <= self.start_time:
-            raise broken_rule("endTime", "must be later than startTime")
-        if self.end_time and info.context and self.end_time <= info.context["now"]:
-            raise broken_rule("endTime", "is over: nothing would ever run")
-        return self
-
-
-class TaskPolicyTable(Table):
-    """What follows from a failed run, and from a run that is due while one is going on."""
-
-    error_policy: Annotated[ErrorPolicy, BeforeValidator(values.upper)] = Field(
-        default="LOG_AND_TERMINATE", description="After a run that failed for good."
-    )
-    waiting_policy: Annotated[WaitingPolicy, BeforeValidator(values.upper)] = Field(
-        default="WAIT", description="For a run that is due while the one before is going on."
-    )
-    on_terminate: OnTerminate = Field(
-        default="stop", description="A terminated schedule stops the node, or releases the token."
-    )
-
-
-class RetryTable(Table):
-    """How a failed run is tried again before it counts as failed."""
-
-    max_attempts: Annotated[Count, Field(ge=0, le=1_000_000)] = Field(
-        default=3, description="Tries after the first one."
-    )
-    retry_interval: ScheduleInterval = Field(
-        default=1.0, description="Seconds before the first retry."
-    )
-    backoff_strategy: Annotated[Backoff, BeforeValidator(values.upper)] = Field(
-        default="FIXED", description="EXPONENTIAL doubles the seconds each time."
-    )
-    max_interval: ScheduleInterval | None = Field(
-        default=None, description="Seconds that a doubled wait never exceeds."
-    )
-
-    @model_validator(mode="after")
-    def _room_to_grow(self) -> RetryTable:
-        if self.max_interval is not None and self.max_interval < self.retry_interval:
-            raise broken_rule("maxInterval", "must not be shorter than retryInterval")
-        return self
-
-
 class LogTable(Table):
     """What the node says, and how."""
 
@@ -267,11 +132,19 @@ class ConfigFile(Table):
     isolation: Isolation = Field(
         default="auto", description="How the program's processes are caught."
     )
+    hosts_tasks: bool | None = Field(
+        default=None,
+        description="A node of a task group: it has tasks, not one program; [[tasks]] implies it.",
+    )
     database_config: DatabaseTable = Field(default_factory=DatabaseTable)
     program: ProgramTable = Field(default_factory=ProgramTable)
     trigger: TriggerTable | None = None
     task_policy: TaskPolicyTable = Field(default_factory=TaskPolicyTable)
     retry_config: RetryTable | None = None
+    tasks: tuple[TaskTable, ...] = Field(
+        default=(), description="Tasks of the group; each runs on one of its nodes."
+    )
+    tasks_policy: TasksPolicyTable = Field(default_factory=TasksPolicyTable)
     log: LogTable = Field(default_factory=LogTable)
     http: HttpTable = Field(default_factory=HttpTable)
 

@@ -23,6 +23,8 @@ Places = Mapping[Path, str]
 Known = Mapping[tuple[str, ...], tuple[str, ...]]  #: table -> its keys
 
 SECRET_KEYS = (("databaseConfig", "password"), ("databaseConfig", "url"))
+#: An element of a list is written as tasks[0].name.
+ELEMENT = re.compile(r"\.(\d+)(?=\.|$)")
 #: A value is shown so that it is found, not so that it is read.
 SHOWN_LETTERS_MAX = 60
 
@@ -40,8 +42,11 @@ class Problem:
     def line(self, places: Places, otherwise: str) -> str:
         """Write the problem as one line; `otherwise` is the place of what stands nowhere."""
         key = ".".join(str(part) for part in self.path)
+        key = ELEMENT.sub(r"[\1]", key)
         got = f" (got {self.got})" if self.got else ""
-        return f"{self.place(places) or otherwise}: {key}{self.gap}{self.rule}{got}"
+        # A rule about the whole of a table that stands alone has no key.
+        what = f"{key}{self.gap}" if key else ""
+        return f"{self.place(places) or otherwise}: {what}{self.rule}{got}"
 
     def place(self, places: Places) -> str | None:
         """Return where to look for it."""
@@ -80,6 +85,10 @@ def _problem(error: ErrorDetails, known: Known) -> Problem:
         case "rule":
             key = str(context["key"])
             return Problem(path=(*path, key) if key else path, rule=str(context["rule"]))
+        case "missing":
+            return Problem(path=path, rule="is missing")
+        case "tuple_type":
+            return Problem(path=path, rule=f"must be tables, each begun with [[{path[-1]}]]")
         case "model_type" | "dict_type" | "model_attributes_type":
             return Problem(path=path, rule="must be a table")
         case "value_error":
@@ -90,12 +99,15 @@ def _problem(error: ErrorDetails, known: Known) -> Problem:
 
 
 def _suggestion(path: Path, known: Known) -> str:
-    table = tuple(str(part) for part in path[:-1])
+    table = tuple(part for part in path[:-1] if isinstance(part, str))
     key = str(path[-1])
     wanted = _plain(key)
     beside = {_plain(each): each for each in known.get(table, ())}
     near = difflib.get_close_matches(wanted, beside, n=1, cutoff=0.7)
-    elsewhere = [".".join((*other, key)) for other, keys in known.items() if key in keys]
+    others = sorted((other for other, keys in known.items() if key in keys), key=len)
+    # Of several places, the one inside this very table is meant.
+    others.sort(key=lambda other: other[: len(table)] != table)
+    elsewhere = [".".join((*other, key)) for other in others]
     if elsewhere:
         where = " It belongs above the first [table]" if elsewhere[0] == key else ""
         return f"; did you mean '{elsewhere[0]}'?{where}"

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
-from coordinator.app.config_models import ConfigFile, RunOptions, Table
+from coordinator.app.config_models import ConfigFile, RunOptions
+from coordinator.app.config_table import Table
+
+Keys = tuple[str, ...]
 
 NULL = {"type": "null"}
 
 
-def known_keys() -> dict[tuple[str, ...], tuple[str, ...]]:
+def known_keys() -> dict[Keys, Keys]:
     """Map each table of the file, () the outermost, to its keys in the order of the file."""
-    found: dict[tuple[str, ...], tuple[str, ...]] = {(): _aliases(ConfigFile)}
-    for field in ConfigFile.model_fields.values():
+    return _keys_below((), ConfigFile)
+
+
+def _keys_below(above: Keys, model: type[Table]) -> dict[Keys, Keys]:
+    found = {above: _aliases(model)}
+    for field in model.model_fields.values():
+        # A table is there, may be there, or is there any number of times.
         for kind in (field.annotation, *get_args(field.annotation)):
             if isinstance(kind, type) and issubclass(kind, Table):
-                found[(str(field.alias),)] = _aliases(kind)
+                found |= _keys_below((*above, str(field.alias)), kind)
     return found
 
 
-def run_keys() -> tuple[str, ...]:
+def run_keys() -> Keys:
     """Return the keys of RunOptions."""
     return _aliases(RunOptions)
 
@@ -54,5 +62,5 @@ def _cleaned(node: Any) -> Any:
     return kept
 
 
-def _aliases(model: type[Table]) -> tuple[str, ...]:
+def _aliases(model: type[Table]) -> Keys:
     return tuple(str(field.alias) for field in model.model_fields.values())

@@ -9,22 +9,20 @@ from datetime import datetime
 from pydantic import SecretStr
 
 from coordinator.app import config_database, config_values
-from coordinator.app.config_models import (
-    ConfigFile,
-    DatabaseTable,
-    ProgramTable,
-    RunOptions,
-    TriggerTable,
-)
+from coordinator.app.config_models import ConfigFile, DatabaseTable, RunOptions
+from coordinator.app.config_tasks import hosts_tasks
+from coordinator.app.config_work import ProgramTable, TriggerTable
 from coordinator.app.settings import (
     DatabaseSettings,
     NodeSettings,
     PolicySettings,
     ProgramSettings,
     RetrySettings,
+    TasksPolicySettings,
     TriggerSettings,
     config_hash,
 )
+from coordinator.app.task_specs import task_of
 from coordinator.protocol.timing import Timing
 
 
@@ -59,6 +57,7 @@ def settled(
     program = _program(config.program)
     trigger = None if config.trigger is None else _trigger(config.trigger)
     policy = _policy(config)
+    tasks_policy = _tasks_policy(config)
     return NodeSettings(
         task_id=config.task_id,
         group_id=config.group_id,
@@ -70,6 +69,9 @@ def settled(
         program=program,
         trigger=trigger,
         policy=policy,
+        hosts_tasks=hosts_tasks(config),
+        tasks=tuple(task_of(each, failover=config.tasks_policy.failover) for each in config.tasks),
+        tasks_policy=tasks_policy,
         database=database,
         isolation=config.isolation,
         log_level=config.log.level,
@@ -87,6 +89,7 @@ def settled(
             program=program,
             trigger=trigger,
             policy=policy,
+            tasks_policy=tasks_policy if hosts_tasks(config) else None,
         ),
     )
 
@@ -197,6 +200,20 @@ def _policy(config: ConfigFile) -> PolicySettings:
             backoff=retry.backoff_strategy,
             max_interval_s=retry.max_interval,
         ),
+    )
+
+
+def _tasks_policy(config: ConfigFile) -> TasksPolicySettings:
+    table, silence_s = config.tasks_policy, config.liveness_check_interval
+    return TasksPolicySettings(
+        failover=table.failover,
+        to_member_s=2 * silence_s if table.to_member is None else table.to_member,
+        late_max=table.late_max,
+        late_within_s=10 * silence_s if table.late_within is None else table.late_within,
+        grace_s=2 * config.heartbeat_frequency
+        if table.observer_grace is None
+        else table.observer_grace,
+        commands_listed=table.commands == "listed",
     )
 
 

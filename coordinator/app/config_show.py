@@ -8,6 +8,7 @@ from coordinator.app.config_problems import Places, place_of
 from coordinator.app.config_schema import known_keys, run_keys
 from coordinator.app.config_sources import Keys
 from coordinator.app.settings import NodeSettings
+from coordinator.app.task_specs import spec_text
 
 HIDDEN = "********"
 BY_LIBPQ = "(read by libpq)"
@@ -32,7 +33,12 @@ def every_key() -> tuple[Keys, ...]:
     tables = known_keys()
     names = {table[0] for table in tables if table}
     outermost = tuple((key,) for key in tables[()] if key not in names)
-    inner = tuple((*table, key) for table, keys in tables.items() if table for key in keys)
+    inner = tuple(
+        (*table, key)
+        for table, keys in tables.items()
+        if table and table[0] != "tasks"  # of those there are any number: see `rows`
+        for key in keys
+    )
     return (*outermost, *inner, *((key,) for key in run_keys()))
 
 
@@ -49,6 +55,9 @@ def origins(
             variables = LIBPQ_VARIABLES.get(keys[1], ())
             origin = next((f"env {each}" for each in variables if environ.get(each)), origin)
         found[".".join(keys)] = origin
+    found |= _task_origins(values.get(("tasks",)), places)
+    if ("tasks",) in values and ("hostsTasks",) not in values:
+        found["hostsTasks"] = place_of(("tasks",), places) or "default"
     if ("observe",) in values:
         found["priority"] = found["observe"]
     return found
@@ -57,10 +66,24 @@ def origins(
 def rows(settings: NodeSettings) -> list[tuple[str, str, str]]:
     """Return (key, value without secrets, origin) of every setting."""
     effective = _effective(settings) | _database(settings)
+    tasks = {f"tasks.{task.name}": spec_text(task.spec) for task in settings.tasks}
     return [
-        (key, _text(effective.get(key)), settings.origins.get(key, "default"))
-        for key in (".".join(keys) for keys in every_key())
+        (key, _text(value), settings.origins.get(key, "default"))
+        for key, value in (
+            *((".".join(keys), effective.get(".".join(keys))) for keys in every_key()),
+            *tasks.items(),
+        )
     ]
+
+
+def _task_origins(raw: object, places: Places) -> dict[str, str]:
+    """Name where each task begins; a file that is wrong is told so elsewhere."""
+    tables = raw if isinstance(raw, list) else []
+    return {
+        f"tasks.{table['name']}": place_of(("tasks", index), places) or "default"
+        for index, table in enumerate(tables)
+        if isinstance(table, dict) and isinstance(table.get("name"), str)
+    }
 
 
 def _effective(settings: NodeSettings) -> dict[str, object]:
@@ -73,6 +96,7 @@ def _effective(settings: NodeSettings) -> dict[str, object]:
         "stopTimeout": settings.stop_timeout_s,
         "priority": settings.priority,
         "isolation": settings.isolation,
+        "hostsTasks": settings.hosts_tasks,
         "program.onExit": settings.on_exit,
         "taskPolicy.errorPolicy": policy.error,
         "taskPolicy.waitingPolicy": policy.waiting,
@@ -86,6 +110,15 @@ def _effective(settings: NodeSettings) -> dict[str, object]:
         "passDatabase": settings.pass_database,
         "requireDatabase": settings.database.require_database,
         "observe": settings.priority == 0,
+    }
+    tasks = settings.tasks_policy
+    found |= {
+        "tasksPolicy.failover": tasks.failover,
+        "tasksPolicy.toMember": tasks.to_member_s,
+        "tasksPolicy.lateMax": tasks.late_max,
+        "tasksPolicy.lateWithin": tasks.late_within_s,
+        "tasksPolicy.observerGrace": tasks.grace_s,
+        "tasksPolicy.commands": "listed" if tasks.commands_listed else "any",
     }
     if program is not None:
         found |= {

@@ -9,11 +9,12 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from coordinator.app import config_database
-from coordinator.app.config_lines import key_lines
+from coordinator.app.config_lines import Path, key_lines
+from coordinator.app.config_problems import Problem
 from coordinator.errors import ConfigError
 
 Keys = tuple[str, ...]
@@ -21,7 +22,8 @@ Keys = tuple[str, ...]
 DEFAULT_FILE = "Config.toml"
 #: A configuration of a megabyte is some other file.
 FILE_BYTES_MAX = 1_048_576
-#: No key of ours lies deeper than 2; what lies deeper than this is an unknown key as it is.
+#: No key of ours lies deeper than 2 ([[tasks]] is one value: a list whose tables stay whole); what
+#: lies deeper than this is an unknown key as it is.
 DEPTH_MAX = 8
 
 ENVIRONMENT: Mapping[str, Keys] = {
@@ -32,6 +34,7 @@ ENVIRONMENT: Mapping[str, Keys] = {
     "COORD_STOP_TIMEOUT": ("stopTimeout",),
     "COORD_PRIORITY": ("priority",),
     "COORD_ISOLATION": ("isolation",),
+    "COORD_HOSTS_TASKS": ("hostsTasks",),
     "COORD_LOG_LEVEL": ("log", "level"),
     "COORD_LOG_FORMAT": ("log", "format"),
     "COORD_LISTEN": ("http", "listen"),
@@ -56,18 +59,24 @@ ENVIRONMENT: Mapping[str, Keys] = {
     "COORD_OBSERVE": ("observe",),
 }
 #: Ours too, but no settings of a node; a near miss of one of these is no typing error.
-OTHER_VARIABLES = ("COORD_CONFIG", "COORD_GROUP", "COORD_NODE", "COORD_TERM", "COORD_PG_BINDIR")
+OTHER_VARIABLES = (
+    *("COORD_CONFIG", "COORD_GROUP", "COORD_NODE", "COORD_TERM", "COORD_PG_BINDIR"),
+    *("COORD_TASK", "COORD_SESSION", "COORD_OPTIONS"),
+)
 FLAGS: Mapping[Keys, str] = {
     ("groupId",): "--group",
     ("databaseConfig", "url"): "--database-url",
     ("databaseConfig", "connectTimeout"): "--timeout",
+    ("hostsTasks",): "--tasks",
     ("program", "onExit"): "--restart",
     ("log", "level"): "-q or -v",
     ("log", "format"): "--log-format",
     ("http", "listen"): "--listen",
 }
 #: Flags without a --no- form: False means that they were not given.
-SWITCHES = ("nonblock", "observe", "requireDatabase", "passDatabase", "program.shell")
+SWITCHES = (
+    *("nonblock", "observe", "requireDatabase", "passDatabase", "program.shell", "hostsTasks"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,3 +259,40 @@ def nested(values: Mapping[Keys, object]) -> dict[str, object]:
         else:
             table[keys[-1]] = value
     return document
+
+
+def text_problems(values: Mapping[Keys, object]) -> list[Problem]:
+    """Refuse texts that would be cut off in an argument, a file's name or a conninfo."""
+    rule = "must be Unicode text without NUL"
+    return [
+        Problem(path=path, rule=rule)
+        for keys, value in values.items()
+        for path, text in _texts(keys, value)
+        if "\0" in text or not _is_unicode(text)
+    ]
+
+
+def _texts(path: Path, value: object) -> Iterator[tuple[Path, str]]:
+    """Return every text below a key, with its path; a file may be nested without end."""
+    left = [(path, value)]
+    while left:
+        at, inner = left.pop()
+        if isinstance(inner, str):
+            yield at, inner
+        elif isinstance(inner, dict):
+            for key, each in inner.items():
+                left += [(at, str(key)), ((*at, str(key)) if len(at) < DEPTH_MAX else at, each)]
+        elif isinstance(inner, list | tuple):
+            # The place of a list of texts is that of its key; a list of tables has many.
+            left += [
+                ((*at, index) if isinstance(each, dict) else at, each)
+                for index, each in enumerate(inner)
+            ]
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, WithJsonSchema
 
@@ -88,6 +88,29 @@ GroupName = Annotated[
     str,
     AfterValidator(values.name),
     WithJsonSchema({"type": "string", "pattern": "^[A-Za-z0-9_.:@-]{1,128}$"}),
+]
+OtherNode = Annotated[
+    str,
+    AfterValidator(values.name),
+    WithJsonSchema({"type": "string", "pattern": "^[A-Za-z0-9_.:@-]{1,128}$"}),
+]
+NodeNames = Annotated[
+    tuple[OtherNode, ...],
+    BeforeValidator(values.distinct_names),
+    WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1}, _TEXTS]}),
+]
+TaskName = Annotated[
+    str,
+    AfterValidator(values.task_name),
+    WithJsonSchema({"type": "string", "pattern": "^[A-Za-z0-9.:@-][A-Za-z0-9_.:@-]{0,126}$"}),
+]
+Variables = Annotated[
+    dict[str, str],
+    BeforeValidator(values.variables),
+    WithJsonSchema({"type": "object", "additionalProperties": {"type": ["string", "integer"]}}),
+]
+Options = Annotated[
+    dict[str, Any], BeforeValidator(values.options), WithJsonSchema({"type": "object"})
 ]
 SchemaName = Annotated[
     str,

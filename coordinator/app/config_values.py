@@ -6,16 +6,26 @@ and, when it is no secret, the value.
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
 import shlex
 import socket
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
+from typing import Any
 
 NAME = re.compile(r"[A-Za-z0-9_.:@-]{1,128}")
 SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,30}")
 NAME_RULE = "must be 1 to 128 of letters, digits and _ . : @ - ('/' is reserved)"
+#: With its group and a '/' it is the name of a token, which may have 256 letters.
+TASK_NAME = re.compile(r"[A-Za-z0-9.:@-][A-Za-z0-9_.:@-]{0,126}")
+TASK_NAME_RULE = (
+    "must be 1 to 127 of letters, digits and _ . : @ -, no _ first (it is reserved, as '/' is)"
+)
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+#: What every node of the group reads again with each change must stay small.
+OPTIONS_LETTERS_MAX = 16_384
 DURATION = re.compile(r"\s*(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|m|h|d|)\s*", re.ASCII)
 DURATION_RULE = 'must be seconds as a number, or text such as "500ms", "6s", "2m", "1h"'
 UNIT_S = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -63,6 +73,13 @@ def node_name(raw: str) -> str:
     return name(raw.replace("{hostname}", host).replace("{pid}", str(os.getpid())))
 
 
+def task_name(raw: str) -> str:
+    """Return a task's name unchanged."""
+    if not TASK_NAME.fullmatch(raw):
+        raise ValueError(TASK_NAME_RULE)
+    return raw
+
+
 def schema_name(raw: str) -> str:
     """Return the name of a database schema, one that SQL needs no quotes for."""
     if not SCHEMA.fullmatch(raw):
@@ -93,6 +110,47 @@ def names(raw: object) -> tuple[str, ...]:
         raise ValueError("must be a text, or a list of texts")
     parts = raw if isinstance(raw, list | tuple) else str(raw).split(",")
     return tuple(str(part).strip() for part in parts)
+
+
+def distinct_names(raw: object) -> tuple[str, ...]:
+    """Return the names of a list, or of a comma list, in order and each once."""
+    return tuple(dict.fromkeys(names(raw)))
+
+
+def variables(raw: object) -> dict[str, str]:
+    """Return variables for a program's environment; whole numbers may stand for their digits."""
+    if not isinstance(raw, dict):
+        raise ValueError('must be a table such as { LEVEL = "high" }')
+    found = {}
+    for key, value in raw.items():
+        if not isinstance(key, str) or not VARIABLE.fullmatch(key):
+            raise ValueError("must have names of letters, digits and _, no digit first")
+        if key.startswith("COORD_"):
+            raise ValueError("must have no name that begins with COORD_: those are the node's")
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise ValueError(f"must have texts or whole numbers as values ({key} has another)")
+        found[key] = str(value)
+    return found
+
+
+def options(raw: object) -> dict[str, Any]:
+    """Return what a program is to get as JSON; moments become ISO texts."""
+    if not isinstance(raw, dict):
+        raise ValueError("must be a table")
+    try:
+        text = json.dumps(raw, default=_iso, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        raise ValueError("must hold what JSON can say: no infinity, nothing endless") from None
+    if len(text) > OPTIONS_LETTERS_MAX:
+        raise ValueError(f"must not be longer than {OPTIONS_LETTERS_MAX} letters of JSON")
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def _iso(raw: object) -> str:
+    if isinstance(raw, date | time):
+        return raw.isoformat()
+    raise TypeError(type(raw))
 
 
 def hosts(raw: object) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,6 +11,10 @@ from coordinator.app.database import Resolved
 from coordinator.errors import NotFoundError
 from coordinator.store import look as store
 from coordinator.store.look import Eye, Row
+from coordinator.store.task_hosts import TASK_HOSTS
+
+#: What each node is to the tasks of its group, by group and node.
+Hosts = Mapping[tuple[str, str], Row]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +33,7 @@ class NodeLine:
     """One node of a group; ages by the server's clock."""
 
     node: str
-    role: str  #: "active" or "standby"
+    role: str  #: "active" or "standby"; of a task group the node's standing
     state: str  #: "ok", "late", "dead" or "ended"
     beat_age_s: float | None
     lease_left_s: float | None  #: of the active node alone
@@ -44,11 +48,17 @@ class NodeLine:
     isolation: str | None
     uptime_s: float | None
     end_reason: str | None
+    task_count: int | None = None  #: tasks that it holds; None in a group of one program
+    observer: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupLine:
-    """One group; `holder` is None unless it is active."""
+    """One group; `holder` is None unless it is active.
+
+    Of a task group the observer counts as the holder: while there is none, nobody ends dead
+    sessions.
+    """
 
     group: str
     state: str  #: "active", "leaderless" or "idle"
@@ -117,10 +127,12 @@ class Look:
 
         Errors: NotFoundError when there is no such group.
         """
-        groups, nodes = self._eye.ask(store.GROUPS, store.NODES, group_id=group)
+        groups, nodes, hosts = self._eye.ask(store.GROUPS, store.NODES, TASK_HOSTS, group_id=group)
         if group is not None and not groups:
             raise NotFoundError(f"there is no group {group!r} in {self._resolved.label}")
-        return Status(server=self.server(), groups=tuple(_group(row, nodes) for row in groups))
+        known = {(row["group_id"], row["task_id"]): row for row in hosts}
+        lines = tuple(_group(row, nodes, known) for row in groups)
+        return Status(server=self.server(), groups=lines)
 
     def history(self, group: str | None = None, *, since_s: float | None = None) -> History:
         """Return the terms that began in the last `since_s` seconds, or all.
@@ -149,7 +161,7 @@ class Look:
         self._eye.close()
 
 
-def _group(row: Row, nodes: Iterable[Row]) -> GroupLine:
+def _group(row: Row, nodes: Iterable[Row], hosts: Hosts) -> GroupLine:
     return GroupLine(
         group=row["group_id"],
         state=row["state"],
@@ -161,15 +173,20 @@ def _group(row: Row, nodes: Iterable[Row]) -> GroupLine:
         beat_age_s=row["beat_age_s"],
         lease_left_s=row["lease_left_s"],
         leaderless_s=row["leaderless_s"],
-        nodes=tuple(_node(node) for node in nodes if node["group_id"] == row["group_id"]),
+        nodes=tuple(
+            _node(node, hosts.get((node["group_id"], node["task_id"])))
+            for node in nodes
+            if node["group_id"] == row["group_id"]
+        ),
     )
 
 
-def _node(row: Row) -> NodeLine:
+def _node(row: Row, host: Row | None) -> NodeLine:
+    """Return a node; `host` is what it is to the tasks of its group, if the group has any."""
     active = row["role"] == "active" and row["beat_age_s"] is not None
     return NodeLine(
         node=row["task_id"],
-        role=row["role"],
+        role=row["role"] if host is None else row["standing"],
         state=row["state"],
         beat_age_s=row["beat_age_s"],
         lease_left_s=max(0.0, row["lease_s"] - row["beat_age_s"]) if active else None,
@@ -184,6 +201,8 @@ def _node(row: Row) -> NodeLine:
         isolation=row["isolation"],
         uptime_s=row["uptime_s"],
         end_reason=row["end_reason"],
+        task_count=None if host is None else host["task_count"],
+        observer=host is not None and host["observer"],
     )
 
 

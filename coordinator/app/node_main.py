@@ -16,21 +16,24 @@ from coordinator.app.orders import meanings, orders
 from coordinator.app.reload import LiveSettings
 from coordinator.app.sentences import sentence
 from coordinator.app.settings import NodeSettings
+from coordinator.app.task_node import TaskNode, declare, manners_of
 from coordinator.app.window import Window
 from coordinator.errors import (
     CoordError,
     DatabaseUnreachableError,
     SchemaError,
 )
-from coordinator.protocol.events import Report
-from coordinator.protocol.node import Node, OnExit, Policy, Run
+from coordinator.protocol.duties import Duties
+from coordinator.protocol.events import Report, StartProgram
+from coordinator.protocol.node import Node, OnExit, Policy
 from coordinator.protocol.requests import Leave, NodeFacts
+from coordinator.protocol.runs import Run
 from coordinator.protocol.timing import Timing
 from coordinator.runtime import log
 from coordinator.runtime.agent import Agent
 from coordinator.runtime.channel import Channel
 from coordinator.runtime.clock import BoottimeClock
-from coordinator.runtime.guard_link import INHERITED, GuardLink
+from coordinator.runtime.guard_link import INHERITED, GuardLink, Orders
 from coordinator.runtime.lookout import Lookout
 from coordinator.store import branches
 from coordinator.store.postgres import PostgresConnection, PostgresStore
@@ -83,6 +86,7 @@ def parts(settings: NodeSettings, isolation: str = "") -> Parts:
         version=__version__,
         config_hash=settings.config_hash,
         isolation=isolation,
+        hosts_tasks=settings.hosts_tasks,
     )
     database = settings.database
     store = PostgresStore(database.conninfo, database.schema, facts, database.label)
@@ -105,6 +109,7 @@ def run(
     if legacy is None:
         try:
             connection = first_connection(made, settings_fd, clock)
+            declare(settings, logger)
         except CoordError as error:
             logger.error("%s", error)
             channel.send({"say": "exit", "code": error.exit_code})
@@ -112,17 +117,33 @@ def run(
         if not connection.listening:
             _say_no_push(logger, settings)
     live = LiveSettings(settings)
+    tasks = TaskNode(settings, settings_fd, clock) if settings.hosts_tasks else None
+
+    def ordered(command: StartProgram, session: str) -> Orders:
+        if tasks is not None:
+            return tasks.orders(command, session, agent.node)
+        return orders(live.now, settings_fd, command.term, session)
+
+    def started(command: StartProgram, pid: int) -> None:
+        if tasks is not None:
+            tasks.say_started(logger, command, pid)
+        else:
+            _say_started(logger, live.now, command.term, pid)
+
     link = GuardLink(
         channel,
         clock,
         made.timing,
-        orders=lambda term, session: orders(live.now, settings_fd, term, session),
-        on_started=lambda term, pid: _say_started(logger, live.now, term, pid),
+        orders=ordered,
+        on_started=started,
         inherited=legacy is not None and legacy.program_dying,
         upkeep=lambda: _collect(spare),
     )
     node = first_node(made, clock.now(), legacy)
     agent = Agent(node, made.store, link, clock, lambda report, at: _say(logger, report, at))
+    if tasks is not None:
+        agent.sources = (tasks.progress,)
+        agent.onlookers.append(tasks.look)
     link.on_signal = lambda signum: _on_signal(signum, agent, live, logger)
     lookout = _lookout(settings, made.timing, clock, agent)
     try:
@@ -169,9 +190,15 @@ def first_node(made: Parts, now: float, legacy: Legacy | None) -> Node:
         wait_until=None if settings.wait_s is None else now + settings.wait_s,
         conflict_code=settings.conflict_exit_code,
         once=once,
+        manners=manners_of(settings) if settings.hosts_tasks else None,
     )
     # Numbers of runs rise through the lives of several agents under one guardian.
-    node = Node(policy=policy, timing=made.timing, run_count=int(now * 1000))
+    node = Node(
+        policy=policy,
+        timing=made.timing,
+        run_count=int(now * 1000),
+        duties=Duties() if settings.hosts_tasks else None,
+    )
     if legacy is None:
         return node
     dying = Run(INHERITED, legacy.term, now, "the agent died") if legacy.program_dying else None

@@ -71,7 +71,7 @@ def check_program(settings: NodeSettings) -> None:
     """Refuse a program that cannot start, before the node could hold a token for it."""
     program = settings.program
     if program is None:
-        if settings.priority > 0:
+        if settings.priority > 0 and not settings.hosts_tasks:
             raise ConfigError(
                 "there is no program to run: write `coord run -- COMMAND`, set [program] in"
                 " Config.toml, or watch only with --observe"

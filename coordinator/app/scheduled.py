@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from coordinator.app import settings as node_settings
 from coordinator.app.callables import Function, load_callable
 from coordinator.app.settings import NodeSettings
+from coordinator.app.task_program import SPEC_VARIABLE, for_task
 from coordinator.errors import ConfigError, CoordError, TokenLostError
 from coordinator.runtime import log
 from coordinator.runtime.clock import BoottimeClock
@@ -82,9 +83,12 @@ def started(environ: Mapping[str, str]) -> Start:
     try:
         settings_fd = int(environ["COORD_SETTINGS_FD"])
         trust_fd = int(environ["COORD_TRUST_FD"])
+        settings = node_settings.from_json(_whole(settings_fd))
+        if task := environ.get("COORD_TASK"):
+            settings = for_task(settings, task, environ[SPEC_VARIABLE])
         start = Start(
-            settings=node_settings.from_json(_whole(settings_fd)),
-            group=environ["COORD_GROUP"],
+            settings=settings,
+            group=settings.group_id,
             node=environ["COORD_NODE"],
             term=int(environ["COORD_TERM"]),
             session=environ["COORD_SESSION"],
@@ -95,7 +99,7 @@ def started(environ: Mapping[str, str]) -> Start:
             f"this program is started by `coord run`, not by hand ({type(error).__name__}: {error})"
         ) from error
     os.close(settings_fd)
-    for name in ("COORD_SETTINGS_FD", "COORD_TRUST_FD"):
+    for name in ("COORD_SETTINGS_FD", "COORD_TRUST_FD", SPEC_VARIABLE):
         os.environ.pop(name, None)
     return start
 

@@ -11,6 +11,19 @@ SENTENCES = {
     "standby": "standby ({holding})",
     "stopping": "stopping the program of term {term}: {stopping}",
     "candidate": "candidate (no session in the database)",
+    "promotable": "promotable: new here, not yet a Member",
+    "member": "Member: may run tasks",
+    "rehab": "Rehab: catching up before it may run tasks again",
+    "observing": "this node is the observer of the group",
+    "observing-no-more": "this node is not the observer any more",
+    "decided": "about {about}: {why}",
+    "alert": "ALERT: task {task}: {why}",
+    "task-taken": "task {task}: taken, term {term}",
+    "task-ended": "task {task}: its program ended ({status}, {why})",
+    "task-refused": "task {task}: its program was not started: {why}",
+    "task-lost": "task {task}: the database names another holding than term {term}",
+    "task-apart": "task {task}: goes on without the database (on_partition = continue)",
+    "tasks-removed": "all tasks of this node have ended",
     "left": "left the group",
     "program-ended": "the program ended ({status}, {why})",
     "program-refused": "the program was not started: {why}",
@@ -32,7 +45,7 @@ SENTENCES = {
 def sentence(report: Report, node: Node) -> str:
     """Return the line for one report, without the leading "coord: "."""
     fields = dict(report.fields)
-    if report.event == "program-ended":
+    if report.event in ("program-ended", "task-ended"):
         fields["status"] = _status(fields["status"])
     said = SENTENCES[report.event].format(
         **fields,

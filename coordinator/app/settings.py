@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
+
+from coordinator.protocol.group import OnDone, OnPartition, TaskDef
 
 OnExit = Literal["restart", "on-failure", "release", "stop"]
 CatchUp = Literal["none", "once", "all"]
@@ -68,6 +70,18 @@ class PolicySettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TasksPolicySettings:
+    """How this node keeps its part of a task group, and what it does as the group's observer."""
+
+    failover: bool = True  #: of tasks that do not say it themselves
+    to_member_s: float = 60.0  #: live and caught up for so long, before a node may run tasks
+    late_max: int = 3  #: so many late heartbeats within `late_within_s` send a node to Rehab
+    late_within_s: float = 300.0
+    grace_s: float = 2.0  #: a new observer only watches for so long
+    commands_listed: bool = False  #: run only what `NodeSettings.tasks` lists, as listed there
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseSettings:
     """Which database, and how far we may go to get one."""
 
@@ -102,6 +116,9 @@ class NodeSettings:
     program: ProgramSettings | None = None
     trigger: TriggerSettings | None = None
     policy: PolicySettings = PolicySettings()
+    hosts_tasks: bool = False  #: a node of a task group: it has tasks, and no program
+    tasks: tuple[TaskDef, ...] = ()  #: those that its own file defines
+    tasks_policy: TasksPolicySettings = TasksPolicySettings()
     database: DatabaseSettings = DatabaseSettings()
     isolation: Isolation = "auto"
     log_level: str = "info"
@@ -123,10 +140,18 @@ def config_hash(
     program: ProgramSettings | None,
     trigger: TriggerSettings | None,
     policy: PolicySettings,
+    tasks_policy: TasksPolicySettings | None = None,
 ) -> str:
-    """Return four hex digits over what the nodes of a group should have in common."""
+    """Return four hex digits over what the nodes of a group should have in common.
+
+    tasks_policy: of a node of a task group; else None.
+    """
     shared = [list(intervals_s), *(None if it is None else asdict(it) for it in (program, trigger))]
-    text = json.dumps([*shared, asdict(policy)], sort_keys=True)
+    shared.append(asdict(policy))
+    if tasks_policy is not None:
+        # Which commands a node admits is its own affair; how nodes are judged is not.
+        shared.append(asdict(replace(tasks_policy, commands_listed=False)))
+    text = json.dumps(shared, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=2).hexdigest()
 
 
@@ -147,6 +172,8 @@ def from_json(text: str) -> NodeSettings:
             "program": _program(raw["program"]),
             "trigger": None if raw["trigger"] is None else TriggerSettings(**raw["trigger"]),
             "policy": _policy(raw["policy"]),
+            "tasks": tuple(_task(each) for each in raw["tasks"]),
+            "tasks_policy": TasksPolicySettings(**raw["tasks_policy"]),
             "database": DatabaseSettings(**raw["database"]),
             "warnings": tuple(raw["warnings"]),
         }
@@ -163,3 +190,14 @@ def _program(raw: Mapping[str, Any] | None) -> ProgramSettings | None:
 def _policy(raw: Mapping[str, Any]) -> PolicySettings:
     retry = raw["retry"]
     return PolicySettings(**{**raw, "retry": None if retry is None else RetrySettings(**retry)})
+
+
+def _task(raw: Mapping[str, Any]) -> TaskDef:
+    return TaskDef(
+        **{
+            **raw,
+            "nodes": tuple(raw["nodes"]),
+            "on_partition": OnPartition(raw["on_partition"]),
+            "on_done": OnDone(raw["on_done"]),
+        }
+    )

@@ -85,6 +85,10 @@ livenessCheckInterval = 6
 ## How the program's processes are caught: "auto", "cgroup", "pidns" or "plain".
 # isolation = "auto"
 
+## Instead of one program the group may have many tasks, each on one of its nodes: see [[tasks]]
+## below. A node that defines none itself says so with this line, or `coord run --tasks`:
+##   hostsTasks = true
+
 ## The PostgreSQL that the nodes share. As long as nothing names one (this table, a COORD_DATABASE_*
 ## or PGHOST, PGSERVICE, PGDATABASE), an embedded server is used, which only this machine sees.
 # [databaseConfig]
@@ -169,6 +173,43 @@ livenessCheckInterval = 6
 # backoffStrategy = "FIXED"
 ## Seconds that a doubled wait never exceeds. Default: no limit.
 # maxInterval = 60
+
+## Instead of [program]: tasks. Each runs on one node of the group; when that one dies, another
+## takes it. Every file may define some; `coord task add` does it without a file.
+##   [[tasks]]
+##   name = "archive"                           unique in the group
+##   command = ["archive", "--all"]             or callable, shell and cwd as in [program]
+##   env = { LEVEL = "3" }                      for the program; kept readable in the database
+##   options = { keep = 7 }                     anything; the program gets it in COORD_OPTIONS
+##   nodes = ["node-1", "node-2"]               who may run it; default every node
+##   preferred = "node-1"                       goes first while it is a live member
+##   pinned = false                             true: nobody but the preferred node
+##   failover = true                            false: it waits for the node that had it last
+##   failback = true                            false: it stays when a better node returns
+##   onPartition = "stop"                       "continue": cut off, it goes on; may run twice
+##   onDone = "restart"                         "release" or "finish"; default finish with a trigger
+##   progressTimeout = "30s"                    no progress for so long: it has hung; default never
+##   stopTimeout = 1                            default the node's own
+##   enabled = true                             false: defined, but run by nobody
+##   [tasks.trigger]                            when it runs; the keys of [trigger]
+##   interval = 5
+
+## How this node keeps its part of a task group, and what it does when it is the observer.
+# [tasksPolicy]
+## For tasks that do not say it themselves.
+# failover = true
+## Seconds that a new or returned node must be live before it may run tasks. Default 2 x
+## livenessCheckInterval.
+# toMember = 12
+## So many late heartbeats within lateWithin send a node to Rehab; 0: they never do. lateWithin is
+## 10 x livenessCheckInterval by default.
+# lateMax = 3
+# lateWithin = 60
+## Seconds that a new observer only watches. Default 2 x heartbeatFrequency.
+# observerGrace = 2
+## "listed": run only the tasks that this file lists, with this file's command, whatever the
+## database says. "any": whoever may write to the database's tasks says what runs here.
+# commands = "any"
 
 # [log]
 ## "debug", "info", "warning" or "error".

@@ -26,7 +26,7 @@ class Window:
         if listen is None:
             return
         self._server = Server(*split_address(listen), self._answer)
-        agent.observer = self._observe
+        agent.onlookers.append(self._observe)
         host, port = self._server.address
         logger.info("%s: HTTP on %s:%d", agent.node.policy.group, host, port)
 

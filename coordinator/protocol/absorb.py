@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from coordinator.protocol import beats, epoch, losing
+from coordinator.protocol import beats, duty_absorb, epoch, losing
 from coordinator.protocol.events import (
     Answered,
     Command,
@@ -14,6 +14,7 @@ from coordinator.protocol.events import (
     Notified,
     PrimarySeen,
     ProgramEnded,
+    ProgramProgressed,
     ProgramRefused,
     ProgramStopping,
     Reconnect,
@@ -23,7 +24,15 @@ from coordinator.protocol.events import (
     StopProgram,
     Ticked,
 )
-from coordinator.protocol.node import NEVER, Leaving, Node, holds, is_free
+from coordinator.protocol.joining import joined
+from coordinator.protocol.node import (
+    NEVER,
+    Leaving,
+    Node,
+    holds,
+    is_free,
+    program_left,
+)
 from coordinator.protocol.ranking import rank
 from coordinator.protocol.requests import (
     Answer,
@@ -40,6 +49,7 @@ from coordinator.protocol.requests import (
     Take,
     View,
 )
+from coordinator.protocol.task_requests import TakeTasks
 from coordinator.protocol.trust import trust_end
 from coordinator.protocol.watch import Sight, interrupted, watched
 
@@ -47,9 +57,6 @@ Step = tuple[Node, tuple[Command, ...]]
 
 #: After a failure the next try comes after this, then twice as long, up to a heartbeat.
 RETRY_FIRST_S = 0.02
-#: So many heartbeats of a namesake prove that it lives; a single one may be a late statement.
-NAMESAKE_MOVES_MAX = 2
-NAME_TAKEN_CODE = 78
 #: A node that leaves waits this long for the database to hear that it released.
 LEAVE_S = 2.0
 
@@ -60,17 +67,14 @@ def absorb(node: Node, event: Event) -> Step:
         case Ticked():
             return node, ()
         case Notified(now):
+            node = duty_absorb.notified(node)
             return replace(node, beat_at=min(node.beat_at, now)), ()
         case Answered():
             return _answered(node, event)
         case Failed(now, request, why):
             return _failed(node, now, request, why)
-        case ProgramRefused():
-            return losing.refused(node, event)
-        case ProgramStopping():
-            return losing.stopping(node, event)
-        case ProgramEnded():
-            return _give_up_leaving(*losing.ended(node, event), event.now)
+        case ProgramRefused() | ProgramStopping() | ProgramEnded() | ProgramProgressed():
+            return _give_up_leaving(*_on_program(node, event), event.now)
         case PrimarySeen(now, identity):
             return _primary_seen(node, now, identity)
         case StopAsked(now, reason, code):
@@ -78,6 +82,22 @@ def absorb(node: Node, event: Event) -> Step:
             return _give_up_leaving(replace(node, leaving=leaving), (), now)
         case ResignAsked(now, reason):
             return _resign(node, now, reason)
+
+
+def _on_program(node: Node, event: duty_absorb.ProgramEvent) -> Step:
+    """Hand what became of a program to whose it is: a task's, or the group's own."""
+    of_task = duty_absorb.on_program(node, event)
+    if of_task is not None:
+        return of_task
+    match event:
+        case ProgramRefused():
+            return losing.refused(node, event)
+        case ProgramStopping():
+            return losing.stopping(node, event)
+        case ProgramEnded():
+            return losing.ended(node, event)
+        case ProgramProgressed():
+            return node, ()
 
 
 def _primary_seen(node: Node, now: float, identity: Identity) -> Step:
@@ -102,8 +122,6 @@ def _primary_seen(node: Node, now: float, identity: Identity) -> Step:
         beat_at=now,
     )
     commands: tuple[Command, ...] = (Reconnect("a newer primary was seen"), told)
-    if node.run is None:
-        return node, commands
     node, killed = losing.lose(node, "a newer primary was seen")
     return node, (*killed, *commands)
 
@@ -121,7 +139,7 @@ def _resign(node: Node, now: float, reason: str) -> Step:
 def _give_up_leaving(node: Node, commands: tuple[Command, ...], now: float) -> Step:
     """Set the moment at which a leaving node without a program stops waiting for answers."""
     leaving = node.leaving
-    if leaving is not None and node.run is None and leaving.give_up_at is None:
+    if leaving is not None and not program_left(node) and leaving.give_up_at is None:
         node = replace(node, leaving=replace(leaving, give_up_at=now + LEAVE_S))
     return node, commands
 
@@ -143,6 +161,7 @@ def _failed(node: Node, now: float, request: Request | None, why: str) -> Step:
         watch=interrupted(node.watch),
         namesake_watch=interrupted(node.namesake_watch),
     )
+    node = duty_absorb.in_doubt(node)
     first = (Report("database-lost", (("why", why),)),) if failures == 1 else ()
     return node, first
 
@@ -168,6 +187,8 @@ def _note_view(node: Node, view: View, now: float) -> Node:
     before = node.epoch
     seen = epoch.observe(before, view, now, node.timing.liveness_s)
     remembered = max(node.remembered, view.token.term)
+    if before is not None and epoch.changed(before, view):
+        node = duty_absorb.moved(node)
     node = replace(node, view=view, epoch=seen, remembered=remembered)
     if is_free(view) or view.holder is None or holds(node):
         free_since = None if holds(node) else (node.free_since or now)
@@ -181,7 +202,7 @@ def _note_outcome(node: Node, event: Answered, request: Request, answer: Answer)
     now = event.now
     match request:
         case Join():
-            return _joined(node, event, request), ()
+            return joined(node, event, request), ()
         case Beat(session=session) | Take(session=session) if session != node.session:
             return replace(node, view=None), ()  # the session ended while the question was out
         case Beat() if not answer.done:
@@ -189,7 +210,9 @@ def _note_outcome(node: Node, event: Answered, request: Request, answer: Answer)
         case Beat():
             return _renewed(beats.schedule(node, now), event)
         case Take() if answer.done:
-            return _renewed(replace(node, remembered=max(node.remembered, answer.term)), event)
+            node = replace(node, remembered=max(node.remembered, answer.term))
+            node, renewed = _renewed(node, event)
+            return node, (*renewed, *duty_absorb.succeeded(node, request))
         case Take():
             # Somebody was faster, or the holder lives: look again soon, by a heartbeat.
             soon = now + node.timing.heartbeat_s / 4
@@ -205,6 +228,12 @@ def _note_outcome(node: Node, event: Answered, request: Request, answer: Answer)
             return replace(node, place=place, roster_version=version, roster_at=now), ()
         case EndNamesake() | Settle() | RaiseFloor():
             return _note_upkeep(node, request, answer, now), ()
+        case TakeTasks() if answer.done and request.session == node.session:
+            node, renewed = _renewed(node, event)  # a taking is a heartbeat, too
+            node, taken = duty_absorb.answered(node, event, request)
+            return node, (*renewed, *taken)
+        case _:
+            return duty_absorb.answered(node, event, request)
 
 
 def _note_upkeep(
@@ -231,69 +260,17 @@ def _renewed(node: Node, event: Answered) -> Step:
     node = replace(node, trusted_until=max(node.trusted_until, until))
     assert node.view is not None
     run = node.run
+    if node.duties is not None:
+        return node, duty_absorb.renewed(node)
     if run is None or run.stopping or not holds(node) or node.view.token.term != run.term:
         return node, ()
     return node, (ExtendTrust(run.number, node.trusted_until),)
-
-
-def _joined(node: Node, event: Answered, request: Join) -> Node:
-    answer, now = event.answer, event.now
-    if node.session is not None:
-        return node
-    if answer.done:
-        until = trust_end(event.sent_at, now, node.timing.lease_s)
-        node = replace(
-            node,
-            session=request.session,
-            joining=None,
-            previous=None,
-            trusted_until=until,
-            namesake=None,
-            namesake_watch=None,
-        )
-        return beats.schedule(node, now)
-    if answer.namesake is not None and answer.namesake.session == request.session:
-        # An earlier try did join, unheard, and was ended since: that name is used up.
-        return replace(node, joining=None, beat_at=now)
-    return _note_namesake(node, answer, now)
-
-
-def _note_namesake(node: Node, answer: Answer, now: float) -> Node:
-    """Watch the session that occupies this node's own row, as one watches a holder."""
-    row = answer.namesake
-    assert row is not None, "a join that was not done names who is in the way"
-    before = node.namesake_watch
-    sight = Sight(answer.view.identity, 0, row.session, row.beat)
-    watch = watched(before, sight, now, node.timing.gap_max_s)
-    moved = (
-        before is not None
-        and before.sight.identity == sight.identity
-        and before.sight.session == sight.session
-        and before.sight.beat != sight.beat
-    )
-    moves = node.namesake_moves + 1 if moved else node.namesake_moves
-    node = replace(
-        node,
-        namesake=row,
-        namesake_watch=watch,
-        namesake_moves=moves,
-        beat_at=now + beats.jittered(node, node.timing.heartbeat_s),
-    )
-    if moves < NAMESAKE_MOVES_MAX or node.leaving is not None:
-        return node
-    trouble = (
-        f"taskId: {node.policy.node!r} is live on {row.where or 'another machine'}"
-        f" (beat {row.age_s:.1f} s ago); give this node another taskId"
-    )
-    return replace(node, leaving=Leaving("name taken", NAME_TAKEN_CODE, trouble))
 
 
 def _session_ended(node: Node, now: float) -> Step:
     """Somebody ended this session: every token of it is lost."""
     told = Report("session-ended", (("session", node.session),))
     node = replace(node, previous=node.session, session=None, trusted_until=NEVER, beat_at=now)
-    if node.run is None:
-        return node, (told,)
     node, killed = losing.lose(node, "the session was ended by another node")
     return node, (told, *killed)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from coordinator.protocol.duty_ask import duty_moments, next_duty
 from coordinator.protocol.epoch import may_act, settle_at
-from coordinator.protocol.node import Node, holds, is_free, session_name
+from coordinator.protocol.node import Node, holds, is_free, program_left, session_name
 from coordinator.protocol.ranking import head_start
 from coordinator.protocol.requests import (
     Beat,
@@ -31,7 +32,7 @@ def next_request(node: Node, now: float) -> Choice:
     """Choose the one request that matters most now; none when nothing is due."""
     if node.session is None:
         return _without_session(node, now)
-    if node.leaving is not None and node.run is None:
+    if node.leaving is not None and not program_left(node):
         return node, Leave(session=node.session, reason=node.leaving.reason)
     release = _release(node)
     if release is not None:
@@ -41,7 +42,7 @@ def next_request(node: Node, now: float) -> Choice:
         return node, _take(node, now)
     if now >= node.beat_at:
         return node, Beat(session=node.session)
-    return node, _upkeep(node, now)
+    return node, next_duty(node, now) or _upkeep(node, now)
 
 
 def patience_s(node: Node, now: float) -> float:
@@ -52,7 +53,7 @@ def patience_s(node: Node, now: float) -> float:
     up after one attempt would never take a token again, nor ever come back.
     """
     attempt_s = node.timing.attempt_s
-    if node.run is not None:
+    if program_left(node):
         return attempt_s
     if node.failures or node.session is None:
         # Not longer than a lease: an attempt that an outage swallowed must not outlast it for
@@ -65,7 +66,7 @@ def patience_s(node: Node, now: float) -> float:
 
 def _without_session(node: Node, now: float) -> Choice:
     """Bury, leave, watch a namesake, or join: but only when the program is surely dead."""
-    if node.run is not None:
+    if program_left(node):
         return node, None
     if node.bury is not None:
         return node, Leave(session=node.bury, reason="the node's agent died")
@@ -181,7 +182,12 @@ def _raise_floor(node: Node) -> RaiseFloor | None:
 
 
 def _roster_wanted(node: Node, view: View) -> bool:
-    """Who else would take does not concern the holder: it has better questions to wait for."""
+    """Who else would take does not concern the holder: it has better questions to wait for.
+
+    A node with duties reads it with the group's record.
+    """
+    if node.duties is not None:
+        return False
     return view.group_version != node.roster_version and not holds(node)
 
 
@@ -202,6 +208,7 @@ def wake_moments(node: Node) -> Iterator[float]:
         yield node.policy.wait_until
     if node.run is None and holds(node):
         yield node.restarts.start_at
+    yield from duty_moments(node)
     if node.pending is not None:
         return
     for moment in _asking_moments(node):
@@ -209,7 +216,7 @@ def wake_moments(node: Node) -> Iterator[float]:
 
 
 def _asking_moments(node: Node) -> Iterator[float]:
-    if node.session is None and node.run is not None:
+    if node.session is None and program_left(node):
         return
     yield node.beat_at
     silent = _namesake_silent_at(node)

@@ -71,6 +71,14 @@ class ProgramEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class ProgramProgressed:
+    """The program of a task said that it gets on with its work."""
+
+    now: float
+    run: int
+
+
+@dataclass(frozen=True, slots=True)
 class StopAsked:
     """Leave the group for good, with this exit code."""
 
@@ -104,6 +112,7 @@ Event = (
     | ProgramRefused
     | ProgramStopping
     | ProgramEnded
+    | ProgramProgressed
     | StopAsked
     | ResignAsked
 )
@@ -125,18 +134,26 @@ class Reconnect:
     why: str
 
 
+#: The number that stands for every run there is: one heartbeat extends them all.
+EVERY_RUN = 0
+
+
 @dataclass(frozen=True, slots=True)
 class StartProgram:
-    """Start the program under `term`; it must be dead at `trusted_until`."""
+    """Start the program under `term`; it must be dead at `trusted_until`.
+
+    task: whose program of the group's tasks it is; empty for the group's own program.
+    """
 
     run: int
     term: int
     trusted_until: float
+    task: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ExtendTrust:
-    """The run may go on until the new `trusted_until`."""
+    """The run (or EVERY_RUN) may go on until the new `trusted_until`."""
 
     run: int
     trusted_until: float

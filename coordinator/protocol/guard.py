@@ -1,7 +1,8 @@
 """What the guardian decides: when to stop, kill, restart, and whom to tell.
 
-The guardian owns the program. It knows nothing of tokens: it knows until when the program is
-trusted, and that nothing else may keep it alive.
+The guardian owns the programs, each as a run of its own number. It knows nothing of tokens: it
+knows until when each run is trusted, and that nothing else may keep it alive. No run waits for
+another: each has its own deadline, its own stop and its own end.
 
     launching --LetGo--> running --SIGTERM--> stopping --SIGKILL--> killing --> gone
         \\                                                             /
@@ -10,13 +11,16 @@ trusted, and that nothing else may keep it alive.
 Each start is answered by exactly one of
   - `refused`: it never ran,
   - `started`, later `ended`: it ran, and now no process of it exists.
+What a dead agent had started is answered to its successor all at once: one `ended` with the
+number EVERY_RUN, when the last of it is gone.
 
-Rules
+Rules, each for every single run
   G1  SIGTERM is sent at trusted_until - stop_timeout_s, SIGKILL to everything at trusted_until.
   G2  Extending moves both, while trust lasts and nobody has told the program to stop.
+      One extension of EVERY_RUN does it for all.
   G3  Nothing is let go once SIGTERM would be due.
   G4  `ended` and `refused` are said when no process of the run exists, and once.
-  G5  An agent's death or silence stops the program; the spare takes over at the same time.
+  G5  An agent's death or silence stops all programs; the spare takes over at the same time.
   G6  When the guardian itself was held up, the agent's silence proves nothing.
 """
 
@@ -24,13 +28,14 @@ from __future__ import annotations
 
 import math
 import signal
+from itertools import repeat
 
 from coordinator.errors import IllegalTransitionError
 from coordinator.protocol import guard_run
 from coordinator.protocol import guard_words as words
-from coordinator.protocol.guard_run import Orders, running_or_idle
-from coordinator.protocol.guard_state import Guard
-from coordinator.protocol.guard_words import Command, Event
+from coordinator.protocol.guard_run import Orders
+from coordinator.protocol.guard_state import Guard, Run
+from coordinator.protocol.guard_words import Command, Event, RunOrder
 
 #: An agent that has not greeted within this many seconds never will; importing takes 1 or 2.
 GREETING_MAX_S = 60.0
@@ -87,8 +92,7 @@ def due(guard: Guard) -> float:
     if guard.quitted:
         return math.inf
     moments = [guard.leave_by if guard.agent else math.inf, guard.quit_by]
-    if guard.run is not None:
-        moments.append(guard_run.due(guard.run))
+    moments.extend(map(guard_run.due, guard.runs))
     if guard.agent:
         moments.append(guard.said_at + guard.silence_max_s)
         if not guard.spare and guard.leaving is None:
@@ -109,9 +113,14 @@ def _meet(guard: Guard, event: Event, now: float, orders: Orders) -> Guard:
             return _lose_agent(guard, "died", now, orders) if guard.agent else guard
         case words.SpareLost():
             return guard._replace(spare=False)
+        case words.SpareMissed():
+            orders.append(guard_run.everything(guard))
+            return guard
         case words.PromotionFailed():
             return _start_agent(guard, now, orders) if guard.agent else guard
-        case _ if isinstance(event, words.PROGRAM_EVENTS):
+        case words.ProgramReady() | words.ProgramStarted() | words.ProgramRefused():
+            return guard_run.on_program(guard, event, now, orders)
+        case words.ProgramEnded() | words.ProgramGone():
             return guard_run.on_program(guard, event, now, orders)
         case _:
             # A channel that was closed while its last message was read may speak for the dead.
@@ -130,7 +139,7 @@ def _on_agent(guard: Guard, event: Event, now: float, orders: Orders) -> Guard:
             return guard
         case words.SessionTold(session, term):
             guard = guard._replace(session=session, term=term)
-            orders.append(running_or_idle(guard))
+            orders.append(words.TellSpare({"say": "session", "session": session, "term": term}))
             return guard
         case words.ExitOrdered(code):
             leave_by = min(guard.leave_by, now + EXIT_MAX_S)
@@ -138,45 +147,43 @@ def _on_agent(guard: Guard, event: Event, now: float, orders: Orders) -> Guard:
             return guard._replace(leaving=leaving, leave_by=leave_by)
         case words.StartOrdered():
             return guard_run.start(guard, event, now, orders)
-        case _:
+        case words.ExtendOrdered(words.EVERY_RUN, trusted_until):
+            extend = guard_run.extend
+            runs = tuple(extend(run, trusted_until, now, orders) for run in guard.runs)
+            return guard._replace(runs=runs)
+        case words.ExtendOrdered() | words.StopOrdered() | words.KillOrdered():
             return _on_run_order(guard, event, now, orders)
+        case _:
+            raise IllegalTransitionError(guard, event)
 
 
-def _on_run_order(guard: Guard, event: Event, now: float, orders: Orders) -> Guard:
-    """Obey an order about the run that there is; one about another run came too late."""
-    run = guard.run
+def _on_run_order(guard: Guard, event: RunOrder, now: float, orders: Orders) -> Guard:
+    """Obey an order about one run; when there is no such run any more, it came too late."""
+    run = guard.run(event.run)
     if run is None:
         return guard
     match event:
-        case (
-            words.ExtendOrdered(number) | words.StopOrdered(number) | words.KillOrdered(number)
-        ) if number != run.number:
-            return guard
         case words.ExtendOrdered(_, trusted_until):
             changed = guard_run.extend(run, trusted_until, now, orders)
         case words.StopOrdered(_, grace_s):
             changed = guard_run.stop(run, grace_s, "stopped", now, orders)
         case words.KillOrdered():
             changed = guard_run.kill(run, "killed", now, orders)
-        case _:
-            raise IllegalTransitionError(guard, event)
-    return guard._replace(run=changed)
+    return guard.changed(changed)
 
 
 def _on_signal(guard: Guard, signum: int, now: float, orders: Orders) -> Guard:
-    run = guard.run
     if signum in _STOPPING_SIGNALS:
         guard = guard._replace(signals=guard.signals + 1, signum=signum)
         orders.append(_signal_message(signum, guard.signals))
         if signum == signal.SIGINT and guard.signals > 1:
-            if run is not None:
-                guard = guard._replace(run=guard_run.kill(run, "killed", now, orders))
+            runs = tuple(guard_run.kill(run, "killed", now, orders) for run in guard.runs)
             leave_by = min(guard.leave_by, now + INTERRUPT_MAX_S)
-            return guard._replace(leaving=INTERRUPTED, leave_by=leave_by)
+            return guard._replace(runs=runs, leaving=INTERRUPTED, leave_by=leave_by)
     elif signum in _PASSED_ON:
         orders.append(_signal_message(signum, 1))
-        if run is not None and run.started and run.status is None:
-            orders.append(words.SignalProgram(run.number, signum))
+        live = [run for run in guard.runs if run.started and run.status is None]
+        orders.extend(words.SignalProgram(run.number, signum) for run in live)
     elif signum == signal.SIGQUIT:
         orders.append(words.SignalAgent(signum))
     else:
@@ -185,15 +192,18 @@ def _on_signal(guard: Guard, signum: int, now: float, orders: Orders) -> Guard:
 
 
 def _keep_trust(guard: Guard, now: float, orders: Orders) -> Guard:
-    if guard.run is None:
-        return guard
-    before = guard.run
-    guard = guard._replace(run=guard_run.keep_trust(before, now, orders))
-    killed = before.phase != "killing" and guard.run is not None and guard.run.phase == "killing"
+    before = guard.runs
+    guard = guard._replace(runs=tuple(guard_run.keep_trust(run, now, orders) for run in before))
     silent = guard.agent and now - guard.said_at > SILENT_AT_TRUST_END_S
-    if killed and silent and now >= before.trusted_until:
+    if silent and any(map(_ran_out, before, guard.runs, repeat(now))):
         return _kill_agent(guard, "was silent while trust ran out", now, orders)
     return guard
+
+
+def _ran_out(before: Run, after: Run, now: float) -> bool:
+    """Say whether this step killed the run because trust in it ran out."""
+    killed = before.phase != "killing" and after.phase == "killing"
+    return killed and now >= before.trusted_until
 
 
 # --- agent and spare ----------------------------------------------------------------------------
@@ -205,7 +215,7 @@ def _keep_agents(guard: Guard, now: float, orders: Orders) -> Guard:
     wanted = guard.agent and not guard.spare and guard.leaving is None
     if wanted and now >= guard.spare_at + SPARE_EVERY_S:
         orders.append(words.StartSpare())
-        orders.append(running_or_idle(guard))
+        orders.append(guard_run.everything(guard))
         guard = guard._replace(spare=True, spare_at=now)
     return guard
 
@@ -216,13 +226,11 @@ def _kill_agent(guard: Guard, what: str, now: float, orders: Orders) -> Guard:
 
 
 def _lose_agent(guard: Guard, what: str, now: float, orders: Orders) -> Guard:
-    """Stop the program and have the next agent at once; the two go on in parallel (G5)."""
+    """Stop all programs and have the next agent at once; the two go on in parallel (G5)."""
     guard = guard._replace(agent=False)
     if guard.leaving is not None:
         return guard
-    if guard.run is not None:
-        run = guard_run.stop(guard.run, guard.run.stop_timeout_s, "agent", now, orders)
-        guard = guard._replace(run=run)
+    guard = guard._replace(runs=tuple(guard_run.inherit(run, now, orders) for run in guard.runs))
     deaths = (*(at for at in guard.deaths if at > now - DEATHS_WITHIN_S), now)
     guard = guard._replace(deaths=deaths)
     if len(deaths) > DEATHS_MAX:
@@ -232,20 +240,19 @@ def _lose_agent(guard: Guard, what: str, now: float, orders: Orders) -> Guard:
         orders.append(words.Report(f"agent {what}: starting another"))
         return _start_agent(guard, now, orders)
     orders.append(words.Report(f"agent {what}: the spare takes over"))
-    program = "none" if guard.run is None else "dying"
+    program = "dying" if guard.runs else "none"
     become = {"session": guard.session, "term": guard.term, "program": program}
     orders.append(words.PromoteSpare({"say": "become", **become}))
-    orders.append(running_or_idle(guard))
+    orders.append(guard_run.everything(guard))
     return guard._replace(agent=True, spare=True, said_at=now, spare_at=now)
 
 
 def _start_agent(guard: Guard, now: float, orders: Orders) -> Guard:
     orders.append(words.StartAgent(guard.session, guard.term))
-    orders.append(running_or_idle(guard))
-    if guard.session is not None and guard.run is None:
-        # An agent that is told of a predecessor waits for the end of a program first.
-        nothing_left = {"say": "ended", "run": 0, "status": 0, "why": "agent"}
-        orders.append(words.TellAgent(nothing_left))
+    orders.append(guard_run.everything(guard))
+    if guard.session is not None and not guard.runs:
+        # An agent that is told of a predecessor waits for the end of its programs first.
+        orders.append(guard_run.inheritance_over(0))
     return guard._replace(
         agent=True, spare=True, said_at=now, spare_at=now, silence_max_s=GREETING_MAX_S
     )
@@ -255,7 +262,7 @@ def _start_agent(guard: Guard, now: float, orders: Orders) -> Guard:
 
 
 def _keep_leaving(guard: Guard, now: float, orders: Orders) -> Guard:
-    """End the node in order: agent, program, spare, guardian."""
+    """End the node in order: agent, programs, spare, guardian."""
     code = guard.leaving
     if code is None:
         return guard
@@ -264,9 +271,10 @@ def _keep_leaving(guard: Guard, now: float, orders: Orders) -> Guard:
         guard = guard._replace(agent=False)
     if guard.agent:
         return guard
-    if guard.run is not None:
-        run = guard_run.stop(guard.run, guard.run.stop_timeout_s, "agent", now, orders)
-        return guard._replace(run=run)
+    if guard.runs:
+        stop = guard_run.stop
+        runs = tuple(stop(run, run.stop_timeout_s, "agent", now, orders) for run in guard.runs)
+        return guard._replace(runs=runs)
     if guard.spare and guard.quit_by == math.inf:
         orders.append(words.TellSpare({"say": "quit"}))
         return guard._replace(quit_by=now + QUIT_MAX_S)

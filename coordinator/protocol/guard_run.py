@@ -1,4 +1,4 @@
-"""What the guardian decides about one run of the program: let it go, stop it, kill it.
+"""What the guardian decides about one run of a program: let it go, stop it, kill it.
 
 Rules G1 to G4 of guard.py. The functions append what they order to `orders`.
 """
@@ -8,8 +8,8 @@ from __future__ import annotations
 import signal
 
 from coordinator.protocol import guard_words as words
-from coordinator.protocol.guard_state import Guard, Run, Why
-from coordinator.protocol.guard_words import Command, Event, Message
+from coordinator.protocol.guard_state import RUNS_MAX, Guard, Run, Why
+from coordinator.protocol.guard_words import Command, Message, ProgramEvent
 
 #: After SIGKILL, look again so soon; doubled each time up to the longest.
 KILL_AGAIN_S = 0.002
@@ -23,15 +23,21 @@ Orders = list[Command]
 def start(guard: Guard, order: words.StartOrdered, now: float, orders: Orders) -> Guard:
     """Launch the program unless something speaks against it (G3)."""
     run = Run(order.run, order.trusted_until, order.stop_timeout_s)
-    if guard.run is not None:
-        why = f"run {guard.run.number} has not ended"
+    if order.run == words.EVERY_RUN:
+        why = f"no run has the number {order.run}"
+    elif guard.run(order.run) is not None:
+        why = f"run {order.run} has not ended"
+    elif len(guard.runs) >= RUNS_MAX:
+        why = f"{RUNS_MAX} programs run already"
     elif guard.leaving is not None:
         why = "the node is leaving"
     elif now >= run.stop_at:
         why = "trust is over"
     else:
         orders.append(words.LaunchProgram(order))
-        return guard._replace(run=run, term=order.term)
+        # What a successor is told is the term of the group's own program.
+        term = guard.term if order.task else order.term
+        return guard._replace(runs=(*guard.runs, run), term=term)
     orders.append(words.TellAgent(_refused_message(order.run, why, 0)))
     return guard
 
@@ -96,66 +102,87 @@ def keep_trust(run: Run, now: float, orders: Orders) -> Run:
     return kill(run, "trust", now, orders)
 
 
-def on_program(guard: Guard, event: Event, now: float, orders: Orders) -> Guard:
-    """Note what became of the program; words about a run that is over change nothing."""
-    run = guard.run
+def inherit(run: Run, now: float, orders: Orders) -> Run:
+    """Stop what a dead agent has left; its successor is not told of each one (G5)."""
+    return stop(run, run.stop_timeout_s, "agent", now, orders)._replace(inherited=True)
+
+
+def on_program(guard: Guard, event: ProgramEvent, now: float, orders: Orders) -> Guard:
+    """Note what became of a program; words about a run that is over change nothing."""
+    run = guard.run(event.run)
     if run is None:
         return guard
     match event:
-        case words.ProgramReady(run.number, pid, handle):
+        case words.ProgramReady(_, pid, handle):
             return _let_go(guard, run._replace(pid=pid, handle=handle), now, orders)
-        case words.ProgramStarted(run.number):
-            message = {"say": "started", "run": run.number, "pid": run.pid, "handle": run.handle}
-            orders.append(words.TellAgent(message))
-            return guard._replace(run=run._replace(started=True))
-        case words.ProgramRefused(run.number, why, code):
+        case words.ProgramStarted(number):
+            if not run.inherited:
+                message = {"say": "started", "run": number, "pid": run.pid, "handle": run.handle}
+                orders.append(words.TellAgent(message))
+            return guard.changed(run._replace(started=True))
+        case words.ProgramRefused(_, why, code):
             run = run._replace(refusal=run.refusal or (why, code))
-            return guard._replace(run=kill(run, "itself", now, orders))
-        case words.ProgramEnded(run.number, status, left):
+            return guard.changed(kill(run, "itself", now, orders))
+        case words.ProgramEnded(_, status, left):
             run = run._replace(status=status)
             if not left:
                 return _finish(guard, run, orders)
             # What the first process left behind gets the same chance to end as it had.
-            return guard._replace(run=stop(run, run.stop_timeout_s, "itself", now, orders))
-        case words.ProgramGone(run.number):
+            return guard.changed(stop(run, run.stop_timeout_s, "itself", now, orders))
+        case words.ProgramGone():
             return _finish(guard, run, orders)
-        case _:
-            return guard
 
 
-def running_or_idle(guard: Guard) -> words.TellSpare:
-    """What the spare must know to end the program if guardian and agent die together."""
-    message: Message = {"say": "idle", "session": guard.session, "term": guard.term}
-    if guard.run is not None and guard.run.handle is not None:
-        message |= {"say": "running", "handle": guard.run.handle}
-    return words.TellSpare(message)
+def everything(guard: Guard) -> words.TellSpare:
+    """What the spare must know to end all programs if guardian and agent die together.
+
+    For a spare that knows nothing; it hears of each later change alone, so that one run's start
+    or end costs no more because there are others. RUNS_MAX bounds it, and what is longer than a
+    packet travels in a memfd.
+    """
+    runs = [[run.number, run.handle] for run in guard.runs if run.handle is not None]
+    session = {"session": guard.session, "term": guard.term}
+    return words.TellSpare({"say": "runs", "runs": runs, **session})
 
 
 def _let_go(guard: Guard, run: Run, now: float, orders: Orders) -> Guard:
-    guard = guard._replace(run=run)
-    if run.phase != "launching" or now >= run.stop_at:
-        return guard
     # The spare must know what to kill before there is something to kill.
-    orders.append(running_or_idle(guard))
+    orders.append(words.TellSpare({"say": "running", "run": run.number, "handle": run.handle}))
+    if run.phase != "launching" or now >= run.stop_at:
+        return guard.changed(run)
     orders.append(words.WriteBoard(run.number, run.trusted_until, now))
     orders.append(words.LetGo(run.number, run.trusted_until))
-    return guard._replace(run=run._replace(phase="running"))
+    return guard.changed(run._replace(phase="running"))
 
 
 def _finish(guard: Guard, run: Run, orders: Orders) -> Guard:
     """Say how the run ended, now that no process of it exists (G4)."""
+    guard = guard.without(run)
+    if run.handle is not None:
+        orders.append(words.TellSpare({"say": "idle", "run": run.number}))
     refusal = run.refusal
+    if run.inherited:
+        if not any(other.inherited for other in guard.runs):
+            orders.append(inheritance_over(run.status))
+        return guard
     if refusal is None and not run.started:
         refusal = ("its process ended before it was started", 0)
     if refusal is not None:
         orders.append(words.TellAgent(_refused_message(run.number, *refusal)))
     else:
-        status = int(-signal.SIGKILL) if run.status is None else run.status
-        message = {"say": "ended", "run": run.number, "status": status, "why": run.why}
-        orders.append(words.TellAgent(message))
-    guard = guard._replace(run=None)
-    orders.append(running_or_idle(guard))
+        orders.append(_ended(run.number, run.status, run.why))
     return guard
+
+
+def inheritance_over(status: int | None) -> words.TellAgent:
+    """Tell an agent that of all that its predecessors left nothing runs any more."""
+    return _ended(words.EVERY_RUN, status, "agent")
+
+
+def _ended(number: int, status: int | None, why: Why) -> words.TellAgent:
+    killed = int(-signal.SIGKILL)
+    status = killed if status is None else status
+    return words.TellAgent({"say": "ended", "run": number, "status": status, "why": why})
 
 
 def _refused_message(number: int, why: str, code: int) -> Message:

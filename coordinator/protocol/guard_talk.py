@@ -46,4 +46,5 @@ def _start(message: Mapping[str, Any]) -> words.StartOrdered:
         unset=tuple(message.get("unset", ())),
         cwd=message.get("cwd"),
         keep_fds=tuple(message.get("keep_fds", ())),
+        task=str(message.get("task", "")),
     )

@@ -12,6 +12,9 @@ from typing import Any, NamedTuple
 #: One message of a channel, as JSON will carry it.
 Message = dict[str, Any]
 
+#: The number that stands for every run there is, as in events.py, which the guardian must not load.
+EVERY_RUN = 0
+
 # --- events: from the agent ---------------------------------------------------------------------
 
 
@@ -23,7 +26,7 @@ class Greeted(NamedTuple):
 
 
 class StartOrdered(NamedTuple):
-    """Run the program under `term`, until trusted_until at the longest."""
+    """Run a program under `term`, until trusted_until at the longest."""
 
     run: int
     term: int
@@ -34,12 +37,13 @@ class StartOrdered(NamedTuple):
     unset: tuple[str, ...] = ()
     cwd: str | None = None
     keep_fds: tuple[int, ...] = ()  #: descriptors of the guardian that the program inherits
+    task: str = ""  #: whose program it is; empty for the group's own
 
 
 class ExtendOrdered(NamedTuple):
     """A heartbeat was acknowledged."""
 
-    run: int
+    run: int  #: or EVERY_RUN
     trusted_until: float
 
 
@@ -54,6 +58,10 @@ class KillOrdered(NamedTuple):
     """SIGKILL now."""
 
     run: int
+
+
+#: An order about runs that were started before.
+RunOrder = ExtendOrdered | StopOrdered | KillOrdered
 
 
 class Pinged(NamedTuple):
@@ -84,6 +92,10 @@ class AgentLost(NamedTuple):
 
 class SpareLost(NamedTuple):
     """The spare's process or its channel has ended."""
+
+
+class SpareMissed(NamedTuple):
+    """The spare did not read and missed messages; now there is room for them again."""
 
 
 class PromotionFailed(NamedTuple):
@@ -147,6 +159,7 @@ Event = (
     | ExitOrdered
     | AgentLost
     | SpareLost
+    | SpareMissed
     | PromotionFailed
     | ProgramReady
     | ProgramStarted
@@ -169,15 +182,15 @@ AGENT_EVENTS = (
     ExitOrdered,
 )
 
-#: What is heard of the program.
-PROGRAM_EVENTS = (ProgramReady, ProgramStarted, ProgramRefused, ProgramEnded, ProgramGone)
+#: What is heard of one run of a program.
+ProgramEvent = ProgramReady | ProgramStarted | ProgramRefused | ProgramEnded | ProgramGone
 
 
 # --- commands -----------------------------------------------------------------------------------
 
 
 class LaunchProgram(NamedTuple):
-    """Fork and isolate the program; it must not exec before LetGo."""
+    """Fork and isolate the program when its turn comes; it must not exec before LetGo."""
 
     order: StartOrdered
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from coordinator.protocol import duty_absorb
 from coordinator.protocol.events import (
     Command,
     KillProgram,
@@ -23,11 +24,14 @@ LOST_CODE = 76
 
 
 def lose(node: Node, reason: str) -> Step:
-    """Kill the run at once: somebody else may be about to start."""
-    assert node.run is not None
+    """Kill whatever runs at once: somebody else may be about to start."""
+    node, killed = duty_absorb.lose_all(node, reason)
+    if node.run is None:
+        return node, killed
     run = replace(node.run, stopping=node.run.stopping or reason)
     given_up = max(node.given_up, run.term)
-    return replace(node, run=run, given_up=given_up), (KillProgram(run.number, reason),)
+    node = replace(node, run=run, given_up=given_up)
+    return node, (*killed, KillProgram(run.number, reason))
 
 
 def check_token(node: Node) -> Step:

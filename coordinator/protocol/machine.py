@@ -22,6 +22,7 @@ from dataclasses import replace
 
 from coordinator.protocol.absorb import absorb
 from coordinator.protocol.decide import next_request, wake_moments
+from coordinator.protocol.duty_decide import start_or_stop
 from coordinator.protocol.events import (
     Ask,
     Command,
@@ -36,11 +37,12 @@ from coordinator.protocol.node import (
     NEVER,
     Leaving,
     Node,
-    Run,
     active,
     held_by_other,
     may_start,
+    program_left,
 )
+from coordinator.protocol.runs import Run
 from coordinator.protocol.trust import expired
 from coordinator.protocol.watch import interrupted
 
@@ -57,9 +59,10 @@ def step(node: Node, event: Event) -> Step:
     node, told = absorb(node, event)
     node, over = _expire(node, now)
     node, started = _start_or_stop(node, now)
+    node, brought = start_or_stop(node, now)
     node, asked = _ask(node, now)
     node, reported = _report(node, now)
-    return node, (*late, *told, *over, *started, *asked, *reported)
+    return node, (*late, *told, *over, *started, *brought, *asked, *reported)
 
 
 def wake_at(node: Node, now: float) -> float:
@@ -84,10 +87,8 @@ def _expire(node: Node, now: float) -> Step:
         watch=interrupted(node.watch),
         beat_at=now,
     )
-    if node.run is not None:
-        node, killed = lose(node, "trust ended")
-        commands += killed
-    return node, tuple(commands)
+    node, killed = lose(node, "trust ended")
+    return node, (*commands, *killed)
 
 
 def _start_or_stop(node: Node, now: float) -> Step:
@@ -133,7 +134,7 @@ def _ask(node: Node, now: float) -> Step:
 
 def _may_finish(node: Node, now: float) -> bool:
     assert node.leaving is not None
-    if node.run is not None:
+    if program_left(node):
         return False
     nothing_left = node.session is None and node.previous is None and node.bury is None
     give_up_at = node.leaving.give_up_at
@@ -160,4 +161,14 @@ def _role(node: Node, now: float) -> str:
         return "candidate" if node.standing else ""
     if node.view is None:
         return node.standing  # one failed read is no change of role
+    if node.duties is not None:
+        return _standing(node)
     return "standby"
+
+
+def _standing(node: Node) -> str:
+    """Return what the group's record calls this node; the last word while it was not read."""
+    assert node.duties is not None
+    record = node.duties.record
+    me = None if record is None else record.nodes.get(node.policy.node)
+    return node.standing if me is None or me.session != node.session else str(me.standing)

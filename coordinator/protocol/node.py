@@ -6,9 +6,12 @@ import hashlib
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from coordinator.protocol.duties import Duties
 from coordinator.protocol.epoch import Epoch, may_act
+from coordinator.protocol.observer import Manners
 from coordinator.protocol.requests import NodeSeen, Request, View
 from coordinator.protocol.restarts import Restarts
+from coordinator.protocol.runs import Run
 from coordinator.protocol.timing import Timing
 from coordinator.protocol.trust import expired, fresh
 from coordinator.protocol.watch import Watch
@@ -39,16 +42,7 @@ class Policy:
     wait_until: float | None = None  #: leave with conflict_code when not active by then
     conflict_code: int = 75
     once: bool = False  #: losing the token ends the node with code 76
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One start of the program."""
-
-    number: int
-    term: int
-    started_at: float
-    stopping: str = ""  #: why it was told to end; empty while it may run
+    manners: Manners | None = None  #: of a node whose group spreads tasks; None: one program
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +68,7 @@ class Node:
     pending:      the request that is under way; there is never more than one.
     given_up:     the highest term that this node has released or lost.
     remembered:   the highest term that this node has ever seen.
+    duties:       None while the group has one program; `run` is that program's.
     """
 
     policy: Policy
@@ -108,6 +103,7 @@ class Node:
     leaving: Leaving | None = None
     finished: bool = False
     standing: str = ""  #: the last role that was reported
+    duties: Duties | None = None  #: what it does for the tasks of its group
 
 
 def session_name(policy: Policy, count: int) -> str:
@@ -115,6 +111,14 @@ def session_name(policy: Policy, count: int) -> str:
     digest = hashlib.blake2b(f"{policy.seed}/{count}".encode(), digest_size=16).hexdigest()
     parts = (digest[:8], digest[8:12], digest[12:16], digest[16:20], digest[20:])
     return "-".join(parts)
+
+
+def program_left(node: Node) -> bool:
+    """Say whether a program of this session may still have a process.
+
+    One that was to go on without the database belongs to no session any more.
+    """
+    return node.run is not None or (node.duties is not None and node.duties.running())
 
 
 def holds(node: Node) -> bool:
@@ -155,6 +159,8 @@ def may_start(node: Node, now: float) -> bool:
     """Say whether the program may be started now (docs/protocol.md, rule S1)."""
     if node.view is None or node.run is not None or node.leaving is not None:
         return False
+    if node.duties is not None:
+        return False  # what holds the observer's token is no program
     timing = node.timing
     return (
         holds(node)

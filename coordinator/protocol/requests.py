@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 
 from coordinator.errors import ConfigError
+from coordinator.protocol.group import OBSERVER, GroupRecord, token_name
+from coordinator.protocol.task_requests import SessionSeen, TaskRequest
 
 #: What a node, a group or a token may be called, here and in the database's own checks.
 NAME = re.compile(r"[A-Za-z0-9_.:@/-]{1,256}")
@@ -65,7 +67,10 @@ class View:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeFacts:
-    """What a node writes about itself when it joins."""
+    """What a node writes about itself when it joins.
+
+    hosts_tasks: the group spreads tasks; what its nodes race for is the observer's token.
+    """
 
     node: str
     group: str
@@ -78,6 +83,12 @@ class NodeFacts:
     version: str = ""
     config_hash: str = ""
     isolation: str = ""
+    hosts_tasks: bool = False
+
+    @property
+    def token(self) -> str:
+        """Return the name of the token row that this node races for."""
+        return token_name(self.group, OBSERVER) if self.hosts_tasks else self.group
 
     def __post_init__(self) -> None:
         for key, name in (("taskId", self.node), ("groupId", self.group)):
@@ -170,7 +181,18 @@ class ReadRoster:
     """Ask who else could take the token."""
 
 
-Request = Join | EndNamesake | Beat | Take | Release | Leave | Settle | RaiseFloor | ReadRoster
+Request = (
+    Join
+    | EndNamesake
+    | Beat
+    | Take
+    | Release
+    | Leave
+    | Settle
+    | RaiseFloor
+    | ReadRoster
+    | TaskRequest
+)
 
 
 # --- answers ------------------------------------------------------------------------------------
@@ -193,6 +215,7 @@ class Answer:
     term:     the term that a done Take got; else 0.
     namesake: for a Join that was not done: the session that occupies the node's row.
     roster:   for ReadRoster: live nodes of the group, this one included, in no order.
+    group, taken, sessions: for ReadGroup; TakeTasks, as (task, term); WatchSessions.
     """
 
     done: bool
@@ -200,3 +223,6 @@ class Answer:
     term: int = 0
     namesake: NodeSeen | None = None
     roster: tuple[Candidate, ...] = ()
+    group: GroupRecord | None = None
+    taken: tuple[tuple[str, int], ...] = ()
+    sessions: tuple[SessionSeen, ...] = ()

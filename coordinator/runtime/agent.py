@@ -24,6 +24,7 @@ from coordinator.protocol.events import (
     Failed,
     Finish,
     KillProgram,
+    ProgramRefused,
     Reconnect,
     Report,
     StartProgram,
@@ -45,8 +46,8 @@ COURIER_END_S = 0.2
 class ProgramPort(Protocol):
     """What starts, stops and watches the program for the loop."""
 
-    def start(self, command: StartProgram, node: Node) -> None:
-        """Start the program; its end comes back as an event."""
+    def start(self, command: StartProgram, node: Node) -> ProgramRefused | None:
+        """Start the program; its end comes back as an event. Or return why it never will."""
         ...
 
     def extend(self, command: ExtendTrust) -> None:
@@ -78,12 +79,25 @@ class ProgramPort(Protocol):
         ...
 
 
+class Source(Protocol):
+    """Something else that the loop listens to."""
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when `events` has something."""
+        ...
+
+    def events(self) -> Iterable[Event]:
+        """Return what happened."""
+        ...
+
+
 @dataclass(slots=True)
 class Agent:
     """One node's loop; `run` returns when the node is finished.
 
+    sources: what else the loop listens to.
     report: called with each Report of the machine, and the node.
-    observer: called with the node after every step (status endpoints, in-process API).
+    onlookers: called with the node after every step (status endpoints, lines of progress).
     """
 
     node: Node
@@ -91,8 +105,9 @@ class Agent:
     program: ProgramPort
     clock: Clock
     report: Callable[[Report, Node], None]
-    observer: Callable[[Node], None] | None = None
+    onlookers: list[Callable[[Node], None]] = field(default_factory=list)
     inbox: Inbox = field(default_factory=Inbox)
+    sources: tuple[Source, ...] = ()
     _couriers: Couriers = field(init=False)
     _due_at: float = float("inf")
     _finish: Finish | None = None
@@ -110,6 +125,8 @@ class Agent:
                 descriptor = self.program.fileno()
                 if descriptor is not None:
                     selector.register(descriptor, selectors.EVENT_READ)
+                for source in self.sources:
+                    selector.register(source, selectors.EVENT_READ)
                 while self._finish is None:
                     self._turn(selector)
         finally:
@@ -123,6 +140,8 @@ class Agent:
         """Take in everything that has happened, then sleep until the next moment."""
         self._waiting.extend(self.inbox.take())
         self._waiting.extend(self.program.events())
+        for source in self.sources:
+            self._waiting.extend(source.events())
         now = self.clock.now()
         program_at, told = self.program.tick(now)
         self._waiting.extend(told)
@@ -152,8 +171,8 @@ class Agent:
         for command in commands:
             self._obey(command)
         self.program.changed(self.node)
-        if self.observer is not None:
-            self.observer(self.node)
+        for look in self.onlookers:
+            look(self.node)
 
     def _obey(self, command: Command) -> None:
         match command:
@@ -162,7 +181,9 @@ class Agent:
             case Reconnect():
                 self._couriers.dismiss()
             case StartProgram():
-                self.program.start(command, self.node)
+                refused = self.program.start(command, self.node)
+                if refused is not None:
+                    self._waiting.append(refused)
             case ExtendTrust():
                 self.program.extend(command)
             case StopProgram():

@@ -1,8 +1,8 @@
-"""The agent's end of the line to its guardian: orders out, what happened to the program in.
+"""The agent's end of the line to its guardian: orders out, what happened to the programs in.
 
-Each watches the other. The guardian kills the program at the deadline whatever the agent does;
-the agent kills it when the guardian is gone (closed socket), frozen (no echo), or late (the
-deadline passed without word). Two belts, in two processes.
+Each watches the other. The guardian kills each program at its deadline whatever the agent does;
+the agent kills them all when the guardian is gone (closed socket) or frozen (no echo), and each
+one for which it is late (the deadline passed without word). Two belts, in two processes.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ import signal
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from coordinator.errors import CoordError
 from coordinator.ports import Clock
 from coordinator.protocol.events import (
+    EVERY_RUN,
     Event,
     ExtendTrust,
     KillProgram,
@@ -28,7 +30,7 @@ from coordinator.protocol.events import (
 from coordinator.protocol.node import Node
 from coordinator.protocol.timing import Timing
 from coordinator.runtime.channel import Channel
-from coordinator.runtime.isolation import kill_everything
+from coordinator.runtime.isolation import kill_all
 
 Message = dict[str, object]
 
@@ -39,7 +41,7 @@ ECHO_SHARE = 0.4
 ECHO_MAX_S = 1.5
 #: The guardian kills at the deadline; the agent does it this much later when it hears nothing.
 SECOND_BELT_S = 0.05
-#: The number of the run that a dead agent left behind, whatever that agent called it.
+#: The number of all runs that dead agents left behind, whatever those agents called them.
 INHERITED = -1
 #: Between two tries to kill what is left of a program whose guardian is gone.
 KILL_AGAIN_S = 0.05
@@ -47,23 +49,25 @@ KILL_AGAIN_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """How to start the program under one term."""
+    """How to start a program under one term."""
 
     argv: tuple[str, ...]
     env: dict[str, str]
     unset: tuple[str, ...]
     cwd: str | None
     keep_fds: tuple[int, ...] = ()
+    stop_timeout_s: float | None = None  #: from SIGTERM to SIGKILL; None: as the node's timing
 
 
 @dataclass(slots=True)
 class _Started:
-    """The run that was ordered last and has not ended."""
+    """A run that was ordered and has not ended."""
 
-    number: int
-    term: int
+    command: StartProgram
     trusted_until: float
+    stop_timeout_s: float
     handle: Message | None = None
+    stopping: bool = False  #: its deadline moves no more
 
 
 class GuardLink:
@@ -74,23 +78,29 @@ class GuardLink:
         channel: Channel,
         clock: Clock,
         timing: Timing,
-        orders: Callable[[int, str], Orders],
-        on_started: Callable[[int, int], None],
+        orders: Callable[[StartProgram, str], Orders],
+        on_started: Callable[[StartProgram, int], None],
         *,
         inherited: bool = False,
         upkeep: Callable[[], None],
+        guardian: int | None = None,  #: the process to kill when it is frozen; None: our parent
     ) -> None:
         self._channel, self._clock, self._timing = channel, clock, timing
         self._orders, self._on_started, self._upkeep = orders, on_started, upkeep
         self.on_signal: Callable[[int], None] | None = None
         now = clock.now()
-        self._run = _Started(INHERITED, 0, now + timing.lease_s) if inherited else None
+        self._runs: dict[int, _Started] = {}
+        if inherited:
+            until = now + timing.lease_s
+            nobodys = StartProgram(run=INHERITED, term=0, trusted_until=until)
+            self._runs[INHERITED] = _Started(nobodys, until, timing.stop_timeout_s, stopping=True)
         self._told: tuple[str | None, int] = (None, 0)
         self._pings = 0
         self._ping_at = clock.now()
         self._unanswered_since: float | None = None
-        self._guardian = os.getppid()
+        self._guardian = os.getppid() if guardian is None else guardian
         self._lost = ""
+        self._stop_asked = False  #: the machine knows that it is alone
         self._say(
             {
                 "say": "hello",
@@ -101,40 +111,55 @@ class GuardLink:
 
     # --- orders ---------------------------------------------------------------------------------
 
-    def start(self, command: StartProgram, node: Node) -> None:
-        """Order the start; the guardian looks at the deadline once more right before it."""
-        orders = self._orders(command.term, node.session or "")
-        self._run = _Started(command.run, command.term, command.trusted_until)
+    def start(self, command: StartProgram, node: Node) -> ProgramRefused | None:
+        """Order the start; the guardian looks at the deadline once more right before it.
+
+        Returns why this node does not even try, when there are no orders for the program.
+        """
+        try:
+            orders = self._orders(command, node.session or "")
+        except CoordError as error:
+            return ProgramRefused(self._clock.now(), command.run, str(error), error.exit_code)
+        stop_timeout_s = orders.stop_timeout_s
+        if stop_timeout_s is None:
+            stop_timeout_s = self._timing.stop_timeout_s
+        self._runs[command.run] = _Started(command, command.trusted_until, stop_timeout_s)
         self._ping_at = self._clock.now()
         self._say(
             {
                 "say": "start",
                 "run": command.run,
                 "term": command.term,
+                "task": command.task,
                 "argv": list(orders.argv),
                 "env": orders.env,
                 "unset": list(orders.unset),
                 "cwd": orders.cwd,
                 "keep_fds": list(orders.keep_fds),
                 "trusted_until": command.trusted_until,
-                "stop_timeout_s": self._timing.stop_timeout_s,
+                "stop_timeout_s": stop_timeout_s,
             }
         )
+        return None
 
     def extend(self, command: ExtendTrust) -> None:
-        """Move the deadline."""
-        if self._run is not None and self._run.number == command.run:
-            self._run.trusted_until = command.trusted_until
+        """Move the deadline of one run, or of every one that is not to end; in one message."""
         until = command.trusted_until
+        for number, run in self._runs.items():
+            if command.run in (number, EVERY_RUN) and not run.stopping:
+                run.trusted_until = until
         self._say({"say": "extend", "run": command.run, "trusted_until": until})
 
     def stop(self, command: StopProgram) -> None:
         """Order a graceful end."""
-        grace_s = self._timing.stop_timeout_s
+        run = self._runs.get(command.run)
+        grace_s = self._timing.stop_timeout_s if run is None else run.stop_timeout_s
+        self._stopping(command.run)
         self._say({"say": "stop", "run": command.run, "grace_s": grace_s, "reason": command.reason})
 
     def kill(self, command: KillProgram) -> None:
         """Order the end at once."""
+        self._stopping(command.run)
         self._say({"say": "kill", "run": command.run})
 
     def finish(self, code: int) -> None:
@@ -176,25 +201,31 @@ class GuardLink:
             case {"say": "echo"}:
                 self._unanswered_since = None
             case {"say": "started", "run": int(number), "handle": dict(handle), "pid": int(pid)}:
-                if self._run is not None and self._run.number == number:
-                    self._run.handle = handle
-                    self._on_started(self._run.term, pid)
+                if (run := self._runs.get(number)) is not None:
+                    run.handle = handle
+                    self._on_started(run.command, pid)
             case {"say": "refused", "run": int(number), "why": str(why), "code": int(code)}:
-                return ProgramRefused(now, self._over(number), why, code)
+                self._runs.pop(number, None)
+                return ProgramRefused(now, number, why, code)
             case {"say": "stopping", "run": int(number)}:
+                self._stopping(number)
                 return ProgramStopping(now, number)
             case {"say": "ended", "run": int(number), "status": int(status), "why": str(why)}:
-                return ProgramEnded(now, self._over(number), status, why)
+                if number != EVERY_RUN:
+                    self._runs.pop(number, None)
+                    return ProgramEnded(now, number, status, why)
+                if self._runs.pop(INHERITED, None) is not None:
+                    return ProgramEnded(now, INHERITED, status, why)
             case {"say": "signal", "signum": int(signum)}:
                 return self._signalled(signum, now)
             case _:
                 return None
         return None
 
-    def _over(self, number: int) -> int:
-        """Forget the run, and return its number as this agent knows it."""
-        run, self._run = self._run, None
-        return INHERITED if run is not None and run.number == INHERITED else number
+    def _stopping(self, number: int) -> None:
+        """Note that the run is told to end: no extension reaches it any more."""
+        if (run := self._runs.get(number)) is not None:
+            run.stopping = True
 
     def _signalled(self, signum: int, now: float) -> Event | None:
         match signum:
@@ -218,25 +249,32 @@ class GuardLink:
         if self._unanswered_since is not None and now - self._unanswered_since > limit_s:
             self._lost = "the guardian is frozen"
             return self._alone(now)
-        run = self._run
-        if run is not None and run.handle is not None:
-            belt_at = run.trusted_until + SECOND_BELT_S
-            if now >= belt_at:
-                kill_everything(run.handle)
+        self._kill_late(now)
         if now >= self._ping_at:
             self._ping(now)
         moments = [self._ping_at]
         if self._unanswered_since is not None:
             moments.append(self._unanswered_since + limit_s)
-        if run is not None:
-            moments.append(max(run.trusted_until + SECOND_BELT_S, now + KILL_AGAIN_S))
+        if self._runs:
+            first = min(run.trusted_until for run in self._runs.values())
+            moments.append(max(first + SECOND_BELT_S, now + KILL_AGAIN_S))
         return min(moments), ()
+
+    def _kill_late(self, now: float) -> None:
+        """Kill each run that the guardian should have killed."""
+        late = {
+            number: run.handle
+            for number, run in self._runs.items()
+            if run.handle is not None and now >= run.trusted_until + SECOND_BELT_S
+        }
+        if late:
+            kill_all(late)
 
     def _ping(self, now: float) -> None:
         self._upkeep()
         self._pings += 1
         idle_s = self._timing.liveness_s / 4
-        self._ping_at = now + (PING_S if self._run is not None else idle_s)
+        self._ping_at = now + (PING_S if self._runs else idle_s)
         if self._unanswered_since is None:
             self._unanswered_since = now
         self._say({"say": "ping", "n": self._pings})
@@ -247,14 +285,16 @@ class GuardLink:
             # A frozen guardian that wakes up later must not start or guard anything.
             os.kill(self._guardian, signal.SIGKILL)
             self._guardian = 0
-        stop = StopAsked(now, self._lost, 1)
-        run = self._run
-        if run is None:
-            return float("inf"), (stop,)
-        if run.handle is not None and not kill_everything(run.handle):
-            return now + KILL_AGAIN_S, (stop,)
-        self._run = None
-        return now + KILL_AGAIN_S, (stop, ProgramEnded(now, run.number, -9, "killed"))
+        events: list[Event] = []
+        if not self._stop_asked:
+            self._stop_asked = True
+            events.append(StopAsked(now, self._lost, 1))
+        handles = {n: run.handle for n, run in self._runs.items() if run.handle is not None}
+        left = kill_all(handles)
+        for number in self._runs.keys() - left:
+            del self._runs[number]
+            events.append(ProgramEnded(now, number, -int(signal.SIGKILL), "killed"))
+        return now + KILL_AGAIN_S if left else float("inf"), events
 
     def _say(self, message: Message) -> None:
         if not self._lost and not self._channel.send(message):

@@ -39,10 +39,15 @@ class Loop:
         self._watched[fd] = on_ready
         self._epoll.register(fd, mask)
 
-    def unwatch(self, fd: int | None) -> None:
+    def unwatch(self, fd: int) -> None:
         """Forget an open descriptor; one that is not watched is no mistake."""
-        if fd is not None and self._watched.pop(fd, None) is not None:
+        if self._watched.pop(fd, None) is not None:
             self._epoll.unregister(fd)
+
+    def rewatch(self, fd: int, mask: int) -> None:
+        """Wait for something else on a descriptor; one that is not watched is no mistake."""
+        if fd in self._watched:
+            self._epoll.modify(fd, mask)
 
     def turn(self, until: float, first_fd: int) -> None:
         """Wait for anything, or for the moment; call what is ready, first_fd before the rest."""

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
+from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
 from coordinator.protocol import guard_words as words
+from coordinator.protocol.guard_state import RUNS_MAX
 from coordinator.protocol.guard_talk import understand
 from coordinator.protocol.guard_words import Event, Message
 from coordinator.runtime import channel, proctable, spawn
@@ -23,6 +26,9 @@ from coordinator.runtime.guard_loop import Loop
 _MESSAGES_PER_TURN = 100
 #: More than a socket's buffer holds: a dead agent is heard to the end.
 _LAST_WORDS_MAX = 10_000
+#: An agent hears at most `started`, `stopping` and `ended` of each run; one for which more than
+#: that waits, with as many echoes, does not read.
+_UNSENT_MAX = 4 * RUNS_MAX
 
 
 class Recipe(NamedTuple):
@@ -40,6 +46,8 @@ class _Peer:
         self.line = line
         self.pid = pid
         self.collected = False  #: its process is dead, and its number no longer its own
+        self.unsent: deque[Message] = deque()  #: there was no room for it
+        self.behind = False  #: a spare that has not heard all
 
 
 class Peers:
@@ -64,14 +72,27 @@ class Peers:
     # --- orders ---------------------------------------------------------------------------------
 
     def tell_agent(self, message: Message) -> None:
-        """Send it, if there is an agent; one that does not read will be found silent."""
-        if self._agent is not None:
-            self._agent.line.send(message, wait_s=0)
+        """Send it, if there is an agent, at once or as soon as it makes room.
+
+        With many runs more may be said at once than a socket holds, and nothing of it may be lost:
+        an agent that never hears `ended` never releases. One that is gone will be noticed.
+        """
+        agent = self._agent
+        if agent is None:
+            return
+        if agent.unsent or not agent.line.send(message, wait_s=0):
+            agent.unsent.append(message)
+            self._loop.rewatch(agent.line.fileno(), select.EPOLLIN | select.EPOLLOUT)
+            if len(agent.unsent) > _UNSENT_MAX:
+                self.kill_agent()
+                self._feed(words.AgentLost())
 
     def tell_spare(self, message: Message) -> None:
-        """Send it, if there is a spare."""
-        if self._spare is not None:
-            self._spare.line.send(message, wait_s=0)
+        """Send it, if there is a spare; one that does not read is told everything anew later."""
+        spare = self._spare
+        if spare is not None and not spare.behind and not spare.line.send(message, wait_s=0):
+            spare.behind = True
+            self._loop.rewatch(spare.line.fileno(), select.EPOLLIN | select.EPOLLOUT)
 
     def start_agent(self, session: str | None, term: int) -> None:
         """Start a fresh agent, which forks its spare itself."""
@@ -167,7 +188,11 @@ class Peers:
             self._feed(words.SpareLost())
 
     def _listen(self, peer: _Peer, messages_max: int = _MESSAGES_PER_TURN) -> None:
-        """Take in what the agent says, or that it will say no more."""
+        """Take in what the agent says, or that it will say no more; say what had to wait."""
+        while peer.unsent and peer.line.send(peer.unsent[0], wait_s=0):
+            peer.unsent.popleft()
+            if not peer.unsent:
+                self._loop.rewatch(peer.line.fileno(), select.EPOLLIN)
         for _ in range(messages_max):
             received = peer.line.poll() if peer is self._agent else None
             if received is None:
@@ -199,6 +224,11 @@ class Peers:
     def _listen_to_spare(self, peer: _Peer) -> None:
         received = peer.line.poll()
         if received is None:
+            if peer.behind:
+                # Nothing to read, so it is ready because there is room again.
+                peer.behind = False
+                self._loop.rewatch(peer.line.fileno(), select.EPOLLIN)
+                self._feed(words.SpareMissed())
             return
         if received[0] is not None:
             peer.pid = peer.line.peer_pid

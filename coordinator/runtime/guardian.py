@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import sys
 from collections import deque
@@ -32,7 +31,7 @@ from coordinator.runtime import isolation, kernel, spawn
 from coordinator.runtime.clock import BoottimeClock
 from coordinator.runtime.guard_loop import Loop
 from coordinator.runtime.guard_peers import Peers, Recipe, report
-from coordinator.runtime.life import Life
+from coordinator.runtime.life import Lives
 
 
 class Arguments(NamedTuple):
@@ -46,13 +45,12 @@ class Arguments(NamedTuple):
 class Guardian:
     """Wires the machine to processes, sockets, signals and the clock."""
 
-    def __init__(self, arguments: Arguments, level: str) -> None:
-        self._level = level
+    def __init__(self, arguments: Arguments, level: str, descriptors_max: int) -> None:
         self._clock = BoottimeClock()
         self._loop = Loop()
         self._guard = Guard()
         self._events: deque[Event] = deque()
-        self._life: Life | None = None
+        self._lives = Lives(level, self._loop, self._feed, descriptors_max)
         self._code: int | None = None
         recipe = Recipe(arguments.agent, arguments.settings_fd, level)
         self._peers = Peers(recipe, self._loop, self._feed, lambda: self._guard.leaving is not None)
@@ -64,17 +62,21 @@ class Guardian:
         self._obey(commands)
         try:
             while self._code is None:
-                self._loop.turn(guard.due(self._guard), self._peers.agent_fd())
+                until = min(guard.due(self._guard), self._lives.due())
+                self._loop.turn(until, self._peers.agent_fd())
                 self._feed(words.Ticked())
+                if self._lives.strike():
+                    self._reap()
+                self._lives.turn(self._clock.now())
         finally:
-            if self._life is not None:  # after a bug; the death signals do the rest
-                self._life.kill()
+            self._lives.end()
         return self._code
 
-    def _feed(self, event: Event) -> None:
+    def _feed(self, *events: Event) -> None:
         """Step through events; one that a command causes comes after those that wait."""
-        self._events.append(event)
-        if len(self._events) > 1:
+        within = bool(self._events)
+        self._events.extend(events)
+        if within:
             return  # called from within the loop below
         while self._events and self._code is None:
             self._guard, commands = guard.step(self._guard, self._events[0], self._clock.now())
@@ -86,21 +88,25 @@ class Guardian:
     def _obey(self, commands: tuple[Command, ...]) -> None:
         for command in commands:
             match command:
-                case words.LaunchProgram(order):
-                    self._launch(order)
                 case words.Report(text):
                     report(text)
                 case words.Quit(code):
                     self._code = code
-                case (
-                    words.LetGo() | words.WriteBoard() | words.SignalProgram() | words.KillProgram()
-                ):
-                    if self._life is not None:
-                        self._obey_about_program(command, self._life)
+                case words.LaunchProgram(order):
+                    self._lives.launch(order)
+                case words.KillProgram(run):
+                    self._lives.condemn(run)
+                case words.LetGo() | words.WriteBoard() | words.SignalProgram():
+                    self._obey_about_program(command)
                 case _:
                     self._obey_about_peers(command)
 
-    def _obey_about_program(self, command: Command, life: Life) -> None:
+    def _obey_about_program(
+        self, command: words.LetGo | words.WriteBoard | words.SignalProgram
+    ) -> None:
+        life = self._lives.get(command.run)
+        if life is None:
+            return
         match command:
             case words.LetGo(_, trusted_until):
                 life.let_go(trusted_until)
@@ -108,11 +114,6 @@ class Guardian:
                 life.write_board(trusted_until, extended_at)
             case words.SignalProgram(_, signum):
                 life.signal(signum)
-            case words.KillProgram():
-                life.kill()
-                self._reap()
-            case _:
-                raise AssertionError(f"nobody obeys {command}")
 
     def _obey_about_peers(self, command: Command) -> None:
         match command:
@@ -135,52 +136,6 @@ class Guardian:
             case _:
                 raise AssertionError(f"nobody obeys {command}")
 
-    # --- the program ----------------------------------------------------------------------------
-
-    def _launch(self, order: words.StartOrdered) -> None:
-        try:
-            life = Life(order, self._level)
-        except OSError as error:
-            why = f"the program's process cannot be made: {error}"
-            self._feed(words.ProgramRefused(order.run, why, spawn.NOT_EXECUTABLE))
-            self._feed(words.ProgramGone(order.run))
-            return
-        self._life = life
-        status_fd, change_fd = life.status_fd(), life.change_fd()
-        self._loop.watch(life.line_fd(), lambda: self._on_line(life))
-        if status_fd is not None:
-            self._loop.watch(status_fd, lambda: self._on_status(life))
-        if change_fd is not None:
-            self._loop.watch(change_fd, self._news, select.EPOLLPRI)
-
-    def _on_line(self, life: Life) -> None:
-        events = life.read_line()
-        if life.line_over:
-            self._loop.unwatch(life.line_fd())
-        for event in events:
-            self._feed(event)
-
-    def _on_status(self, life: Life) -> None:
-        life.read_status()
-        self._loop.unwatch(life.status_fd())
-        self._news()
-
-    def _news(self) -> None:
-        """Find out whether the program has ended, wholly or in part."""
-        life = self._life
-        if life is None:
-            return
-        events, gone = life.news()
-        if life.line_over:
-            self._loop.unwatch(life.line_fd())
-        if gone:
-            self._life = None
-            for fd in (life.line_fd(), life.status_fd(), life.change_fd()):
-                self._loop.unwatch(fd)
-            life.close()
-        for event in events:
-            self._feed(event)
-
     # --- signals and children -------------------------------------------------------------------
 
     def _on_signals(self, arrived: bytes) -> None:
@@ -197,11 +152,9 @@ class Guardian:
                 pid, status = os.waitpid(-1, os.WNOHANG)
                 if pid == 0:
                     break
-                if self._life is not None and pid == self._life.root:
-                    self._life.root_ended(os.waitstatus_to_exitcode(status))
-                else:
+                if not self._lives.child_ended(pid, os.waitstatus_to_exitcode(status)):
                     self._peers.child_ended(pid)
-        self._news()
+        self._lives.settle()
 
 
 def parse(argv: list[str]) -> Arguments:
@@ -225,7 +178,7 @@ def main() -> int:
         report(str(error))
         return error.exit_code
     isolation.clean_leftovers()
-    return Guardian(arguments, level).run()
+    return Guardian(arguments, level, spawn.widen_descriptors()).run()
 
 
 if __name__ == "__main__":

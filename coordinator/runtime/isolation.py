@@ -9,17 +9,24 @@ A handle is JSON. Whoever has it can kill what it names, when the guardian is de
 
 from __future__ import annotations
 
+import select
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from coordinator.errors import ConfigError
 from coordinator.runtime import isolation_cgroup, isolation_pidns, isolation_plain
+from coordinator.runtime.proctable import Look
 
 #: Strongest first.
 LEVELS = (isolation_cgroup.LEVEL, isolation_pidns.LEVEL, isolation_plain.LEVEL)
 #: Killing takes some milliseconds; what lasts longer waits in the kernel.
 KILL_MAX_S = 0.2
+#: A killed process needs a moment to end before looking again is worth it.
+_PAUSE_MS = 2
+
+#: What a `started` message tells of a program, so that anybody can kill it.
+Handle = Mapping[str, Any]
 
 
 class Level(NamedTuple):
@@ -52,16 +59,20 @@ class Room(Protocol):
         """Return what kill_everything needs; pid is the program's first process."""
         ...
 
-    def kill(self, root_lives: bool) -> None:
+    def kill(self, root_lives: bool, look: Look) -> None:
         """SIGKILL everything once."""
         ...
 
-    def empty(self, root_lives: bool, root_status: int) -> bool:
-        """Tell whether nothing is left."""
+    def empty(self, root_lives: bool, root_status: int, look: Look) -> bool:
+        """Tell whether nothing is left; the look is younger than the root's death."""
         ...
 
     def close(self) -> None:
-        """Clear up; the room is empty."""
+        """Close what is open; the room is empty."""
+        ...
+
+    def clear(self) -> bool:
+        """Remove the empty room from the system; false when it must be asked again."""
         ...
 
 
@@ -106,23 +117,37 @@ def build(level: str, marker: str) -> Room:
             return isolation_plain.PlainRoom(marker)
 
 
-def kill_everything(handle: Mapping[str, Any], within_s: float = KILL_MAX_S) -> bool:
+def kill_everything(handle: Handle, within_s: float = KILL_MAX_S) -> bool:
     """Kill the program that a `started` message told of; true when nothing of it is left.
 
     Works in any process of the same user in the same PID namespace, and more than once.
     """
+    return not kill_all({0: handle}, within_s)
+
+
+def kill_all(handles: Mapping[int, Handle], within_s: float = KILL_MAX_S) -> set[int]:
+    """Kill many programs; return the numbers of those of which something is left.
+
+    Each is struck before anybody waits for the end of one.
+    """
     until = time.monotonic() + within_s
+    left = dict(handles)
+    while True:
+        look = Look()
+        left = {number: handle for number, handle in left.items() if not _strike(handle, look)}
+        if not left or time.monotonic() >= until:
+            return set(left)
+        select.poll().poll(_PAUSE_MS)
 
-    def rounds() -> bool:
-        return time.monotonic() < until
 
+def _strike(handle: Handle, look: Look) -> bool:
     match handle.get("level"):
         case isolation_cgroup.LEVEL:
-            return isolation_cgroup.kill(dict(handle), rounds)
+            return isolation_cgroup.strike(dict(handle), look)
         case isolation_pidns.LEVEL:
-            return isolation_pidns.kill(dict(handle), rounds)
+            return isolation_pidns.strike(dict(handle), look)
         case isolation_plain.LEVEL:
-            return isolation_plain.kill(dict(handle), rounds)
+            return isolation_plain.strike(dict(handle), look)
         case level:
             raise ValueError(f"no such isolation level: {level}")
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from coordinator.runtime import proctable, spawn
+from coordinator.runtime.proctable import Look
 
 LEVEL = "cgroup"
 _PREFIX = "coord-"
@@ -52,46 +53,47 @@ class CgroupRoom:
         """Return what `kill` needs in any process."""
         return {"level": LEVEL, "path": self._path, "pid": pid, "started": proctable.started(pid)}
 
-    def kill(self, root_lives: bool) -> None:
+    def kill(self, root_lives: bool, _look: Look) -> None:
         """SIGKILL everything inside, and the root, which may not have entered yet."""
         if root_lives:
             os.kill(self.root, signal.SIGKILL)
         with contextlib.suppress(OSError):
             _write(self._path, "cgroup.kill", b"1")
 
-    def empty(self, root_lives: bool, _root_status: int) -> bool:
+    def empty(self, root_lives: bool, _root_status: int, _look: Look) -> bool:
         """Tell whether nothing is left."""
         return not _populated(self._events_fd) and not root_lives
 
     def close(self) -> None:
-        """Remove the cgroup."""
+        """Close what is open."""
         os.close(self._events_fd)
-        _remove(self._path)
+
+    def clear(self) -> bool:
+        """Remove the empty cgroup; false while the kernel calls it busy."""
+        return _removed(self._path)
 
 
-def kill(handle: dict[str, Any], rounds: Callable[[], bool]) -> bool:
-    """End a run through its handle; true when nothing is left."""
+def strike(handle: dict[str, Any], _look: Look) -> bool:
+    """SIGKILL a run through its handle; true when nothing is left."""
     path = str(handle["path"])
     pid, started = int(handle["pid"]), int(handle["started"])
-    while True:
-        if proctable.lives(pid, started):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        try:
-            _write(path, "cgroup.kill", b"1")
-            events_fd = os.open(os.path.join(path, "cgroup.events"), os.O_RDONLY)
-        except OSError:
-            # It has been removed, which nobody can do before it is empty.
-            return not proctable.lives(pid, started)
-        try:
-            empty = _wait_until_empty(events_fd)
-        finally:
-            os.close(events_fd)
-        if empty and not proctable.lives(pid, started):
-            _remove(path)
-            return True
-        if not rounds():
-            return False
+    if proctable.lives(pid, started):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    try:
+        _write(path, "cgroup.kill", b"1")
+        events_fd = os.open(os.path.join(path, "cgroup.events"), os.O_RDONLY)
+    except OSError:
+        # It has been removed, which nobody can do before it is empty.
+        return not proctable.lives(pid, started)
+    try:
+        empty = not _populated(events_fd)
+    finally:
+        os.close(events_fd)
+    if not empty or proctable.lives(pid, started):
+        return False
+    _remove(path)
+    return True
 
 
 def unavailable() -> str:
@@ -192,13 +194,18 @@ def _remove(path: str) -> None:
     The kernel may call a cgroup busy for a moment after its last process has gone.
     """
     for _ in range(_REMOVALS_MAX):
-        with contextlib.suppress(OSError):
-            for directory, _, _ in os.walk(path, topdown=False):
-                if directory.count("/") - path.count("/") <= _DEPTH_MAX:
-                    os.rmdir(directory)
-        if not os.path.exists(path):
+        if _removed(path):
             return
         select.select([], [], [], _REMOVE_AGAIN_S)
+
+
+def _removed(path: str) -> bool:
+    """Try it once."""
+    with contextlib.suppress(OSError):
+        for directory, _, _ in os.walk(path, topdown=False):
+            if directory.count("/") - path.count("/") <= _DEPTH_MAX:
+                os.rmdir(directory)
+    return not os.path.exists(path)
 
 
 def _pid_namespace() -> str:

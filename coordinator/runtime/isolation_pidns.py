@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from coordinator.runtime import kernel, proctable, spawn
+from coordinator.runtime.proctable import Look
 
 LEVEL = "pidns"
 
@@ -54,12 +55,12 @@ class PidnsRoom:
         started = proctable.started(self.root)
         return {"level": LEVEL, "init": self.root, "started": started, "pid": pid}
 
-    def kill(self, root_lives: bool) -> None:
+    def kill(self, root_lives: bool, _look: Look) -> None:
         """SIGKILL process 1; the kernel does the rest."""
         if root_lives:
             os.kill(self.root, signal.SIGKILL)
 
-    def empty(self, root_lives: bool, _root_status: int) -> bool:
+    def empty(self, root_lives: bool, _root_status: int, _look: Look) -> bool:
         """Tell whether nothing is left: process 1 cannot be collected before the others."""
         return not root_lives
 
@@ -68,9 +69,13 @@ class PidnsRoom:
         if self.status_fd is not None:
             os.close(self.status_fd)
 
+    def clear(self) -> bool:
+        """Nothing to clear up."""
+        return True
 
-def kill(handle: dict[str, Any], rounds: Callable[[], bool]) -> bool:
-    """End a run through its handle; true when nothing is left."""
+
+def strike(handle: dict[str, Any], _look: Look) -> bool:
+    """SIGKILL a run through its handle; true when nothing is left."""
     init, started = int(handle["init"]), int(handle["started"])
     try:
         pidfd = os.pidfd_open(init)
@@ -84,10 +89,7 @@ def kill(handle: dict[str, Any], rounds: Callable[[], bool]) -> bool:
         # Readable when process 1 is dead, and it cannot be before all others are.
         poll = select.poll()
         poll.register(pidfd, select.POLLIN)
-        while not poll.poll(5):
-            if not rounds():
-                return False
-        return True
+        return bool(poll.poll(0))
     finally:
         os.close(pidfd)
 

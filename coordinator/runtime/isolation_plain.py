@@ -10,17 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 from collections.abc import Callable
 from typing import Any
 
 from coordinator.runtime import kernel, proctable, spawn
-from coordinator.runtime.proctable import Seen
+from coordinator.runtime.proctable import Look, Seen
 
 LEVEL = "plain"
-#: A killed process needs a moment to end before looking again is worth it.
-_PAUSE_MS = 2
 
 
 class PlainRoom:
@@ -36,8 +33,10 @@ class PlainRoom:
         """Fork the keeper."""
         self.status_fd, write_fd = os.pipe()
         os.set_blocking(self.status_fd, False)
-        self.root = spawn.fork_clean(lambda: self._keep(body, write_fd))
-        os.close(write_fd)
+        try:
+            self.root = spawn.fork_clean(lambda: self._keep(body, write_fd))
+        finally:
+            os.close(write_fd)
 
     def _keep(self, body: Callable[[int], object], write_fd: int) -> None:
         kernel.become_subreaper()
@@ -62,62 +61,59 @@ class PlainRoom:
             "marker": self._marker,
         }
 
-    def kill(self, root_lives: bool) -> None:
+    def kill(self, root_lives: bool, look: Look) -> None:
         """SIGKILL what is found; call again until it is empty."""
-        victims = _below(self.root) if root_lives else _marked(self._pid, self._marker)
+        victims = _below(look, self.root) if root_lives else _marked(look, self._pid, self._marker)
         _kill_all(victims, self.root)
         if root_lives and not victims:
             os.kill(self.root, signal.SIGKILL)
 
-    def empty(self, root_lives: bool, root_status: int) -> bool:
+    def empty(self, root_lives: bool, root_status: int, look: Look) -> bool:
         """Tell whether nothing is left; a keeper ends with 0 only when it has no child."""
         if root_lives or root_status == 0:
             return not root_lives
-        return not _marked(self._pid, self._marker)
+        return not _marked(look, self._pid, self._marker)
 
     def close(self) -> None:
         """Close what is open."""
         if self.status_fd is not None:
             os.close(self.status_fd)
 
+    def clear(self) -> bool:
+        """Nothing to clear up."""
+        return True
 
-def kill(handle: dict[str, Any], rounds: Callable[[], bool]) -> bool:
-    """End a run through its handle; true when nothing is found any more."""
+
+def strike(handle: dict[str, Any], look: Look) -> bool:
+    """SIGKILL what is found of a run through its handle; true when nothing is found any more."""
     keeper, keeper_started = int(handle["keeper"]), int(handle["keeper_started"])
     pid, marker = int(handle["pid"]), str(handle["marker"])
     if proctable.started(pid) not in (0, int(handle["started"])):
         pid = 0  # the number was given to another process
-    while True:
-        keeper_lives = proctable.lives(keeper, keeper_started)
-        victims = _below(keeper) if keeper_lives else {}
-        # A keeper that dies during the look has handed its children on: look for the marks too.
-        victims = victims or _marked(pid, marker)
-        if not victims:
-            if keeper_lives:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(keeper, signal.SIGKILL)
-            return True
+    keeper_lives = proctable.lives(keeper, keeper_started)
+    victims = _below(look, keeper) if keeper_lives else {}
+    # A keeper that dies during the look has handed its children on: look for the marks too.
+    victims = victims or _marked(look, pid, marker)
+    if victims:
         _kill_all(victims, keeper)
-        if not rounds():
-            return False
-        select.poll().poll(_PAUSE_MS)
+        return False
+    if keeper_lives:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(keeper, signal.SIGKILL)
+    return True
 
 
-def _below(keeper: int) -> dict[int, Seen]:
+def _below(look: Look, keeper: int) -> dict[int, Seen]:
     """Return the living processes below the keeper, which is the whole program."""
-    return _living(proctable.descendants(proctable.everyone(), (keeper,)))
+    return _living(look.below((keeper,)))
 
 
-def _marked(pid: int, marker: str) -> dict[int, Seen]:
+def _marked(look: Look, pid: int, marker: str) -> dict[int, Seen]:
     """Return the living processes of the program's session or with its mark, and those below."""
-    table = proctable.everyone()
-    variable = f"COORD_RUN_ID={marker}".encode()
-    found = {
-        seen.pid: seen
-        for seen in table.values()
-        if (pid and seen.session == pid) or proctable.carries(seen.pid, variable)
-    }
-    return _living(found | proctable.descendants(table, found))
+    found = {seen.pid: seen for seen in look.carrying(b"COORD_RUN_ID", marker.encode())}
+    if pid:
+        found |= {seen.pid: seen for seen in look.of_session(pid)}
+    return _living(found | look.below(found))
 
 
 def _living(found: dict[int, Seen]) -> dict[int, Seen]:

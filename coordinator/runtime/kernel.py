@@ -13,7 +13,11 @@ _PR_SET_CHILD_SUBREAPER = 36
 _CLONE_NEWPID = 0x20000000
 _CLOCK_BOOTTIME = 7
 _TFD_TIMER_ABSTIME = 1
+#: As everywhere but on MIPS, SPARC and Alpha; the module `resource` would be one more to load.
+_RLIMIT_NOFILE = 7
 _TFD_FLAGS = os.O_NONBLOCK | os.O_CLOEXEC
+
+_LIMITS = struct.Struct("@LL")
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -46,6 +50,20 @@ def unshare_pids() -> None:
 def join_pids(namespace_fd: int) -> None:
     """Put the next child into that PID namespace."""
     _checked(_libc.setns(namespace_fd, _CLONE_NEWPID))
+
+
+def descriptor_limits() -> tuple[int, int]:
+    """Return how many descriptors this process may have, and what it may raise that to."""
+    limits = ctypes.create_string_buffer(_LIMITS.size)
+    _checked(_libc.getrlimit(_RLIMIT_NOFILE, limits))
+    soft, hard = _LIMITS.unpack(limits.raw)
+    return soft, hard
+
+
+def limit_descriptors(soft: int) -> None:
+    """Set how many descriptors this process and its children may have, within the hard limit."""
+    hard = descriptor_limits()[1]
+    _checked(_libc.setrlimit(_RLIMIT_NOFILE, _LIMITS.pack(soft, hard)))
 
 
 class Alarm:

@@ -1,22 +1,28 @@
-"""One run of the program as the guardian's process sees it: fork, permission, end."""
+"""The runs of programs as the guardian's process sees them: fork, permission, end."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
+import select
 import signal
-import socket
 import struct
+from collections.abc import Callable, Iterable
 
 from coordinator.protocol import guard_words as words
 from coordinator.protocol.guard_words import Event
 from coordinator.runtime import isolation, spawn
+from coordinator.runtime.guard_loop import Loop
+from coordinator.runtime.proctable import Look
 
 #: The trust board: two native doubles, trusted_until and the moment of the last extension.
 BOARD = struct.Struct("@dd")
-_CREDENTIALS = struct.Struct("@iII")
-_PACKET_MAX = 65_536
+#: The kernel may call a room busy for a moment after its last process has gone.
+_CLEAR_AGAIN_S = 0.01
+#: After so many tries, half a second, a room is left to the next guardian.
+_CLEARS_MAX = 50
 
 
 class Life:
@@ -27,33 +33,33 @@ class Life:
         self.pid = 0  #: the program's first process
         marker = os.urandom(12).hex()
         self._room = isolation.build(level, marker)
-        self._line, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        # Credentials name the program's process as we see it, whatever its own namespace says.
-        self._line.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self._line = spawn.Line()
         self._board_fd = os.memfd_create("coord-trust", os.MFD_CLOEXEC)
-        os.pwrite(self._board_fd, BOARD.pack(order.trusted_until, 0.0), 0)
-        self.line_over = False  #: nothing more will come from line_fd
+        self.write_board(order.trusted_until, 0.0)
+        self.clears = 0  #: tries to clear up after it
+        self.root_lives = True  #: the guardian's own child has not been collected
+        self._status_over = False
         self._may_run = False
-        self._root_lives = True
         self._root_code = 0
         self._status: int | None = None  #: how the first process ended, once known
         self._left = 1  #: whether the keeper still had something to keep then
         self._told = False
         try:
-            self._launch(order, marker, far)
+            self._launch(order, marker)
         except OSError:
-            self._root_lives = False
+            self.root_lives = False
             self.close()
+            self.clear()
             raise
         finally:
-            far.close()
+            self._line.far.close()
 
-    def _launch(self, order: words.StartOrdered, marker: str, far: socket.socket) -> None:
+    def _launch(self, order: words.StartOrdered, marker: str) -> None:
         # Read-only: a program must not be able to write itself more trust.
         read_fd = os.open(f"/proc/self/fd/{self._board_fd}", os.O_RDONLY | os.O_CLOEXEC)
         try:
             env = spawn.environment(order, marker, read_fd)
-            launch = spawn.Launch(order, far.fileno(), read_fd, env, self._room.enter)
+            launch = spawn.Launch(order, self._line.far.fileno(), read_fd, env, self._room.enter)
             self._room.launch(lambda parent: spawn.become_program(launch, parent))
         finally:
             os.close(read_fd)
@@ -65,25 +71,28 @@ class Life:
         """The guardian's own child: the program, or its keeper."""
         return self._room.root
 
-    def line_fd(self) -> int:
-        """Return where the program's process says that it is ready, or refused."""
-        return self._line.fileno()
+    def watched(self) -> dict[int, int]:
+        """Return the descriptors that tell when there is news, and what to poll each for."""
+        change_fd = self._room.change_fd()
+        found = dict.fromkeys(self._talking(), select.EPOLLIN)
+        return found if change_fd is None else found | {change_fd: select.EPOLLPRI}
 
-    def status_fd(self) -> int | None:
-        """Return where a keeper says how the program ended."""
-        return self._room.status_fd
+    def silent(self) -> list[int]:
+        """Return those of the descriptors that have said their last."""
+        over = (self._line.over, self._status_over)
+        return [fd for fd, nothing_more in zip(self._talking(), over, strict=False) if nothing_more]
 
-    def change_fd(self) -> int | None:
-        """Return what polls urgent when something about `gone` may have changed."""
-        return self._room.change_fd()
+    def _talking(self) -> list[int]:
+        """Return where the program's process speaks before its exec, and its keeper at the end."""
+        line_fd, status_fd = self._line.fileno(), self._room.status_fd
+        return [line_fd] if status_fd is None else [line_fd, status_fd]
 
     # --- orders ---------------------------------------------------------------------------------
 
     def let_go(self, trusted_until: float) -> None:
         """Permit the exec."""
         self._may_run = True
-        with contextlib.suppress(OSError):
-            self._line.send(spawn.PERMISSION.pack(trusted_until))
+        self._line.permit(trusted_until)
 
     def write_board(self, trusted_until: float, extended_at: float) -> None:
         """Show the program how long it is trusted."""
@@ -98,64 +107,62 @@ class Life:
             if signum == signal.SIGTERM:
                 os.killpg(self.pid, signal.SIGCONT)
 
-    def kill(self) -> None:
+    def kill(self, look: Look) -> None:
         """SIGKILL every process of it, once."""
-        self._room.kill(self._root_lives)
+        self._room.kill(self.root_lives, look)
 
     def close(self) -> None:
-        """Clear up; nothing of it is left."""
+        """Close what is open; nothing of it is left."""
         self._line.close()
         os.close(self._board_fd)
         self._room.close()
 
+    def clear(self) -> bool:
+        """Remove its empty room; false when it must be asked again."""
+        self.clears += 1
+        return self._room.clear() or self.clears >= _CLEARS_MAX
+
     # --- what happened --------------------------------------------------------------------------
 
-    def read_line(self) -> list[Event]:
+    def _read_line(self) -> list[Event]:
         """Return what the program's process said before its exec."""
         events: list[Event] = []
-        while not self.line_over:
-            try:
-                packet, ancillary, _, _ = self._line.recvmsg(
-                    _PACKET_MAX, socket.CMSG_SPACE(_CREDENTIALS.size), socket.MSG_DONTWAIT
-                )
-            except BlockingIOError:
-                break
-            except ConnectionError:
-                packet, ancillary = b"", []
+        for packet, sender in self._line.packets():
             if packet == spawn.READY:
-                self.pid = _sender(ancillary)
+                self.pid = sender
                 events.append(words.ProgramReady(self.run, self.pid, self._room.handle(self.pid)))
             elif packet:
                 said = json.loads(packet)
                 self._may_run = False
                 events.append(words.ProgramRefused(self.run, said["why"], said["code"]))
-            else:
+            elif self._may_run:
                 # The exec closed it; or a kill did, and then "it ran" is the safe belief.
-                self.line_over = True
-                if self._may_run:
-                    events.append(words.ProgramStarted(self.run))
+                events.append(words.ProgramStarted(self.run))
         return events
 
-    def read_status(self) -> None:
+    def _read_status(self) -> None:
         """Take in what the keeper says about the program's end."""
         fd = self._room.status_fd
-        if fd is None or self._status is not None:
+        if fd is None or self._status_over:
             return
         with contextlib.suppress(BlockingIOError):
-            if text := os.read(fd, 64):
+            text = os.read(fd, 64)
+            self._status_over = True
+            if text:
                 self._status, self._left = (int(field) for field in text.split())
 
     def root_ended(self, code: int) -> None:
         """Note that our own child was collected."""
-        self.read_status()
-        self._root_lives, self._root_code = False, code
+        self._read_status()
+        self.root_lives, self._root_code = False, code
         if self._room.status_fd is None:
             self._status = code
 
-    def news(self) -> tuple[list[Event], bool]:
+    def news(self, look: Look) -> tuple[list[Event], bool]:
         """Return what has changed about the end of the program, and whether nothing is left."""
-        events = self.read_line()
-        gone = self._room.empty(self._root_lives, self._root_code)
+        events = self._read_line()
+        self._read_status()
+        gone = self._room.empty(self.root_lives, self._root_code, look)
         if self._status is None or self._told:
             if gone:
                 events.append(words.ProgramGone(self.run))
@@ -166,8 +173,129 @@ class Life:
         return events, gone
 
 
-def _sender(ancillary: list[tuple[int, int, bytes]]) -> int:
-    for level, kind, content in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
-            return int(_CREDENTIALS.unpack(content[: _CREDENTIALS.size])[0])
-    raise AssertionError("SO_PASSCRED is set, so every packet names its sender")
+class Lives:
+    """All runs with processes, and those whose turn to be forked has not come.
+
+    None waits for another. One is forked in each turn of the loop, so that whatever is due is done
+    in between; all that are to be killed in a turn are killed with one look at the processes; and
+    only those are looked at of which something was heard.
+    """
+
+    def __init__(
+        self, level: str, loop: Loop, feed: Callable[..., None], descriptors_max: int
+    ) -> None:
+        self._level, self._loop, self._feed = level, loop, feed
+        self._lives_max = (descriptors_max - spawn.DESCRIPTORS_OWN) // spawn.DESCRIPTORS_EACH
+        self._waiting: dict[int, words.StartOrdered] = {}
+        self._lives: dict[int, Life] = {}
+        self._by_root: dict[int, Life] = {}
+        self._condemned: dict[int, Life] = {}  #: to be killed at the end of this turn
+        self._changed: dict[int, Life] = {}  #: of which something may have become known
+        self._busy_rooms: list[Life] = []
+        self._clear_at = math.inf
+
+    def due(self) -> float:
+        """Return when there is something to do."""
+        return 0.0 if self._waiting or self._condemned else self._clear_at
+
+    def turn(self, now: float) -> None:
+        """Fork the run that has waited longest, and clear up what was busy before."""
+        if self._waiting:
+            self._fork(self._waiting.pop(next(iter(self._waiting))))
+        if now >= self._clear_at:
+            self._busy_rooms = [life for life in self._busy_rooms if not life.clear()]
+            self._clear_at = now + _CLEAR_AGAIN_S if self._busy_rooms else math.inf
+
+    # --- orders ---------------------------------------------------------------------------------
+
+    def launch(self, order: words.StartOrdered) -> None:
+        """Fork the run when its turn comes."""
+        self._waiting[order.run] = order
+
+    def get(self, run: int) -> Life | None:
+        """Return the processes of a run, if it has any."""
+        return self._lives.get(run)
+
+    def condemn(self, run: int) -> None:
+        """Have every process of the run killed at the end of this turn."""
+        if self._waiting.pop(run, None) is not None:
+            self._feed(words.ProgramGone(run))
+        elif (life := self._lives.get(run)) is not None:
+            self._condemned[run] = life
+
+    def strike(self) -> bool:
+        """SIGKILL, once, what is condemned; `settle` tells what came of it; false: nothing was."""
+        condemned, self._condemned = self._condemned, {}
+        look = Look()
+        for life in condemned.values():
+            life.kill(look)
+        self._changed |= condemned
+        return bool(condemned)
+
+    def end(self) -> None:
+        """Clear up with patience; SIGKILL whatever there is, which is nothing but after a bug."""
+        look = Look()
+        for life in self._lives.values():
+            life.kill(look)
+        for life in self._busy_rooms:
+            while not life.clear():
+                select.poll().poll(_CLEAR_AGAIN_S * 1000)
+
+    def _fork(self, order: words.StartOrdered) -> None:
+        try:
+            if len(self._lives) >= self._lives_max:
+                raise OSError(f"{self._lives_max} have all descriptors")
+            life = Life(order, self._level)
+        except OSError as error:
+            why = f"the program's process cannot be made: {error}"
+            refused = words.ProgramRefused(order.run, why, spawn.NOT_EXECUTABLE)
+            self._feed(refused, words.ProgramGone(order.run))
+            return
+        self._lives[order.run] = self._by_root[life.root] = life
+        for fd, mask in life.watched().items():
+            self._loop.watch(fd, lambda: self._tell((life,)), mask)
+
+    # --- what happened --------------------------------------------------------------------------
+
+    def child_ended(self, pid: int, code: int) -> bool:
+        """Note that a child of the guardian was collected; false when it was no run's root."""
+        life = self._by_root.pop(pid, None)
+        if life is not None:
+            life.root_ended(code)
+            self._changed[life.run] = life
+            return True
+        # An orphan, maybe: the last process of a run whose keeper was killed.
+        self._changed |= {run: life for run, life in self._lives.items() if not life.root_lives}
+        return False
+
+    def settle(self) -> None:
+        """Tell what has become of the runs that were killed, or whose processes ended."""
+        changed, self._changed = self._changed, {}
+        self._tell(changed.values())
+
+    def _tell(self, lives: Iterable[Life]) -> None:
+        """Find out whether the runs have ended, wholly or in part.
+
+        All is told in one go: what the guardian does about one may bring newer news of another.
+        """
+        look = Look()
+        told: list[Event] = []
+        for life in lives:
+            events, gone = life.news(look)
+            told += events
+            for fd in life.silent():
+                self._loop.unwatch(fd)
+            if gone:
+                self._forget(life)
+        self._feed(*told)
+
+    def _forget(self, life: Life) -> None:
+        del self._lives[life.run]
+        self._changed.pop(life.run, None)
+        self._condemned.pop(life.run, None)
+        for fd in life.watched():
+            self._loop.unwatch(fd)
+        life.close()
+        if not life.clear():
+            self._busy_rooms.append(life)
+            self._clear_at = 0.0

@@ -16,6 +16,7 @@ from coordinator.protocol.events import (
     ExtendTrust,
     KillProgram,
     ProgramEnded,
+    ProgramRefused,
     StartProgram,
     StopProgram,
 )
@@ -101,10 +102,11 @@ class LocalProgram:
         self._clock, self._granted = clock, granted
         self._holding: Holding | None = None
 
-    def start(self, command: StartProgram, node: Node) -> None:
+    def start(self, command: StartProgram, node: Node) -> ProgramRefused | None:
         """Grant the token to the code that waits for it."""
         self._holding = Holding(self._clock, node, command)
         self._granted(self._holding)
+        return None
 
     def extend(self, command: ExtendTrust) -> None:
         """Move the holding's deadline."""

@@ -63,11 +63,60 @@ def everyone() -> dict[int, Seen]:
     return table
 
 
+class Look:
+    """One look at all processes, taken when first needed, and shared by those who ask together.
+
+    With many programs to kill at once, a look for each would take longer than their deadlines.
+    """
+
+    def __init__(self) -> None:
+        self._table: dict[int, Seen] | None = None
+        self._children: dict[int, list[Seen]] = {}
+        self._sessions: dict[int, list[Seen]] = {}
+        self._carriers: dict[bytes, list[Seen]] | None = None
+
+    def below(self, roots: Iterable[int]) -> dict[int, Seen]:
+        """Return the children of the roots, their children, and so on; not the roots."""
+        self._seen()
+        return _below(self._children, roots)
+
+    def of_session(self, session: int) -> list[Seen]:
+        """Return the processes of a session."""
+        self._seen()
+        return self._sessions.get(session, [])
+
+    def carrying(self, name: bytes, value: bytes) -> list[Seen]:
+        """Return the processes that were started with NAME=value; always ask for one name."""
+        if self._carriers is None:
+            self._carriers = {}
+            for seen in self._seen().values():
+                for variable in environment(seen.pid):
+                    if variable.startswith(name + b"="):
+                        self._carriers.setdefault(variable, []).append(seen)
+        return self._carriers.get(name + b"=" + value, [])
+
+    def _seen(self) -> dict[int, Seen]:
+        if self._table is None:
+            self._table = everyone()
+            self._children = _children(self._table)
+            for seen in self._table.values():
+                self._sessions.setdefault(seen.session, []).append(seen)
+        return self._table
+
+
 def descendants(table: dict[int, Seen], roots: Iterable[int]) -> dict[int, Seen]:
     """Return the children of the roots, their children, and so on; not the roots."""
+    return _below(_children(table), roots)
+
+
+def _children(table: dict[int, Seen]) -> dict[int, list[Seen]]:
     children: dict[int, list[Seen]] = {}
     for seen in table.values():
         children.setdefault(seen.parent, []).append(seen)
+    return children
+
+
+def _below(children: dict[int, list[Seen]], roots: Iterable[int]) -> dict[int, Seen]:
     found: dict[int, Seen] = {}
     waiting = list(roots)
     while waiting:
@@ -80,6 +129,11 @@ def descendants(table: dict[int, Seen], roots: Iterable[int]) -> dict[int, Seen]
 
 def carries(pid: int, variable: bytes) -> bool:
     """Tell whether the process was started with NAME=value in its environment."""
+    return variable in environment(pid)
+
+
+def environment(pid: int) -> list[bytes]:
+    """Return the variables that the process was started with; none of one that is not ours."""
     with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
-        return variable in file.read().split(b"\0")
-    return False
+        return file.read().split(b"\0")
+    return []

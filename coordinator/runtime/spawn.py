@@ -16,9 +16,10 @@ import os
 import signal
 import socket
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, NoReturn
 
+from coordinator.protocol.guard_state import RUNS_MAX
 from coordinator.protocol.guard_words import StartOrdered
 from coordinator.runtime import kernel
 from coordinator.runtime.clock import BoottimeClock
@@ -28,8 +29,63 @@ NOT_EXECUTABLE = 126
 NOT_FOUND = 127
 READY = b"ready"
 PERMISSION = struct.Struct("@d")
+_CREDENTIALS = struct.Struct("@iII")
+_PACKET_MAX = 65_536
+#: What the guardian has open for one run: its line, its board, its cgroup or its keeper's word.
+DESCRIPTORS_EACH = 4
+#: What the guardian has open for itself: a dozen, and what it inherited.
+DESCRIPTORS_OWN = 128
+#: More descriptors are of no use to a guardian.
+DESCRIPTORS_MAX = RUNS_MAX * DESCRIPTORS_EACH + DESCRIPTORS_OWN
+#: What this process was given, and what it gives to those that it forks.
+_DESCRIPTORS_GIVEN = kernel.descriptor_limits()[0]
 #: No descriptor is higher; bounded, because an old kernel has to close them one by one.
-_FDS_END = min(os.sysconf("SC_OPEN_MAX"), 1 << 20)
+_FDS_END = min(max(_DESCRIPTORS_GIVEN, DESCRIPTORS_MAX), 1 << 20)
+
+
+class Line:
+    """The guardian's end of the line to a program's process; the exec closes the other end."""
+
+    def __init__(self) -> None:
+        self._here, self.far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        # Credentials name the program's process as we see it, whatever its own namespace says.
+        self._here.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self.over = False  #: nothing more will come
+
+    def fileno(self) -> int:
+        """Return the descriptor, for a selector."""
+        return self._here.fileno()
+
+    def permit(self, trusted_until: float) -> None:
+        """Permit the exec; a process that is gone needs no permission."""
+        with contextlib.suppress(OSError):
+            self._here.send(PERMISSION.pack(trusted_until))
+
+    def packets(self) -> Iterator[tuple[bytes, int]]:
+        """Return what has come, and from which process; an empty packet, once, is the end."""
+        space = socket.CMSG_SPACE(_CREDENTIALS.size)
+        while not self.over:
+            try:
+                packet, ancillary, _, _ = self._here.recvmsg(
+                    _PACKET_MAX, space, socket.MSG_DONTWAIT
+                )
+            except BlockingIOError:
+                return
+            except ConnectionError:
+                packet, ancillary = b"", []
+            self.over = not packet
+            yield packet, _sender(ancillary) if packet else 0
+
+    def close(self) -> None:
+        """Close this end."""
+        self._here.close()
+
+
+def _sender(ancillary: list[tuple[int, int, bytes]]) -> int:
+    for level, kind, content in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
+            return int(_CREDENTIALS.unpack(content[: _CREDENTIALS.size])[0])
+    raise AssertionError("SO_PASSCRED is set, so every packet names its sender")
 
 
 class Launch(NamedTuple):
@@ -40,6 +96,18 @@ class Launch(NamedTuple):
     board_fd: int
     env: dict[str, str]
     enter: Callable[[], None]  #: goes where the program is to be isolated
+
+
+def widen_descriptors() -> int:
+    """Let this process have the descriptors that many runs need; return how many it may have.
+
+    A program does not inherit that: one that uses select() may rely on low numbers.
+    """
+    soft, hard = kernel.descriptor_limits()
+    wanted = min(hard, DESCRIPTORS_MAX)
+    if wanted > soft:
+        kernel.limit_descriptors(wanted)
+    return max(soft, wanted)
 
 
 def fork_clean(body: Callable[[], object]) -> int:
@@ -54,6 +122,7 @@ def fork_clean(body: Callable[[], object]) -> int:
                 signal.set_wakeup_fd(-1)
                 _default_signals(every)
                 signal.pthread_sigmask(signal.SIG_SETMASK, ())
+                kernel.limit_descriptors(_DESCRIPTORS_GIVEN)
                 body()
             except OSError as error:
                 os.write(2, f"coord: {error}\n".encode())

@@ -159,6 +159,8 @@ def _prepare(
         schema=schema,
         group=facts.group,
         node=facts.node,
+        token=facts.token,
+        hosts_tasks=facts.hosts_tasks,
         system_identifier=system_identifier,
         started_at=started_at,
         channel=channel_of(schema, facts.group),

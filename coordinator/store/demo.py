@@ -9,7 +9,10 @@ from coordinator.store.faults import database_error, label
 
 #: Every table that names a group. A real group's rows are never deleted, because its terms must
 #: not start again; a demonstration's group has a name that nobody uses again.
-TABLES = ("token_history", "event", "schedule", "token_holder", "health_check", "group_record")
+TABLES = (
+    *("token_history", "event", "schedule", "token_holder", "health_check", "group_record"),
+    *("task", "task_node", "task_cursor", "observer_decision"),
+)
 FORGET = sql.SQL("DELETE FROM {table} WHERE group_id = %(group_id)s")
 
 OTHERS = sql.SQL(

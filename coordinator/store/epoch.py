@@ -54,7 +54,7 @@ SELECT %(group)s, 'settled', %(node)s, 'timeline ' || timeline, settled_by FROM 
 RAISE_FLOOR: LiteralString = """
 UPDATE {schema}.token_holder
 SET term_floor = greatest(term_floor, %(floor)s::bigint)
-WHERE group_id = %(group)s
+WHERE group_id = %(token)s
 """
 
 

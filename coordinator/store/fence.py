@@ -8,6 +8,7 @@ The fence also holds a shared advisory lock, by which its backends are found in 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import LiteralString
 
 from psycopg import sql
@@ -16,7 +17,7 @@ from coordinator.store.statement import named
 from coordinator.store.transaction import Cursor
 from coordinator.store.view import Place
 
-#: Ends the group's fenced transactions when the token is as it was seen and its session is over:
+#: Ends a token's fenced transactions when the token is as it was seen and its session is over:
 #: released, ended, silent since the beat that was seen, or the asker's own.
 #: Only backends of the same role: for others we have no right, and their fence must end by itself.
 TERMINATE_FENCES: LiteralString = """
@@ -28,15 +29,15 @@ WHERE held.locktype = 'advisory'
     AND held.objsubid = 1
     AND held.database = (SELECT oid FROM pg_database WHERE datname = current_database())
     AND (held.classid::bigint << 32) | held.objid::bigint
-        = hashtextextended('coord_fence:' || %(schema)s::text || ':' || %(group)s::text, 0)
+        = hashtextextended('coord_fence:' || %(schema)s::text || ':' || %(token)s::text, 0)
     AND held.pid <> pg_backend_pid()
     AND backend.usename = current_user
     AND EXISTS (
         SELECT
         FROM {schema}.token_holder AS token
         LEFT JOIN {schema}.health_check AS node
-            ON node.group_id = token.group_id AND node.task_id = token.task_id
-        WHERE token.group_id = %(group)s
+            ON node.group_id = %(group)s AND node.task_id = token.task_id
+        WHERE token.group_id = %(token)s
             AND token.term = %(seen_term)s
             AND token.session IS NOT DISTINCT FROM %(seen)s::uuid
             AND (
@@ -54,10 +55,12 @@ LOCK_OWN_TOKENS: LiteralString = """
 SELECT held.group_id, held.term
 FROM {schema}.token_holder AS held
 WHERE held.session = %(mine)s::uuid
+    AND (%(tokens)s::text[] IS NULL OR held.group_id = ANY(%(tokens)s::text[]))
     AND held.group_id NOT IN (
         SELECT free.group_id FROM (
             SELECT group_id FROM {schema}.token_holder
             WHERE session = %(mine)s::uuid
+                AND (%(tokens)s::text[] IS NULL OR group_id = ANY(%(tokens)s::text[]))
             FOR UPDATE SKIP LOCKED
         ) AS free
     )
@@ -91,14 +94,18 @@ def terminate_fence_holders(
     return 0 if row is None else int(row[0])
 
 
-def push_fences_aside(cursor: Cursor, place: Place, mine: str) -> None:
-    """End what fenced transactions the own session has left: its program has ended.
+def push_fences_aside(
+    cursor: Cursor, place: Place, mine: str, tokens: Sequence[str] | None = None
+) -> None:
+    """End what fenced transactions the own session has left: their programs have ended.
 
+    tokens: those whose programs have; None: all of the session's.
     Only in a READ COMMITTED transaction: each statement must see the newest rows.
     """
-    cursor.execute(named(LOCK_OWN_TOKENS, place.schema), {"mine": mine})
-    for group, term in cursor.fetchall():
+    locked = None if tokens is None else list(tokens)
+    cursor.execute(named(LOCK_OWN_TOKENS, place.schema), {"mine": mine, "tokens": locked})
+    for token, term in cursor.fetchall():
         params = place.params(
             schema=place.schema, seen_term=term, seen=mine, seen_beat=None, mine=mine
         )
-        cursor.execute(named(TERMINATE_FENCES, place.schema), {**params, "group": group})
+        cursor.execute(named(TERMINATE_FENCES, place.schema), {**params, "token": token})

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from psycopg import sql
 
-#: What a running node does with each table; nothing is ever deleted.
+from coordinator.store.people import people_schema
+
+#: What a running node does with each table, and what it declares; nothing is ever deleted.
 TABLES = {
     "token_holder": "SELECT, INSERT, UPDATE",
     "health_check": "SELECT, INSERT, UPDATE",
@@ -13,22 +15,35 @@ TABLES = {
     "database_epoch": "SELECT, INSERT, UPDATE",
     "schedule": "SELECT, INSERT, UPDATE",
     "event": "SELECT, INSERT",
+    "task": "SELECT, INSERT, UPDATE",
+    "task_node": "SELECT, INSERT, UPDATE",
+    "task_cursor": "SELECT, INSERT, UPDATE",
+    "observer_decision": "SELECT, INSERT",
 }
 VIEWS = ("coord_status", "coord_nodes", "coord_history")
 #: Once the script of `coord db roles` was run, group_role says who writes for which group.
 READ = ("alembic_version", "group_role", *VIEWS)
-FENCE = "coord_fence(text, bigint, uuid)"
+#: In the schema for people.
+PEOPLE_VIEWS = ("nodes", "ongoing_tasks", "task_nodes", "observer_decisions")
+#: What a view calls for whoever looks, and what tells how far a task has come.
+READ_FUNCTIONS = ("coord_last_error(text, text, text)", "coord_read_cursor(text, text)")
+#: What a program of the holder calls in its own transactions.
+HOLDER_FUNCTIONS = (
+    "coord_fence(text, bigint, uuid)",
+    "coord_save_cursor(text, text, bigint, uuid, jsonb)",
+)
 
 
 def grants_for(schema: str, role: str, *, read_only: bool = False) -> list[str]:
     """Return the statements, one a line; `role` may be anything that can be quoted."""
     home = sql.Identifier(schema).as_string(None)
+    people = sql.Identifier(people_schema(schema)).as_string(None)
     whom = sql.Identifier(role).as_string(None)
-    lines = [f"GRANT USAGE ON SCHEMA {home} TO {whom};"]
+    lines = [f"GRANT USAGE ON SCHEMA {place} TO {whom};" for place in (home, people)]
     for table, privileges in TABLES.items():
         granted = "SELECT" if read_only else privileges
         lines.append(f"GRANT {granted} ON {home}.{table} TO {whom};")
     lines += [f"GRANT SELECT ON {home}.{relation} TO {whom};" for relation in READ]
-    if not read_only:
-        lines.append(f"GRANT EXECUTE ON FUNCTION {home}.{FENCE} TO {whom};")
-    return lines
+    lines += [f"GRANT SELECT ON {people}.{view} TO {whom};" for view in PEOPLE_VIEWS]
+    functions = READ_FUNCTIONS if read_only else (*READ_FUNCTIONS, *HOLDER_FUNCTIONS)
+    return lines + [f"GRANT EXECUTE ON FUNCTION {home}.{name} TO {whom};" for name in functions]

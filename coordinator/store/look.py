@@ -14,6 +14,7 @@ from psycopg.rows import DictRow, dict_row
 
 from coordinator.errors import CoordError, SchemaError
 from coordinator.store.faults import database_error
+from coordinator.store.people import people_schema
 
 REVISION = sql.SQL("SELECT version_num FROM {schema}.alembic_version")
 
@@ -72,7 +73,7 @@ class Eye:
         """
         self._schema = schema
         self._where = where
-        self._connection = _connect(conninfo, where, timeout_s)
+        self._connection = open_for_people(conninfo, where, timeout_s)
 
     def revision(self) -> str:
         """Return the revision of the schema.
@@ -120,10 +121,15 @@ class Eye:
         self._connection.close()
 
     def _named(self, question: sql.SQL) -> sql.Composed:
-        return question.format(schema=sql.Identifier(self._schema))
+        people = sql.Identifier(people_schema(self._schema))
+        return question.format(schema=sql.Identifier(self._schema), people=people)
 
 
-def _connect(conninfo: str, where: str, timeout_s: float) -> psycopg.Connection[DictRow]:
+def open_for_people(conninfo: str, where: str, timeout_s: float) -> psycopg.Connection[DictRow]:
+    """Connect for what a person asks, whose rows are dictionaries.
+
+    Errors: DatabaseUnreachableError, DatabaseRefusedError.
+    """
     try:
         # In UTC and without a plan cache: PgBouncer keeps none, and people read moments as UTC.
         connection = psycopg.connect(

@@ -19,13 +19,14 @@ from psycopg import sql
 from coordinator.errors import ConfigError, DatabaseRefusedError, SchemaError
 from coordinator.store.engine import connect, engine
 from coordinator.store.faults import database_error, label
+from coordinator.store.people import people_schema
 
 if TYPE_CHECKING:
     from alembic.config import Config
     from sqlalchemy import Connection
 
 #: The chain in migrations/, oldest first; a test holds it equal to alembic's own view.
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 SCHEMA_HEAD = REVISIONS[-1]
 
 #: Another node's migration may take this long before we give up waiting for it.
@@ -56,7 +57,8 @@ def upgrade(conninfo: str, schema: str) -> None:
             # than the lock, and the loser of the race would migrate again.
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
             _lock(connection, schema)
-            _create_schema(connection, schema)
+            for name in (schema, people_schema(schema)):
+                _create_schema(connection, name)
             config = _alembic(schema)
             config.attributes["connection"] = connection
             with _ALEMBIC:

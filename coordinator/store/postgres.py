@@ -26,7 +26,30 @@ from coordinator.protocol.requests import (
     Settle,
     Take,
 )
-from coordinator.store import epoch, faults, pooler, race, roster, session
+from coordinator.protocol.task_requests import (
+    CatchUp,
+    Decide,
+    RaiseTaskFloors,
+    ReadGroup,
+    ReleaseTasks,
+    TakeTasks,
+    TaskRequest,
+    TellTasks,
+    WatchSessions,
+)
+from coordinator.store import (
+    epoch,
+    faults,
+    group,
+    observer,
+    pooler,
+    race,
+    roster,
+    session,
+    task_release,
+    tasks,
+    told,
+)
 from coordinator.store.branches import rotated
 from coordinator.store.connect import (
     SET_LIMITS,
@@ -227,6 +250,29 @@ class PostgresConnection:
                 return epoch.raise_floor(cursor, place, request)
             case ReadRoster():
                 return roster.read_roster(cursor, place)
+            case _:
+                return self._carry_out_for_tasks(request)
+
+    def _carry_out_for_tasks(self, request: TaskRequest) -> Answer:
+        """Do the same with what only a node of a task group asks."""
+        cursor, place = self._cursor, self._place
+        match request:
+            case ReadGroup():
+                return group.read_group(cursor, place)
+            case TakeTasks():
+                return tasks.take_tasks(cursor, place, request)
+            case ReleaseTasks():
+                return task_release.release_tasks(cursor, place, request)
+            case RaiseTaskFloors():
+                return tasks.raise_task_floors(cursor, place, request)
+            case WatchSessions():
+                return observer.watch_sessions(cursor, place)
+            case Decide():
+                return observer.decide(cursor, place, request)
+            case TellTasks():
+                return told.tell_tasks(cursor, place, request)
+            case CatchUp():
+                return told.catch_up(cursor, place, request)
 
     def _limit(self, timeout_s: float) -> None:
         """Let the server end what takes longer than this request may; a round trip on change."""

@@ -17,7 +17,9 @@ from __future__ import annotations
 from typing import LiteralString
 
 from coordinator.protocol.requests import Answer, Release, Take, View
+from coordinator.store import observer
 from coordinator.store.fence import push_fences_aside, terminate_fence_holders
+from coordinator.store.group import raise_version
 from coordinator.store.statement import named
 from coordinator.store.transaction import Cursor, Pause, read_committed, serializable
 from coordinator.store.view import Place, read_view
@@ -31,11 +33,17 @@ WHERE group_id = %(group)s AND task_id = %(node)s
 
 END_SEEN_SESSION: LiteralString = """
 UPDATE {schema}.health_check
-SET ended_at = clock_timestamp(), end_reason = %(reason)s
+SET ended_at = clock_timestamp(), end_reason = %(reason)s, standing = {standing_after_end}
 WHERE group_id = %(group)s AND task_id = %(seen_node)s
     AND session = %(seen)s::uuid
     AND beat = %(seen_beat)s  -- one more beat and it lives
     AND ended_at IS NULL
+RETURNING standing
+"""
+
+READ_STANDING: LiteralString = """
+SELECT standing FROM {schema}.health_check
+WHERE group_id = %(group)s AND task_id = %(seen_node)s
 """
 
 #: Reads how long nobody was active, before the row changes; no row when the token has moved on.
@@ -45,10 +53,10 @@ SELECT (1000 * extract(epoch FROM clock_timestamp() - coalesce(
     )))::bigint
 FROM {schema}.token_holder AS token
 LEFT JOIN {schema}.health_check AS node
-    ON node.group_id = token.group_id
+    ON node.group_id = %(group)s
     AND node.task_id = token.task_id
     AND node.session = token.session
-WHERE token.group_id = %(group)s
+WHERE token.group_id = %(token)s
     AND token.term = %(seen_term)s
     AND token.session IS NOT DISTINCT FROM %(seen)s::uuid
 FOR UPDATE OF token
@@ -64,28 +72,20 @@ SET task_id = %(node)s,
     term = greatest(%(next_term)s::bigint, token.term_floor + 1, token.term + 1),
     acquired_at = clock_timestamp(),
     released_at = NULL
-WHERE token.group_id = %(group)s
+WHERE token.group_id = %(token)s
     AND token.term = %(seen_term)s
     AND token.session IS NOT DISTINCT FROM %(seen)s::uuid
     AND (
         token.session IS NULL
         OR NOT EXISTS (
             SELECT FROM {schema}.health_check AS node
-            WHERE node.group_id = token.group_id
+            WHERE node.group_id = %(group)s
                 AND node.task_id = token.task_id
                 AND node.session = token.session
                 AND node.ended_at IS NULL
         )
     )
-    AND EXISTS (
-        SELECT
-        FROM ({server}) AS server
-        JOIN {schema}.database_epoch AS epoch
-            ON epoch.system_identifier = %(system)s AND epoch.timeline = server.timeline
-        WHERE server.timeline = %(timeline)s AND epoch.settled
-            -- a pooler may have moved us to a copy, which has this row as well
-            AND %(system)s = (SELECT system_identifier FROM pg_control_system())
-    )
+    AND {settled_here}
 RETURNING token.term
 """
 
@@ -93,32 +93,33 @@ RECORD_TAKING: LiteralString = """
 WITH closed AS (
     UPDATE {schema}.token_history
     SET ended_at = clock_timestamp(), end_how = %(end_how)s, end_reason = %(reason)s
-    WHERE group_id = %(group)s AND term = %(seen_term)s AND ended_at IS NULL
+    WHERE group_id = %(token)s AND term = %(seen_term)s AND ended_at IS NULL
 ), opened AS (
     INSERT INTO {schema}.token_history (
         group_id, term, task_id, session, acquired_at, how, reason,
         from_task, gap_ms, detected_ms
     )
     VALUES (
-        %(group)s, %(term)s, %(node)s, %(mine)s::uuid, clock_timestamp(), %(how)s, %(reason)s,
+        %(token)s, %(term)s, %(node)s, %(mine)s::uuid, clock_timestamp(), %(how)s, %(reason)s,
         %(seen_node)s, greatest(0, %(gap_ms)s::bigint), %(detected_ms)s
     )
 ), noted AS (
     INSERT INTO {schema}.event (group_id, kind, task_id, session, term, reason, who)
-    VALUES (%(group)s, 'taken', %(node)s, %(mine)s::uuid, %(term)s, %(reason)s, %(node)s)
+    VALUES (%(token)s, 'taken', %(node)s, %(mine)s::uuid, %(term)s, %(reason)s, %(node)s)
 )
 SELECT pg_notify(%(channel)s, json_build_object(
     'kind', 'taken', 'node', %(node)s::text, 'term', %(term)s::bigint
 )::text)
 """
 
-#: One term of the group, or, with term NULL, whatever the session holds.
+#: One term of the group's token, or, with term NULL, whatever the session holds. Of the tokens of
+#: tasks the group is told once: the server drops a notification that repeats another.
 GIVE_BACK: LiteralString = """
 WITH given AS (
     UPDATE {schema}.token_holder
     SET session = NULL, released_at = clock_timestamp()
     WHERE session = %(mine)s::uuid
-        AND (%(term)s::bigint IS NULL OR group_id = %(group)s AND term = %(term)s::bigint)
+        AND (%(term)s::bigint IS NULL OR group_id = %(token)s AND term = %(term)s::bigint)
     RETURNING group_id, task_id, term
 ), closed AS (
     UPDATE {schema}.token_history AS held
@@ -129,9 +130,11 @@ WITH given AS (
     INSERT INTO {schema}.event (group_id, kind, task_id, session, term, reason, who)
     SELECT group_id, 'released', task_id, %(mine)s::uuid, term, %(reason)s, %(node)s FROM given
 )
-SELECT pg_notify(%(channel)s, json_build_object(
-    'kind', 'released', 'node', task_id, 'term', term
-)::text)
+SELECT pg_notify(%(channel)s, CASE
+    WHEN group_id = %(token)s
+        THEN json_build_object('kind', 'released', 'node', task_id, 'term', term)
+    ELSE json_build_object('kind', 'freed')
+END::text)
 FROM given
 """
 
@@ -183,7 +186,7 @@ def release(cursor: Cursor, place: Place, request: Release) -> Answer:
     params = place.params(mine=request.session, term=request.term, reason=request.reason)
 
     def body(cursor: Cursor) -> View | None:
-        push_fences_aside(cursor, place, request.session)
+        push_fences_aside(cursor, place, request.session, [place.token])
         cursor.execute(named(GIVE_BACK, place.schema), params)
         return read_view(cursor, place) if cursor.rowcount else None
 
@@ -210,7 +213,8 @@ def _take_once(
     if not _wrote_one(cursor, named(OWN_SESSION_LIVES, place.schema), params):
         return None
     seen_alive = request.seen_session is not None and request.seen_beat is not None
-    if seen_alive and not _wrote_one(cursor, named(END_SEEN_SESSION, place.schema), params):
+    ended = _end_seen(cursor, place, request, params) if seen_alive else None
+    if seen_alive and ended is None:
         return None
     cursor.execute(named(lock, place.schema), params)
     locked = cursor.fetchone()
@@ -230,7 +234,35 @@ def _take_once(
         "end_how": "takeover" if seen_alive else "session ended",
     }
     cursor.execute(named(RECORD_TAKING, place.schema), {**params, **recorded})
+    if ended is not None and place.hosts_tasks:
+        version = raise_version(cursor, place)
+        observer.record(cursor, place, [ended], version=version, term=taken[0])
     return taken[0], read_view(cursor, place)
+
+
+def _end_seen(
+    cursor: Cursor, place: Place, request: Take, params: dict[str, object]
+) -> observer.Made | None:
+    """End the silent session of the holder; None when it beat once more.
+
+    Where tasks are spread, that is the first decision of the observer to be.
+    """
+    before = None
+    if place.hosts_tasks:
+        cursor.execute(named(READ_STANDING, place.schema), params)
+        before = cursor.fetchone()
+    if not _wrote_one(cursor, named(END_SEEN_SESSION, place.schema), params):
+        return None
+    after = cursor.fetchone()
+    assert after is not None, "END_SEEN_SESSION returns the row that it wrote"
+    return observer.Made(
+        kind="ended",
+        node=str(request.seen_node),
+        session=str(request.seen_session),
+        before=(before or after)[0],
+        after=after[0],
+        reason=request.reason,
+    )
 
 
 def _wrote_one(cursor: Cursor, statement: bytes, params: dict[str, object]) -> bool:

@@ -3,7 +3,13 @@
   owner                 owns the tables, logs in nowhere; migrations run as it
   node                  what a running node does, for the groups that its login was admitted to
   reader                looks
-  system_administrator  looks, and admits logins to groups
+  system_administrator  looks, admits logins to groups, defines tasks, evicts dead nodes
+
+Only the last one defines tasks. A definition is a command, or a function's name, that every node of
+the group runs as its own user: whoever may write one may run anything there. So a node's login may
+not, not even in its own group, and what a node declares in its file is there already, or an
+administrator's `coord task` has to say it. All that a node does to a definition is to mark it as
+finished.
 
 Which columns a node may touch is said here. Whose rows they are is said by the policies of the
 migrations, which the script turns on. docs/adr/0006 has the reasons.
@@ -16,8 +22,9 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
-from coordinator.store.grants import FENCE, VIEWS
+from coordinator.store.grants import HOLDER_FUNCTIONS, PEOPLE_VIEWS, READ_FUNCTIONS, VIEWS
 from coordinator.store.migrate import SCHEMA_HEAD
+from coordinator.store.people import people_schema
 
 #: Needs no quotes anywhere, and leaves room for the longest name below.
 PREFIX = re.compile(r"[a-z_][a-z0-9_]{0,30}")
@@ -44,9 +51,10 @@ NODE: dict[str, Needs] = {
     "health_check": Needs(
         insert="group_id, task_id",
         update="session, beat, last_heartbeat, liveness_ms, lease_ms, heartbeat_ms, ended_at,"
-        " end_reason, priority, host, pid, version, config_hash, isolation, joined_at, started_at",
+        " end_reason, priority, host, pid, version, config_hash, isolation, joined_at, started_at,"
+        " standing, caught_up, seen_version",
     ),
-    "group_record": Needs(insert="group_id", update="version"),
+    "group_record": Needs(insert="group_id", update="version, hosts_tasks"),
     "token_history": Needs(
         select="group_id, term, ended_at",
         insert="group_id, term, task_id, session, acquired_at, how, reason, from_task, gap_ms,"
@@ -65,12 +73,45 @@ NODE: dict[str, Needs] = {
         update="fired_count, last_fire_at, last_finished_at, last_outcome, last_error,"
         " last_duration_ms, skipped_count, next_fire_at, ended, end_reason, term, updated_at",
     ),
+    "task": Needs(update="enabled, end_reason, changed_at, changed_by"),
+    "task_node": Needs(
+        insert="group_id, task, node, state, term, error, told_at, failed_count",
+        update="state, term, error, told_at, failed_count",
+    ),
+    "task_cursor": Needs(
+        insert="group_id, task, cursor, term, session, saved_at",
+        update="cursor, term, session, saved_at, save_count",
+    ),
+    "observer_decision": Needs(
+        select="", insert="group_id, version, observer, term, node, kind, before, after, reason"
+    ),
     "group_role": Needs(),
     "alembic_version": Needs(),
 }
 TABLES = tuple(NODE)
 #: What has no policies: one of them decides who is admitted, the other says the revision.
 UNGUARDED = ("group_role", "alembic_version")
+FUNCTIONS = (*READ_FUNCTIONS, *HOLDER_FUNCTIONS)
+#: What an administrator writes, of any group: column lists, or "" for the whole row.
+ADMINISTRATOR: dict[str, dict[str, str]] = {
+    "group_role": {"INSERT": "", "DELETE": ""},
+    "task": {"INSERT": "", "UPDATE": ""},
+    "task_node": {"UPDATE": "failed_count", "DELETE": ""},
+    "token_holder": {"INSERT": "group_id"},
+    "health_check": {"DELETE": ""},
+    "group_record": {
+        "INSERT": "group_id",
+        "UPDATE": "version, suspended_at, suspended_by, suspend_reason",
+    },
+    "event": {"INSERT": "group_id, kind, reason, who"},
+}
+#: What belongs to a group alone, and to people.
+PRIVATE = ("task", "task_node", "task_cursor")
+#: A node's row goes when its session is over, whoever asks for it.
+ROW_THAT_MAY_GO = (
+    "session IS NULL OR ended_at IS NOT NULL"
+    " OR clock_timestamp() - last_heartbeat > liveness_ms * interval '1 ms'"
+)
 
 
 def roles_for(schema: str, prefix: str, group: str) -> list[str]:
@@ -79,6 +120,7 @@ def roles_for(schema: str, prefix: str, group: str) -> list[str]:
     `group` is the one in the examples at the end.
     """
     home = sql.Identifier(schema).as_string(None)
+    people = sql.Identifier(people_schema(schema)).as_string(None)
     names = {role: f"{prefix}_{role}" for role in ROLES}
     quoted = {role: sql.Identifier(name).as_string(None) for role, name in names.items()}
     return [
@@ -88,13 +130,15 @@ def roles_for(schema: str, prefix: str, group: str) -> list[str]:
         f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}';",
         *(line for name in names.values() for line in _create(name)),
         "",
-        *_belongings(schema, home, quoted),
+        *_belongings(schema, home, people, quoted),
         "",
-        *_revocations(home, quoted),
+        *_revocations(home, people, quoted),
         "",
-        *_node(home, quoted["node"]),
+        *_node(home, people, quoted["node"]),
         "",
-        *_reader(home, quoted),
+        *_people(home, people, quoted),
+        "",
+        *_policies(home, quoted),
         "COMMIT;",
         "",
         *_examples(home, names, quoted, group),
@@ -113,36 +157,40 @@ def _create(name: str) -> list[str]:
     ]
 
 
-def _belongings(schema: str, home: str, quoted: dict[str, str]) -> list[str]:
+def _belongings(schema: str, home: str, people: str, quoted: dict[str, str]) -> list[str]:
     """Give everything to the owner, and turn row level security on."""
     owner = quoted["owner"]
+    ours = [people]
     if schema == "public":
         # It has other inhabitants, so it stays whose it is.
         lines = [f"GRANT USAGE, CREATE ON SCHEMA {home} TO {owner};"]
     else:
-        lines = [
-            f"ALTER SCHEMA {home} OWNER TO {owner};",
-            f"REVOKE ALL ON SCHEMA {home} FROM PUBLIC;",
+        lines, ours = [], [home, people]
+    for place in ours:
+        lines += [
+            f"ALTER SCHEMA {place} OWNER TO {owner};",
+            f"REVOKE ALL ON SCHEMA {place} FROM PUBLIC;",
         ]
     lines += [f"ALTER TABLE {home}.{table} OWNER TO {owner};" for table in TABLES]
-    lines += [f"ALTER VIEW {home}.{view} OWNER TO {owner};" for view in VIEWS]
+    lines += [f"ALTER VIEW {view} OWNER TO {owner};" for view in _views(home, people)]
     lines += [
         f"ALTER FUNCTION {home}.{function} OWNER TO {owner};"
-        for function in (FENCE, "coord_guard_token()")
+        for function in (*FUNCTIONS, "coord_guard_token()", "coord_refuse_name()")
     ]
     guarded = [table for table in TABLES if table not in UNGUARDED]
     return lines + [f"ALTER TABLE {home}.{table} ENABLE ROW LEVEL SECURITY;" for table in guarded]
 
 
-def _revocations(home: str, quoted: dict[str, str]) -> list[str]:
+def _revocations(home: str, people: str, quoted: dict[str, str]) -> list[str]:
     """Begin with nothing, whatever an earlier script or somebody by hand has granted."""
     others = ", ".join(["PUBLIC", *(name for role, name in quoted.items() if role != "owner")])
-    lines = [f"REVOKE ALL ON {home}.{relation} FROM {others};" for relation in (*TABLES, *VIEWS)]
-    return [*lines, f"REVOKE ALL ON FUNCTION {home}.{FENCE} FROM {others};"]
+    relations = (*(f"{home}.{table}" for table in TABLES), *_views(home, people))
+    lines = [f"REVOKE ALL ON {relation} FROM {others};" for relation in relations]
+    return lines + [f"REVOKE ALL ON FUNCTION {home}.{name} FROM {others};" for name in FUNCTIONS]
 
 
-def _node(home: str, node: str) -> list[str]:
-    lines = [f"GRANT USAGE ON SCHEMA {home} TO {node};"]
+def _node(home: str, people: str, node: str) -> list[str]:
+    lines = [f"GRANT USAGE ON SCHEMA {home}, {people} TO {node};"]
     for table, needs in NODE.items():
         granted = [
             verb if columns == "*" else f"{verb} ({columns})"
@@ -154,18 +202,52 @@ def _node(home: str, node: str) -> list[str]:
             if columns
         ]
         lines.append(f"GRANT {', '.join(granted)} ON {home}.{table} TO {node};")
-    lines += [f"GRANT SELECT ON {home}.{view} TO {node};" for view in VIEWS]
-    return [*lines, f"GRANT EXECUTE ON FUNCTION {home}.{FENCE} TO {node};"]
+    lines += [f"GRANT SELECT ON {view} TO {node};" for view in _views(home, people)]
+    return lines + [f"GRANT EXECUTE ON FUNCTION {home}.{name} TO {node};" for name in FUNCTIONS]
 
 
-def _reader(home: str, quoted: dict[str, str]) -> list[str]:
+def _people(home: str, people: str, quoted: dict[str, str]) -> list[str]:
     administrator = quoted["system_administrator"]
     both = f"{quoted['reader']}, {administrator}"
-    return [
-        f"GRANT USAGE ON SCHEMA {home} TO {both};",
-        *(f"GRANT SELECT ON {home}.{relation} TO {both};" for relation in (*TABLES, *VIEWS)),
-        f"GRANT INSERT, DELETE ON {home}.group_role TO {administrator};",
+    relations = (*(f"{home}.{table}" for table in TABLES), *_views(home, people))
+    lines = [
+        f"GRANT USAGE ON SCHEMA {home}, {people} TO {both};",
+        *(f"GRANT SELECT ON {relation} TO {both};" for relation in relations),
+        *(f"GRANT EXECUTE ON FUNCTION {home}.{name} TO {both};" for name in READ_FUNCTIONS),
     ]
+    for table, verbs in ADMINISTRATOR.items():
+        granted = [f"{verb} ({columns})" if columns else verb for verb, columns in verbs.items()]
+        lines.append(f"GRANT {', '.join(granted)} ON {home}.{table} TO {administrator};")
+    return lines
+
+
+def _policies(home: str, quoted: dict[str, str]) -> list[str]:
+    """Say whose rows people may touch: those of the migrations name groups, and not roles."""
+    administrator = quoted["system_administrator"]
+    both = f"{quoted['reader']}, {administrator}"
+    made = [
+        (table, "coord_people_select", f"FOR SELECT TO {both} USING (true)") for table in PRIVATE
+    ]
+    for table, verbs in ADMINISTRATOR.items():
+        if table in UNGUARDED:
+            continue
+        for verb in verbs:
+            which = ROW_THAT_MAY_GO if (table, verb) == ("health_check", "DELETE") else "true"
+            rule = f"WITH CHECK ({which})" if verb == "INSERT" else f"USING ({which})"
+            name = f"coord_administrator_{verb.lower()}"
+            made.append((table, name, f"FOR {verb} TO {administrator} {rule}"))
+    return [
+        line
+        for table, name, rest in made
+        for line in (
+            f"DROP POLICY IF EXISTS {name} ON {home}.{table};",
+            f"CREATE POLICY {name} ON {home}.{table} {rest};",
+        )
+    ]
+
+
+def _views(home: str, people: str) -> list[str]:
+    return [*(f"{home}.{view}" for view in VIEWS), *(f"{people}.{view}" for view in PEOPLE_VIEWS)]
 
 
 def _examples(home: str, names: dict[str, str], quoted: dict[str, str], group: str) -> list[str]:

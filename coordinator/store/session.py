@@ -21,6 +21,7 @@ from coordinator.protocol.requests import (
     View,
 )
 from coordinator.store.fence import push_fences_aside
+from coordinator.store.group import raise_version
 from coordinator.store.race import GIVE_BACK
 from coordinator.store.statement import named
 from coordinator.store.transaction import Cursor, alone, read_committed, write
@@ -29,7 +30,6 @@ from coordinator.store.view import (
     node_seen,
     read_view,
     view_of,
-    write_and_look,
 )
 
 _BEATEN: LiteralString = """
@@ -50,13 +50,22 @@ BEAT_SETTLED: LiteralString = (
     _BEATEN + "server.timeline, server.started_at, true, 0, {rows_columns} {rows_from}"
 )
 
+#: Locked, so that nobody ends the session before what it asked for is done.
+LOCK_OWN_SESSION: LiteralString = """
+SELECT node.caught_up
+FROM {schema}.health_check AS node
+WHERE node.group_id = %(group)s AND node.task_id = %(node)s
+    AND node.session = %(mine)s::uuid AND node.ended_at IS NULL
+FOR NO KEY UPDATE
+"""
+
 #: Rows that a compare-and-set needs; made beforehand, never in a transaction that decides.
 ENSURE_ROWS: LiteralString = """
 WITH node AS (
     INSERT INTO {schema}.health_check (group_id, task_id) VALUES (%(group)s, %(node)s)
     ON CONFLICT DO NOTHING
 ), token AS (
-    INSERT INTO {schema}.token_holder (group_id) VALUES (%(group)s) ON CONFLICT DO NOTHING
+    INSERT INTO {schema}.token_holder (group_id) VALUES (%(token)s) ON CONFLICT DO NOTHING
 )
 INSERT INTO {schema}.group_record (group_id) VALUES (%(group)s) ON CONFLICT DO NOTHING
 """
@@ -70,6 +79,7 @@ FOR UPDATE
 
 #: The beat goes on rising over the sessions: a watcher must never see an old pair again.
 #: A session that was ended cannot be started a second time, not even by its own node.
+#: Where tasks are spread, a node that was a Member has failed, or was away: it is in Rehab now.
 JOIN: LiteralString = """
 UPDATE {schema}.health_check
 SET session = %(mine)s::uuid,
@@ -80,6 +90,13 @@ SET session = %(mine)s::uuid,
     config_hash = %(config_hash)s, isolation = %(isolation)s,
     ended_at = NULL,
     end_reason = NULL,
+    standing = CASE
+        WHEN NOT %(hosts_tasks)s THEN 'member'
+        WHEN session IS NULL THEN 'promotable'
+        WHEN session = %(mine)s::uuid OR standing = 'promotable' THEN standing
+        ELSE 'rehab'
+    END,
+    caught_up = caught_up AND coalesce(session = %(mine)s::uuid, false),
     joined_at = clock_timestamp(),
     started_at = CASE
         WHEN session = %(previous)s::uuid AND started_at IS NOT NULL THEN started_at
@@ -93,8 +110,11 @@ WHERE group_id = %(group)s AND task_id = %(node)s
     END
 """
 
-RAISE_VERSION: LiteralString = """
-UPDATE {schema}.group_record SET version = version + 1 WHERE group_id = %(group)s
+#: Nobody has seen this session of the node fail.
+FORGET_FAILURES: LiteralString = """
+UPDATE {schema}.task_node
+SET failed_count = 0
+WHERE group_id = %(group)s AND node = %(node)s AND failed_count > 0
 """
 
 NOTE: LiteralString = """
@@ -105,7 +125,8 @@ VALUES (%(group)s, %(kind)s, %(node)s, %(mine)s::uuid, %(reason)s, %(node)s)
 END_NAMESAKE: LiteralString = """
 WITH ended AS (
     UPDATE {schema}.health_check
-    SET ended_at = clock_timestamp(), end_reason = 'silent namesake'
+    SET ended_at = clock_timestamp(), end_reason = 'silent namesake',
+        standing = {standing_after_end}
     WHERE group_id = %(group)s AND task_id = %(node)s
         AND session = %(namesake)s::uuid
         AND beat = %(beat)s  -- one more beat and it lives
@@ -172,10 +193,15 @@ def join(cursor: Cursor, place: Place, request: Join, facts: NodeFacts) -> Answe
         cursor.execute(named(JOIN, place.schema), params)
         if cursor.rowcount == 0:
             return Answer(done=False, view=read_view(cursor, place), namesake=namesake)
-        if namesake.ended or before[0] != facts.priority:
-            cursor.execute(named(RAISE_VERSION, place.schema), params)
-        if namesake.session != request.session:
+        fresh = namesake.session != request.session
+        if fresh and place.hosts_tasks:
+            cursor.execute(named(FORGET_FAILURES, place.schema), params)
+        if fresh:
             cursor.execute(named(NOTE, place.schema), params)
+        # A program's group is asked for its roster only: the same node once more is no news.
+        again = not namesake.ended and before[0] == facts.priority
+        if (fresh and place.hosts_tasks) or not again:
+            raise_version(cursor, place)
         return Answer(done=True, view=read_view(cursor, place))
 
     ensure_rows(cursor, place)
@@ -187,7 +213,17 @@ def join(cursor: Cursor, place: Place, request: Join, facts: NodeFacts) -> Answe
 def end_namesake(cursor: Cursor, place: Place, request: EndNamesake) -> Answer:
     """End the silent session in the node's own row, if it still shows the beat that was seen."""
     params = place.params(namesake=request.session, beat=request.beat)
-    return write_and_look(cursor, place, named(END_NAMESAKE, place.schema), params)
+
+    def body(cursor: Cursor) -> Answer:
+        cursor.execute(named(END_NAMESAKE, place.schema), params)
+        done = cursor.rowcount > 0
+        if done and place.hosts_tasks:
+            raise_version(cursor, place)
+        return Answer(done=done, view=read_view(cursor, place))
+
+    answer = read_committed(cursor, body)
+    assert answer is not None, "this body always answers"
+    return answer
 
 
 def leave(cursor: Cursor, place: Place, request: Leave) -> Answer:
@@ -201,9 +237,9 @@ def leave(cursor: Cursor, place: Place, request: Leave) -> Answer:
             return None
         push_fences_aside(cursor, place, request.session)
         cursor.execute(named(GIVE_BACK, place.schema), params)
-        cursor.execute(named(RAISE_VERSION, place.schema), params)
         cursor.execute(named(NOTE, place.schema), params)
         cursor.execute(named(TELL_LEFT, place.schema), params)
+        raise_version(cursor, place)
         return read_view(cursor, place)
 
     view = read_committed(cursor, body)

@@ -1,7 +1,8 @@
 """How a statement gets its schema, and the fragments that several statements share.
 
 A statement is a constant beside its only user. Braces name what is put in once per schema: {schema}
-itself and the fragments below; values are always bound parameters.
+itself, {people} where the views for people are, and the fragments below; values are always bound
+parameters.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from functools import cache
 from typing import LiteralString
 
 from psycopg import sql
+
+from coordinator.store.people import people_schema
 
 #: Microseconds of the server's clock; tells one run of a server from another.
 STARTED_AT: LiteralString = "(date_part('epoch', pg_postmaster_start_time()) * 1e6)::bigint"
@@ -46,11 +49,11 @@ ROWS_COLUMNS: LiteralString = """
     {node_columns}
 """
 
-#: Needs the parameter group. OFFSET 0 keeps the planner from reading the holder's row by group_id
-#: alone, as it does while it believes the group to be small: then a beat would read all nodes.
+#: Needs the parameters group and token. OFFSET 0 keeps the planner from reading the holder's row by
+#: group_id alone, as it does while it believes the group to be small: then a beat would read all.
 ROWS_FROM: LiteralString = """
     FROM ({server}) AS server
-    LEFT JOIN {schema}.token_holder AS token ON token.group_id = %(group)s
+    LEFT JOIN {schema}.token_holder AS token ON token.group_id = %(token)s
     LEFT JOIN {schema}.group_record AS record ON record.group_id = %(group)s
     LEFT JOIN LATERAL (
         SELECT * FROM {schema}.health_check
@@ -70,7 +73,7 @@ VIEW_COLUMNS: LiteralString = """
     END,
     {rows_columns}
 """
-#: Needs the parameters group and system.
+#: Needs the parameters group, token and system.
 VIEW_FROM: LiteralString = """
     {rows_from}
     LEFT JOIN {schema}.database_epoch AS epoch
@@ -96,6 +99,43 @@ SETTINGS: LiteralString = """
     END
 """
 
+#: Of health_check, when a session is ended by anybody but itself. Needs the parameter hosts_tasks.
+STANDING_AFTER_END: LiteralString = """
+    CASE WHEN %(hosts_tasks)s AND standing = 'member' THEN 'rehab' ELSE standing END
+"""
+
+#: Whether terms may be granted now, on the timeline that the asker computed them for. A pooler may
+#: have moved us to a copy, which has the epoch's row as well. Needs the parameters system and
+#: timeline.
+SETTLED_HERE: LiteralString = """
+    EXISTS (
+        SELECT
+        FROM ({server}) AS server
+        JOIN {schema}.database_epoch AS epoch
+            ON epoch.system_identifier = %(system)s AND epoch.timeline = server.timeline
+        WHERE server.timeline = %(timeline)s AND epoch.settled
+            AND %(system)s = (SELECT system_identifier FROM pg_control_system())
+    )
+"""
+
+#: Of the wanted tokens those that are free as they were seen. A task that is disabled or deleted
+#: has none. Needs the parameters group, tokens, tasks, seen_terms and next_terms.
+FREE_TOKENS: LiteralString = """
+    FROM unnest(
+        %(tokens)s::text[], %(tasks)s::text[], %(seen_terms)s::bigint[], %(next_terms)s::bigint[]
+    ) AS wanted (token, task, seen_term, next_term)
+    JOIN {schema}.token_holder AS token
+        ON token.group_id = wanted.token AND token.term = wanted.seen_term
+    JOIN {schema}.task AS task
+        ON task.group_id = %(group)s AND task.name = wanted.task
+        AND task.enabled AND NOT task.deleted
+    LEFT JOIN {schema}.health_check AS holder
+        ON holder.group_id = %(group)s
+        AND holder.task_id = token.task_id
+        AND holder.session = token.session
+    WHERE (token.session IS NULL OR holder.task_id IS NULL OR holder.ended_at IS NOT NULL)
+"""
+
 _FRAGMENTS: dict[str, LiteralString] = {
     "settings": SETTINGS,
     "started_at": STARTED_AT,
@@ -105,13 +145,19 @@ _FRAGMENTS: dict[str, LiteralString] = {
     "rows_from": ROWS_FROM,
     "view_columns": VIEW_COLUMNS,
     "view_from": VIEW_FROM,
+    "standing_after_end": STANDING_AFTER_END,
+    "settled_here": SETTLED_HERE,
+    "free_tokens": FREE_TOKENS,
 }
 
 
 @cache
 def named(statement: LiteralString, schema: str) -> bytes:
     """Return the statement with the quoted schema and the fragments it names, composed once."""
-    parts: dict[str, sql.Composable] = {"schema": sql.Identifier(schema)}
+    parts: dict[str, sql.Composable] = {
+        "schema": sql.Identifier(schema),
+        "people": sql.Identifier(people_schema(schema)),
+    }
     # In this order a fragment names only those before it.
     for name, fragment in _FRAGMENTS.items():
         parts[name] = sql.SQL(fragment).format(**parts)

@@ -17,6 +17,8 @@ SCHEMA = "coord_schema_placeholder"
 #: PostgreSQL's regular expressions count to 255 only.
 NAME_PATTERN = "^[A-Za-z0-9_.:@/-]+$"
 NAME_LENGTH_MAX = 256
+#: A task's name is the part of its token's name behind the group's.
+TASK_PATTERN = "^[A-Za-z0-9.:@-][A-Za-z0-9_.:@-]*$"
 
 #: Compared byte by byte: an index over names must survive a change of the system's collations,
 #: because a token row that its own index does not find is a token that two nodes may hold.
@@ -49,7 +51,11 @@ def metadata_for(schema: str) -> sa.MetaData:
 
 
 def _named(column: str) -> sa.CheckConstraint:
-    """Return the check that `column` holds a well-formed name."""
+    """Return the check that `column` holds a well-formed name.
+
+    Not for health_check and token_holder: a check runs at every UPDATE, so there a trigger does
+    the same, for the statements alone that write a name.
+    """
     rule = f"length({column}) <= {NAME_LENGTH_MAX} AND {column} ~ '{NAME_PATTERN}'"
     return sa.CheckConstraint(rule, name=column)
 
@@ -64,8 +70,6 @@ token_holder = sa.Table(
     sa.Column("acquired_at", MOMENT),
     sa.Column("released_at", MOMENT),
     sa.Column("term_floor", sa.BigInteger, nullable=False, server_default=sa.text("0")),
-    _named("group_id"),
-    _named("task_id"),
     postgresql_with={
         "fillfactor": 30,
         "autovacuum_vacuum_scale_factor": 0,
@@ -96,11 +100,11 @@ health_check = sa.Table(
     sa.Column("isolation", sa.Text),
     sa.Column("joined_at", MOMENT),
     sa.Column("started_at", MOMENT),
+    sa.Column("caught_up", sa.Boolean, nullable=False, server_default=sa.text("false")),
+    sa.Column("seen_version", sa.BigInteger),
     # The group first: its nodes are looked up together. Nothing that a beat changes is indexed,
     # so that beats stay HOT.
     sa.PrimaryKeyConstraint("group_id", "task_id"),
-    _named("group_id"),
-    _named("task_id"),
     postgresql_with={
         "fillfactor": 50,
         "autovacuum_vacuum_scale_factor": 0,
@@ -114,6 +118,10 @@ group_record = sa.Table(
     sa.Column("group_id", NAME, primary_key=True),
     sa.Column("version", sa.BigInteger, nullable=False, server_default=sa.text("1")),
     sa.Column("created_at", MOMENT, nullable=False, server_default=SERVER_NOW),
+    sa.Column("hosts_tasks", sa.Boolean, nullable=False, server_default=sa.text("false")),
+    sa.Column("suspended_at", MOMENT),
+    sa.Column("suspended_by", sa.Text),
+    sa.Column("suspend_reason", sa.Text),
     _named("group_id"),
 )
 
@@ -195,3 +203,90 @@ group_role = sa.Table(
         name="group_id",  # a whole group: the tokens below it go with it
     ),
 )
+
+task = sa.Table(
+    "task",
+    metadata,
+    sa.Column("group_id", NAME, nullable=False),
+    sa.Column("name", NAME, nullable=False),
+    sa.Column("revision", sa.BigInteger, nullable=False, server_default=sa.text("1")),
+    sa.Column("enabled", sa.Boolean, nullable=False, server_default=sa.text("true")),
+    sa.Column("deleted", sa.Boolean, nullable=False, server_default=sa.text("false")),
+    sa.Column("nodes", pg.ARRAY(NAME), nullable=False, server_default=sa.text("'{}'::text[]")),
+    sa.Column("preferred", NAME),
+    sa.Column("pinned", sa.Boolean, nullable=False, server_default=sa.text("false")),
+    sa.Column("failover", sa.Boolean, nullable=False, server_default=sa.text("true")),
+    sa.Column("failback", sa.Boolean, nullable=False, server_default=sa.text("true")),
+    sa.Column("on_partition", sa.Text, nullable=False, server_default=sa.text("'stop'")),
+    sa.Column("on_done", sa.Text, nullable=False, server_default=sa.text("'restart'")),
+    sa.Column("progress_ms", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("stop_timeout_ms", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("spec", pg.JSONB, nullable=False, server_default=sa.text("'{}'::jsonb")),
+    sa.Column("origin", sa.Text, nullable=False, server_default=sa.text("'cli'")),
+    sa.Column("end_reason", sa.Text),
+    sa.Column("created_at", MOMENT, nullable=False, server_default=SERVER_NOW),
+    sa.Column("changed_at", MOMENT, nullable=False, server_default=SERVER_NOW),
+    sa.Column("changed_by", sa.Text),
+    sa.PrimaryKeyConstraint("group_id", "name"),
+    # Its token's name, group/task, is a name as well; our own tokens begin with an underscore.
+    sa.CheckConstraint(
+        f"length(group_id) + length(name) <= {NAME_LENGTH_MAX - 1} AND name ~ '{TASK_PATTERN}'",
+        name="name",
+    ),
+    sa.CheckConstraint("on_partition IN ('stop', 'continue')", name="on_partition"),
+    sa.CheckConstraint("on_done IN ('restart', 'release', 'finish')", name="on_done"),
+    sa.CheckConstraint("origin IN ('cli', 'file', 'api')", name="origin"),
+)
+
+task_node = sa.Table(
+    "task_node",
+    metadata,
+    sa.Column("group_id", NAME, nullable=False),
+    sa.Column("task", NAME, nullable=False),
+    sa.Column("node", NAME, nullable=False),
+    sa.Column("state", sa.Text),
+    sa.Column("term", sa.BigInteger),
+    sa.Column("error", sa.Text),
+    sa.Column("told_at", MOMENT),
+    sa.Column("failed_count", sa.Integer, nullable=False, server_default=sa.text("0")),
+    sa.PrimaryKeyConstraint("group_id", "task", "node"),
+)
+# The few that every reader of the group's record asks for, among tasks times nodes.
+sa.Index(
+    "task_node_failed_idx",
+    task_node.c.group_id,
+    task_node.c.task,
+    task_node.c.node,
+    postgresql_where=sa.text("failed_count > 0"),
+)
+
+task_cursor = sa.Table(
+    "task_cursor",
+    metadata,
+    sa.Column("group_id", NAME, nullable=False),
+    sa.Column("task", NAME, nullable=False),
+    sa.Column("cursor", pg.JSONB, nullable=False),
+    sa.Column("term", sa.BigInteger, nullable=False),
+    sa.Column("session", pg.UUID(as_uuid=False), nullable=False),
+    sa.Column("saved_at", MOMENT, nullable=False),
+    sa.Column("save_count", sa.BigInteger, nullable=False, server_default=sa.text("1")),
+    sa.PrimaryKeyConstraint("group_id", "task"),
+    postgresql_with={"fillfactor": 50},
+)
+
+observer_decision = sa.Table(
+    "observer_decision",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("group_id", NAME, nullable=False),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("at", MOMENT, nullable=False, server_default=SERVER_NOW),
+    sa.Column("observer", NAME, nullable=False),
+    sa.Column("term", sa.BigInteger, nullable=False),
+    sa.Column("node", NAME, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("before", sa.Text, nullable=False),
+    sa.Column("after", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text),
+)
+sa.Index(None, observer_decision.c.group_id, observer_decision.c.id)

@@ -15,11 +15,16 @@ READ_VIEW: LiteralString = "SELECT {view_columns} {view_from}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where the statements of one connection run, and for whom."""
+    """Where the statements of one connection run, and for whom.
+
+    token: the row of token_holder that the node races for; the node beats in its group.
+    """
 
     schema: str
     group: str
     node: str
+    token: str
+    hosts_tasks: bool
     system_identifier: int
     started_at: int  #: of the server, as the identity of every answer has it
     channel: str  #: what the group's nodes LISTEN on
@@ -29,6 +34,8 @@ class Place:
         return {
             "system": self.system_identifier,
             "group": self.group,
+            "token": self.token,
+            "hosts_tasks": self.hosts_tasks,
             "node": self.node,
             "channel": self.channel,
             **more,

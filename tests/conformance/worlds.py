@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import select
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from coordinator.errors import DuplicateTaskError
 from coordinator.ports import Store, StoreConnection
+from coordinator.protocol.group import TaskDef
 from coordinator.protocol.requests import (
     Answer,
     Beat,
@@ -21,6 +25,8 @@ from coordinator.protocol.requests import (
     View,
 )
 from coordinator.store.postgres import PostgresStore
+from coordinator.store.task_admin import TaskDesk
+from tests.support import memory_operator
 from tests.support.memory_store import MemoryDatabase, MemoryStore
 from tests.support.roles import Roles
 
@@ -28,7 +34,14 @@ TIMEOUT_S = 5.0
 GROUP = "orders"
 
 
-def facts_of(node: str, *, group: str = GROUP, liveness_s: float = 6.0, priority: int = 1):
+def facts_of(
+    node: str,
+    *,
+    group: str = GROUP,
+    liveness_s: float = 6.0,
+    priority: int = 1,
+    hosts_tasks: bool = False,
+):
     return NodeFacts(
         node=node,
         group=group,
@@ -38,6 +51,7 @@ def facts_of(node: str, *, group: str = GROUP, liveness_s: float = 6.0, priority
         priority=priority,
         host="web-1",
         pid=811,
+        hosts_tasks=hosts_tasks,
     )
 
 
@@ -60,6 +74,20 @@ class World(Protocol):
 
     def history(self) -> list[tuple[object, ...]]:
         """Return (term, node, how, from_node, end_how or None), oldest first."""
+        ...
+
+    def define(self, definition: TaskDef) -> TaskDef:
+        """Add a task to GROUP, or change it, as an operator does."""
+        ...
+
+    def delete(self, task: str) -> None: ...
+
+    def suspend(self, *, suspended: bool) -> None:
+        """Let the observer of GROUP decide nothing, or decide again."""
+        ...
+
+    def decisions(self) -> list[tuple[str, str]]:
+        """Return (node, reason) of each decision that was carried out, oldest first."""
         ...
 
 
@@ -91,6 +119,18 @@ class MemoryWorld:
             for row in self.database.history.values()
         ]
 
+    def define(self, definition: TaskDef) -> TaskDef:
+        return memory_operator.define(self.database, GROUP, definition)
+
+    def delete(self, task: str) -> None:
+        memory_operator.delete(self.database, GROUP, task)
+
+    def suspend(self, *, suspended: bool) -> None:
+        memory_operator.suspend(self.database, GROUP, suspended=suspended)
+
+    def decisions(self) -> list[tuple[str, str]]:
+        return [(row.decision.node, row.decision.reason) for row in self.database.decisions]
+
 
 @dataclass
 class PostgresWorld:
@@ -118,6 +158,30 @@ class PostgresWorld:
         return self.database.query(
             "SELECT term, task_id, how, from_task, end_how FROM token_history ORDER BY term"
         )
+
+    @contextmanager
+    def desk(self) -> Iterator[TaskDesk]:
+        known = {"schema": self.database.schema, "where": "test", "timeout_s": TIMEOUT_S}
+        with TaskDesk(self.database.conninfo, **known) as desk:
+            yield desk
+
+    def define(self, definition: TaskDef) -> TaskDef:
+        with self.desk() as desk:
+            try:
+                return desk.add(GROUP, definition, who="test")
+            except DuplicateTaskError:
+                return desk.change(GROUP, definition, who="test")
+
+    def delete(self, task: str) -> None:
+        with self.desk() as desk:
+            desk.delete(GROUP, task, who="test")
+
+    def suspend(self, *, suspended: bool) -> None:
+        with self.desk() as desk:
+            (desk.suspend if suspended else desk.resume)(GROUP, who="test")
+
+    def decisions(self) -> list[tuple[str, str]]:
+        return self.database.query("SELECT node, reason FROM observer_decision ORDER BY id")
 
 
 @dataclass

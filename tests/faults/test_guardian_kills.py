@@ -57,19 +57,22 @@ class Cast:
 
 @pytest.fixture
 def cast(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Cast]:
-    before = _cgroups()
     cast = Cast(tmp_path, request.param)
     yield cast
     for node in cast.nodes.values():
         node.close()
-    await_fact(lambda: _cgroups() <= before, f"cgroups left: {_cgroups() - before}")
+    guardians = {node.guardian.pid for node in cast.nodes.values()}
+    await_fact(lambda: not _cgroups(guardians), f"cgroups left: {_cgroups(guardians)}")
 
 
-def _cgroups() -> set[str]:
+def _cgroups(guardians: set[int]) -> set[str]:
+    """Return the cgroups that these guardians made: others may be at work on this machine."""
+    owned = tuple(f"-{pid}-" for pid in guardians)
     try:
-        return {name for name in os.listdir(isolation_cgroup.home()) if name.startswith("coord-")}
+        names = os.listdir(isolation_cgroup.home())
     except OSError:
         return set()
+    return {name for name in names if name.startswith("coord-") and any(o in name for o in owned)}
 
 
 each_level = pytest.mark.parametrize("cast", LEVELS, indirect=True)

@@ -281,7 +281,7 @@ def test_quit_dumps_the_stacks_and_goes_on(start: Start):
     await_death(agent)  # the fake one does nothing about SIGQUIT
     node.meet_agent()
 
-    assert "guard_loop.py" in node.stderr()
+    assert "guardian.py" in node.stderr()
 
 
 # --- agents and spares ----------------------------------------------------------------------------

@@ -115,7 +115,7 @@ def test_beats_of_a_group_stay_hot_while_others_join(database):
 
 def test_the_guardian_imports_no_more_than_it_did():
     """Without `site`: what an editable install or a .pth file loads is not the guardian's."""
-    loaded = _loaded("coordinator.runtime.guardian", "-S") - _loaded("sys", "-S")
+    loaded = modules_of("coordinator.runtime.guardian", "-S") - modules_of("sys", "-S")
 
     ours = {name for name in loaded if name.partition(".")[0] == "coordinator"}
     foreign = {
@@ -127,7 +127,7 @@ def test_the_guardian_imports_no_more_than_it_did():
 
 
 def test_the_agent_loads_nothing_of_the_command_line():
-    loaded = {name.partition(".")[0] for name in _loaded("coordinator.app.node_main")}
+    loaded = {name.partition(".")[0] for name in modules_of("coordinator.app.node_main")}
 
     assert loaded.isdisjoint(NOT_IN_THE_AGENT)
 
@@ -180,7 +180,7 @@ def _name_of(database) -> str:
     return str(conninfo_to_dict(database.conninfo)["dbname"])
 
 
-def _loaded(module: str, *options: str) -> set[str]:
+def modules_of(module: str, *options: str) -> set[str]:
     """Return what a fresh interpreter has loaded after importing a module."""
     done = subprocess.run(
         [sys.executable, *options, "-c", f"import sys, {module}; print(*sys.modules)"],

@@ -152,7 +152,7 @@ def test_serialization_failures_are_retried_within_the_budget(database):
         with ThreadPoolExecutor(1) as pool:
             # The locked row is passed over, no fence is found, and the second try waits for it.
             future = pool.submit(node.take, view)
-            _wait_for_lock(database)
+            wait_for_lock(database)
             other.execute("COMMIT")
             answer = future.result(10)
 
@@ -200,7 +200,7 @@ def test_the_checker_sees_a_missing_winner_and_a_skipped_term():
     assert violations([replace(good, terms=(3,))], first_term=2)
 
 
-def _wait_for_lock(database) -> None:
+def wait_for_lock(database) -> None:
     """Wait until somebody in this database waits for a row."""
     waiting = (
         "SELECT count(*) FROM pg_stat_activity"

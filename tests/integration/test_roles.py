@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -18,14 +19,17 @@ import pytest
 from psycopg import errors
 from psycopg.conninfo import make_conninfo
 
-from coordinator.errors import DatabaseRefusedError
+from coordinator.errors import DatabaseRefusedError, NodeAliveError
+from coordinator.protocol.group import TaskDef
 from coordinator.protocol.requests import RaiseFloor, Settle
 from coordinator.store import migrate, schedule
 from coordinator.store.fence import fence_sql
+from coordinator.store.grants import PEOPLE_VIEWS, VIEWS
 from coordinator.store.migrate import upgrade
 from coordinator.store.postgres import PostgresStore
 from coordinator.store.roles import NODE, ROLES, TABLES, Needs
 from coordinator.store.tables import SCHEMA, metadata
+from coordinator.store.task_admin import TaskDesk
 from tests.conformance.worlds import GROUP, TIMEOUT_S, Node, facts_of
 from tests.support.roles import Roles
 
@@ -49,7 +53,15 @@ CHANGES = {
     "version": "UPDATE group_record SET version = version + 1 WHERE group_id = %(group)s",
     "end a term": "UPDATE token_history SET ended_at = now() WHERE group_id = %(group)s",
     "schedule": "UPDATE schedule SET fired_count = 0 WHERE group_id = %(group)s",
+    "judge a node": "UPDATE health_check SET standing = 'rehab' WHERE group_id = %(group)s",
+    "finish a task": """
+        UPDATE task SET enabled = false, end_reason = 'x' WHERE group_id = %(group)s
+    """,
+    "tell of a task": "UPDATE task_node SET error = 'x' WHERE group_id = %(group)s",
+    "save a cursor": "UPDATE task_cursor SET cursor = '1' WHERE group_id = %(group)s",
 }
+#: What an administrator does among them, with every group.
+ADMINISTRATORS = ("version", "finish a task")
 #: The same with rows that are new; of another group's it is refused.
 ADDITIONS = {
     "node": "INSERT INTO health_check (group_id, task_id) VALUES (%(group)s, 'intruder')",
@@ -59,6 +71,17 @@ ADDITIONS = {
     """,
     "event": "INSERT INTO event (group_id, kind) VALUES (%(group)s, 'x')",
     "schedule": "INSERT INTO schedule (group_id, name) VALUES (%(group)s, 'x')",
+    "task on a node": """
+        INSERT INTO task_node (group_id, task, node) VALUES (%(group)s, 'mail', 'x')
+    """,
+    "cursor": """
+        INSERT INTO task_cursor (group_id, task, cursor, term, session, saved_at)
+        VALUES (%(group)s, 'x', '1', 1, %(mine)s, now())
+    """,
+    "decision": """
+        INSERT INTO observer_decision (group_id, version, observer, term, node, kind, before, after)
+        VALUES (%(group)s, 1, 'x', 1, 'x', 'x', 'x', 'x')
+    """,
 }
 #: What no node's role may do, in its own group either.
 FORBIDDEN = {
@@ -69,8 +92,8 @@ FORBIDDEN = {
     "take without a term": "UPDATE token_holder SET session = %(mine)s",
     "take below the floor": """
         UPDATE health_check SET ended_at = now();
-        UPDATE token_holder SET term_floor = 9;
-        UPDATE token_holder SET session = %(mine)s, term = term + 1
+        UPDATE token_holder SET term_floor = 9 WHERE group_id = 'orders';
+        UPDATE token_holder SET session = %(mine)s, term = term + 1 WHERE group_id = 'orders'
     """,
     "start with a term": "INSERT INTO token_holder (group_id, term) VALUES ('orders/x', 9)",
     "delete a token": "DELETE FROM token_holder",
@@ -82,7 +105,6 @@ FORBIDDEN = {
     "lock the table": "LOCK TABLE health_check IN SHARE MODE",
     "move to another group": "UPDATE health_check SET group_id = 'billing'",
     "rename a node": "UPDATE health_check SET task_id = 'x'",
-    "judge a node": "UPDATE health_check SET standing = 'x'",
     "write of terms never held": """
         INSERT INTO token_history (group_id, term, task_id, session, acquired_at, how)
         VALUES ('orders', 99, 'h', %(mine)s, now(), 'x')
@@ -111,6 +133,22 @@ FORBIDDEN = {
     "change the revision": "UPDATE alembic_version SET version_num = '9999'",
     "read passwords": "SELECT rolpassword FROM pg_authid",
     "read files": "SELECT pg_read_file('postgresql.conf')",
+    "add a command": """
+        INSERT INTO task (group_id, name, spec) VALUES ('orders', 'x', '{{"command": ["id"]}}')
+    """,
+    "change a command": """UPDATE task SET spec = '{{"command": ["id"]}}'""",
+    "enable a command": "UPDATE task SET enabled = true",
+    "bring a command back": "UPDATE task SET deleted = false",
+    "put a task elsewhere": "UPDATE task SET preferred = 'x'",
+    "delete a task": "DELETE FROM task",
+    "forget a failure": "DELETE FROM task_node",
+    "suspend the observer": "UPDATE group_record SET suspended_at = now()",
+    "rewrite a decision": "UPDATE observer_decision SET reason = 'x'",
+    "take a task as no Member": """
+        UPDATE health_check SET standing = 'rehab';
+        UPDATE token_holder SET session = (SELECT session FROM health_check WHERE
+        group_id = 'orders'), task_id = 'h', term = term + 1 WHERE group_id = 'orders/mail'
+    """,
     "read events": "SELECT * FROM event",
     "read what a program said": "SELECT last_error FROM schedule",
     "run a program": "COPY event FROM PROGRAM 'id'",
@@ -137,9 +175,26 @@ def filled(roles: Roles) -> Roles:
             with schedule.open_connection(roles.login("node", group), 5.0) as connection:
                 schedule.read(connection, held)
                 assert schedule.skipped(connection, held, count=1)
+        work(roles, group)
     # Long enough ago for the wait of a new identity.
     roles.database.query("UPDATE database_epoch SET first_seen_at = now() - interval '1 day'")
     return roles
+
+
+def work(roles: Roles, group: str) -> None:
+    """Have something in the tables of tasks."""
+    with desk_of(roles, "system_administrator") as desk:
+        desk.add(group, TaskDef(name="mail", spec='{"command": ["secret"]}'), who="ana")
+    with roles.connect("node", group) as connection:
+        for addition in ("task on a node", "cursor", "decision"):
+            # Others than those that are added later.
+            deed = ADDITIONS[addition].replace("'x'", "'h'")
+            connection.execute(deed, {"group": group, "mine": MINE})
+
+
+def desk_of(roles: Roles, role: str, group: str | None = None) -> TaskDesk:
+    """Sit down at a desk under a role."""
+    return TaskDesk(roles.login(role, group), roles.database.schema, "test", TIMEOUT_S)
 
 
 @contextmanager
@@ -167,6 +222,8 @@ def test_each_role_changes_its_own_group_and_no_other(filled: Roles, role: str):
 
             if role == "node":
                 expected = 1 if group == GROUP else 0
+            elif role == "system_administrator" and operation in ADMINISTRATORS:
+                expected = 1
             else:
                 expected = 0 if role == "nobody" else "refused"
             assert (operation, group, outcome) == (operation, group, expected)
@@ -182,7 +239,11 @@ def test_each_role_adds_to_its_own_group_and_to_no_other(filled: Roles, role: st
 
             outcome = tried(filled, as_role, admitted, statement, group)
 
-            expected = 1 if (role, group) == ("node", GROUP) else "refused"
+            allowed = (role, group) == ("node", GROUP)
+            if role == "system_administrator":
+                # A task's token is made with the task, and every change of one is an event.
+                allowed = operation in ("token", "event")
+            expected = 1 if allowed else "refused"
             assert (operation, group, outcome) == (operation, group, expected)
 
 
@@ -212,7 +273,8 @@ def test_what_no_node_may_do_in_its_own_group_either(filled: Roles, deed: str):
 @pytest.mark.parametrize("role", ["reader", "system_administrator"])
 def test_who_only_looks_reads_everything(filled: Roles, role: str):
     with filled.connect(role) as connection:
-        for relation in (*TABLES, "coord_status", "coord_nodes", "coord_history"):
+        people = (f"{filled.database.schema}_sys.{view}" for view in PEOPLE_VIEWS)
+        for relation in (*TABLES, *VIEWS, *people):
             row = connection.execute(f"SELECT count(*) FROM {relation}").fetchone()
             assert row is not None
             assert row[0] > 0, relation
@@ -226,6 +288,66 @@ def test_a_reader_only_reads(filled: Roles, deed: str):
     statement = FORBIDDEN[deed].format(**words).split(";")[0]
     with undone(filled.connect("reader")) as connection, pytest.raises(NO_WAY):
         connection.execute(statement, {"mine": MINE} if "%(" in statement else None)
+
+
+def test_a_node_adds_no_command(filled: Roles):
+    """Whoever defines a task runs a command on every node of its group."""
+    with desk_of(filled, "node", GROUP) as desk:
+        known = desk.show(GROUP, "mail")[0]["definition"]
+        other = replace(known, spec='{"command": ["id"]}')
+        for deed in (
+            lambda: desk.add(GROUP, TaskDef(name="x"), who="h"),
+            lambda: desk.change(GROUP, other, who="h"),
+            lambda: desk.declare(GROUP, [TaskDef(name="x")], who="h"),
+            lambda: desk.delete(GROUP, "mail", who="h"),
+        ):
+            with pytest.raises(DatabaseRefusedError, match="system_administrator"):
+                deed()
+
+        assert desk.show(GROUP, "mail")[0]["definition"] == known
+
+
+def test_a_node_declares_what_an_administrator_has_declared(filled: Roles):
+    declared = [TaskDef(name="x", spec='{"command": ["true"]}')]
+    with desk_of(filled, "system_administrator") as desk:
+        assert desk.declare(GROUP, declared, who="ana") == ()
+
+    with desk_of(filled, "node", GROUP) as desk:
+        assert desk.declare(GROUP, declared, who="h") == ()
+
+
+def test_definitions_errors_and_cursors_are_read_by_their_own_group_alone(filled: Roles):
+    filled.database.query("UPDATE task_node SET error = 'secret', told_at = now()")
+    people = f"{filled.database.schema}_sys"
+    with filled.connect("node", GROUP) as connection:
+        for table in ("task", "task_node", "task_cursor"):
+            groups = connection.execute(f"SELECT DISTINCT group_id FROM {table}").fetchall()
+            assert (table, groups) == (table, [(GROUP,)])
+        shown = f"SELECT group_id, last_error FROM {people}.ongoing_tasks ORDER BY 1"
+        assert connection.execute(shown).fetchall() == [(OTHER, None), (GROUP, "secret")]
+
+
+def test_a_system_administrator_evicts_the_dead_alone(filled: Roles):
+    with filled.connect("system_administrator") as connection:
+        assert connection.execute("DELETE FROM health_check").rowcount == 0
+    filled.database.query("UPDATE health_check SET ended_at = now() WHERE group_id = %s", GROUP)
+
+    with desk_of(filled, "system_administrator") as desk:
+        desk.evict(GROUP, "h", who="ana")
+        with pytest.raises(NodeAliveError):
+            desk.evict(OTHER, "h", who="ana")
+
+
+def test_a_system_administrator_suspends_and_moves(filled: Roles):
+    with desk_of(filled, "system_administrator") as desk:
+        desk.move(GROUP, "mail", preferred="h", who="ana")
+        assert desk.disable(GROUP, "mail", who="ana")
+        assert desk.enable(GROUP, "mail", who="ana")
+        assert desk.suspend(GROUP, who="ana", reason="maintenance")
+        desk.delete(GROUP, "mail", who="ana")
+
+        assert desk.record(GROUP).suspended
+        assert desk.list(GROUP) == []
 
 
 def test_a_system_administrator_admits_and_shuts_out(filled: Roles):
@@ -305,7 +427,7 @@ def test_whoever_uses_no_roles_is_bound_by_nothing(database):
 def test_the_owner_is_bound_by_nothing_with_roles_either(filled: Roles):
     with filled.database.connect() as connection:
         connection.execute(f'SET ROLE "{filled.prefix}_owner"')
-        assert connection.execute("UPDATE token_holder SET term = 0").rowcount == 2
+        assert connection.execute("UPDATE token_holder SET term = 0").rowcount == 4
         assert connection.execute("DELETE FROM token_history").rowcount == 2
 
 

@@ -54,8 +54,10 @@ def test_beats_are_hot(database):
     assert hot / updated >= HOT_SHARE_MIN
 
 
-def test_a_beat_is_one_message_exchange(database):
-    with joined_nodes(database, "a") as (node,), tempfile.TemporaryDirectory() as scratch:
+@pytest.mark.parametrize("hosts_tasks", [False, True], ids=["program", "tasks"])
+def test_a_beat_is_one_message_exchange(database, hosts_tasks):
+    known = {"hosts_tasks": hosts_tasks}
+    with joined_nodes(database, "a", **known) as (node,), tempfile.TemporaryDirectory() as scratch:
         node.beat()
         pgconn = node.connection._connection.pgconn
         path = Path(scratch, "trace")
@@ -73,15 +75,21 @@ def test_a_beat_is_one_message_exchange(database):
     assert "Query" not in sent
 
 
+@pytest.mark.parametrize("hosts_tasks", [False, True], ids=["program", "tasks"])
 @pytest.mark.parametrize("statement", [session.BEAT, session.BEAT_SETTLED], ids=["any", "settled"])
-def test_a_beat_in_a_group_of_a_thousand_looks_up_keys_only(database, statement):
+def test_a_beat_in_a_group_of_a_thousand_looks_up_keys_only(database, statement, hosts_tasks):
     """Planned before the group grew, as the plan of a long connection is."""
-    with joined_nodes(database, "a") as (node,):
+    with joined_nodes(database, "a", hosts_tasks=hosts_tasks) as (node,):
         node.win()
         node.beat()
         database.query(
             "INSERT INTO health_check (group_id, task_id)"
             " SELECT 'orders', 'node-' || n FROM generate_series(1, 1000) AS n"
+        )
+        database.query(
+            "INSERT INTO token_holder (group_id, task_id, session, term)"
+            " SELECT 'orders/task-' || n, 'a', %s, 1 FROM generate_series(1, 1000) AS n",
+            node.session,
         )
         explain = b"EXPLAIN (ANALYZE, COSTS off, TIMING off) " + named(statement, database.schema)
         params = node.connection._place.params(mine=node.session)

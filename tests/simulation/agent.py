@@ -14,6 +14,7 @@ from coordinator.protocol import guard_words as words
 from coordinator.protocol import machine
 from coordinator.protocol.decide import patience_s
 from coordinator.protocol.events import (
+    EVERY_RUN,
     Answered,
     Ask,
     Command,
@@ -24,6 +25,7 @@ from coordinator.protocol.events import (
     KillProgram,
     Notified,
     ProgramEnded,
+    ProgramProgressed,
     ProgramRefused,
     ProgramStopping,
     Reconnect,
@@ -36,6 +38,7 @@ from coordinator.protocol.events import (
 from coordinator.protocol.node import Node
 from coordinator.protocol.requests import Answer, Request
 from tests.simulation.processes import Process
+from tests.simulation.programs import Ordered
 
 if TYPE_CHECKING:
     from tests.simulation.host import Host
@@ -51,18 +54,23 @@ SIGTERM, SIGINT, SIGUSR1 = 15, 2, 10
 
 @dataclass(slots=True)
 class Started:
-    """The run that was ordered last and has not ended; known: the guardian said how to kill it."""
+    """A run that was ordered and has not ended.
+
+    known:    the guardian said how to kill it.
+    stopping: its deadline moves no more.
+    """
 
     number: int
-    term: int
     trusted_until: float
+    stop_timeout_s: float
     known: bool = False
+    stopping: bool = False
 
 
 class Agent(Process):
     """One agent process of a host."""
 
-    __slots__ = ("alarm", "asked", "host", "line", "lost", "node", "run", "told", "under_way")
+    __slots__ = ("alarm", "asked", "host", "line", "lost", "node", "ordered", "told", "under_way")
 
     def __init__(self, host: Host, node: Node) -> None:
         super().__init__()
@@ -75,10 +83,10 @@ class Agent(Process):
         self.alarm = float("inf")
         self.told: tuple[str | None, int] = (None, 0)
         self.lost = ""  #: why it has no guardian any more
-        self.run: Started | None = None
+        self.ordered: dict[int, Started] = {}
         if node.run is not None:
             until = host.local() + node.timing.lease_s
-            self.run = Started(INHERITED, node.run.term, until)
+            self._started(INHERITED, until, node.timing.stop_timeout_s).stopping = True
 
     def begin(self) -> None:
         """Greet the guardian and take the first step."""
@@ -114,17 +122,15 @@ class Agent(Process):
             case Ask(request):
                 self._ask(request)
             case ExtendTrust(number, until):
-                if self.run is not None and self.run.number == number:
-                    self.run.trusted_until = until
-                self._say(words.ExtendOrdered(number, until))
-            case StartProgram(number, term, until):
-                self.run = Started(number, term, until)
-                self.host.programs.sessions[number] = self.node.session or ""
-                stop_s = self.node.timing.stop_timeout_s
-                self._say(words.StartOrdered(number, term, until, stop_s))
+                self._extend(number, until)
+            case StartProgram():
+                self._start(command)
             case StopProgram(number):
-                self._say(words.StopOrdered(number, self.node.timing.stop_timeout_s))
+                run = self._stopping(number)
+                stop_s = self.node.timing.stop_timeout_s if run is None else run.stop_timeout_s
+                self._say(words.StopOrdered(number, stop_s))
             case KillProgram(number):
+                self._stopping(number)
                 self._say(words.KillOrdered(number))
             case Reconnect():
                 self.line = None
@@ -167,6 +173,8 @@ class Agent(Process):
         sent_at = self.host.local()
         delay_s = world.way_s(self.host, "question")
         if delay_s is not None:
+            stalled_s = world.stalling.pop(type(request).__name__, 0.0)
+            delay_s += min(stalled_s, max(0.0, world.calm_at - world.now))
             call = self._carried_out
             self.host.after(delay_s, call, self.line, number, request, sent_at)
 
@@ -222,6 +230,41 @@ class Agent(Process):
 
     # --- the line to the guardian ---------------------------------------------------------------
 
+    def _started(self, number: int, until: float, stop_s: float) -> Started:
+        self.ordered[number] = run = Started(number, until, stop_s)
+        return run
+
+    def _stopping(self, number: int) -> Started | None:
+        run = self.ordered.get(number)
+        if run is not None:
+            run.stopping = True
+        return run
+
+    def _start(self, command: StartProgram) -> None:
+        """Order a start, as runtime/guard_link.py and app/task_node.py do."""
+        node, stop_s, progress_s = self.node, self.node.timing.stop_timeout_s, 0.0
+        if command.task and node.duties is not None:
+            definition = node.duties.works[command.task].definition
+            stop_s, progress_s = definition.stop_timeout_s or stop_s, definition.progress_s
+        self._started(command.run, command.trusted_until, stop_s)
+        until = self.host.true(node.trusted_until)
+        ordered = Ordered(node.session or "", until, progress_s)
+        self.host.programs.ordered[command.run] = ordered
+        order = words.StartOrdered(command.run, command.term, command.trusted_until, stop_s)
+        self._say(order._replace(task=command.task))
+
+    def _extend(self, number: int, until: float) -> None:
+        for run in self.ordered.values():
+            if number in (run.number, EVERY_RUN) and not run.stopping:
+                run.trusted_until = max(run.trusted_until, until)
+        if self.node.session is not None:
+            self.host.programs.extended(self.node.session, self.host.true(until))
+        self._say(words.ExtendOrdered(number, until))
+
+    def progressed(self, number: int) -> None:
+        """Hear that a program gets on with its work."""
+        self.take_in(ProgramProgressed(self.host.local(), number))
+
     def _say(self, event: words.Event) -> None:
         if not self.lost:
             self.host.tell_guardian(self, event)
@@ -237,16 +280,19 @@ class Agent(Process):
         now = self.host.local()
         match message:
             case {"say": "started", "run": number}:
-                if self.run is not None and self.run.number == number:
-                    self.run.known = True
-                    self._set_belt(self.run)
+                run = self.ordered.get(number)
+                if run is not None:
+                    run.known = True
+                    self._set_belt(run)
             case {"say": "refused", "run": number, "why": why, "code": code}:
-                number = self._ended(number)
+                self.ordered.pop(number, None)
                 self.take_in(ProgramRefused(now, number, why, code))
             case {"say": "stopping", "run": number}:
+                self._stopping(number)
                 self.take_in(ProgramStopping(now, number))
             case {"say": "ended", "run": number, "status": status, "why": why}:
-                number = self._ended(number)
+                number = INHERITED if number == EVERY_RUN else number
+                self.ordered.pop(number, None)
                 self.take_in(ProgramEnded(now, number, status, why))
             case {"say": "signal", "signum": signum}:
                 if signum in (SIGTERM, SIGINT):
@@ -256,20 +302,15 @@ class Agent(Process):
             case _:
                 pass  # an echo
 
-    def _ended(self, number: int) -> int:
-        inherited = self.run is not None and self.run.number == INHERITED
-        self.run = None
-        return INHERITED if inherited else number
-
     def _set_belt(self, run: Started) -> None:
         self.host.at_local(run.trusted_until + SECOND_BELT_S, self.deliver, self._belt, run)
 
     def _belt(self, run: Started) -> None:
         """Kill the program when its deadline has passed without a word of the guardian."""
-        if self.run is not run:
+        if self.ordered.get(run.number) is not run:
             return
         if self.host.local() >= run.trusted_until + SECOND_BELT_S:
-            self.host.programs.kill(by_agent=True)
+            self.host.programs.kill(run.number, by_agent=True)
         else:
             self._set_belt(run)
 
@@ -277,14 +318,14 @@ class Agent(Process):
         """Return how long after its guardian froze this agent will know, on its own clock."""
         timing = self.node.timing
         limit_s = min(ECHO_MAX_S, ECHO_SHARE * timing.lease_s)
-        return limit_s + (PING_S if self.run is not None else timing.liveness_s / 4)
+        return limit_s + (PING_S if self.ordered else timing.liveness_s / 4)
 
     def alone(self, why: str) -> None:
         """Live on without a guardian: kill the program, release, and end."""
         if self.lost:
             return
         self.lost = why
-        run, self.run = self.run, None
+        runs, self.ordered = self.ordered, {}
         self.take_in(StopAsked(self.host.local(), why, 1))
-        if run is not None:
-            self.take_in(ProgramEnded(self.host.local(), run.number, -9, "killed"))
+        for number in runs:
+            self.take_in(ProgramEnded(self.host.local(), number, -9, "killed"))

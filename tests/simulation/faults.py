@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import signal
 
+from tests.simulation import group_faults
 from tests.simulation.agent import Agent
+from tests.simulation.group_stories import LOSING, RECORD_KINDS, STALLING
 from tests.simulation.guardian import Guardian
 from tests.simulation.host import Host
 from tests.simulation.stories import ANY, BASE_KINDS, HOLDER, PROCESS_KINDS, Fault
@@ -27,7 +29,15 @@ def schedule(world: World, faults: list[Fault]) -> None:
 
 
 def _apply(world: World, fault: Fault) -> None:
-    if fault.kind in BASE_KINDS:
+    if fault.kind in RECORD_KINDS:
+        done, who = group_faults.to_the_record(world, fault), "record"
+    elif fault.kind == STALLING:
+        world.stalling[fault.target] = fault.for_s
+        done, who = True, "question"
+    elif fault.kind == LOSING:
+        world.losing[fault.target] = lambda: _lose_from_here(world, fault)
+        done, who = True, "database"
+    elif fault.kind in BASE_KINDS:
         done = _to_the_database(world, fault)
         who = "database"
     else:
@@ -39,8 +49,22 @@ def _apply(world: World, fault: Fault) -> None:
     world.history.note(world.now, "fault", fault.kind, who, done)
 
 
+def _lose_from_here(world: World, fault: Fault) -> None:
+    """Let the database fail over soon, and forget everything from this moment on."""
+    world.server.keep(-fault.mark)
+    failover = Fault(world.now + fault.for_s, "failover", for_s=0.1, mark=-fault.mark)
+    if failover.at < world.calm_at:
+        world.at(failover.at, _apply, world, failover)
+
+
 def _target(world: World, target: str) -> Host:
+    named = next((host for host in world.hosts if host.name == target), None)
+    if named is not None:
+        return named
     holder = world.holder()
+    worker = group_faults.target(world, target)
+    if worker is not None:
+        return worker
     if target == HOLDER and holder is not None:
         return holder
     others = [host for host in world.hosts if host is not holder or target == ANY]
@@ -99,6 +123,13 @@ def _to_the_whole(host: Host, fault: Fault) -> None:
             host.freeze(fault.for_s)
         case "exit":
             host.programs.exit()
+        case "hang":
+            host.programs.exit(hang=True)
+        case "freeze_at_start":
+            host.programs.freeze_at_start_s = fault.for_s
+        case "leave":
+            host.away_until = host.world.now + fault.for_s
+            host.signal(signal.SIGTERM)
         case "stop":
             host.signal(signal.SIGTERM)
         case "resign":

@@ -89,11 +89,11 @@ class Guardian(Process):
                 host.programs.let_go(self, number, until)
             case words.SignalProgram(number, signum) if signum == SIGTERM:
                 host.programs.terminate(self, number)
-            case words.KillProgram():
-                host.programs.kill(by_agent=False)
+            case words.KillProgram(number):
+                host.programs.kill(number, by_agent=False)
             case words.StartAgent(session, term):
                 # As agent_main does: a fresh agent after a dead one takes its place.
-                dying = host.programs.now is not None
+                dying = bool(host.programs.alive)
                 legacy = (session, term, dying) if self.begun else None
                 self.reads = host.new_agent(legacy, FRESH_READY_S)
             case words.PromoteSpare(message):

@@ -15,6 +15,8 @@ class Ran:
 
     A stretch ends when the program dies or its node is stopped; `key` names the process, so that
     a program that was stopped and went on has two stretches with one key.
+    task is empty for the group's own program; trusted_until is the true time at which the trust of
+    its session ends, as far as that was known while it ran.
     """
 
     node: str
@@ -23,6 +25,8 @@ class Ran:
     key: int
     start: float
     end: float | None = None
+    task: str = ""
+    trusted_until: float = float("inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,22 @@ class Granted:
     session: str
     term: int
     timeline: int
+    task: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class Outcome:
+    """What a group of tasks looks like at the end of its world.
+
+    wanted:  who should run each task that is to run, by the record; None: nobody may.
+    running: the nodes that run it.
+    acted:   which version each live node has acted on, of `version`.
+    """
+
+    version: int
+    wanted: dict[str, str | None]
+    running: dict[str, list[str]]
+    acted: dict[str, int]
 
 
 @dataclass(slots=True)
@@ -48,6 +68,9 @@ class History:
     calm_from: float = 0.0
     ended_at: float = 0.0
     calm_within_s: float = 0.0
+    repeatable: frozenset[str] = frozenset()  #: tasks that may go on without the database
+    witnessed: list[str] = field(default_factory=list)  #: what the database should have refused
+    outcome: Outcome | None = None
 
     def note(self, at: float, *what: object) -> None:
         """Add a line to the trace."""

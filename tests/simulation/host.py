@@ -10,8 +10,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from coordinator.protocol import guard_words as words
-from coordinator.protocol.node import Node, Policy, Run
+from coordinator.protocol.duties import Duties
+from coordinator.protocol.node import Node, Policy
 from coordinator.protocol.requests import NodeFacts
+from coordinator.protocol.runs import Run
 from tests.simulation.agent import INHERITED, Agent
 from tests.simulation.guardian import CHANNEL_S, Guardian
 from tests.simulation.processes import Call
@@ -38,6 +40,7 @@ class Host:
             heartbeat_s=settings.timing.heartbeat_s,
             lease_s=settings.timing.lease_s,
             priority=settings.priority,
+            hosts_tasks=world.settings.manners is not None,
         )
         self.frozen = False
         self.thawing = False
@@ -47,6 +50,7 @@ class Host:
         self.programs = Programs(self)
         self.cut = ""  #: "" | "both" | "answers": which way to the database is closed
         self.cut_until = 0.0
+        self.away_until = 0.0  #: until then nobody starts this machine
         self.late_until = 0.0  #: until then the answers of the database come late
         self.starts = 0
         self.agents = 0
@@ -78,7 +82,9 @@ class Host:
 
     def start(self) -> None:
         """Boot: a supervisor starts the guardian, which starts the rest."""
-        if self.guardian is None and self.agent is None:
+        if self.world.now < self.away_until:
+            self.world.at(self.away_until, self.start)
+        elif self.guardian is None and self.agent is None:
             self.starts += 1
             self.world.history.note(self.world.now, self.name, "boot")
             self.guardian = Guardian(self)
@@ -232,8 +238,14 @@ class Host:
             seed=f"{self.world.settings.seed}/{self.name}/{self.starts}/{self.agents}",
             priority=self.settings.priority,
             on_exit=self.settings.on_exit,
+            manners=self.world.settings.manners,
         )
-        node = Node(policy=policy, timing=self.settings.timing, run_count=self.agents * 1000)
+        node = Node(
+            policy=policy,
+            timing=self.settings.timing,
+            run_count=self.agents * 1000,
+            duties=None if policy.manners is None else Duties(),
+        )
         if legacy is not None:
             bury, term, dying = legacy
             run = Run(INHERITED, term, self.local(), "the agent died") if dying else None

@@ -183,11 +183,18 @@ PLANTED: dict[str, Planted] = {
 def planted(name: str) -> Iterator[type[MemoryDatabase]]:
     """Break one rule for a while; gives the database class to simulate with."""
     bug = PLANTED[name]
-    before = [(module, rule, getattr(module, rule)) for module, rule, _ in bug.patches]
-    try:
-        for module, rule, broken in bug.patches:
-            setattr(module, rule, broken)
+    with patched(bug.patches):
         yield bug.database
+
+
+@contextmanager
+def patched(patches: tuple[Patch, ...]) -> Iterator[None]:
+    """Replace rules for a while."""
+    before = [(module, rule, getattr(module, rule)) for module, rule, _ in patches]
+    try:
+        for module, rule, broken in patches:
+            setattr(module, rule, broken)
+        yield
     finally:
         for module, rule, real in before:
             setattr(module, rule, real)

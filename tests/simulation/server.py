@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from coordinator.protocol.requests import Answer, NodeFacts, Request, Take
+from tests.simulation.group_witness import Witness
 from tests.simulation.history import Granted, History
 from tests.simulation.settings import GROUP
 from tests.support.memory_store import MemoryDatabase, Snapshot
@@ -31,6 +32,7 @@ class Server:
         self.life = 0
         self.highest_timeline = 1
         self.granted_max = 0
+        self._witness = Witness(history, database)
         self._kept: dict[int, tuple[int, Snapshot]] = {}
 
     def connect(self, facts: NodeFacts) -> int:
@@ -42,7 +44,7 @@ class Server:
         """Carry a statement out, however late it comes; None: its connection is dead."""
         if not self.up or (life != self.life and not self.pooled):
             return None
-        answer = self.database.carry_out(facts, request)
+        answer = self._witness.watch(now, facts, request)
         if isinstance(request, Take) and answer.done:
             timeline = self.database.identity.timeline
             self.history.grants.append(

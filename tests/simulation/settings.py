@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, replace
 
+from coordinator.protocol.group import TaskDef
 from coordinator.protocol.node import OnExit
+from coordinator.protocol.observer import Manners
 from coordinator.protocol.timing import RATE_ERROR, Timing
 
 GROUP = "G"
@@ -27,6 +29,7 @@ class NodeSettings:
     on_exit: OnExit = OnExit.RESTART
     obeys_term: bool = True  #: the program ends on SIGTERM; else only on SIGKILL
     leaves_children: bool = False
+    joins_at: float | None = None  #: None: with the others, within the first second
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +56,10 @@ class WorldSettings:
     pooled: bool = False
     slowest_kill: bool = False
     faults_until_s: float = 45.0
+    tasks: tuple[TaskDef, ...] = ()
+    manners: Manners | None = None  #: of a group that spreads tasks
+    push: bool = True  #: the database's notifications arrive, most of them
+    to_calm: bool = True  #: it goes on after the last fault until all must have been put right
 
     @property
     def longest_liveness_s(self) -> float:

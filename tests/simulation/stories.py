@@ -35,16 +35,16 @@ def plan(settings: WorldSettings, bias: Bias = NO_BIAS) -> list[Fault]:
         while at < until_s - 2 * liveness_s:
             faults += STORIES[rng.choice(bias.stories)](rng, at, liveness_s)
             at += rng.uniform(3.5, 5.0) * liveness_s
-        return _marked(faults, until_s)
+        return marked(faults, until_s)
     for _ in range(rng.randint(1, 7)):
         faults.append(_single(rng, rng.uniform(1.5, until_s - 1), liveness_s))
     for _ in range(rng.choice((0, 1, 1, 2, 2, 3))):
         story = rng.choice(tuple(STORIES.values()))
         faults += story(rng, rng.uniform(4.0, until_s - 6.0), liveness_s)
-    return _marked(faults, until_s)
+    return marked(faults, until_s)
 
 
-def _marked(faults: list[Fault], until_s: float) -> list[Fault]:
+def marked(faults: list[Fault], until_s: float) -> list[Fault]:
     """Sort the faults, drop those after the end, and give each loss of commits its own mark."""
     kept = sorted((f for f in faults if 0 < f.at < until_s), key=lambda f: f.at)
     return [

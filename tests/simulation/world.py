@@ -12,14 +12,20 @@ from __future__ import annotations
 
 import heapq
 import random
+from collections.abc import Callable
 from typing import Any
 
+from coordinator.protocol.group import OBSERVER, OnPartition, token_name
+from coordinator.protocol.placement import assignment
 from coordinator.protocol.requests import Answer, Leave, Release, Request, Take
-from tests.simulation.history import History
+from coordinator.protocol.timing import RATE_ERROR
+from tests.simulation import group_faults
+from tests.simulation.history import History, Outcome
 from tests.simulation.host import Host
 from tests.simulation.processes import Call
 from tests.simulation.server import Server
-from tests.simulation.settings import WorldSettings
+from tests.simulation.settings import GROUP, WorldSettings
+from tests.support import memory_operator, memory_tasks
 from tests.support.memory_store import MemoryDatabase
 
 #: One way to the database when nothing is wrong.
@@ -28,6 +34,8 @@ GOOD_WAY_S = 0.003
 STALL_MAX_S = 9.0
 #: So many events mean that something goes round in circles without virtual time passing.
 EVENTS_MAX = 60_000
+#: The same in a group whose nodes run many programs.
+GROUP_EVENTS_MAX = 400_000
 
 
 class World:
@@ -52,6 +60,10 @@ class World:
         self.slow_s = 0.0
         #: Until the token row knows every granted term again, this node is spared (faults.py).
         self.keeper: Host | None = None
+        #: By the name of a request: what is to happen when the next one of it arrives.
+        self.losing: dict[str, Callable[[], None]] = {}
+        #: By the name of a request: how late the next one of it arrives.
+        self.stalling: dict[str, float] = {}
         self._queue: list[tuple[float, int, Call, tuple[Any, ...]]] = []
         self._count = 0
 
@@ -65,12 +77,17 @@ class World:
         settings, history = self.settings, self.history
         history.calm_from = self.calm_at
         history.calm_within_s = calm_within_s(settings)
-        history.ended_at = self.calm_at + history.calm_within_s + 1.5
+        lasts_s = history.calm_within_s + 1.5 if settings.to_calm else 0.5
+        history.ended_at = self.calm_at + lasts_s
+        if settings.manners is not None:
+            group_faults.begin(self)
+            self.note_repeatable()
         for host in self.hosts:
-            self.at(self.rng.random(), host.start)
+            joins_at = host.settings.joins_at
+            self.at(self.rng.random() if joins_at is None else joins_at, host.start)
         self.at(self.calm_at, self._heal)
         queue, pop = self._queue, heapq.heappop
-        for _ in range(EVENTS_MAX):
+        for _ in range(EVENTS_MAX if settings.manners is None else GROUP_EVENTS_MAX):
             if not queue or queue[0][0] > history.ended_at:
                 break
             self.now, _, call, args = pop(queue)
@@ -78,6 +95,8 @@ class World:
         else:
             raise AssertionError(f"seed {settings.seed}: time stands still at {self.now}")
         self.now = history.ended_at
+        if settings.manners is not None and settings.to_calm:
+            history.outcome = self._outcome()
         return history
 
     def _heal(self) -> None:
@@ -87,10 +106,36 @@ class World:
             server.up = True
         for host in self.hosts:
             host.cut = ""
+            host.away_until = 0.0
             host.thaw_now()
             host.thaw_processes()
             host.start()
+        if self.settings.manners is not None:
+            memory_operator.suspend(server.database, GROUP, suspended=False)
         self.history.note(self.now, "healed")
+
+    def _outcome(self) -> Outcome:
+        """Return what the group looks like now."""
+        record = memory_tasks.record(self.server.database, GROUP)
+        verdicts = assignment(GROUP, record)
+        running: dict[str, list[str]] = {}
+        acted: dict[str, int] = {}
+        for host in self.hosts:
+            for program in host.programs.alive.values():
+                running.setdefault(program.task, []).append(host.name)
+            duties = None if host.agent is None else host.agent.node.duties
+            read = None if duties is None else duties.record
+            acted[host.name] = -1 if read is None else read.version
+        wanted = {task: verdict.node for task, verdict in verdicts.items()}
+        return Outcome(version=record.version, wanted=wanted, running=running, acted=acted)
+
+    def note_repeatable(self) -> None:
+        """Note which tasks may, or once might, go on without the database."""
+        tasks = self.server.database.tasks.items()
+        more = {
+            task for (_, task), row in tasks if row.definition.on_partition is OnPartition.CONTINUE
+        }
+        self.history.repeatable |= more
 
     # --- the way to the database ----------------------------------------------------------------
 
@@ -116,16 +161,26 @@ class World:
 
     def carry_out(self, host: Host, life: int, request: Request) -> Answer | None:
         """Let the server carry a statement out; a change of the token is pushed to the others."""
+        about_to_lose = self.losing.pop(type(request).__name__, None)
+        if about_to_lose is not None and self.server.up:
+            about_to_lose()
+        notices = self.server.database.notices
         answer = self.server.carry_out(self.now, host.facts, life, request)
         done = answer is not None and answer.done
         self.history.note(self.now, host.name, type(request).__name__, done)
         if self.keeper is not None and self.server.floor_is_kept():
             self.keeper = None
-        if done and isinstance(request, Release | Leave | Take):
-            self._push(host)
+        if self.settings.manners is not None:
+            if self.server.database.notices != notices:
+                self.push_all()
+        elif done and isinstance(request, Release | Leave | Take):
+            self.push_all(host)
         return answer
 
-    def _push(self, by: Host) -> None:
+    def push_all(self, by: Host | None = None) -> None:
+        """Notify every node but the one that did it; some never hear of it."""
+        if not self.settings.push:
+            return
         for host in self.hosts:
             agent = host.agent
             if host is by or agent is None or self.rng.random() < 0.3:
@@ -135,11 +190,19 @@ class World:
                 self.at(self.now + delay_s, agent.deliver, agent.notified)
 
     def holder(self) -> Host | None:
-        """Return the host whose program runs, if one does."""
+        """Return the host whose program runs, or that observes, if there is one."""
+        if self.settings.manners is not None:
+            return self._observer()
         for host in self.hosts:
             if host.programs.running:
                 return host
         return None
+
+    def _observer(self) -> Host | None:
+        token = self.server.database.tokens.get(token_name(GROUP, OBSERVER))
+        if token is None or token.session is None:
+            return None
+        return next((host for host in self.hosts if host.name == token.node), None)
 
 
 def calm_within_s(settings: WorldSettings) -> float:
@@ -149,4 +212,9 @@ def calm_within_s(settings: WorldSettings) -> float:
     by its own clock; a node that was just given up waits one more (cool_until). Starting the
     processes again takes the rest.
     """
-    return 2.0 * settings.longest_liveness_s + 6.0
+    within_s = 2.0 * settings.longest_liveness_s + 6.0
+    if settings.manners is not None:
+        # A new observer looks first, then a node in Rehab is watched; both by slow clocks.
+        manners = settings.manners
+        within_s += (manners.grace_s + manners.to_member_s + 3.0) / (1 - RATE_ERROR)
+    return within_s

@@ -13,9 +13,10 @@ import signal
 import socket
 import sys
 
+from coordinator.protocol.guard_words import EVERY_RUN
 from coordinator.runtime.channel import Channel
 from coordinator.runtime.clock import BoottimeClock
-from coordinator.runtime.isolation import kill_everything
+from coordinator.runtime.isolation import Handle, kill_all
 
 PING_S = 0.05
 ECHO_MAX_S = 0.3
@@ -36,21 +37,21 @@ def report_to(settings: dict[str, str], role: str, **more: object) -> Channel:
     return line
 
 
-def kill_all(handle: dict[str, object]) -> bool:
+def kill_until_dead(handles: dict[int, Handle]) -> bool:
     """Kill until nothing is left, as the real agent does."""
-    return any(kill_everything(handle) for _ in range(KILLS_MAX))
+    return any(not kill_all(handles) for _ in range(KILLS_MAX))
 
 
 def wait_as_spare(settings: dict[str, str], line: Channel) -> tuple[dict[str, object], int]:
     """Wait to be needed."""
     test = report_to(settings, "spare")
-    handle = None
+    handles: dict[int, Handle] = {}
     while True:
         message, fds = line.receive()
         match message:
             case None:
-                if handle is not None:
-                    killed = kill_all(handle)
+                if handles:
+                    killed = kill_until_dead(handles)
                     test.send({"heard": {"say": "guardian_gone", "killed": killed}})
                 os._exit(3)
             case {"say": "quit"}:
@@ -58,10 +59,12 @@ def wait_as_spare(settings: dict[str, str], line: Channel) -> tuple[dict[str, ob
             case {"say": "become"}:
                 test.close()
                 return message, fds[0]
-            case {"say": "running"}:
-                handle = message["handle"]
-            case {"say": "idle"}:
-                handle = None
+            case {"say": "runs", "runs": list(runs)}:
+                handles = dict(runs)
+            case {"say": "running", "run": int(number)}:
+                handles[number] = message["handle"]
+            case {"say": "idle", "run": int(number)}:
+                handles.pop(number, None)
         test.send({"heard": message})
 
 
@@ -69,9 +72,8 @@ class FakeAgent:
     def __init__(self, line: Channel, test: Channel) -> None:
         self.line, self.test = line, test
         self.lease_s: float | None = None
-        self.run = 0
         self.until = 0.0
-        self.handle: dict[str, object] | None = None
+        self.handles: dict[int, Handle] = {}
         self.pings = 0
         self.ping_at = 0.0
         self.unanswered_since: float | None = None
@@ -97,13 +99,15 @@ class FakeAgent:
             self.unanswered_since = None
             return
         if message["say"] == "started":
-            self.handle = message["handle"]
+            self.handles[message["run"]] = message["handle"]
         if message["say"] in ("ended", "refused"):
-            self.handle = self.lease_s = None
+            self.handles.pop(message["run"], None)
+            if not self.handles:
+                self.lease_s = None
         self.test.send({"heard": message})
 
     def bury(self, what: str) -> None:
-        killed = self.handle is None or kill_all(self.handle)
+        killed = kill_until_dead(self.handles)
         self.test.send({"heard": {"say": what, "killed": killed}})
 
     def obey(self) -> None:
@@ -113,7 +117,7 @@ class FakeAgent:
                 os._exit(4)
             case {"tell": dict(message)}:
                 if message.get("say") == "start":
-                    self.run, self.until = message["run"], message["trusted_until"]
+                    self.until = message["trusted_until"]
                 self.line.send(message)
             case {"keep": lease_s}:
                 self.lease_s = lease_s
@@ -135,7 +139,7 @@ class FakeAgent:
         if self.lease_s is not None:
             self.until = now() + self.lease_s
             self.line.send(
-                {"say": "extend", "run": self.run, "trusted_until": self.until}, wait_s=0
+                {"say": "extend", "run": EVERY_RUN, "trusted_until": self.until}, wait_s=0
             )
         if self.unanswered_since is None:
             self.unanswered_since = now()

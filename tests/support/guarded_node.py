@@ -135,8 +135,7 @@ class GuardedNode:
             unset=[],
             cwd=None,
             trusted_until=now() + lease_s,
-            stop_timeout_s=STOP_TIMEOUT_S,
-            **more,
+            **{"stop_timeout_s": STOP_TIMEOUT_S, **more},
         )
 
     def start_shape(self, agent: Voice, shape: str, **more: Any) -> Message:

@@ -6,14 +6,14 @@ method of MemoryDatabase: a planted bug overrides one of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from coordinator.protocol.group import Standing
 from coordinator.protocol.requests import (
     Answer,
     Beat,
-    Candidate,
     EndNamesake,
     Identity,
     Join,
@@ -29,9 +29,18 @@ from coordinator.protocol.requests import (
     TokenSeen,
     View,
 )
-from tests.support.memory_rows import NEVER_HELD, NEVER_JOINED, HistoryRow, NodeRow, Snapshot
-
-SILENT_INTERVALS_MAX = 2
+from coordinator.protocol.task_requests import Decide, Decision, TakeTasks
+from tests.support import memory_sessions, memory_tasks, memory_token
+from tests.support.memory_rows import (
+    NEVER_HELD,
+    NEVER_JOINED,
+    DecisionRow,
+    HistoryRow,
+    NodeRow,
+    Snapshot,
+    TaskNodeRow,
+    TaskRow,
+)
 
 
 class Listener(Protocol):
@@ -56,6 +65,11 @@ class MemoryDatabase:
     versions: dict[str, int] = field(default_factory=dict)
     epochs: dict[tuple[int, int], bool] = field(default_factory=dict)
     history: dict[tuple[str, int], HistoryRow] = field(default_factory=dict)
+    tasks: dict[tuple[str, str], TaskRow] = field(default_factory=dict)
+    task_nodes: dict[tuple[str, str, str], TaskNodeRow] = field(default_factory=dict)
+    suspended: dict[str, bool] = field(default_factory=dict)
+    decisions: tuple[DecisionRow, ...] = ()
+    notices: int = 0  #: how many transactions have notified their group
     connections: list[Listener] = field(default_factory=list, repr=False)
 
     # --- decisions: a planted bug overrides one of these -----------------------------------------
@@ -85,14 +99,37 @@ class MemoryDatabase:
         """Only the first timeline of a database that knows no other can have granted nothing."""
         return self.identity.timeline == 1 and not self.epochs
 
-    def timeline_matches(self, request: Take) -> bool:
+    def timeline_matches(self, request: Take | TakeTasks) -> bool:
         return request.timeline == self.identity.timeline
 
     def floor_of(self, token: TokenSeen) -> int:
         return token.term_floor
 
-    def next_term(self, token: TokenSeen, request: Take) -> int:
-        return max(request.next_term, self.floor_of(token) + 1, token.term + 1)
+    def next_term(self, token: TokenSeen, computed: int) -> int:
+        return max(computed, self.floor_of(token) + 1, token.term + 1)
+
+    def seen_term_matches(self, token: TokenSeen, seen_term: int) -> bool:
+        """What was taken since it was seen is not taken again."""
+        return token.term == seen_term
+
+    def may_run_tasks(self, row: NodeRow) -> bool:
+        return row.standing is Standing.MEMBER
+
+    def is_free(self, group: str, token: TokenSeen) -> bool:
+        """Released, never held, or of a session that has ended; ended sessions never revive."""
+        return token.session is None or not self.session_lives(group, token.node, token.session)
+
+    def free_to_take(self, group: str, token: TokenSeen) -> bool:
+        """Free now, and not only when it was seen."""
+        return self.is_free(group, token)
+
+    def decided_on(self, group: str, request: Decide | TakeTasks) -> bool:
+        """Of two who decided on the same version, one is too late."""
+        return request.version == self.versions.get(group)
+
+    def raises_version(self, what: str) -> bool:  # noqa: ARG002
+        """Tell whether everybody has to look again after this change of the record."""
+        return True
 
     def join_allowed(self, row: NodeRow, request: Join) -> bool:
         if row.session is None:
@@ -114,6 +151,10 @@ class MemoryDatabase:
             self.versions.copy(),
             self.epochs.copy(),
             self.history.copy(),
+            self.tasks.copy(),
+            self.task_nodes.copy(),
+            self.suspended.copy(),
+            self.decisions,
         )
 
     def restore(self, snapshot: Snapshot, timeline: int, *, keep_connections: bool = False) -> None:
@@ -126,6 +167,10 @@ class MemoryDatabase:
         self.versions = snapshot.versions.copy()
         self.epochs = snapshot.epochs.copy()
         self.history = snapshot.history.copy()
+        self.tasks = snapshot.tasks.copy()
+        self.task_nodes = snapshot.task_nodes.copy()
+        self.suspended = snapshot.suspended.copy()
+        self.decisions = snapshot.decisions
         self.identity = replace(
             self.identity, timeline=timeline, started_at=self.identity.started_at + 1
         )
@@ -147,7 +192,7 @@ class MemoryDatabase:
         """Make the rows that must exist beforehand, as every connect does."""
         self.ensure_epoch()
         self.nodes.setdefault((facts.group, facts.node), NEVER_JOINED)
-        self.tokens.setdefault(facts.group, NEVER_HELD)
+        self.tokens.setdefault(facts.token, NEVER_HELD)
         self.versions.setdefault(facts.group, 1)
 
     def ensure_epoch(self) -> None:
@@ -160,39 +205,39 @@ class MemoryDatabase:
         """Carry out one request wholly, or not at all."""
         match request:
             case Beat():
-                return self._beat(facts, request)
+                return self.told(facts, memory_sessions.beat(self, facts, request.session))
             case Join():
-                return self._join(facts, request)
+                return memory_sessions.join(self, facts, request)
             case EndNamesake():
-                return self._end_namesake(facts, request)
-            case Take():
-                return self._take(facts, request)
-            case Release():
-                done = self._give_back(facts, request.session, request.term, request.reason)
-                return Answer(done=done, view=self.view(facts.group))
+                return self.told(facts, memory_sessions.end_namesake(self, facts, request))
             case Leave():
-                return self._leave(facts, request)
-            case Settle():
-                return self._settle(facts, request)
-            case RaiseFloor():
-                done = self._raise_floor(facts.group, request.term)
-                return Answer(done=done, view=self.view(facts.group))
+                return self.told(facts, memory_sessions.leave(self, facts, request))
             case ReadRoster():
-                return Answer(
-                    done=True, view=self.view(facts.group), roster=self._roster(facts.group)
-                )
+                roster = memory_sessions.roster(self, facts.group)
+                return Answer(done=True, view=self.view(facts), roster=roster)
+            case Take():
+                return memory_token.take(self, facts, request)
+            case Release():
+                return self.told(facts, memory_token.release(self, facts, request))
+            case RaiseFloor():
+                done = memory_token.raise_floor(self, facts.token, request.term)
+                return self.told(facts, done)
+            case Settle():
+                return self.told(facts, self._settle(request))
+            case _:
+                return memory_tasks.carry_out(self, facts, request)
 
-    def view(self, group: str) -> View:
-        """Return what the database shows now."""
-        token = self.tokens.get(group, NEVER_HELD)
-        row = None if token.node is None else self.nodes.get((group, token.node))
+    def view(self, facts: NodeFacts) -> View:
+        """Return what the database shows a node now."""
+        token = self.tokens.get(facts.token, NEVER_HELD)
+        row = None if token.node is None else self.nodes.get((facts.group, token.node))
         settled = self.is_settled()
         return View(
             identity=self.identity,
             settled=settled,
             token=token,
             holder=None if row is None else self.seen(row),
-            group_version=self.versions.get(group, 0),
+            group_version=self.versions.get(facts.group, 0),
             longest_liveness_s=0.0 if settled else self._longest_liveness_s(),
         )
 
@@ -208,6 +253,10 @@ class MemoryDatabase:
             where=row.where,
         )
 
+    def told(self, facts: NodeFacts, done: bool) -> Answer:
+        """Return an answer that has nothing to say but whether it happened."""
+        return Answer(done=done, view=self.view(facts))
+
     def _longest_liveness_s(self) -> float:
         """The longest of all groups: an epoch is settled for all of them at once."""
         return max(
@@ -215,139 +264,34 @@ class MemoryDatabase:
             default=0.0,
         )
 
-    def _beat(self, facts: NodeFacts, request: Beat) -> Answer:
-        done = self._beat_row(facts, request.session)
-        return Answer(done=done, view=self.view(facts.group))
+    # --- what every change does -------------------------------------------------------------------
 
-    def _beat_row(self, facts: NodeFacts, session: str) -> bool:
-        key = facts.group, facts.node
-        row = self.nodes.get(key)
-        if row is None or row.session != session or row.ended:
-            return False
-        self.nodes[key] = NodeRow(
-            row.facts, session, row.beat + 1, self.now(), False, "", row.where
+    def raise_version(self, group: str, what: str) -> None:
+        """Let everybody of a task group look again: its record has changed."""
+        if self.raises_version(what):
+            self.versions[group] += 1
+        self.notify(group)
+
+    def notify(self, group: str) -> None:
+        """Tell every connection of the group that something changed."""
+        self.notices += 1
+        for connection in self.connections:
+            if connection.facts.group == group:
+                connection.notified = True
+
+    def note_decisions(
+        self, group: str, observer: str, term: int, decisions: Iterable[Decision]
+    ) -> None:
+        """Write down what an observer decided, with the version that it led to."""
+        version = self.versions[group]
+        self.decisions += tuple(
+            DecisionRow(group=group, version=version, observer=observer, term=term, decision=one)
+            for one in decisions
         )
-        return True
 
-    def _join(self, facts: NodeFacts, request: Join) -> Answer:
-        self.prepare(facts)
-        key = facts.group, facts.node
-        row = self.nodes[key]
-        if not self.join_allowed(row, request):
-            return Answer(done=False, view=self.view(facts.group), namesake=self.seen(row))
-        where = f"{facts.host}:{facts.pid}"
-        self.nodes[key] = NodeRow(
-            facts, request.session, row.beat + 1, self.now(), False, "", where
-        )
-        # As the SQL compares: a row without facts has the columns' default priority, 1.
-        priority = 1 if row.facts is None else row.facts.priority
-        if row.ended or row.session is None or priority != facts.priority:
-            self.versions[facts.group] += 1
-        return Answer(done=True, view=self.view(facts.group))
-
-    def _end_namesake(self, facts: NodeFacts, request: EndNamesake) -> Answer:
-        key = facts.group, facts.node
-        row = self.nodes.get(key)
-        if row is None:
-            return Answer(done=False, view=self.view(facts.group))
-        done = row.session == request.session and not row.ended and row.beat == request.beat
-        if done:
-            self.nodes[key] = replace(row, ended=True, end_reason="silent namesake")
-        return Answer(done=done, view=self.view(facts.group))
-
-    def _take(self, facts: NodeFacts, request: Take) -> Answer:
-        group = facts.group
-        # A row that a restore lost under an open connection cannot be taken.
-        token = self.tokens.get(group, NEVER_HELD)
-        ends_seen = request.seen_session is not None and request.seen_beat is not None
-        allowed = (
-            group in self.tokens
-            and self.session_lives(group, facts.node, request.session)
-            and (not ends_seen or self.may_end_seen(group, request))
-            and token.term == request.seen_term
-            and token.session == request.seen_session
-            and (
-                token.session is None
-                or (ends_seen and token.node == request.seen_node)
-                or not self.session_lives(group, token.node, token.session)
-            )
-            and self.timeline_matches(request)
-            and self.is_settled()
-        )
-        if not allowed:
-            return Answer(done=False, view=self.view(group))
-        self._beat_row(facts, request.session)
-        if ends_seen:
-            key = group, request.seen_node or ""
-            self.nodes[key] = replace(self.nodes[key], ended=True, end_reason=request.reason)
-        term = self.next_term(token, request)
-        self._close_history(
-            group, token.term, "takeover" if ends_seen else "session ended", request.reason
-        )
-        self.tokens[group] = TokenSeen(
-            term=term, node=facts.node, session=request.session, term_floor=token.term_floor
-        )
-        self.history[group, term] = HistoryRow(
-            term=term,
-            node=facts.node,
-            session=request.session,
-            how=request.how,
-            reason=request.reason,
-            from_node=request.seen_node,
-        )
-        self._notify(group)
-        return Answer(done=True, view=self.view(group), term=term)
-
-    def _give_back(self, facts: NodeFacts, session: str, term: int | None, reason: str) -> bool:
-        token = self.tokens.get(facts.group, NEVER_HELD)
-        if token.session != session or (term is not None and token.term != term):
-            return False
-        self.tokens[facts.group] = replace(token, session=None)
-        self._close_history(facts.group, token.term, "release", reason)
-        self._notify(facts.group)
-        return True
-
-    def _leave(self, facts: NodeFacts, request: Leave) -> Answer:
-        done = self.session_lives(facts.group, facts.node, request.session)
-        if done:
-            key = facts.group, facts.node
-            self.nodes[key] = replace(self.nodes[key], ended=True, end_reason=request.reason)
-            self._give_back(facts, request.session, None, request.reason)
-            self.versions[facts.group] += 1
-            self._notify(facts.group)
-        return Answer(done=done, view=self.view(facts.group))
-
-    def _raise_floor(self, group: str, term: int) -> bool:
-        token = self.tokens.get(group)
-        if token is None:
-            return False
-        self.tokens[group] = replace(token, term_floor=max(token.term_floor, term))
-        return True
-
-    def _settle(self, facts: NodeFacts, request: Settle) -> Answer:
+    def _settle(self, request: Settle) -> bool:
         self.ensure_epoch()
         done = self.epoch_key() == (request.system_identifier, request.timeline)
         if done:
             self.epochs[self.epoch_key()] = True
-        return Answer(done=done, view=self.view(facts.group))
-
-    def _roster(self, group: str) -> tuple[Candidate, ...]:
-        now = self.now()
-        return tuple(
-            Candidate(node=node, priority=row.facts.priority)
-            for (of, node), row in self.nodes.items()
-            if of == group
-            and row.facts is not None
-            and not row.ended
-            and now - row.beat_at < SILENT_INTERVALS_MAX * row.facts.liveness_s
-        )
-
-    def _close_history(self, group: str, term: int, how: str, reason: str) -> None:
-        row = self.history.get((group, term))
-        if row is not None and not row.ended:
-            self.history[group, term] = replace(row, ended=True, end_how=how, end_reason=reason)
-
-    def _notify(self, group: str) -> None:
-        for connection in self.connections:
-            if connection.facts.group == group:
-                connection.notified = True
+        return done

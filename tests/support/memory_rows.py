@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from coordinator.protocol.group import Standing, TaskDef
 from coordinator.protocol.requests import NodeFacts, TokenSeen
+from coordinator.protocol.task_requests import Decision, TaskTold
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,9 @@ class NodeRow:
     ended: bool
     end_reason: str
     where: str
+    standing: Standing = Standing.MEMBER
+    caught_up: bool = False
+    seen_version: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +41,37 @@ class HistoryRow:
     end_reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class TaskRow:
+    """One row of task; a deleted one stays, for its revision."""
+
+    definition: TaskDef
+    deleted: bool = False
+    end_reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskNodeRow:
+    """One row of task_node: what became of a task on one node."""
+
+    failed_count: int = 0
+    told: TaskTold | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionRow:
+    """One row of observer_decision."""
+
+    group: str
+    version: int
+    observer: str
+    term: int
+    decision: Decision
+
+
 NEVER_JOINED = NodeRow(None, None, 0, 0.0, False, "", "")
 NEVER_HELD = TokenSeen(term=0, node=None, session=None, term_floor=0)
+NEVER_TOLD = TaskNodeRow()
 
 
 class Snapshot(NamedTuple):
@@ -48,3 +82,7 @@ class Snapshot(NamedTuple):
     versions: dict[str, int]
     epochs: dict[tuple[int, int], bool]
     history: dict[tuple[str, int], HistoryRow]
+    tasks: dict[tuple[str, str], TaskRow]
+    task_nodes: dict[tuple[str, str, str], TaskNodeRow]
+    suspended: dict[str, bool]
+    decisions: tuple[DecisionRow, ...]

@@ -80,6 +80,7 @@ def test_the_repositorys_file_loads_with_every_setting_switched_on(tmp_path):
         "databaseConfig.embedded",
         "program.command",
         "program.shell",
+        "hostsTasks",
         "trigger.cron",
         "trigger.at",
         *("nonblock", "wait", "conflictExitCode", "passDatabase", "requireDatabase", "observe"),
@@ -91,7 +92,7 @@ def test_the_repositorys_file_has_every_key_of_the_models():
 
     for keys in known_keys().values():
         for key in keys:
-            assert re.search(rf"^(#+ +)?(\[{key}\]|{key} = )", text, re.M), key
+            assert re.search(rf"^(#+ +)?(\[{{1,2}}{key}\]|{key} = )", text, re.M), key
 
 
 def test_the_commented_defaults_are_the_defaults(tmp_path, monkeypatch):
@@ -104,6 +105,8 @@ def test_the_commented_defaults_are_the_defaults(tmp_path, monkeypatch):
         "retryConfig",
         "trigger",
         "http",
+        "tasksPolicy.toMember",
+        "tasksPolicy.lateWithin",
     }
     text = A_SETTING_THAT_IS_OFF.sub("", (ROOT / "Config.toml").read_text())
     on = {key: value for key, value, _ in show(loaded(tmp_path, text))}

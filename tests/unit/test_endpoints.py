@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from coordinator.protocol.node import Node, Policy, Run
+from coordinator.protocol.node import Node, Policy
+from coordinator.protocol.runs import Run
 from coordinator.protocol.timing import Timing
 from coordinator.web.endpoints import Snapshot, reply
 from coordinator.web.server import Server, split_address

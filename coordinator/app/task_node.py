@@ -1,0 +1,85 @@
+"""What a node whose group spreads tasks has beside the parts of every node."""
+
+from __future__ import annotations
+
+import logging
+
+from coordinator.app.settings import NodeSettings
+from coordinator.app.task_orders import task_orders
+from coordinator.errors import CoordError
+from coordinator.ports import Clock
+from coordinator.protocol.events import StartProgram
+from coordinator.protocol.group import TaskDef
+from coordinator.protocol.node import Node
+from coordinator.protocol.observer import Manners
+from coordinator.runtime import log
+from coordinator.runtime.guard_link import Orders
+from coordinator.runtime.progress import ProgressLines
+
+
+class TaskNode:
+    """Orders for the programs of tasks, and their lines for progress."""
+
+    def __init__(self, settings: NodeSettings, settings_fd: int, clock: Clock) -> None:
+        self._settings, self._settings_fd = settings, settings_fd
+        self.progress = ProgressLines(clock)
+
+    def orders(self, command: StartProgram, session: str, node: Node) -> Orders:
+        """Return how the task's program is started.
+
+        Errors: CoordError when this node may not run it.
+        """
+        definition = _definition(node, command)
+        notify = self.progress.open(command.run) if definition.progress_s else None
+        return task_orders(self._settings, self._settings_fd, command, session, definition, notify)
+
+    def look(self, node: Node) -> None:
+        """Close the lines of programs that have ended."""
+        if node.duties is not None:
+            runs = {work.run.number for work in node.duties.runs() if work.run is not None}
+            self.progress.keep(runs)
+
+    def say_started(self, logger: logging.Logger, command: StartProgram, pid: int) -> None:
+        """Say that a task's program runs."""
+        settings = self._settings
+        text = f"{settings.group_id}: task {command.task}: started (pid {pid}, term {command.term})"
+        fields = {"group": settings.group_id, "node": settings.task_id, "task": command.task}
+        log.say(logger, "task-started", text, {**fields, "term": command.term, "pid": pid})
+
+
+def manners_of(settings: NodeSettings) -> Manners:
+    """Return the times by which this node would decide as the observer."""
+    policy = settings.tasks_policy
+    return Manners(
+        to_member_s=policy.to_member_s,
+        late_max=policy.late_max,
+        late_within_s=policy.late_within_s,
+        grace_s=policy.grace_s,
+    )
+
+
+def declare(settings: NodeSettings, logger: logging.Logger) -> None:
+    """Add the tasks of this node's own file to the group, and change those that a file made.
+
+    Errors: CoordError when the database cannot be asked; the node's start fails then.
+    """
+    if not settings.tasks:
+        return
+    from coordinator.store.task_admin import TaskDesk
+
+    database = settings.database
+    with TaskDesk(
+        database.conninfo,
+        schema=database.schema,
+        where=database.label,
+        timeout_s=database.connect_timeout_s,
+    ) as desk:
+        for line in desk.declare(settings.group_id, settings.tasks, who=settings.task_id):
+            logger.warning("%s: %s", settings.group_id, line)
+
+
+def _definition(node: Node, command: StartProgram) -> TaskDef:
+    work = None if node.duties is None else node.duties.works.get(command.task)
+    if work is None:
+        raise CoordError(f"task {command.task}: not held any more")
+    return work.definition

@@ -1,0 +1,78 @@
+"""How the program of a task is started: its definition's spec, as orders for the guardian."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from coordinator.app.orders import SECRETS
+from coordinator.app.settings import NodeSettings
+from coordinator.app.task_program import SPEC_VARIABLE, spec_of
+from coordinator.errors import CommandNotExecutableError
+from coordinator.protocol.events import StartProgram
+from coordinator.protocol.group import TaskDef
+from coordinator.runtime.guard_link import Orders
+
+
+def task_orders(
+    settings: NodeSettings,
+    settings_fd: int,
+    command: StartProgram,
+    session: str,
+    definition: TaskDef,
+    notify: str | None,
+) -> Orders:
+    """Return how the task's program is started under a term.
+
+    notify: where it is to report progress; None when nobody waits for that.
+    Errors: CommandNotExecutableError when the spec cannot be read, or this node runs only what
+    its own file lists.
+    """
+    text = _allowed(settings, definition)
+    try:
+        spec = spec_of(text)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        # Somebody wrote it by hand: that must stop this task alone, and no node.
+        raise CommandNotExecutableError(
+            f"{definition.name}: its spec cannot be read ({type(error).__name__}: {error})"
+        ) from error
+    env = {
+        **spec.env,
+        "COORD_GROUP": settings.group_id,
+        "COORD_NODE": settings.task_id,
+        "COORD_TASK_ID": settings.task_id,
+        "COORD_TASK": definition.name,
+        "COORD_TERM": str(command.term),
+        "COORD_SESSION": session,
+        "COORD_OPTIONS": json.dumps(spec.options),
+    }
+    if notify is not None:
+        env["NOTIFY_SOCKET"] = notify
+        env["WATCHDOG_USEC"] = str(round(definition.progress_s * 1e6))
+    unset: tuple[str, ...] = SECRETS
+    if settings.pass_database:
+        env["COORD_DATABASE_URL"] = settings.database.conninfo
+        env["COORD_DATABASE_SCHEMA"] = settings.database.schema
+        unset = tuple(name for name in SECRETS if name != "COORD_DATABASE_URL")
+    stop_s = definition.stop_timeout_s or None
+    program = spec.program
+    if program.callable is not None or spec.trigger is not None:
+        argv: tuple[str, ...] = (sys.executable, "-P", "-m", "coordinator.app.scheduled")
+        env["COORD_SETTINGS_FD"] = str(settings_fd)
+        env[SPEC_VARIABLE] = text
+        return Orders(argv, env, unset, program.cwd, (settings_fd,), stop_s)
+    assert program.argv is not None, "a spec has a command or a callable"
+    argv = ("/bin/sh", "-c", program.argv[0]) if program.shell else program.argv
+    return Orders(argv, env, unset, program.cwd, (), stop_s)
+
+
+def _allowed(settings: NodeSettings, definition: TaskDef) -> str:
+    """Return the spec that this node runs: the database's, or only its own file's."""
+    if not settings.tasks_policy.commands_listed:
+        return definition.spec
+    own = next((task for task in settings.tasks if task.name == definition.name), None)
+    if own is None:
+        raise CommandNotExecutableError(
+            f"{definition.name}: this node runs only the [[tasks]] of its own Config.toml"
+        )
+    return own.spec

@@ -1,0 +1,312 @@
+"""Taking in what happened to the tasks of a node: answers, ends of programs, the loss of all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+from coordinator.protocol import observer
+from coordinator.protocol.duties import Duties, Work
+from coordinator.protocol.duty_ends import dropped, ended, noted, refused
+from coordinator.protocol.duty_told import alert
+from coordinator.protocol.events import (
+    EVERY_RUN,
+    Answered,
+    Command,
+    ExtendTrust,
+    KillProgram,
+    ProgramEnded,
+    ProgramProgressed,
+    ProgramRefused,
+    ProgramStopping,
+    Report,
+)
+from coordinator.protocol.group import GroupRecord, TaskDef
+from coordinator.protocol.node import Node
+from coordinator.protocol.placement import assignment
+from coordinator.protocol.ranking import rank
+from coordinator.protocol.requests import Answer, Candidate, Take
+from coordinator.protocol.task_requests import (
+    CatchUp,
+    Decide,
+    RaiseTaskFloors,
+    ReadGroup,
+    ReleaseTasks,
+    TakeTasks,
+    TaskRequest,
+    TellTasks,
+    WatchSessions,
+)
+
+Step = tuple[Node, tuple[Command, ...]]
+ProgramEvent = ProgramRefused | ProgramStopping | ProgramEnded | ProgramProgressed
+
+#: A refused decision is looked at again after this share of a heartbeat.
+AGAIN_SHARE = 0.25
+
+
+def in_doubt(node: Node) -> Node:
+    """Return the node after a failure: what was read, and watched, proves nothing any more."""
+    if node.duties is None:
+        return node
+    return replace(node, duties=replace(node.duties, current=False, watched=None))
+
+
+def moved(node: Node) -> Node:
+    """Return the node after an answer of another history of the database (rule D6)."""
+    if node.duties is None:
+        return node
+    return replace(node, duties=replace(node.duties, current=False))
+
+
+def notified(node: Node) -> Node:
+    """Return the node after a push: a token that it waits for may be free by now."""
+    duties = node.duties
+    if duties is None or duties.record is None:
+        return node
+    waits = next(duties.wanted(), None) is not None
+    return replace(node, duties=replace(duties, stale=duties.stale or waits))
+
+
+def lose_all(node: Node, reason: str) -> Step:
+    """Kill every program of the session that is over, but those that go on without it."""
+    duties = node.duties
+    if duties is None:
+        return node, ()
+    commands: list[Command] = []
+    works: dict[str, Work] = {}
+    apart = dict(duties.apart)
+    for task, work in duties.works.items():
+        run = work.run
+        if run is None:
+            continue
+        if work.stays_apart:
+            since = max(node.trusted_until, run.started_at)
+            apart[task] = replace(work, lost=True, apart_since=since)
+            commands.append(Report("task-apart", (("task", task), ("term", work.term))))
+            continue
+        works[task] = replace(
+            work,
+            run=replace(run, stopping=run.stopping or reason),
+            lost=True,
+            ending=work.ending or reason,
+        )
+        commands.append(KillProgram(run.number, reason))
+    if duties.works and not works:
+        commands.append(Report("tasks-removed", ()))  # they ended in time, by themselves
+    duties = replace(
+        duties,
+        record=None,
+        current=False,
+        assigned=MappingProxyType({}),
+        mine=(),
+        works=works,
+        apart=apart,
+        watched=None,
+        given_up=_raised(duties.given_up, {t: w.term for t, w in duties.works.items()}),
+        told=MappingProxyType({}),
+        told_version=-1,
+        observing=False,
+    )
+    return replace(node, duties=duties), tuple(commands)
+
+
+def succeeded(node: Node, request: Take) -> tuple[Command, ...]:
+    """Report why the observer's token was taken over: that ended a session, as a decision does."""
+    if node.duties is None or request.seen_beat is None:
+        return ()
+    return (Report("decided", (("about", request.seen_node), ("why", request.reason))),)
+
+
+def renewed(node: Node) -> tuple[Command, ...]:
+    """Extend the trust of every program whose token is known to be this session's (rule D6)."""
+    duties = node.duties
+    if duties is None or not duties.current:
+        return ()
+    if not any(work.run and not work.run.stopping for work in duties.works.values()):
+        return ()
+    return (ExtendTrust(EVERY_RUN, node.trusted_until),)
+
+
+# --- answers ------------------------------------------------------------------------------------
+
+
+def answered(node: Node, event: Answered, request: TaskRequest) -> Step:
+    """Take in the answer to a task request."""
+    duties, answer, now = node.duties, event.answer, event.now
+    assert duties is not None, "only a node with duties asks such things"
+    if node.session is None:
+        return node, ()  # the session ended while the question was out
+    match request:
+        case ReadGroup():
+            return _read(node, duties, answer, now)
+        case TakeTasks():
+            return _taken(node, duties, request, answer, now)
+        case ReleaseTasks():
+            return _released(node, duties, request, answer), ()
+        case WatchSessions():
+            assert node.policy.manners is not None
+            watched = observer.noted(
+                duties.watched or observer.begin(now),
+                answer.sessions,
+                answer.view.identity,
+                now,
+                node.timing.gap_max_s,
+                node.policy.manners,
+            )
+            watch_at = now + node.timing.heartbeat_s
+            return _with(node, replace(duties, watched=watched, watch_at=watch_at)), ()
+        case Decide():
+            pause_s = 0.0 if answer.done else node.timing.heartbeat_s * AGAIN_SHARE
+            told = _told_of(request) if answer.done else ()
+            return _with(node, replace(duties, watch_at=now + pause_s)), told
+        case TellTasks():
+            return _with(node, _noted_told(duties, request, answer, now)), ()
+        case CatchUp() | RaiseTaskFloors():
+            return _with(node, replace(duties, stale=True)), ()
+
+
+def _read(node: Node, duties: Duties, answer: Answer, now: float) -> Step:
+    """Believe the record: what it does not name as this session's is lost."""
+    record = answer.group
+    assert record is not None, "ReadGroup answers with the group"
+    works: dict[str, Work] = {}
+    commands: list[Command] = []
+    given_up = dict(duties.given_up)
+    for task, work in duties.works.items():
+        token = record.token(task)
+        if work.lost or (token.session == node.session and token.term == work.term):
+            works[task] = work
+            continue
+        given_up[task] = max(given_up.get(task, 0), work.term)
+        commands.append(Report("task-lost", (("task", task), ("term", work.term))))
+        if work.run is not None:
+            why = "the database names another holding"
+            works[task] = replace(
+                work,
+                lost=True,
+                ending=why,
+                run=replace(work.run, stopping=work.run.stopping or why),
+            )
+            commands.append(KillProgram(work.run.number, why))
+    # A take whose answer was lost did happen: the token is this session's.
+    for task, token in record.tokens.items():
+        mine = token.session == node.session and not token.free
+        if mine and task not in works and token.term > given_up.get(task, 0):
+            definition = record.tasks.get(task) or TaskDef(name=task, enabled=False)
+            works[task] = Work(definition=definition, term=token.term)
+    terms = {task: max(token.term, token.floor) for task, token in record.tokens.items()}
+    assigned = assignment(node.policy.group, record)
+    duties = replace(
+        duties,
+        record=record,
+        current=True,
+        stale=False,
+        read_at=now,
+        assigned=assigned,
+        mine=tuple(task for task, to in assigned.items() if to.node == node.policy.node),
+        works=works,
+        given_up=given_up,
+        remembered=_raised(duties.remembered, terms),
+    )
+    duties, alerts = alert(node, duties)
+    node = replace(node, duties=duties, place=_place(node, record))
+    return node, (*commands, *alerts, *renewed(node))
+
+
+def _place(node: Node, record: GroupRecord) -> int:
+    """Return this node's place in the succession of the observer."""
+    assert node.view is not None, "an answer brings a view"
+    roster = [Candidate(node=n.node, priority=n.priority) for n in record.nodes.values() if n.live]
+    return rank(node.policy.group, node.policy.node, node.view.token.node, roster)
+
+
+def _taken(node: Node, duties: Duties, request: TakeTasks, answer: Answer, now: float) -> Step:
+    if request.session != node.session:
+        return node, ()
+    record = duties.record
+    works, apart = dict(duties.works), dict(duties.apart)
+    commands: list[Command] = []
+    for task, term in answer.taken:
+        definition = record.tasks.get(task) if record else None
+        work = Work(definition=definition or TaskDef(name=task, enabled=False), term=term)
+        left = apart.pop(task, None)
+        if left is not None and left.run is not None:
+            # It went on without the database, and nobody else has had the token since.
+            work = replace(left, term=term, lost=False, ending="", apart_since=None)
+            duties = noted(duties, left, now)
+        works[task] = work
+        commands.append(Report("task-taken", (("task", task), ("term", term))))
+    missed = not answer.done or len(answer.taken) < len(request.wanted)
+    duties = replace(
+        duties,
+        works=works,
+        apart=apart,
+        stale=duties.stale or missed,
+        remembered=_raised(duties.remembered, dict(answer.taken)),
+    )
+    return _with(node, duties), tuple(commands)
+
+
+def _released(node: Node, duties: Duties, request: ReleaseTasks, answer: Answer) -> Node:
+    if not answer.done or request.session != node.session:
+        return node  # the session is over: its next heartbeat finds out
+    for given in request.given:
+        work = duties.works.get(given.task)
+        if work is not None and work.term == given.term and work.run is None:
+            duties = dropped(duties, work)
+    return _with(node, replace(duties, stale=True))
+
+
+def _noted_told(duties: Duties, request: TellTasks, answer: Answer, now: float) -> Duties:
+    if not answer.done:
+        return replace(duties, told_at=now)
+    told = {**duties.told, **{t.task: t for t in request.told if not t.note}}
+    notes = tuple(note for note in duties.notes if note not in request.told)
+    return replace(duties, told=told, notes=notes, told_version=request.version, told_at=now)
+
+
+def _told_of(request: Decide) -> tuple[Command, ...]:
+    return tuple(
+        Report("decided", (("about", decision.node), ("why", decision.reason)))
+        for decision in request.decisions
+    )
+
+
+# --- programs -----------------------------------------------------------------------------------
+
+
+def on_program(node: Node, event: ProgramEvent) -> Step | None:
+    """Take in what became of a task's program; None when it is none of a task."""
+    duties = node.duties
+    work = None if duties is None else duties.by_run(event.run)
+    if duties is None or work is None or work.run is None:
+        return None
+    match event:
+        case ProgramProgressed():
+            return _with(node, _put(duties, replace(work, progressed_at=event.now))), ()
+        case ProgramStopping():
+            # Trust runs out, and it will not be extended any more: this holding is over.
+            run = replace(work.run, stopping=work.run.stopping or "trust")
+            work = replace(work, run=run, ending=work.ending or "trust ran short")
+            return _with(node, _put(duties, work)), ()
+        case ProgramRefused():
+            return refused(node, duties, work, event)
+        case ProgramEnded():
+            return ended(node, duties, work, event)
+
+
+def _put(duties: Duties, work: Work) -> Duties:
+    if work.apart_since is not None:
+        return replace(duties, apart={**duties.apart, work.task: work})
+    return replace(duties, works={**duties.works, work.task: work})
+
+
+def _with(node: Node, duties: Duties) -> Node:
+    return replace(node, duties=duties)
+
+
+def _raised(known: Mapping[str, int], seen: Mapping[str, int]) -> Mapping[str, int]:
+    """Return the higher of both for each name."""
+    return {**known, **{name: max(term, known.get(name, 0)) for name, term in seen.items()}}

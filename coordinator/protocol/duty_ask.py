@@ -1,0 +1,190 @@
+"""What a node asks next for the sake of its group's tasks, and when to look at them again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from coordinator.protocol import observer
+from coordinator.protocol.duties import Duties, hung_at
+from coordinator.protocol.duty_told import tell, tell_at
+from coordinator.protocol.epoch import may_act
+from coordinator.protocol.node import Node, holds
+from coordinator.protocol.requests import Request, View
+from coordinator.protocol.task_requests import (
+    CatchUp,
+    Decide,
+    GivenTask,
+    RaiseTaskFloors,
+    ReadGroup,
+    ReleaseTasks,
+    TakeTasks,
+    WantedTask,
+    WatchSessions,
+)
+from coordinator.protocol.terms import next_term
+from coordinator.protocol.trust import fresh
+
+#: The record is not read more often than this, in seconds: twenty nodes that join one after the
+#: other must not make each of them read a thousand tasks twenty times.
+READ_PAUSE_S = 0.1
+#: Tokens in one request: a thousand tasks of one node are taken in a few transactions.
+BATCH_MAX = 200
+
+
+def must_read(node: Node) -> bool:
+    """Say whether the record is older than what the last answer showed (rule D4)."""
+    duties, view = node.duties, node.view
+    if duties is None or view is None:
+        return False
+    record = duties.record
+    return (
+        record is None or not duties.current or duties.stale or record.version != view.group_version
+    )
+
+
+def next_duty(node: Node, now: float) -> Request | None:
+    """Choose the task request that matters most now; none when nothing is due."""
+    duties, view, session = node.duties, node.view, node.session
+    if duties is None or view is None or session is None or node.leaving is not None:
+        return None
+    if must_read(node) or now >= _look_again_at(node, duties):
+        # A program whose trust waits for this must not wait for a pause.
+        in_need = duties.running() and not duties.current
+        return ReadGroup() if in_need or now >= duties.read_at + READ_PAUSE_S else None
+    given = _given(duties)
+    if given:
+        return ReleaseTasks(session=session, given=given)
+    if _watches(node) and now >= duties.watch_at:
+        return WatchSessions()
+    return (
+        _decide(node, duties, view, session, now)
+        or _take(node, duties, view, session, now)
+        or _upkeep(node, duties, session, now)
+    )
+
+
+def _given(duties: Duties) -> tuple[GivenTask, ...]:
+    """Name what can be given back: nothing of its program is left."""
+    over = (
+        work for work in duties.works.values() if work.ending and work.run is None and not work.lost
+    )
+    given = (
+        GivenTask(
+            task=work.task,
+            term=work.term,
+            reason=work.ending,
+            failed=work.failed,
+            done=work.done,
+        )
+        for work in over
+    )
+    return tuple(given)[:BATCH_MAX]
+
+
+def _watches(node: Node) -> bool:
+    """Say whether this node watches the sessions: the observer, and the first in its line.
+
+    The deputy does so in order to know already what the observer knew, should it follow it.
+    """
+    return holds(node) or node.place == 0
+
+
+def _decide(node: Node, duties: Duties, view: View, session: str, now: float) -> Decide | None:
+    manners, record = node.policy.manners, duties.record
+    if not holds(node) or duties.watched is None or not may_act(view):
+        return None
+    assert manners is not None
+    assert record is not None
+    decided = observer.decisions(duties.watched, record.suspended, now, manners)
+    if not decided:
+        return None
+    return Decide(
+        session=session,
+        term=view.token.term,
+        version=view.group_version,
+        decisions=decided[:BATCH_MAX],
+    )
+
+
+def _take(node: Node, duties: Duties, view: View, session: str, now: float) -> TakeTasks | None:
+    record = duties.record
+    if record is None or not may_act(view):
+        return None
+    timing = node.timing
+    if not fresh(node.trusted_until, now, timing.lease_s, timing.heartbeat_s):
+        return None
+    wanted = [
+        WantedTask(
+            task=task,
+            seen_term=token.term,
+            next_term=next_term(token.term, view.identity.timeline, duties.remembered.get(task, 0)),
+        )
+        for task in duties.wanted()
+        if (token := record.token(task)).free and now >= duties.cool_until.get(task, now)
+    ]
+    if not wanted:
+        return None
+    return TakeTasks(
+        session=session,
+        version=record.version,
+        timeline=view.identity.timeline,
+        wanted=tuple(wanted[:BATCH_MAX]),
+    )
+
+
+def _look_again_at(node: Node, duties: Duties) -> float:
+    """Return when to look again after tokens that others still hold: polling is the truth."""
+    record = duties.record
+    if record is None or all(record.token(task).free for task in duties.wanted()):
+        return float("inf")
+    return duties.read_at + node.timing.heartbeat_s
+
+
+def _upkeep(node: Node, duties: Duties, session: str, now: float) -> Request | None:
+    record = duties.record
+    assert record is not None, "the record was read"
+    me = record.nodes.get(node.policy.node)
+    if me is not None and me.session == session and not me.caught_up:
+        return CatchUp(session=session, version=record.version)
+    floors = tuple(
+        (task, term)
+        for task, term in duties.remembered.items()
+        if task in record.tokens
+        and term > max(record.token(task).term, record.token(task).floor)
+        and task not in duties.works
+    )
+    if floors:
+        return RaiseTaskFloors(floors=floors[:BATCH_MAX])
+    return tell(node, duties, session, now)
+
+
+def duty_moments(node: Node) -> Iterator[float]:
+    """Name every moment at which the tasks alone would lead to a command."""
+    duties = node.duties
+    if duties is None or node.session is None or node.leaving is not None:
+        return
+    for work in duties.works.values():
+        hung = hung_at(work)
+        if hung is not None and not work.ending:
+            yield hung
+        if work.run is None and not work.ending:
+            yield work.restarts.start_at
+    if node.pending is None and node.view is not None:
+        yield from _asking_moments(node, duties)
+
+
+def _asking_moments(node: Node, duties: Duties) -> Iterator[float]:
+    if must_read(node):
+        yield duties.read_at + READ_PAUSE_S
+        return
+    yield max(_look_again_at(node, duties), duties.read_at + READ_PAUSE_S)
+    if _watches(node):
+        yield duties.watch_at
+    if holds(node) and duties.watched is not None and node.policy.manners is not None:
+        yield max(
+            observer.next_at(duties.watched, duties.watched.looked_at, node.policy.manners),
+            duties.watch_at,
+        )
+    for task in duties.wanted():
+        yield duties.cool_until.get(task, float("-inf"))
+    yield tell_at(node, duties)

@@ -1,0 +1,125 @@
+"""What the end of a task's program means, and what is then given back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from coordinator.protocol.duties import Duties, Work
+from coordinator.protocol.duty_told import NOTES_MAX
+from coordinator.protocol.events import Command, ProgramEnded, ProgramRefused, Report
+from coordinator.protocol.group import OnDone
+from coordinator.protocol.node import Node
+from coordinator.protocol.restarts import Restarts, crash_loop
+from coordinator.protocol.restarts import ended as counted
+from coordinator.protocol.task_requests import TaskTold
+
+Step = tuple[Node, tuple[Command, ...]]
+
+#: Why a program is stopped whose task was changed: it is started anew under the same token.
+CHANGED = "the task was changed"
+#: A node that released a task on its program's wish leaves it to others for so many heartbeats.
+COOL_BEATS = 2
+
+
+def ended(node: Node, duties: Duties, work: Work, event: ProgramEnded) -> Step:
+    """Everything of the run is dead; decide what its end means."""
+    run = work.run
+    assert run is not None
+    why = run.stopping or event.why
+    fields = (("task", work.task), ("status", event.status), ("why", why), ("term", run.term))
+    told = Report("task-ended", fields)
+    error = "" if run.stopping or event.status == 0 else f"exit status {event.status}"
+    work = replace(work, run=None, error=error or work.error)
+    if work.apart_since is not None:
+        return _end_apart(node, duties, work, event.now), (told,)
+    if work.lost or node.session is None:
+        return _remove(node, duties, work, told)
+    if not work.ending and run.stopping != CHANGED:
+        if run.stopping or event.why != "itself":
+            work = replace(work, ending="trust ran short")
+        else:
+            work, duties = _ended_itself(node, duties, work, event, event.now - run.started_at)
+    return _put(node, _cooled(node, duties, work, event.now), work), (told,)
+
+
+def refused(node: Node, duties: Duties, work: Work, event: ProgramRefused) -> Step:
+    """The program never started: let others go first when its file is to blame."""
+    fields = (("task", work.task), ("why", event.why))
+    told = Report("task-refused", fields)
+    work = replace(work, run=None, error=event.why)
+    if work.lost or node.session is None:
+        return _remove(node, duties, work, told)
+    if event.code:
+        work = replace(work, ending=work.ending or event.why, failed=True)
+    elif not work.ending:
+        work = _counted(work, 0.0, event.now)
+    return _put(node, _cooled(node, duties, work, event.now), work), (told,)
+
+
+def dropped(duties: Duties, work: Work) -> Duties:
+    """Return the duties without a work whose token is given back or lost; its term is used up."""
+    works = {task: kept for task, kept in duties.works.items() if task != work.task}
+    given_up = max(duties.given_up.get(work.task, 0), work.term)
+    return replace(duties, works=works, given_up={**duties.given_up, work.task: given_up})
+
+
+def noted(duties: Duties, work: Work, now: float) -> Duties:
+    """Return the duties with word, for the database, of a program that went on without it."""
+    assert work.apart_since is not None
+    since_s = max(0.0, now - work.apart_since)
+    note = TaskTold(
+        task=work.task,
+        state="idle",
+        term=work.term,
+        error=f"went on for {since_s:.1f} s without the database; it may have run twice",
+        note="ran-apart",
+    )
+    return replace(duties, notes=(*duties.notes, note)[-NOTES_MAX:])
+
+
+def _remove(node: Node, duties: Duties, work: Work, told: Command) -> Step:
+    """Forget a work whose token is lost; the last one is worth a line of the log (H4)."""
+    duties = dropped(duties, work)
+    last = node.session is None and not duties.running()
+    removed = (Report("tasks-removed", ()),) if last else ()
+    return replace(node, duties=duties), (told, *removed)
+
+
+def _end_apart(node: Node, duties: Duties, work: Work, now: float) -> Node:
+    apart = {task: kept for task, kept in duties.apart.items() if task != work.task}
+    return replace(node, duties=replace(noted(duties, work, now), apart=apart))
+
+
+def _ended_itself(
+    node: Node, duties: Duties, work: Work, event: ProgramEnded, ran_s: float
+) -> tuple[Work, Duties]:
+    match work.definition.on_done:
+        case OnDone.FINISH if event.status == 0:
+            return replace(work, ending="the task is done", done=True), duties
+        case OnDone.RELEASE:
+            until = event.now + COOL_BEATS * node.timing.heartbeat_s
+            cool = {**duties.cool_until, work.task: until}
+            return replace(work, ending="its program ended"), replace(duties, cool_until=cool)
+        case OnDone.RESTART | OnDone.FINISH:
+            return _counted(work, ran_s, event.now), duties
+
+
+def _counted(work: Work, ran_s: float, now: float) -> Work:
+    """Restart it a little later each time; after a crash loop another node goes first."""
+    restarts = counted(work.restarts, ran_s, now)
+    if not crash_loop(restarts):
+        return replace(work, restarts=restarts)
+    why = f"its program failed {restarts.quick_ends} times in a row"
+    return replace(work, restarts=Restarts(start_at=restarts.start_at), ending=why, failed=True)
+
+
+def _cooled(node: Node, duties: Duties, work: Work, now: float) -> Duties:
+    """Leave a task that failed here to others for a while, and back off when there are none."""
+    if not work.failed:
+        return duties
+    until = now + node.timing.liveness_s
+    return replace(duties, cool_until={**duties.cool_until, work.task: until})
+
+
+def _put(node: Node, duties: Duties, work: Work) -> Node:
+    return replace(node, duties=replace(duties, works={**duties.works, work.task: work}))

@@ -1,0 +1,138 @@
+"""What every node reads of its group: tasks, nodes, tokens, and the version that covers them.
+
+The record is the same for everybody who reads the same version; whoever is responsible for a task
+follows from it alone (placement.py). The token row decides who may act.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+#: The token of the node that watches all sessions of a group, behind `group/`.
+OBSERVER = "_observer"
+#: What no name of a task may begin with: such tokens are our own.
+RESERVED_PREFIX = "_"
+
+
+class Standing(StrEnum):
+    """What a node is in its group.
+
+    Candidate is only what a node calls itself, while it has no session.
+    """
+
+    PROMOTABLE = "promotable"  #: new: not yet a Member
+    MEMBER = "member"  #: may run tasks
+    REHAB = "rehab"  #: was a Member, failed, and has to catch up
+
+
+class OnPartition(StrEnum):
+    """What a running task does when its node has lost the database and trust runs out."""
+
+    STOP = "stop"
+    CONTINUE = "continue"  #: for repeatable work: go on, and report it later
+
+
+class OnDone(StrEnum):
+    """What the end of a task's program means."""
+
+    RESTART = "restart"
+    RELEASE = "release"
+    FINISH = "finish"  #: status 0: the task is done and disabled; otherwise it is restarted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskDef:
+    """A task as the group's record defines it.
+
+    revision:   rises with each change of the definition; a program of an older one is restarted.
+    nodes:      who may run it; empty: every node of the group.
+    preferred:  goes first while it is a live Member; with `pinned` nobody else ever runs it.
+    failover:   false: it waits for the return of the node that held it last.
+    failback:   false: it stays where it is when a node returns that would go first.
+    progress_s: a program that reports no progress for so long has hung; 0.0: it never reports.
+    stop_timeout_s: between SIGTERM and SIGKILL; 0.0: as the node's own setting says.
+    spec:       what to run, canonical JSON, for the runtime alone.
+    """
+
+    name: str
+    revision: int = 1
+    enabled: bool = True
+    nodes: tuple[str, ...] = ()
+    preferred: str | None = None
+    pinned: bool = False
+    failover: bool = True
+    failback: bool = True
+    on_partition: OnPartition = OnPartition.STOP
+    on_done: OnDone = OnDone.RESTART
+    progress_s: float = 0.0
+    stop_timeout_s: float = 0.0
+    spec: str = "{}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeRecord:
+    """A node as the group's record shows it.
+
+    live:     it has a session that nobody ended.
+    priority: 0: it only watches, and never runs a task.
+    caught_up: its current session has what a Member needs (the catch-up task says so).
+    """
+
+    node: str
+    standing: Standing
+    live: bool
+    session: str | None = None
+    priority: int = 1
+    caught_up: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskToken:
+    """The token row of a task.
+
+    node:    who holds it, or held it last; None: nobody ever did.
+    session: whose it is; None: released.
+    free:    released, never held, or its holder's session was ended.
+    floor:   the highest term that any node remembers.
+    """
+
+    term: int = 0
+    node: str | None = None
+    session: str | None = None
+    free: bool = True
+    floor: int = 0
+
+
+NEVER_HELD = TaskToken()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupRecord:
+    """The group at one version, read in one snapshot.
+
+    tasks, nodes: by name.
+    tokens:    of tasks, by the task's name; a task that is missing was never held.
+    failures:  (task, node) to the number of times that the node gave the task up because its
+               program failed again and again; gone when the task's definition changes, or when
+               the node joins again.
+    suspended: the observer decides nothing.
+    """
+
+    version: int
+    tasks: Mapping[str, TaskDef] = field(default_factory=lambda: MappingProxyType({}))
+    nodes: Mapping[str, NodeRecord] = field(default_factory=lambda: MappingProxyType({}))
+    tokens: Mapping[str, TaskToken] = field(default_factory=lambda: MappingProxyType({}))
+    failures: Mapping[tuple[str, str], int] = field(default_factory=lambda: MappingProxyType({}))
+    suspended: bool = False
+
+    def token(self, task: str) -> TaskToken:
+        """Return the task's token row."""
+        return self.tokens.get(task, NEVER_HELD)
+
+
+def token_name(group: str, task: str) -> str:
+    """Return what the token row of a task is called."""
+    return f"{group}/{task}"

@@ -1,0 +1,69 @@
+"""The answer to a join: this node's new session, or the namesake that occupies its row."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from coordinator.protocol import beats
+from coordinator.protocol.events import Answered
+from coordinator.protocol.node import Leaving, Node
+from coordinator.protocol.requests import Answer, Join
+from coordinator.protocol.trust import trust_end
+from coordinator.protocol.watch import Sight, watched
+
+#: So many heartbeats of a namesake prove that it lives; a single one may be a late statement.
+NAMESAKE_MOVES_MAX = 2
+NAME_TAKEN_CODE = 78
+
+
+def joined(node: Node, event: Answered, request: Join) -> Node:
+    """Take in the answer to a join: a session, or somebody in its way."""
+    answer, now = event.answer, event.now
+    if node.session is not None:
+        return node
+    if answer.done:
+        until = trust_end(event.sent_at, now, node.timing.lease_s)
+        node = replace(
+            node,
+            session=request.session,
+            joining=None,
+            previous=None,
+            trusted_until=until,
+            namesake=None,
+            namesake_watch=None,
+        )
+        return beats.schedule(node, now)
+    if answer.namesake is not None and answer.namesake.session == request.session:
+        # An earlier try did join, unheard, and was ended since: that name is used up.
+        return replace(node, joining=None, beat_at=now)
+    return _note_namesake(node, answer, now)
+
+
+def _note_namesake(node: Node, answer: Answer, now: float) -> Node:
+    """Watch the session that occupies this node's own row, as one watches a holder."""
+    row = answer.namesake
+    assert row is not None, "a join that was not done names who is in the way"
+    before = node.namesake_watch
+    sight = Sight(answer.view.identity, 0, row.session, row.beat)
+    watch = watched(before, sight, now, node.timing.gap_max_s)
+    moved = (
+        before is not None
+        and before.sight.identity == sight.identity
+        and before.sight.session == sight.session
+        and before.sight.beat != sight.beat
+    )
+    moves = node.namesake_moves + 1 if moved else node.namesake_moves
+    node = replace(
+        node,
+        namesake=row,
+        namesake_watch=watch,
+        namesake_moves=moves,
+        beat_at=now + beats.jittered(node, node.timing.heartbeat_s),
+    )
+    if moves < NAMESAKE_MOVES_MAX or node.leaving is not None:
+        return node
+    trouble = (
+        f"taskId: {node.policy.node!r} is live on {row.where or 'another machine'}"
+        f" (beat {row.age_s:.1f} s ago); give this node another taskId"
+    )
+    return replace(node, leaving=Leaving("name taken", NAME_TAKEN_CODE, trouble))

@@ -1,0 +1,15 @@
+"""One start of a program, the group's own or a task's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One start of the program."""
+
+    number: int
+    term: int
+    started_at: float
+    stopping: str = ""  #: why it was told to end; empty while it may run

@@ -1,0 +1,74 @@
+"""What people ask about tasks, nodes, observers and cursors, on the views of their schema."""
+
+from __future__ import annotations
+
+from typing import LiteralString
+
+#: The view, and what else a definition has. A task's program and its options are its group's own:
+#: where rows are guarded, the logins of other groups do not see these lines.
+TASKS: LiteralString = """
+SELECT
+    shown.*,
+    task.progress_ms,
+    task.stop_timeout_ms,
+    task.spec::text AS spec,
+    date_part('epoch', statement_timestamp() - shown.since) AS since_age_s
+FROM {people}.ongoing_tasks AS shown
+JOIN {schema}.task AS task ON task.group_id = shown.group_id AND task.name = shown.task
+WHERE (CAST(%(group)s AS text) IS NULL OR shown.group_id = %(group)s)
+    AND (CAST(%(task)s AS text) IS NULL OR shown.task = %(task)s)
+ORDER BY shown.group_id, shown.task
+"""
+
+TASK_NODES: LiteralString = """
+SELECT shown.*, date_part('epoch', statement_timestamp() - shown.told_at) AS told_age_s
+FROM {people}.task_nodes AS shown
+WHERE shown.group_id = %(group)s AND shown.task = %(task)s
+ORDER BY shown.node
+"""
+
+NODES: LiteralString = """
+SELECT shown.*
+FROM {people}.nodes AS shown
+WHERE CAST(%(group)s AS text) IS NULL OR shown.group_id = %(group)s
+ORDER BY shown.group_id, shown.state = 'ended', shown.node
+"""
+
+DECISIONS: LiteralString = """
+SELECT shown.*, date_part('epoch', statement_timestamp() - shown.at) AS age_s
+FROM {people}.observer_decisions AS shown
+WHERE shown.group_id = %(group)s
+ORDER BY shown.id DESC
+LIMIT %(count)s
+"""
+
+OBSERVER: LiteralString = """
+SELECT
+    status.group_id,
+    status.state,
+    status.task_id AS node,
+    status.term,
+    status.since,
+    date_part('epoch', statement_timestamp() - status.since) AS since_age_s,
+    record.version,
+    record.hosts_tasks,
+    record.suspended_at,
+    record.suspended_by,
+    record.suspend_reason
+FROM {schema}.coord_status AS status
+JOIN {schema}.group_record AS record ON record.group_id = status.group_id
+WHERE status.group_id = %(group)s
+"""
+
+CURSOR: LiteralString = """
+SELECT
+    %(group)s::text AS group_id,
+    %(task)s::text AS task,
+    kept.cursor::text AS cursor,
+    kept.term,
+    kept.session::text AS session,
+    kept.saved_at,
+    coalesce(kept.save_count, 0) AS save_count
+FROM (SELECT) AS one
+LEFT JOIN {schema}.task_cursor AS kept ON kept.group_id = %(group)s AND kept.task = %(task)s
+"""

@@ -1,0 +1,114 @@
+"""What a node says about its tasks and itself, for people to read; no token depends on it."""
+
+from __future__ import annotations
+
+from typing import LiteralString
+
+from coordinator.protocol.group import token_name
+from coordinator.protocol.requests import Answer, View
+from coordinator.protocol.task_requests import CatchUp, TellTasks
+from coordinator.store.group import raise_version
+from coordinator.store.session import LOCK_OWN_SESSION
+from coordinator.store.statement import named
+from coordinator.store.transaction import Cursor, read_committed
+from coordinator.store.view import Place, read_view
+
+#: An error's text is for a person who looks why; the whole of it is in the node's log.
+ERROR_TEXT_MAX = 1000
+
+#: Not in the beat, which tells nothing but that it beats.
+TELL_SEEN: LiteralString = """
+UPDATE {schema}.health_check
+SET seen_version = %(version)s
+WHERE group_id = %(group)s AND task_id = %(node)s
+    AND session = %(mine)s::uuid AND ended_at IS NULL
+"""
+
+#: In the order of the names, as everybody locks these rows. Of a deleted task nothing is kept.
+TELL_TASKS: LiteralString = """
+INSERT INTO {schema}.task_node AS known (group_id, task, node, state, term, error, told_at)
+SELECT %(group)s, told.task, %(node)s, told.state, told.term, told.error, clock_timestamp()
+FROM unnest(
+    %(tasks)s::text[], %(states)s::text[], %(terms)s::bigint[], %(errors)s::text[]
+) AS told (task, state, term, error)
+JOIN {schema}.task AS task
+    ON task.group_id = %(group)s AND task.name = told.task AND NOT task.deleted
+ORDER BY told.task
+ON CONFLICT (group_id, task, node) DO UPDATE
+SET state = excluded.state,
+    term = excluded.term,
+    error = excluded.error,
+    told_at = excluded.told_at
+"""
+
+NOTE_TASKS: LiteralString = """
+INSERT INTO {schema}.event (group_id, kind, task_id, session, term, reason, who)
+SELECT told.token, told.kind, %(node)s, %(mine)s::uuid, told.term, told.reason, %(node)s
+FROM unnest(
+    %(tokens)s::text[], %(kinds)s::text[], %(terms)s::bigint[], %(reasons)s::text[]
+) AS told (token, kind, term, reason)
+"""
+
+CATCH_UP: LiteralString = """
+UPDATE {schema}.health_check
+SET caught_up = true, seen_version = %(version)s
+WHERE group_id = %(group)s AND task_id = %(node)s
+    AND session = %(mine)s::uuid AND ended_at IS NULL
+"""
+
+
+def tell_tasks(cursor: Cursor, place: Place, request: TellTasks) -> Answer:
+    """Write down what is told; not done without a session."""
+    # Of a task that is told twice the last word counts; each note is an event.
+    last = {told.task: told for told in request.told}
+    notes = [told for told in request.told if told.note]
+    words = place.params(
+        tasks=list(last),
+        states=[told.state for told in last.values()],
+        terms=[told.term for told in last.values()],
+        errors=[told.error[:ERROR_TEXT_MAX] for told in last.values()],
+    )
+    events = place.params(
+        mine=request.session,
+        tokens=[token_name(place.group, told.task) for told in notes],
+        kinds=[told.note for told in notes],
+        terms=[told.term for told in notes],
+        reasons=[told.error[:ERROR_TEXT_MAX] for told in notes],
+    )
+
+    def body(cursor: Cursor) -> View | None:
+        seen = place.params(mine=request.session, version=request.version)
+        cursor.execute(named(TELL_SEEN, place.schema), seen)
+        if cursor.rowcount == 0:
+            return None
+        if last:
+            cursor.execute(named(TELL_TASKS, place.schema), words)
+        if notes:
+            cursor.execute(named(NOTE_TASKS, place.schema), events)
+        return read_view(cursor, place)
+
+    view = read_committed(cursor, body)
+    if view is None:
+        return Answer(done=False, view=read_view(cursor, place))
+    return Answer(done=True, view=view)
+
+
+def catch_up(cursor: Cursor, place: Place, request: CatchUp) -> Answer:
+    """Mark the own session as caught up; the version rises when it was not."""
+    params = place.params(mine=request.session, version=request.version)
+
+    def body(cursor: Cursor) -> View | None:
+        cursor.execute(named(LOCK_OWN_SESSION, place.schema), params)
+        before = cursor.fetchone()
+        if before is None:
+            return None
+        (caught_up,) = before
+        if not caught_up:
+            cursor.execute(named(CATCH_UP, place.schema), params)
+            raise_version(cursor, place)
+        return read_view(cursor, place)
+
+    view = read_committed(cursor, body)
+    if view is None:
+        return Answer(done=False, view=read_view(cursor, place))
+    return Answer(done=True, view=view)

@@ -1,0 +1,607 @@
+"""`coord task`, `nodes`, `observer` and `evict` on rows that SQL put there, and on real nodes.
+
+The golden files are what each form prints. COORD_UPDATE_GOLDEN=1 writes them anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Database
+from tests.e2e.test_cli_look import GOLDEN
+from tests.e2e.test_cli_look import normalised as normalised_look
+from tests.support.nodes import bed, eventually
+
+pytestmark = pytest.mark.real
+
+GROUP = """
+INSERT INTO group_record (group_id, created_at, version, hosts_tasks)
+VALUES (%s, now() - interval '9 days', 12, %s)
+"""
+NODE = """
+INSERT INTO health_check (
+    task_id, group_id, last_heartbeat, session, beat, liveness_ms, lease_ms, heartbeat_ms, ended_at,
+    end_reason, host, pid, version, config_hash, isolation, joined_at, started_at, standing,
+    caught_up, seen_version
+) VALUES (
+    %s, 'night', now() - make_interval(secs => %s), %s, 7, 60000, 48900, 30000,
+    CASE WHEN %s THEN now() - interval '2 hours' END, CASE WHEN %s THEN 'no heartbeat' END,
+    %s, %s, '1.4.0', 'a91f', 'plain', now() - interval '3 hours', now() - interval '3 hours',
+    %s, %s, %s
+)
+"""
+PROGRAM_NODE = """
+INSERT INTO health_check (
+    task_id, group_id, last_heartbeat, session, beat, liveness_ms, lease_ms, heartbeat_ms,
+    joined_at, started_at
+) VALUES ('node-1', 'orders', now(), %s, 7, 60000, 48900, 30000, now(), now())
+"""
+TOKEN = """
+INSERT INTO token_holder (group_id, task_id, term, session, acquired_at, released_at)
+VALUES (%s, %s, %s, %s, now() - interval '14 minutes',
+        CASE WHEN %s::uuid IS NULL THEN now() - interval '14 minutes' END)
+"""
+TASK = """
+INSERT INTO task (
+    group_id, name, enabled, deleted, preferred, pinned, failover, on_partition, on_done, spec,
+    end_reason, created_at
+) VALUES ('night', %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, now() - interval '3 hours')
+"""
+TOLD = """
+INSERT INTO task_node (group_id, task, node, state, term, error, told_at, failed_count)
+VALUES ('night', %s, %s, %s, %s, %s, now() - interval '14 minutes', %s)
+"""
+DECISION = """
+INSERT INTO observer_decision (
+    group_id, version, at, observer, term, node, kind, before, after, reason
+) VALUES ('night', %s, now() - make_interval(hours => %s), 'node-1', 3, %s, %s, %s, %s, %s)
+"""
+UUIDS = [f"00000000-0000-4000-8000-{number:012}" for number in range(9)]
+
+
+@pytest.fixture
+def night(database: Database) -> Database:
+    """A task group with a node of each standing and a task of each state; one of one program."""
+    with database.connect() as sql:
+        sql.execute(GROUP, ("night", True))
+        sql.execute(GROUP, ("orders", False))
+        for row in (
+            ("node-1", 0.2, UUIDS[1], False, False, "web-1", 402, "member", True, 12),
+            ("node-2", 0.2, UUIDS[2], False, False, "web-2", 811, "member", True, 11),
+            ("node-3", 0.2, UUIDS[3], False, False, "web-3", 97, "rehab", False, None),
+            ("node-4", 300.0, UUIDS[4], False, False, "web-4", 5, "member", True, 9),
+            ("node-5", 8000.0, UUIDS[5], True, True, "web-5", 5, "rehab", False, 4),
+            ("node-6", 0.2, UUIDS[6], False, False, "web-6", 6, "promotable", True, 12),
+        ):
+            sql.execute(NODE, row)
+        sql.execute(PROGRAM_NODE, (UUIDS[7],))
+        for task, node, term, session in (
+            ("_observer", "node-1", 3, UUIDS[1]),
+            ("archive", "node-1", 8, UUIDS[1]),
+            ("copy", "node-2", 2, UUIDS[2]),
+            ("probe", "node-4", 5, UUIDS[4]),
+            ("fetch", "node-5", 7, None),
+        ):
+            sql.execute(TOKEN, (f"night/{task}", node, term, session, session))
+        every = '{"callable":"shop.jobs:archive","trigger":{"interval":5.0}}'
+        loop = '{"command":["poll","a b"],"env":{"LEVEL":"3"}}'
+        for row in (
+            ("archive", True, False, None, False, True, "stop", "finish", every, None),
+            ("copy", True, False, "node-3", False, True, "continue", "restart", loop, None),
+            ("probe", True, False, "node-4", True, True, "stop", "release", loop, None),
+            ("fetch", True, False, None, False, False, "stop", "restart", loop, None),
+            ("once", False, False, None, False, True, "stop", "finish", loop, "done"),
+            ("gone", False, True, None, False, True, "stop", "restart", loop, "deleted"),
+        ):
+            sql.execute(TASK, row)
+        sql.execute(TOLD, ("archive", "node-1", "running", 8, "", 0))
+        sql.execute(TOLD, ("copy", "node-4", "idle", 1, "exit status 3, " + "x" * 60, 2))
+        for row in (
+            (10, 3, "node-5", "end", "live", "ended", "no heartbeat for 6 s"),
+            (11, 2, "node-2", "standing", "rehab", "member", "live for 12 s"),
+        ):
+            sql.execute(DECISION, row)
+    return database
+
+
+def coord(
+    database: Database, *arguments: str, env: Mapping[str, str] | None = None
+) -> tuple[int, str, str]:
+    """Run a command on the test's schema; `env` as a program sees it that a node runs."""
+    clean = {
+        key: value for key, value in os.environ.items() if not key.startswith(("COORD_", "PG"))
+    }
+    answer = subprocess.run(
+        [sys.executable, "-m", "coordinator.cli", *arguments],
+        env=clean
+        | {"COORD_DATABASE_URL": database.conninfo, "COORD_DATABASE_SCHEMA": database.schema}
+        | (env or {}),
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return answer.returncode, answer.stdout, answer.stderr
+
+
+def normalised(text: str) -> str:
+    """Replace what differs from run to run, as the golden files of `coord status` do."""
+    text = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "MOMENT", text)
+    return normalised_look(text, fixed=False)
+
+
+@pytest.mark.parametrize("form", ["table", "json", "jsonl", "tsv"])
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("tasks", ("task", "list", "-g", "night")),
+        ("task", ("task", "show", "copy", "-g", "night")),
+        ("hosts", ("nodes", "night")),
+        ("observer", ("observer", "-g", "night")),
+        ("decisions", ("observer", "decisions", "-g", "night")),
+        ("night", ("status", "night")),
+    ],
+)
+def test_each_form_prints_what_its_golden_file_holds(
+    name: str, arguments: tuple[str, ...], form: str, night: Database
+) -> None:
+    code, said, trouble = coord(night, *arguments, "-o", form)
+
+    assert (code, trouble) == (0, "")
+    golden = GOLDEN / f"{name}.{form if form != 'table' else 'txt'}"
+    found = normalised(said)
+    if os.environ.get("COORD_UPDATE_GOLDEN"):
+        golden.write_text(found)
+    assert found == golden.read_text()
+
+
+def task(database: Database, name: str) -> dict[str, object]:
+    """Return what `coord task show` says about a task of the group."""
+    code, said, trouble = coord(database, "task", "show", name, "-g", "night", "-o", "json")
+    assert (code, trouble) == (0, "")
+    found: dict[str, object] = json.loads(said)
+    return found
+
+
+def version(database: Database) -> object:
+    return database.query("SELECT version FROM group_record WHERE group_id = 'night'")[0][0]
+
+
+def test_a_task_is_added_with_everything_that_its_flags_say(night: Database) -> None:
+    code, said, trouble = coord(
+        *(night, "task", "add", "sync", "-g", "night", "--every", "90s", "--node", "node-1"),
+        *("--node", "node-2", "--preferred", "node-2", "--pinned", "--no-failover"),
+        *("--no-failback", "--on-partition", "continue", "--on-done", "release"),
+        *("--progress-timeout", "30s", "--stop-timeout", "2", "--env", "A=b=c", "--cwd", "/srv"),
+        *("--options", '{"deep": [1]}', "--shell", "--", "cat", "|", "wc"),
+    )
+
+    assert (code, trouble) == (0, "")
+    assert said == "night/sync: added; node-2: pinned\n"
+    found = task(night, "sync")
+    assert {key: found[key] for key in ("enabled", "nodes", "preferred", "pinned")} == {
+        "enabled": True,
+        "nodes": ["node-1", "node-2"],
+        "preferred": "node-2",
+        "pinned": True,
+    }
+    assert (found["failover"], found["failback"]) == (False, False)
+    assert (found["onPartition"], found["onDone"]) == ("continue", "release")
+    assert (found["progressTimeout"], found["stopTimeout"]) == (30.0, 2.0)
+    assert (found["origin"], found["revision"], found["state"]) == ("cli", 1, "waiting")
+    assert found["spec"] == {
+        "command": "cat | wc",
+        "shell": True,
+        "cwd": "/srv",
+        "env": {"A": "b=c"},
+        "options": {"deep": [1]},
+        "trigger": {"interval": 90.0},
+    }
+
+
+def test_every_change_raises_the_version_that_all_nodes_look_at(night: Database) -> None:
+    """H3: whatever changes the record makes every node evaluate all tasks again."""
+    seen = [version(night)]
+    for arguments in (
+        ("task", "add", "sync", "--", "true"),
+        ("task", "add", "sync", "--replace", "--", "false"),
+        ("task", "disable", "sync", "--reason", "deploy 4711"),
+        ("task", "enable", "sync"),
+        ("task", "move", "sync", "--to", "node-2", "--pin"),
+        ("task", "delete", "sync", "--yes"),
+        ("observer", "suspend", "--reason", "maintenance"),
+        ("observer", "resume"),
+        ("evict", "node-5", "--yes"),
+    ):
+        code, _, trouble = coord(night, "-g", "night", *arguments)
+        assert (code, trouble) == (0, ""), arguments
+        seen.append(version(night))
+
+    assert seen == sorted(set(seen))
+
+
+def test_a_changed_definition_has_a_new_revision(night: Database) -> None:
+    coord(night, "task", "add", "sync", "-g", "night", "--", "true")
+    code, said, _ = coord(night, "task", "add", "sync", "-g", "night", "--replace", "--", "false")
+
+    assert (code, said.split(";")[0]) == (0, "night/sync: defined")
+    assert (task(night, "sync")["revision"], task(night, "sync")["spec"]) == (
+        2,
+        {"command": ["false"]},
+    )
+
+
+def test_a_changed_task_stays_disabled_and_a_finished_one_begins_again(night: Database) -> None:
+    coord(night, "task", "disable", "copy", "-g", "night")
+
+    for name in ("copy", "once"):
+        coord(night, "task", "add", name, "-g", "night", "--replace", "--", "false")
+
+    assert (task(night, "copy")["enabled"], task(night, "once")["enabled"]) == (False, True)
+
+
+def test_a_disabled_task_runs_nowhere_and_is_enabled_again(night: Database) -> None:
+    code, said, _ = coord(night, "task", "disable", "archive", "-g", "night", "--reason", "why not")
+    assert (code, said) == (0, "night/archive: disabled\n")
+    assert task(night, "archive")["state"] == "disabled"
+
+    code, said, _ = coord(night, "task", "enable", "archive", "-g", "night")
+    assert code == 0
+    assert said.startswith("night/archive: enabled; node-")
+
+
+def test_a_moved_task_prefers_its_new_node(night: Database) -> None:
+    code, said, trouble = coord(night, "task", "move", "archive", "-g", "night", "--to", "node-2")
+
+    assert (code, said, trouble) == (
+        0,
+        "night/archive: prefers node-2; node-2: preferred\n",
+        "",
+    )
+    assert (task(night, "archive")["preferred"], task(night, "archive")["pinned"]) == (
+        "node-2",
+        False,
+    )
+    coord(night, "task", "move", "archive", "-g", "night", "--to", "node-1", "--pin")
+    assert task(night, "archive")["pinned"] is True
+    coord(night, "task", "move", "archive", "-g", "night", "--to", "node-2")
+    assert task(night, "archive")["pinned"] is True  # nobody said otherwise
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("task", "add", "sync", "--preferred", "node-9", "--", "true"),
+        ("task", "move", "copy", "--to", "node-9"),
+    ],
+)
+def test_an_unknown_preferred_node_is_kept_with_a_warning(
+    arguments: tuple[str, ...], night: Database
+) -> None:
+    code, _, trouble = coord(night, "-g", "night", *arguments)
+
+    assert code == 0
+    assert trouble.startswith("coord: warning: ")
+    assert "node-9" in trouble
+    assert len(trouble.splitlines()) == 1
+    assert task(night, arguments[2])["preferred"] == "node-9"
+
+
+def test_a_deleted_task_is_gone_but_its_terms_go_on(night: Database) -> None:
+    code, said, trouble = coord(night, "task", "delete", "fetch", "-g", "night", "--yes")
+
+    assert (code, said, trouble) == (0, "night/fetch: deleted\n", "")
+    assert coord(night, "task", "show", "fetch", "-g", "night")[0] == 4
+    assert night.query("SELECT term FROM token_holder WHERE group_id = 'night/fetch'") == [(7,)]
+    coord(night, "task", "add", "fetch", "-g", "night", "--", "true")
+    assert (task(night, "fetch")["term"], task(night, "fetch")["revision"]) == (7, 2)
+
+
+def test_nobody_deletes_without_being_asked(night: Database) -> None:
+    for arguments in (("task", "delete", "copy"), ("evict", "node-5")):
+        code, said, trouble = coord(night, *arguments, "-g", "night")
+
+        assert (code, said) == (2, "")
+        assert "--yes" in trouble
+    assert task(night, "copy")["enabled"] is True
+
+
+@pytest.mark.parametrize(("answer", "code", "left"), [("n", 1, 4), ("y", 0, 3)])
+def test_a_person_at_a_terminal_is_asked(
+    answer: str, code: int, left: int, night: Database
+) -> None:
+    person, terminal = os.openpty()
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "coordinator.cli", "task", "delete", "copy", "-g", "night"],
+            env=os.environ
+            | {"COORD_DATABASE_URL": night.conninfo, "COORD_DATABASE_SCHEMA": night.schema},
+            cwd="/",
+            stdin=terminal,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        os.write(person, f"{answer}\n".encode())
+        _, asked = process.communicate(timeout=60)
+    finally:
+        os.close(person)
+        os.close(terminal)
+
+    assert process.returncode == code
+    assert "delete task copy of night?" in asked
+    assert night.query("SELECT count(*) FROM task WHERE enabled AND NOT deleted") == [(left,)]
+
+
+def test_a_task_of_a_group_without_nodes_waits_for_the_first(database: Database) -> None:
+    code, said, trouble = coord(database, "task", "add", "sync", "-g", "night", "--", "true")
+
+    assert (code, trouble) == (0, "")
+    assert said == "night/sync: added; nobody may: no live Member\n"
+    assert task(database, "sync")["state"] == "waiting"
+
+
+def test_observer_can_be_suspended_and_says_by_whom_and_why(night: Database) -> None:
+    code, said, _ = coord(night, "observer", "suspend", "-g", "night", "--reason", "new switch")
+    assert (code, said) == (0, "night: the observer is suspended\n")
+
+    _, said, _ = coord(night, "observer", "status", "-g", "night", "-o", "json")
+    assert json.loads(said)["suspended"]["reason"] == "new switch"
+    assert json.loads(said)["suspended"]["by"]
+    _, said, _ = coord(night, "observer", "suspend", "-g", "night")
+    assert said == "night: the observer was already suspended\n"
+
+    coord(night, "observer", "resume", "-g", "night")
+    _, said, _ = coord(night, "observer", "-g", "night", "-o", "json")
+    assert json.loads(said)["suspended"] is None
+
+
+def test_decisions_of_another_time_are_left_out(night: Database) -> None:
+    code, said, _ = coord(night, "observer", "decisions", "-g", "night", "--since", "1ms")
+
+    assert (code, said) == (0, "no decisions in this time\n")
+
+
+def test_an_evicted_node_is_forgotten(night: Database) -> None:
+    code, said, _ = coord(night, "evict", "node-5", "-g", "night", "--yes")
+
+    assert (code, said) == (0, "night: node-5 is forgotten\n")
+    _, said, _ = coord(night, "nodes", "night", "-o", "json")
+    assert [node["taskId"] for node in json.loads(said)["nodes"]] == [
+        *("node-1", "node-2", "node-3", "node-4", "node-6"),
+    ]
+
+
+def test_a_cursor_is_saved_under_its_term_and_read_by_anybody(night: Database) -> None:
+    """H12: what a stale holder would save is refused."""
+    environment = {"COORD_GROUP": "night", "COORD_TASK": "archive", "COORD_SESSION": UUIDS[1]}
+
+    assert coord(night, "task", "cursor", "archive", "-g", "night")[:2] == (0, "null\n")
+    save = ("task", "cursor", "--save", '{"upto": 4711}')
+    code, said, trouble = coord(night, *save, env=environment | {"COORD_TERM": "8"})
+    assert (code, said, trouble) == (0, "", "")
+
+    code, said, _ = coord(night, "task", "cursor", env=environment | {"COORD_TERM": "9"})
+    assert (code, json.loads(said)) == (0, {"upto": 4711})
+    for stale in ({"COORD_TERM": "7"}, {"COORD_TERM": "8", "COORD_SESSION": UUIDS[2]}):
+        code, said, trouble = coord(night, "task", "cursor", "--save", "1", env=environment | stale)
+        assert (code, said) == (76, "")
+        assert len(trouble.splitlines()) == 1
+    _, said, _ = coord(night, "task", "cursor", "archive", "-g", "night", "-o", "json")
+    assert (json.loads(said)["cursor"], json.loads(said)["saveCount"]) == ({"upto": 4711}, 1)
+
+
+BAD = (
+    (("task", "list", "-g", "nope"), 4, "there is no group 'nope'"),
+    (("nodes", "nope"), 4, "there is no group 'nope'"),
+    (("observer", "-g", "nope"), 4, "there is no group 'nope'"),
+    (("observer", "decisions", "-g", "nope"), 4, "there is no group 'nope'"),
+    (("observer", "suspend", "-g", "nope"), 4, "there is no group 'nope'"),
+    (("evict", "node-1", "--yes", "-g", "nope"), 4, "there is no group 'nope'"),
+    (("task", "show", "nope", "-g", "night"), 4, "there is no task 'nope'"),
+    (("task", "show", "gone", "-g", "night"), 4, "there is no task 'gone'"),
+    (("task", "enable", "nope", "-g", "night"), 4, "there is no task 'nope'"),
+    (("task", "disable", "nope", "-g", "night"), 4, "there is no task 'nope'"),
+    (("task", "delete", "nope", "--yes", "-g", "night"), 4, "there is no task 'nope'"),
+    (("task", "move", "nope", "--to", "node-1", "-g", "night"), 4, "there is no task 'nope'"),
+    (("task", "cursor", "nope", "-g", "night"), 4, "there is no task 'nope'"),
+    (("evict", "nope", "--yes", "-g", "night"), 4, "there is no node 'nope'"),
+    (("task", "add", "copy", "-g", "night", "--", "true"), 78, "there is a task 'copy' already"),
+    (("task", "add", "a/b", "-g", "night", "--", "true"), 78, "argument NAME: name: must be"),
+    (("task", "add", "_a", "-g", "night", "--", "true"), 78, "argument NAME: name: must be"),
+    (("task", "add", "a", "-g", "night"), 78, "the task: needs command or callable"),
+    (
+        ("task", "add", "a", "-g", "night", "--callable", "x", "--", "true"),
+        78,
+        "flag --callable: callable: must be",
+    ),
+    (
+        ("task", "add", "a", "-g", "night", "--cron", "* *", "--", "true"),
+        78,
+        "flag --cron: trigger.cron: must be five cron fields",
+    ),
+    (
+        ("task", "add", "a", "-g", "night", "--every", "-5", "--", "true"),
+        78,
+        "flag --every: trigger.interval: must be seconds",
+    ),
+    (
+        ("task", "add", "a", "-g", "night", "--every", "5", "--cron", "* * * * *", "--", "true"),
+        78,
+        "flag --cron: trigger.cron: cannot stand beside interval",
+    ),
+    (
+        ("task", "add", "a", "-g", "night", "--progress-timeout", "soon", "--", "true"),
+        78,
+        "flag --progress-timeout: progressTimeout: must be seconds",
+    ),
+    (
+        ("task", "add", "a", "-g", "night", "--pinned", "--", "true"),
+        78,
+        "flag --pinned: pinned: needs preferred",
+    ),
+    (
+        ("task", "add", "a", "-g", "night", "--env", "COORD_X=1", "--", "true"),
+        78,
+        "flag --env: env: must have no name",
+    ),
+    (("task", "add", "a", "-g", "night", "--env", "A", "--", "true"), 78, "flag --env: env: must"),
+    (
+        ("task", "add", "a", "-g", "night", "--options", "{", "--", "true"),
+        78,
+        "flag --options: options: must be JSON",
+    ),
+    (
+        ("task", "add", "a", "-g", "night", "--options", "[]", "--", "true"),
+        78,
+        "flag --options: options: must be a table",
+    ),
+    (("task", "move", "copy", "--to", "a/b", "-g", "night"), 78, "flag --to: preferred: must be"),
+    (("task", "add", "a", "-g", "orders", "--", "true"), 78, "orders: its nodes run one program"),
+    (("evict", "node-1", "--yes", "-g", "night"), 3, "node-1"),
+    (("task", "add", "a", "--on-partition", "run", "--", "true"), 2, "'run'"),
+    (("task", "add"), 2, "NAME"),
+    (("task", "move", "copy"), 2, "--to"),
+    (("task", "cursor"), 2, "COORD_TASK"),
+    (("task", "cursor", "copy", "-g", "night", "--save", "1"), 2, "COORD_TERM"),
+    (("task", "cursor", "copy", "-g", "night", "--save", "{"), 78, "flag --save: save: must be"),
+    (("observer", "decisions", "--since", "soon"), 2, "soon"),
+    (("nodes", "night", "-g", "other"), 2, "differ"),
+    (("run", "--tasks", "--", "true"), 78, "cannot stand beside [program] (command line)"),
+    (("run", "--tasks", "-n"), 78, "flag --nonblock: nonblock: cannot stand beside tasks"),
+)
+
+
+@pytest.mark.parametrize(("arguments", "code", "said"), BAD, ids=[" ".join(row[0]) for row in BAD])
+def test_bad_input_has_its_code_and_one_line_and_changes_nothing(
+    arguments: tuple[str, ...], code: int, said: str, night: Database
+) -> None:
+    before = version(night)
+
+    found, out, trouble = coord(night, *arguments)
+
+    assert (found, out) == (code, "")
+    assert said in trouble
+    assert "Traceback" not in trouble
+    if code != 2:
+        assert len(trouble.splitlines()) == 1
+    assert version(night) == before
+
+
+def test_a_group_of_one_program_has_nodes_too(night: Database) -> None:
+    assert coord(night, "nodes", "orders")[0] == 0
+    assert coord(night, "task", "list", "-g", "orders")[0] == 0
+
+
+def test_what_others_wrote_cannot_command_the_terminal(night: Database) -> None:
+    night.query("UPDATE task_node SET error = E'\\x1b[31mred'")
+
+    for arguments in (("task", "list"), ("task", "show", "copy")):
+        _, said, _ = coord(night, *arguments, "-g", "night", "--color", "always")
+
+        assert "\x1b[31mred" not in said
+        assert "?[31mred" in said
+
+
+def test_status_checks_that_a_task_group_has_an_observer(night: Database) -> None:
+    assert coord(night, "status", "night", "--check")[0] == 0
+
+    night.query("UPDATE token_holder SET session = NULL WHERE group_id = 'night/_observer'")
+
+    assert coord(night, "status", "night", "--check")[0] == 3
+
+
+def test_the_view_for_people_is_the_list(night: Database) -> None:
+    _, said, _ = coord(night, "task", "list", "-g", "night", "-o", "json")
+
+    rows = night.query(
+        f"SELECT task, state, node, term FROM {night.schema}_sys.ongoing_tasks ORDER BY 1"
+    )
+    assert rows == [
+        tuple(each[key] for key in ("name", "state", "node", "term"))
+        for each in json.loads(said)["tasks"]
+    ]
+
+
+def test_a_schema_without_tables_is_exit_code_78_and_says_what_to_do(unmigrated: Database) -> None:
+    for arguments in (("task", "list"), ("nodes",), ("observer",), ("task", "add", "a", "true")):
+        code, said, trouble = coord(unmigrated, *arguments)
+
+        assert (code, said) == (78, "")
+        assert "coord db upgrade" in trouble
+        assert len(trouble.splitlines()) == 1
+
+
+#: What a node of the group is told; the first one also defines a task.
+HOST = """
+hostsTasks = true
+[tasksPolicy]
+toMember = 0.3
+"""
+FILED = f"""
+{HOST}
+[[tasks]]
+name = "filed"
+command = ["sleep", "600"]
+preferred = "node-1"
+"""
+#: A program in shell that goes on where the last holder was.
+COUNTING = """
+seen=$($0 -m coordinator.cli task cursor)
+$0 -m coordinator.cli task cursor --save "$((${seen#null} + 1))"
+echo "$COORD_NODE term $COORD_TERM cursor $($0 -m coordinator.cli task cursor)" >> RECORD
+sleep 600
+"""
+
+
+def test_tasks_of_real_nodes_are_added_moved_and_taken_over(
+    database: Database, tmp_path: Path
+) -> None:
+    """H1, H7, H12: from a file and from the command line, with a cursor, through a death."""
+
+    def runs(name: str, node: str) -> bool:
+        found = task(database, name)
+        return (found["state"], found["node"]) == ("running", node)
+
+    def live() -> set[object]:
+        _, said, _ = coord(database, "nodes", "night", "-o", "json")
+        return {each["taskId"] for each in json.loads(said)["nodes"] if each["state"] != "ended"}
+
+    record = tmp_path / "counted"
+    program = COUNTING.replace("RECORD", str(record)).replace("$0", sys.executable)
+    with bed(tmp_path, database.conninfo, database.schema, group="night") as made:
+        made.start("node-1", "--pass-database", config=FILED)
+        made.start("node-2", "--pass-database", config=HOST)
+        # The group itself comes with the first of them.
+        eventually(lambda: coord(database, "nodes", "night")[0] == 0, 20, "a group")
+        eventually(lambda: live() == {"node-1", "node-2"}, 20, "two nodes")
+        code, _, trouble = coord(
+            *(database, "task", "add", "count", "-g", "night", "--preferred", "node-2"),
+            *("--shell", "--", program),
+        )
+        assert (code, trouble) == (0, "")
+        eventually(lambda: runs("filed", "node-1"), 20, "the file's task on its node")
+        eventually(lambda: record.exists(), 20, "the added task on its node")
+
+        coord(database, "task", "move", "filed", "-g", "night", "--to", "node-2")
+        eventually(lambda: runs("filed", "node-2"), 20, "the file's task on the other node")
+
+        made.nodes["node-2"].send(signal.SIGKILL, "all")
+        eventually(lambda: runs("filed", "node-1"), 20, "the file's task where a node is left")
+        eventually(lambda: record.read_text().count("\n") == 2, 20, "the other task too")
+
+        assert record.read_text() == "node-2 term 1 cursor 1\nnode-1 term 2 cursor 2\n"
+        assert (task(database, "filed")["term"], task(database, "filed")["origin"]) == (3, "file")
+        assert coord(database, "evict", "node-1", "-g", "night", "--yes")[0] == 3
+        assert coord(database, "evict", "node-2", "-g", "night", "--yes")[0] == 0
+        assert live() == {"node-1"}

@@ -1,0 +1,1 @@
+"""The counted fault campaign: real groups, real servers, faults one after the other, one judge."""

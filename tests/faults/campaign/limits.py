@@ -1,0 +1,22 @@
+"""The intervals of the campaign's groups, and what is forgiven to the machine; in one place."""
+
+from __future__ import annotations
+
+from coordinator.protocol.timing import lease_of
+
+#: Short, so that many faults fit into minutes: a lease of 1.05 s.
+LIVENESS_S, HEARTBEAT_S = 1.5, 0.3
+LEASE_S = lease_of(LIVENESS_S)
+#: What two shared cores may add to any wait: scheduling and a program's start, not the protocol.
+MACHINE_S = 1.0
+#: A token is taken so soon after its holder's last heartbeat, while a node and the database live.
+BOUND_S = LIVENESS_S + HEARTBEAT_S + 0.1 + MACHINE_S
+#: After a failover nodes find the new primary first, and then wait as E3 says.
+FAILOVER_BOUND_S = BOUND_S + HEARTBEAT_S
+#: A wholly frozen node may write for so long between its thaw and its death; no timer can be
+#: faster than the kernel that wakes it, and only the fence closes that gap.
+THAW_LINE_S = 0.05
+#: The program writes a line so often; the end of a run is known to this.
+STEP_S = 0.005
+#: Nothing that the campaign waits for takes longer, also on a busy machine.
+WAIT_S = 30.0

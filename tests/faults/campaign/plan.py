@@ -1,0 +1,212 @@
+"""Which faults are injected, how often, on which ground, and what is promised under each."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from tests.faults.campaign import (
+    clock_faults,
+    database_faults,
+    failover_faults,
+    foil_faults,
+    grounds,
+    network_faults,
+    process_faults,
+)
+from tests.faults.campaign.ground import Ground
+from tests.faults.campaign.limits import BOUND_S, FAILOVER_BOUND_S
+
+MakeGround = Callable[[Path, random.Random], AbstractContextManager[Ground]]
+
+GROUNDS: dict[str, MakeGround] = {
+    "plain": grounds.plain,
+    "proxied": grounds.proxied,
+    "networked": grounds.networked,
+    "synchronous": partial(grounds.replicated, sync=True),
+    "asynchronous": partial(grounds.replicated, sync=False),
+    "clocked": grounds.clocked,
+    "origin": foil_faults.origin,
+}
+#: So many faults meet one and the same group; the next ones a fresh one.
+PER_GROUP = {"synchronous": 4, "asynchronous": 4, "networked": 10}
+PER_GROUP_ELSE = 24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """A row of the table."""
+
+    name: str
+    ground: str
+    inject: Callable[[Ground], None]
+    long: int  #: times in the long form
+    short: int  #: times in the short form
+    bound_s: float = BOUND_S
+    one_runner: bool = True  #: whether zero overlaps are promised
+    ours: bool = True  #: False for the foil, of which nothing is promised
+
+
+def _stop(who: str, length: str, for_s: float, *, long: int, short: int) -> Fault:
+    inject = process_faults.stop_one(who, for_s)
+    if who == "program":
+        inject = process_faults.stop_program(for_s)
+    name = f"SIGSTOP of the {who}, {length}"
+    return Fault(name=name, ground="plain", inject=inject, long=long, short=short)
+
+
+def _plain(name: str, inject: Callable[[Ground], None], long: int, short: int) -> Fault:
+    return Fault(name=name, ground="plain", inject=inject, long=long, short=short)
+
+
+ORIGIN_RACE = "origin's pattern: token row locked while a takeover is due"
+ORIGIN_PAUSE = "origin's pattern: SIGSTOP of the holder, longer than W"
+SHORT, LONG = process_faults.SHORT_S, process_faults.LONG_S
+
+FAULTS: tuple[Fault, ...] = (
+    _plain("kill -9 of the whole node", process_faults.kill_node, 60, 5),
+    _plain("kill -9 of the guardian", process_faults.kill_guardian, 60, 5),
+    _plain("kill -9 of the agent", process_faults.kill_agent, 60, 5),
+    _plain("kill -9 of the program", process_faults.kill_program, 50, 4),
+    _stop("guardian", "0.4 leases", SHORT, long=30, short=3),
+    _stop("agent", "0.4 leases", SHORT, long=30, short=3),
+    _stop("program", "0.4 leases", SHORT, long=30, short=3),
+    _stop("guardian", "longer than W", LONG, long=20, short=1),
+    _stop("agent", "longer than W", LONG, long=20, short=1),
+    _stop("program", "longer than W", LONG, long=15, short=1),
+    # Not in the short form, which runs beside other tests: how soon a woken guardian kills is the
+    # scheduler's to say.
+    _plain("SIGSTOP of the whole node, 3 leases", process_faults.freeze_node, 40, 0),
+    _plain("SIGTERM: graceful stop", process_faults.leave, 50, 5),
+    _plain("SIGUSR1: the holder resigns", process_faults.resign, 60, 5),
+    _plain("holder's session terminated", database_faults.terminate_session, 60, 6),
+    _plain("kill -9 of a backend", database_faults.kill_backend, 30, 2),
+    _plain("kill -9 of the postmaster, restart", database_faults.kill_postmaster, 30, 2),
+    _plain("immediate restart of the database", database_faults.restart_immediately, 30, 2),
+    _plain("database down for two leases", database_faults.outlast_lease, 15, 1),
+    _plain("SIGSTOP of the database, two leases", database_faults.freeze_server, 15, 1),
+    _plain("token row locked while a takeover is due", database_faults.lock_token, 20, 1),
+    _plain("fenced transaction frozen by its client", database_faults.freeze_fenced, 30, 2),
+    _plain("connection slots exhausted", database_faults.exhaust_connections, 12, 1),
+    Fault(name="network cut", ground="networked", inject=network_faults.cut, long=16, short=0),
+    Fault(
+        name="network one-way: answers lost",
+        ground="networked",
+        inject=network_faults.cut_answers,
+        long=16,
+        short=0,
+    ),
+    Fault(
+        name="machine dies half-open",
+        ground="networked",
+        inject=network_faults.half_open,
+        long=16,
+        short=0,
+    ),
+    Fault(name="network flaps", ground="networked", inject=network_faults.flap, long=12, short=0),
+    Fault(name="path stalls", ground="proxied", inject=network_faults.stall, long=24, short=1),
+    Fault(
+        name="path slower by 120 ms",
+        ground="proxied",
+        inject=network_faults.delay,
+        long=20,
+        short=1,
+    ),
+    Fault(
+        name="connections reset (RST)",
+        ground="proxied",
+        inject=network_faults.reset,
+        long=40,
+        short=3,
+    ),
+    Fault(
+        name="failover, synchronous",
+        ground="synchronous",
+        inject=failover_faults.promote_synchronous,
+        long=24,
+        short=0,
+        bound_s=FAILOVER_BOUND_S,
+    ),
+    Fault(
+        name="failover, asynchronous, last takeover lost",
+        ground="asynchronous",
+        inject=failover_faults.promote_without_last_takeover,
+        long=24,
+        short=0,
+        bound_s=FAILOVER_BOUND_S,
+    ),
+    Fault(
+        name="failover, asynchronous, both primaries alive",
+        ground="asynchronous",
+        inject=failover_faults.promote_beside_old,
+        long=12,
+        short=0,
+        bound_s=FAILOVER_BOUND_S,
+        one_runner=False,
+    ),
+    Fault(
+        name="wall clock of a node stepped by ±1 h",
+        ground="clocked",
+        inject=clock_faults.step,
+        long=30,
+        short=0,
+    ),
+    Fault(
+        name="clock rates 0.9, 1.0, 1.1; path stalls",
+        ground="clocked",
+        inject=clock_faults.stall_at_wrong_rates,
+        long=24,
+        short=0,
+    ),
+    Fault(
+        name=ORIGIN_RACE,
+        ground="origin",
+        inject=foil_faults.simultaneous_takeover,
+        long=20,
+        short=1,
+        one_runner=False,
+        ours=False,
+    ),
+    Fault(
+        name=ORIGIN_PAUSE,
+        ground="origin",
+        inject=foil_faults.paused_holder,
+        long=20,
+        short=1,
+        one_runner=False,
+        ours=False,
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """The faults that one group will meet, in this order."""
+
+    ground: str
+    seed: str
+    faults: tuple[Fault, ...]
+
+
+def shifts(*, long: bool, seed: int, only: str = "") -> list[Shift]:
+    """Deal the faults out to groups; the same seed deals the same."""
+    planned: list[Shift] = []
+    for ground in GROUNDS:
+        faults = [
+            fault
+            for fault in FAULTS
+            for _ in range(fault.long if long else fault.short)
+            if fault.ground == ground and only in fault.name
+        ]
+        random.Random(f"{seed}/{ground}").shuffle(faults)
+        size = PER_GROUP.get(ground, PER_GROUP_ELSE if long else 22)
+        planned += [
+            Shift(ground, f"{seed}/{ground}/{first}", tuple(faults[first : first + size]))
+            for first in range(0, len(faults), size)
+        ]
+    # The longest first, so that no lane works alone at the end.
+    return sorted(planned, key=lambda shift: -len(shift.faults))

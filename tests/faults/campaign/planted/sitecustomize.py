@@ -1,0 +1,25 @@
+"""Breaks one rule in every Python process of a node: PYTHONPATH names this directory.
+
+COORD_PLANTED=lease     trust outlasts the others' wait: the lease is twice livenessCheckInterval
+COORD_PLANTED=deadline  the guardian lets the deadline pass, and kills nothing for it
+
+The campaign must find each of them; a rule that cannot be broken here any more is an error.
+"""
+
+import math
+import os
+
+planted = os.environ.get("COORD_PLANTED", "")
+
+if planted == "lease":
+    from coordinator.protocol import timing
+
+    assert timing.lease_of(1.0) < 1.0
+    timing.lease_of = lambda liveness_s: 2 * liveness_s
+elif planted == "deadline":
+    from coordinator.protocol import guard_run
+
+    assert callable(guard_run.keep_trust)
+    assert callable(guard_run.due)
+    guard_run.keep_trust = lambda run, _now, _orders: run
+    guard_run.due = lambda _run: math.inf

@@ -1,0 +1,147 @@
+"""The table: on the terminal, and between two markers of a page."""
+
+from __future__ import annotations
+
+import os
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+
+from coordinator.store.embedded_binaries import find_binaries
+from tests.faults.campaign.limits import (
+    HEARTBEAT_S,
+    LEASE_S,
+    LIVENESS_S,
+    MACHINE_S,
+    STEP_S,
+    THAW_LINE_S,
+)
+from tests.faults.campaign.runner import Outcome, Tally
+
+BEGIN, END = "<!-- campaign: begin -->", "<!-- campaign: end -->"
+HEAD = (
+    "fault",
+    "injected",
+    "overlaps",
+    "repeated terms",
+    "lost or double fenced units",
+    "longest without a holder",
+    "bound",
+)
+
+
+def rows(outcome: Outcome) -> list[tuple[str, ...]]:
+    """Return the table's rows, and a sum of ours."""
+    tallies = [tally for tally in outcome.tallies.values() if tally.injected]
+    ours = [tally for tally in tallies if tally.fault.ours]
+    promised = [tally for tally in ours if tally.fault.one_runner]
+    total = (
+        "**all of coord**",
+        f"**{sum(tally.injected for tally in ours)}**",
+        f"**{sum(tally.count('overlap') for tally in promised)}**",
+        f"**{sum(tally.count('term') for tally in ours)}**",
+        f"**{sum(tally.count('unit') for tally in ours)}**",
+        f"{max((tally.longest_wait_s for tally in ours), default=0):.2f} s",
+        "",
+    )
+    foils = [tally for tally in tallies if not tally.fault.ours]
+    return [_row(tally) for tally in ours] + [total] + [_row(tally) for tally in foils]
+
+
+def _row(tally: Tally) -> tuple[str, ...]:
+    fault, overlaps = tally.fault, str(tally.count("overlap"))
+    if tally.count("overlap"):
+        overlaps += f" (longest {tally.longest('overlap'):.2f} s)"
+    if not fault.one_runner and fault.ours:
+        overlaps += " [^both]"
+    if tally.count("thaw"):
+        overlaps += f" + {tally.count('thaw')} at a thaw [^thaw]"
+    return (
+        fault.name,
+        str(tally.injected),
+        overlaps,
+        str(tally.count("term")),
+        str(tally.count("unit")),
+        f"{tally.longest_wait_s:.2f} s",
+        f"{fault.bound_s:.2f} s" if fault.ours else "none",
+    )
+
+
+def plain(outcome: Outcome) -> str:
+    """Return the table in columns, as the terminal shows it."""
+    lines = [HEAD, *rows(outcome)]
+    widths = [max(len(row[column]) for row in lines) for column in range(len(HEAD))]
+    text = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in lines
+    ]
+    return "\n".join([*text, "", *notes(outcome)])
+
+
+def markdown(outcome: Outcome, command: str) -> str:
+    """Return the table as a page has it, with what it was measured by."""
+    lines = [f"| {' | '.join(HEAD)} |", "|---" + "|--:" * (len(HEAD) - 1) + "|"]
+    lines += [f"| {' | '.join(row)} |" for row in rows(outcome)]
+    return "\n".join([f"`{command}`, {_today()}, {machine()}.", "", *lines, "", *notes(outcome)])
+
+
+def notes(outcome: Outcome) -> list[str]:
+    """Say what else was counted, and what was forgiven."""
+    told = [
+        f"{outcome.injected} faults in {outcome.wall_s / 60:.1f} min (seed {outcome.seed});"
+        f" {outcome.runs} runs of programs, {outcome.units} fenced units,"
+        f" {outcome.group_s / 60:.0f} min of groups under fire.",
+        f"livenessCheckInterval {LIVENESS_S:g} s, heartbeatFrequency {HEARTBEAT_S:g} s, lease"
+        f" {LEASE_S:.2f} s; the bounds hold {MACHINE_S:g} s for the machine; a run's end is known"
+        f" to {STEP_S * 1000:g} ms.",
+    ]
+    if outcome.taken_back:
+        told.append(
+            f"{outcome.taken_back} units were acknowledged by primaries whose last commits an"
+            " asynchronous failover then lost: the database's loss, counted apart."
+        )
+    told += [f"INCOMPLETE: {line}" for line in outcome.broken_off]
+    told += [f"LEFT OUT: {line}" for line in outcome.left_out]
+    if any(tally.count("thaw") for tally in outcome.tallies.values()):
+        told.append(
+            "\n[^thaw]: a wholly frozen node wrote once more between its thaw and its death;"
+            f" coord's for at most {_longest_thaw_ms(outcome):.0f} ms (more than"
+            f" {THAW_LINE_S * 1000:g} ms count as an overlap). Only the fence closes that gap."
+        )
+    if any(not tally.fault.one_runner and tally.fault.ours for tally in outcome.tallies.values()):
+        told.append("\n[^both]: not promised: two primaries acknowledge; left out of the sum.")
+    return told
+
+
+def _longest_thaw_ms(outcome: Outcome) -> float:
+    ours = [tally for tally in outcome.tallies.values() if tally.fault.ours]
+    return 1000 * max((tally.longest("thaw") for tally in ours), default=0.0)
+
+
+def write_into(page: Path, text: str) -> None:
+    """Put the table between the markers of a page."""
+    before, begin, rest = page.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise SystemExit(f"{page} has no markers {BEGIN} and {END}")
+    page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
+
+
+def machine() -> str:
+    """Describe the machine in a line."""
+    model = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.machine(),
+    )
+    return (
+        f"{os.cpu_count()} cores ({model}), Linux {platform.release()},"
+        f" PostgreSQL {find_binaries().version}, Python {platform.python_version()}"
+    )
+
+
+def _today() -> str:
+    return datetime.now(UTC).date().isoformat()

@@ -1,0 +1,294 @@
+"""A task group of real nodes: who runs what, and what becomes of it when something dies."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+
+import pytest
+
+from coordinator.protocol.group import OnDone, TaskDef
+from coordinator.protocol.timing import lease_of
+from tests.support.nodes import eventually
+from tests.support.task_nodes import TaskBed, overlapping, task_bed
+
+NODES = ("A", "B", "C")
+#: What two shared cores may add to any bound: scheduling, not the protocol.
+MACHINE_S = 1.0
+
+
+@pytest.fixture
+def tasks(tmp_path, database):
+    with task_bed(tmp_path, database.conninfo, database.schema) as made:
+        yield made
+
+
+def boottime() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def group_of(tasks: TaskBed, count: int, *nodes: str) -> None:
+    """Start nodes, wait until they are Members, add tasks, wait until all run."""
+    for node in nodes:
+        tasks.member(node)
+    tasks.wait_for_members(*nodes)
+    tasks.add(*(TaskDef(name=f"t{number}", spec=tasks.spec()) for number in range(count)))
+    wait_until_all_run(tasks, count)
+
+
+def wait_until_all_run(tasks: TaskBed, count: int, within_s: float = 15.0) -> dict[str, str]:
+    """Wait until every task has a beacon that writes; return who runs each."""
+
+    def running() -> dict[str, str]:
+        fresh = {run.task: run.node for run in tasks.task_runs() if boottime() - run.last < 0.3}
+        return fresh if len(fresh) == count else {}
+
+    found = eventually(running, within_s, f"{count} tasks run{tasks.story()}")
+    assert isinstance(found, dict)
+    return found
+
+
+def test_tasks_spread_and_a_dead_nodes_tasks_move_alone(tasks):
+    """H2, S5: only the dead node's tasks move, within the bound, and nobody overlaps."""
+    group_of(tasks, 12, *NODES)
+    before = tasks.where()
+    victim = max(NODES, key=lambda node: list(before.values()).count(node))
+    assert set(before.values()) == set(NODES)
+
+    tasks.nodes[victim].send(signal.SIGKILL, "all")
+    killed_at = boottime()
+
+    eventually(
+        lambda: len(tasks.where()) == 12 and victim not in tasks.where().values(),
+        tasks.liveness_s + tasks.heartbeat_s + 10,
+        f"all tasks run without {victim}{tasks.story()}",
+    )
+    wait_until_all_run(tasks, 12)
+    moved = [run for run in tasks.task_runs() if run.first > killed_at]
+    assert {run.task for run in moved} == {task for task, node in before.items() if node == victim}
+    assert overlapping(tasks.task_runs()) == []
+    latest = max(run.first for run in moved)
+    bound_s = tasks.liveness_s + 2 * tasks.heartbeat_s + MACHINE_S
+    assert latest - killed_at <= bound_s
+    assert tasks.standings()[victim] == "rehab"
+
+
+def test_a_returning_nodes_tasks_come_back_one_by_one(tasks):
+    """H5: Rehab, caught up, Member, and the same tasks by the same function."""
+    group_of(tasks, 9, *NODES)
+    before = tasks.where()
+
+    tasks.nodes["B"].send(signal.SIGKILL, "all")
+    eventually(lambda: tasks.standings()["B"] == "rehab", 10, f"B in Rehab{tasks.story()}")
+    tasks.nodes["B"].process.wait(5)
+    tasks.member("B")
+
+    tasks.wait_for_members("B")
+    eventually(lambda: tasks.where() == before, 15, f"as before{tasks.story()}")
+    wait_until_all_run(tasks, 9)
+    assert overlapping(tasks.task_runs()) == []
+
+
+def test_killing_the_observer_stops_nothing_else(tasks):
+    """H10: its own tasks move, all others run on, and somebody else observes."""
+    group_of(tasks, 6, *NODES)
+    before = tasks.where()
+    observer = tasks.ask(
+        "SELECT task_id FROM {schema}.token_holder WHERE group_id = 'G/_observer'"
+    )[0]["task_id"]
+
+    tasks.nodes[observer].send(signal.SIGKILL, "all")
+
+    eventually(
+        lambda: len(tasks.where()) == 6 and observer not in tasks.where().values(),
+        15,
+        f"the tasks of {observer} moved{tasks.story()}",
+    )
+    wait_until_all_run(tasks, 6)
+    runs = tasks.task_runs()
+    others = {task for task, node in before.items() if node != observer}
+    assert all(len([run for run in runs if run.task == task]) == 1 for task in others)
+    assert overlapping(runs) == []
+    now = tasks.ask("SELECT task_id FROM {schema}.token_holder WHERE group_id = 'G/_observer'")
+    assert now[0]["task_id"] != observer
+
+
+def test_a_graceful_stop_hands_the_tasks_over_at_once(tasks):
+    group_of(tasks, 6, *NODES)
+
+    stopped_at = boottime()
+    tasks.nodes["A"].process.terminate()
+
+    assert tasks.nodes["A"].process.wait(10) == 0
+    eventually(lambda: "A" not in wait_until_all_run(tasks, 6).values(), 10, tasks.story())
+    later = [run for run in tasks.task_runs() if run.first > stopped_at]
+    assert max(run.first for run in later) - stopped_at < tasks.liveness_s
+    assert overlapping(tasks.task_runs()) == []
+
+
+def test_a_preferred_and_a_pinned_task_go_where_they_belong(tasks):
+    """H7: the preferred node while it is a Member; the pinned one or nobody."""
+    for node in NODES:
+        tasks.member(node)
+    tasks.wait_for_members(*NODES)
+    tasks.add(
+        TaskDef(name="preferred", preferred="C", spec=tasks.spec()),
+        TaskDef(name="pinned", preferred="C", pinned=True, spec=tasks.spec()),
+        TaskDef(name="unknown", preferred="Z", spec=tasks.spec()),
+    )
+    assert wait_until_all_run(tasks, 3).items() >= {"preferred": "C", "pinned": "C"}.items()
+
+    tasks.nodes["C"].send(signal.SIGKILL, "all")
+
+    eventually(lambda: tasks.where().get("preferred") in ("A", "B"), 10, f"it moved{tasks.story()}")
+    assert tasks.where().get("pinned") in (None, "C")
+    assert len([run for run in tasks.task_runs() if run.task == "pinned"]) == 1
+    tasks.nodes["C"].process.wait(5)
+    tasks.member("C")
+    eventually(
+        lambda: {"preferred": "C", "pinned": "C"}.items() <= wait_until_all_run(tasks, 3).items(),
+        20,
+        f"both are back{tasks.story()}",
+    )
+    assert overlapping(tasks.task_runs()) == []
+
+
+def test_a_task_without_failover_waits_for_its_node(tasks):
+    """H8: it waits for the return of the node that held it last."""
+    for node in NODES:
+        tasks.member(node)
+    tasks.wait_for_members(*NODES)
+    tasks.add(TaskDef(name="home", failover=False, spec=tasks.spec()))
+    home = wait_until_all_run(tasks, 1)["home"]
+
+    tasks.nodes[home].send(signal.SIGKILL, "all")
+    eventually(lambda: tasks.standings()[home] == "rehab", 10, f"{home} is dead{tasks.story()}")
+    tasks.nodes[home].process.wait(5)
+    tasks.member(home)
+
+    eventually(lambda: len(tasks.task_runs()) == 2, 20, f"it runs again{tasks.story()}")
+    assert {run.node for run in tasks.task_runs()} == {home}
+    assert overlapping(tasks.task_runs()) == []
+
+
+def test_a_task_that_crashes_at_once_moves_on_and_disturbs_nobody(tasks):
+    """It alone backs off; after so many failed starts its token goes to the next node."""
+    group_of(tasks, 3, *NODES)
+    bad = f'{{"command": "echo $COORD_NODE >> {tasks.path}/tried; exit 3", "shell": true}}'
+
+    tasks.add(TaskDef(name="bad", spec=bad))
+
+    def tried() -> set[str]:
+        path = tasks.path / "tried"
+        return set(path.read_text().split()) if path.exists() else set()
+
+    eventually(lambda: len(tried()) >= 2, 30, f"a second node tries{tasks.story()}")
+    runs = tasks.task_runs()
+    assert len(runs) == 3, "the others were not touched"
+    rows = tasks.ask("SELECT * FROM {sys}.ongoing_tasks WHERE group_id = 'G' AND task = 'bad'")
+    assert "3" in rows[0]["last_error"]
+
+
+def test_a_hung_task_loses_only_its_own_token(tasks):
+    """S7: nine report progress, one stops to; it is killed and started elsewhere."""
+    for node in NODES:
+        tasks.member(node)
+    tasks.wait_for_members(*NODES)
+    reporter = (
+        "import os, socket, sys, time\n"
+        "address = os.environ['NOTIFY_SOCKET'].replace('@', chr(0), 1)\n"
+        "line = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n"
+        "record = open(sys.argv[1], 'a', buffering=1)\n"
+        "hangs = os.environ['COORD_TASK'] == 'p0' and int(os.environ['COORD_TERM']) == 1\n"
+        "while True:\n"
+        "    now = time.clock_gettime(time.CLOCK_BOOTTIME)\n"
+        "    name, node, term = (os.environ['COORD_' + key] for key in ('TASK', 'NODE', 'TERM'))\n"
+        "    record.write(f'{name} {node} {term} {os.getpid()} {now:.6f}\\n')\n"
+        "    if not hangs:\n"
+        "        line.sendto(b'WATCHDOG=1', address)\n"
+        "    time.sleep(0.05)\n"
+    )
+    script = tasks.path / "reporter.py"
+    script.write_text(reporter)
+    spec = json.dumps({"command": [sys.executable, "-S", str(script), str(tasks.record)]})
+
+    tasks.add(*(TaskDef(name=f"p{number}", progress_s=1.5, spec=spec) for number in range(10)))
+
+    eventually(
+        lambda: [run for run in tasks.task_runs() if run.task == "p0" and run.term > 1],
+        20,
+        f"the hung task runs under a new term{tasks.story()}",
+    )
+    by_task = {run.task: 0 for run in tasks.task_runs()}
+    for run in tasks.task_runs():
+        by_task[run.task] += 1
+    assert by_task.pop("p0") == 2
+    assert set(by_task.values()) == {1}
+    assert overlapping(tasks.task_runs()) == []
+
+
+def test_a_task_that_is_changed_while_it_runs_is_started_anew(tasks):
+    group_of(tasks, 2, "A", "B")
+    with tasks.desk() as desk:
+        desk.change("G", TaskDef(name="t0", spec=tasks.spec(30)), who="test")
+
+    eventually(
+        lambda: len([run for run in tasks.task_runs() if run.task == "t0"]) == 2,
+        10,
+        f"t0 was started again{tasks.story()}",
+    )
+    assert len([run for run in tasks.task_runs() if run.task == "t1"]) == 1
+    assert overlapping(tasks.task_runs()) == []
+
+
+def test_a_task_that_is_done_is_never_started_again(tasks):
+    for node in ("A", "B"):
+        tasks.member(node)
+    tasks.wait_for_members("A", "B")
+    spec = f'{{"command": "echo ran >> {tasks.path}/once", "shell": true}}'
+
+    tasks.add(TaskDef(name="once", on_done=OnDone.FINISH, spec=spec))
+
+    eventually(
+        lambda: tasks.ask(
+            "SELECT 1 AS done FROM {sys}.ongoing_tasks WHERE task = 'once' AND state = 'disabled'"
+        ),
+        10,
+        f"it is done{tasks.story()}",
+    )
+    tasks.nodes["A"].process.terminate()
+    tasks.nodes["A"].process.wait(10)
+    assert (tasks.path / "once").read_text() == "ran\n"
+
+
+def test_a_frozen_nodes_programs_are_dead_before_anybody_takes_over(tasks):
+    """The agent hangs: its guardian stops every program at its deadline."""
+    group_of(tasks, 6, *NODES)
+
+    tasks.nodes["B"].send(signal.SIGSTOP, "agent")
+    frozen_at = boottime()
+
+    eventually(lambda: "B" not in tasks.where().values(), 15, f"B lost its tasks{tasks.story()}")
+    wait_until_all_run(tasks, 6)
+    assert overlapping(tasks.task_runs()) == []
+    old = [run for run in tasks.task_runs() if run.node == "B" and run.first < frozen_at]
+    assert max(run.last for run in old) - frozen_at <= lease_of(tasks.liveness_s) + MACHINE_S
+
+
+@pytest.mark.parametrize("shape", [(1, 40), (8, 1)], ids=["1x40", "8x1"])
+def test_any_number_of_nodes_and_tasks(tasks, shape):
+    """S1."""
+    node_count, task_count = shape
+    nodes = tuple(f"n{number}" for number in range(node_count))
+    tasks.liveness_s, tasks.heartbeat_s = 6.0, 1.0
+
+    for node in nodes:
+        tasks.member(node)
+    tasks.wait_for_members(*nodes, within_s=60)
+    tasks.add(*(TaskDef(name=f"t{number}", spec=tasks.spec(50)) for number in range(task_count)))
+
+    wait_until_all_run(tasks, task_count, within_s=30)
+    runs = tasks.task_runs()
+    assert len(runs) == task_count, "nothing was started twice"

@@ -1,0 +1,189 @@
+"""What people read of task groups with psql, and the names that the database keeps well-formed."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from coordinator.errors import DatabaseRefusedError
+from coordinator.protocol.group import TaskDef
+from coordinator.protocol.task_requests import Decide, EndSession, TaskTold, TellTasks
+from coordinator.store import migrate
+from tests.conformance.test_tasks import give, over, read, take, watched
+from tests.conformance.worlds import PostgresWorld
+from tests.integration.test_store_tasks import members
+from tests.support.store_nodes import joined_nodes
+
+pytestmark = pytest.mark.real
+
+
+def states(database) -> dict[object, tuple[object, object]]:
+    rows = database.query("SELECT task, state, node FROM app_sys.ongoing_tasks")
+    return {task: (state, node) for task, state, node in rows}
+
+
+def tell(node, state: str, *, term: int = 1, error: str = "") -> None:
+    told = (TaskTold(task="mail", state=state, term=term, error=error),)
+    assert node.ask(TellTasks(session=node.session, version=7, told=told)).done
+
+
+def test_the_states_of_a_task_are_seen_in_their_order(database):
+    """S5: a dead node's tasks are stuck, and then taken."""
+    with members(database, "a", "b", tasks=("mail",)) as (first, second):
+        term = first.win()
+        assert states(database) == {"mail": ("waiting", None)}
+        take(second, "mail")
+        assert states(database) == {"mail": ("starting", "b")}
+        tell(second, "running")
+        assert states(database) == {"mail": ("running", "b")}
+        seen = watched(first)["b"]
+        end = EndSession(node="b", session=seen.session, beat=seen.beat, reason="silent")
+        version = read(first).version
+        decide = Decide(session=first.session, term=term, version=version, decisions=(end,))
+        assert first.ask(decide).done
+        assert states(database) == {"mail": ("stuck", "b")}
+        take(first, "mail")
+        assert states(database) == {"mail": ("starting", "a")}
+        tell(first, "running", term=2)
+        assert states(database) == {"mail": ("running", "a")}
+        PostgresWorld(database).define(TaskDef(name="mail", enabled=False))
+        assert states(database) == {"mail": ("disabled", "a")}
+        give(first, over("mail", 2))
+        assert states(database) == {"mail": ("disabled", None)}
+        PostgresWorld(database).delete("mail")
+        assert states(database) == {}
+
+
+def test_a_task_of_a_silent_node_is_stuck_before_anybody_has_ended_it(database):
+    with members(database, "a", tasks=("mail",)) as (first,):
+        take(first, "mail")
+        tell(first, "running")
+
+        PostgresWorld(database).pass_time(7.0)
+
+    assert states(database) == {"mail": ("stuck", "a")}
+
+
+def test_each_task_is_shown_for_each_node(database):
+    """H11: per task and node, with the last error."""
+    with members(database, "a", "b", "c", tasks=("mail",)) as (first, second, third):
+        take(first, "mail")
+        tell(first, "backing off", error="exit status 3")
+        tell(second, "idle", error="exit status 4")
+        tell(third, "apart")
+
+    rows = database.query("SELECT node, state, last_error FROM app_sys.task_nodes ORDER BY node")
+    assert rows == [
+        ("a", "backing off", "exit status 3"),
+        ("b", "NotOnThisNode", "exit status 4"),
+        ("c", "apart", None),
+    ]
+    last = database.query("SELECT last_error, told, since IS NULL FROM app_sys.ongoing_tasks")
+    assert last == [("exit status 4", "backing off", False)]
+
+
+def test_nodes_are_shown_with_their_standing_and_what_they_hold(database):
+    with members(database, "a", "b", tasks=("mail", "report")) as (first, second):
+        first.win()
+        take(second, "mail", "report")
+        tell(second, "running")
+
+    rows = database.query(
+        "SELECT node, standing, state, task_count, observer, seen_version, caught_up"
+        " FROM app_sys.nodes ORDER BY node"
+    )
+    assert rows == [
+        ("a", "member", "ok", 0, True, None, False),
+        ("b", "member", "ok", 2, False, 7, False),
+    ]
+
+
+def test_the_status_of_a_task_group_is_that_of_its_observer(database):
+    with joined_nodes(database, "a", "b", hosts_tasks=True) as (_, second):
+        status = "SELECT group_id, state, task_id, term, standby_count FROM coord_status"
+        assert database.query(status) == [("orders", "leaderless", None, 0, 2)]
+        second.win()
+
+        assert database.query(status) == [("orders", "active", "b", 1, 1)]
+        roles = "SELECT task_id, role FROM coord_nodes ORDER BY task_id"
+        assert database.query(roles) == [("a", "standby"), ("b", "active")]
+
+
+def test_decisions_are_kept_with_their_reasons(database):
+    """H10"""
+    with members(database, "a", "b") as (first, second):
+        first.win()
+        second.take(second.look(), reason="no beat for 6 s")
+
+    rows = database.query(
+        "SELECT observer, term, node, kind, before, after, reason FROM app_sys.observer_decisions"
+    )
+    assert rows == [("b", 2, "a", "ended", "member", "rehab", "no beat for 6 s")]
+
+
+# --- names ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("table", ["health_check", "token_holder"])
+@pytest.mark.parametrize("column", ["group_id", "task_id"])
+@pytest.mark.parametrize("name", ["", "a b", "a'b", "a\nb", "x" * 257])
+def test_a_malformed_name_is_refused_under_the_name_of_its_rule(database, table, column, name):
+    insert = f"INSERT INTO {table} (group_id, task_id) VALUES (%s, %s)"
+    database.query(insert, "orders", "a")
+    values = {"group_id": "other", "task_id": "b"} | {column: name}
+
+    for deed in (
+        (insert, values["group_id"], values["task_id"]),
+        (f"UPDATE {table} SET {column} = %s", name),
+    ):
+        with pytest.raises(psycopg.errors.CheckViolation) as caught:
+            database.query(*deed)
+        assert caught.value.diag.constraint_name == f"{table}_{column}_check"
+        assert caught.value.diag.table_name == table
+
+    assert database.query(f"SELECT group_id, task_id FROM {table}") == [("orders", "a")]
+
+
+def test_nothing_looks_at_a_name_that_a_beat_does_not_write(database):
+    """A check or a BEFORE trigger would cost every beat; the names are checked when written."""
+    query = (
+        "SELECT count(*) FROM pg_constraint WHERE conrelid = 'health_check'::regclass"
+        " AND contype = 'c'"
+    )
+    assert database.query(query) == [(0,)]
+    before = (
+        "SELECT count(*) FROM pg_trigger WHERE tgrelid = 'health_check'::regclass"
+        " AND tgtype & 2 = 2"
+    )
+    assert database.query(before) == [(0,)]
+
+
+@pytest.mark.parametrize("name", ["_observer", "a/b", "a b", "", "x" * 250])
+def test_a_task_that_no_node_could_hold_is_refused_by_the_database(database, name):
+    with pytest.raises(psycopg.errors.CheckViolation):
+        database.query("INSERT INTO task (group_id, name) VALUES ('orders', %s)", name)
+
+
+# --- the schema for people ------------------------------------------------------------------------
+
+
+def test_a_role_that_may_not_make_the_schema_for_people_is_told_the_grant(server, unmigrated):
+    """Somebody else may make it beforehand; then nothing more is needed."""
+    server.query("CREATE ROLE tenant LOGIN")
+    with unmigrated.connect() as connection:
+        connection.execute(f"CREATE SCHEMA {unmigrated.schema} AUTHORIZATION tenant")
+    conninfo = make_conninfo(unmigrated.conninfo, user="tenant")
+    try:
+        with pytest.raises(
+            DatabaseRefusedError, match=r"create schema 'app_sys' .*GRANT CREATE ON"
+        ):
+            migrate.upgrade(conninfo, unmigrated.schema)
+        unmigrated.query("CREATE SCHEMA app_sys AUTHORIZATION tenant")
+
+        migrate.upgrade(conninfo, unmigrated.schema)
+
+        migrate.check(conninfo, unmigrated.schema)
+    finally:
+        unmigrated.query("DROP OWNED BY tenant CASCADE")
+        server.query("DROP ROLE tenant")

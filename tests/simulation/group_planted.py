@@ -1,0 +1,214 @@
+"""Bugs planted in what a task group rests on; the simulation must find each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from coordinator.protocol import duty_absorb, duty_ask, duty_decide, observer, placement
+from coordinator.protocol.duties import Duties, Work
+from coordinator.protocol.events import Command
+from coordinator.protocol.group import NodeRecord
+from coordinator.protocol.node import Node
+from coordinator.protocol.requests import Answer, TokenSeen
+from coordinator.protocol.task_requests import Decide, GivenTask, TakeTasks
+from coordinator.protocol.watch import Sight, Watch, watched
+from tests.simulation.group_settings import GroupBias
+from tests.simulation.planted import Patch, patched
+from tests.support.memory_rows import NodeRow
+from tests.support.memory_store import MemoryDatabase
+
+Step = tuple[Node, tuple[Command, ...]]
+
+
+class TermUnseen(MemoryDatabase):
+    """Takes what was seen free once, whatever has become of it."""
+
+    def seen_term_matches(self, token: TokenSeen, seen_term: int) -> bool:  # noqa: ARG002
+        return True
+
+    def free_to_take(self, group: str, token: TokenSeen) -> bool:  # noqa: ARG002
+        return True
+
+
+class AnyStanding(MemoryDatabase):
+    """Gives tasks to whoever lives."""
+
+    def may_run_tasks(self, row: NodeRow) -> bool:  # noqa: ARG002
+        return True
+
+
+class NobodyHolds(MemoryDatabase):
+    """Calls every token free: who is assigned starts, and nobody was revoked before."""
+
+    def is_free(self, group: str, token: TokenSeen) -> bool:  # noqa: ARG002
+        return True
+
+
+class BeatUnseen(MemoryDatabase):
+    """Ends a session whatever its beat shows by now."""
+
+    def beat_matches(self, row: NodeRow, seen_beat: int) -> bool:  # noqa: ARG002
+        return True
+
+
+class JoinUnseen(MemoryDatabase):
+    """Does not raise the version when a node joins."""
+
+    def raises_version(self, what: str) -> bool:
+        return what != "join"
+
+
+class VersionUnseen(MemoryDatabase):
+    """Lets an observer decide on a version that is gone."""
+
+    def decided_on(self, group: str, request: Decide | TakeTasks) -> bool:
+        return isinstance(request, Decide) or super().decided_on(group, request)
+
+
+def _alive_is_able(row: NodeRecord) -> bool:
+    return row.live
+
+
+def _no_doubt(node: Node) -> Node:
+    return node
+
+
+def _never(node: Node) -> bool:
+    return False
+
+
+def _forgetful(node: Node) -> Node:
+    """Forget which terms were given up or lost."""
+    if node.duties is None:
+        return node
+    return replace(node, duties=replace(node.duties, given_up={}))
+
+
+def _read_forgetfully(node: Node, duties: Duties, answer: Answer, now: float) -> Step:
+    return _real_read(node, replace(duties, given_up={}), answer, now)
+
+
+def _start_forgetfully(node: Node, work: Work, now: float) -> bool:
+    return _real_may_start(_forgetful(node), work, now)
+
+
+def _given_too_soon(duties: Duties) -> tuple[GivenTask, ...]:
+    """Give back what is to end, although its program may still run."""
+    return tuple(
+        GivenTask(task=work.task, term=work.term, reason=work.ending)
+        for work in duties.works.values()
+        if work.ending and not work.lost
+    )
+
+
+def _goes_on_watching(
+    watch: Watch | None,
+    sight: Sight,
+    now: float,
+    gap_max_s: float,
+) -> Watch:
+    return watched(watch, sight, now, float("inf"))
+
+
+def _always_kept(watch: Watch, now: float, gap_max_s: float) -> bool:
+    return True
+
+
+def _stays_apart(node: Node, work: Work) -> Step:
+    return node, ()
+
+
+_real_read = duty_absorb._read
+_real_may_start = duty_decide._may_start
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlantedInGroup:
+    """One bug: what is replaced, and the worlds in which it shows itself."""
+
+    rule: str
+    bias: GroupBias | None = None  #: None: only a transcript shows it
+    patches: tuple[Patch, ...] = ()
+    database: type[MemoryDatabase] = MemoryDatabase
+
+
+PLANTED_IN_GROUPS: dict[str, PlantedInGroup] = {
+    "take-unseen": PlantedInGroup(
+        rule="a token is taken as it was seen",
+        bias=GroupBias(stories=("late taking",)),
+        database=TermUnseen,
+    ),
+    "take-by-rehab": PlantedInGroup(
+        rule="only a live Member takes a task",
+        bias=GroupBias(stories=("members come and go",)),
+        patches=((placement, "_able", _alive_is_able),),
+        database=AnyStanding,
+    ),
+    "assign-unrevoked": PlantedInGroup(
+        rule="revoke before assign",
+        bias=GroupBias(stories=("record in motion",)),
+        database=NobodyHolds,
+    ),
+    "given-too-soon": PlantedInGroup(
+        rule="a token is given back when nothing of its program is left",
+        bias=GroupBias(stories=("record in motion",)),
+        patches=((duty_ask, "_given", _given_too_soon),),
+    ),
+    "holdings-unread": PlantedInGroup(
+        rule="after a promotion holdings are read anew before trust is extended",
+        bias=GroupBias(stories=("lost taking",)),
+        patches=(
+            (duty_absorb, "in_doubt", _no_doubt),
+            (duty_absorb, "moved", _no_doubt),
+        ),
+    ),
+    "beat-unseen": PlantedInGroup(
+        rule="the observer ends a session only with the beat that it saw",
+        bias=GroupBias(
+            stories=("worker beats last",),
+            extreme=True,
+            plain=True,
+            nodes=5,
+            tasks=10,
+            timing=(3.0, 1.0),
+        ),
+        database=BeatUnseen,
+    ),
+    "join-unseen": PlantedInGroup(
+        rule="a join raises the version",
+        bias=GroupBias(stories=("members come and go",)),
+        database=JoinUnseen,
+    ),
+    "old-term": PlantedInGroup(
+        rule="a term that was given up or lost is never started again",
+        bias=GroupBias(stories=("lost release",)),
+        patches=(
+            (duty_absorb, "_read", _read_forgetfully),
+            (duty_decide, "_may_start", _start_forgetfully),
+        ),
+    ),
+    "decide-twice": PlantedInGroup(
+        rule="one version is decided on once",
+        bias=GroupBias(stories=("observer dies with a worker", "members come and go")),
+        database=VersionUnseen,
+    ),
+    "gap-is-silence": PlantedInGroup(
+        rule="what an observer did not watch proves nothing",
+        patches=((observer, "watched", _goes_on_watching), (observer, "kept", _always_kept)),
+    ),
+    "apart-for-ever": PlantedInGroup(
+        rule="what went on without the database ends when it is another node's",
+        bias=GroupBias(stories=("worker pauses", "observer dies with a worker")),
+        patches=((duty_decide, "_judge_apart", _stays_apart),),
+    ),
+}
+
+
+@contextmanager
+def planted_in_group(name: str) -> Iterator[type[MemoryDatabase]]:
+    """Break one rule for a while; gives the database class to simulate with."""
+    bug = PLANTED_IN_GROUPS[name]
+    with patched(bug.patches):
+        yield bug.database

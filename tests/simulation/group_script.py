@@ -1,0 +1,109 @@
+"""Nodes of a task group on a script: what is asked is carried out at once by a memory database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from coordinator.protocol import machine
+from coordinator.protocol.duties import Duties
+from coordinator.protocol.events import (
+    Answered,
+    Ask,
+    Event,
+    Failed,
+    KillProgram,
+    ProgramEnded,
+    StartProgram,
+    StopProgram,
+    Ticked,
+)
+from coordinator.protocol.node import Node, Policy
+from coordinator.protocol.observer import Manners
+from coordinator.protocol.requests import NodeFacts, Request
+from tests.simulation.script import TIMING
+from tests.simulation.settings import GROUP
+from tests.support.memory_database import MemoryDatabase
+
+MANNERS = Manners(to_member_s=0.0, grace_s=0.0)
+#: So long a question and its answer take together, in seconds.
+ROUND_TRIP_S = 0.01
+STEP_S = 0.05
+
+
+@dataclass(eq=False)
+class Scripted:
+    """One node: its machine, what it has asked, and which programs run."""
+
+    name: str
+    database: MemoryDatabase
+    node: Node
+    facts: NodeFacts
+    asked: list[tuple[float, Request]] = field(default_factory=list)
+    running: dict[int, StartProgram] = field(default_factory=dict)
+
+    def take_in(self, event: Event) -> None:
+        """Feed the machine; its programs end at once when they are told to."""
+        self.node, commands = machine.step(self.node, event)
+        for command in commands:
+            match command:
+                case Ask(request):
+                    self._ask(event.now, request)
+                case StartProgram(run):
+                    self.running[run] = command
+                case StopProgram(run) | KillProgram(run) if run in self.running:
+                    self.end(event.now, run, "stopped")
+                case _:
+                    pass
+
+    def _ask(self, now: float, request: Request) -> None:
+        self.asked.append((now, request))
+        if not self.database.available:
+            self.take_in(Failed(now, request, "no database"))
+            return
+        self.database.prepare(self.facts)
+        answer = self.database.carry_out(self.facts, request)
+        self.take_in(Answered(now + ROUND_TRIP_S, request, answer, now))
+
+    def end(self, now: float, run: int, why: str = "itself", status: int = 0) -> None:
+        """Let a program be dead."""
+        del self.running[run]
+        self.take_in(ProgramEnded(now, run, status, why))
+
+    def runs(self, task: str) -> list[StartProgram]:
+        """Return the starts of the task's programs that have not ended."""
+        return [start for start in self.running.values() if start.task == task]
+
+
+class GroupScript:
+    """A few nodes, one clock for all, and a database that never fails by itself."""
+
+    def __init__(self, *names: str) -> None:
+        self.now = 0.0
+        self.database = MemoryDatabase(now=lambda: self.now)
+        self.nodes = {name: self._node(name) for name in names}
+        self.silent: set[str] = set()
+
+    def _node(self, name: str) -> Scripted:
+        facts = NodeFacts(
+            node=name,
+            group=GROUP,
+            liveness_s=TIMING.liveness_s,
+            heartbeat_s=TIMING.heartbeat_s,
+            lease_s=TIMING.lease_s,
+            hosts_tasks=True,
+        )
+        policy = Policy(node=name, group=GROUP, seed=name, manners=MANNERS)
+        node = Node(policy=policy, timing=TIMING, duties=Duties())
+        return Scripted(name, self.database, node, facts)
+
+    def __getitem__(self, name: str) -> Scripted:
+        return self.nodes[name]
+
+    def go_on(self, for_s: float) -> None:
+        """Let time pass for every node that is not silent."""
+        until = self.now + for_s
+        while self.now < until:
+            self.now += STEP_S
+            for name, scripted in self.nodes.items():
+                if name not in self.silent:
+                    scripted.take_in(Ticked(self.now))

@@ -1,0 +1,108 @@
+"""A witness beside the database of a task group: it sees each request, and the rows around it.
+
+It judges by the rows alone, and shares no decision with the database that it watches.
+"""
+
+from __future__ import annotations
+
+from coordinator.protocol.group import GroupRecord, Standing, token_name
+from coordinator.protocol.requests import Answer, NodeFacts, Request, TokenSeen
+from coordinator.protocol.task_requests import Decide, EndSession, TakeTasks
+from tests.simulation.history import Granted, History
+from tests.support.memory_rows import NodeRow
+from tests.support.memory_store import MemoryDatabase
+
+#: What a version shows: whatever the record says but for tokens.
+Shown = tuple[object, ...]
+
+
+class Witness:
+    """Tells the history what a database must never have let pass."""
+
+    def __init__(self, history: History, database: MemoryDatabase) -> None:
+        self._history, self._database = history, database
+        self._shown: dict[tuple[int, int], Shown] = {}
+
+    def watch(self, now: float, facts: NodeFacts, request: Request) -> Answer:
+        """Let the database carry the request out."""
+        database, group = self._database, facts.group
+        match request:
+            case TakeTasks():
+                nodes, tokens = database.nodes.copy(), database.tokens.copy()
+                answer = database.carry_out(facts, request)
+                self._taking(now, facts, request, answer, nodes, tokens)
+            case Decide():
+                version, nodes = database.versions[group], database.nodes.copy()
+                answer = database.carry_out(facts, request)
+                if answer.done:
+                    self._decision(now, facts, request, version, nodes)
+            case _:
+                answer = database.carry_out(facts, request)
+        if answer.group is not None:
+            self._reading(now, answer.group)
+        return answer
+
+    def _taking(
+        self,
+        now: float,
+        facts: NodeFacts,
+        request: TakeTasks,
+        answer: Answer,
+        nodes: dict[tuple[str, str], NodeRow],
+        tokens: dict[str, TokenSeen],
+    ) -> None:
+        database, group = self._database, facts.group
+        own = nodes.get((group, facts.node))
+        timeline = database.identity.timeline
+        for task, term in answer.taken:
+            who = f"at {now:.3f} {facts.node} got {task} (term {term})"
+            if own is None or own.ended or own.session != request.session:
+                self._tell(f"dead taker: {who} with a session that does not live")
+            elif own.standing is not Standing.MEMBER:
+                self._tell(f"H1: {who} while it was {own.standing}")
+            before = tokens[token_name(group, task)]
+            holder = nodes.get((group, before.node or ""))
+            if (
+                before.session is not None
+                and holder is not None
+                and not holder.ended
+                and holder.session == before.session
+            ):
+                self._tell(f"no revoke before assign: {who} from {before.node}, which lives")
+            row = database.tasks[group, task]
+            if row.deleted or not row.definition.enabled:
+                self._tell(f"not enabled: {who}")
+            grant = Granted(now, facts.node, request.session, term, timeline, task)
+            self._history.grants.append(grant)
+
+    def _decision(
+        self,
+        now: float,
+        facts: NodeFacts,
+        request: Decide,
+        version: int,
+        nodes: dict[tuple[str, str], NodeRow],
+    ) -> None:
+        if request.version != version:
+            self._tell(
+                f"decision: at {now:.3f} {facts.node} decided on version {request.version},"
+                f" which was {version} by then"
+            )
+        for decision in request.decisions:
+            if not isinstance(decision, EndSession):
+                continue
+            before = nodes[facts.group, decision.node]
+            after = self._database.nodes[facts.group, decision.node]
+            if not before.ended and after.ended and before.beat != decision.beat:
+                self._tell(f"unseen beat: at {now:.3f} {facts.node} ended {decision.node}")
+
+    def _reading(self, now: float, record: GroupRecord) -> None:
+        """What is read at one version is the same for everybody, but for tokens."""
+        key = (self._database.identity.timeline, record.version)
+        shown = (record.tasks, record.nodes, record.failures, record.suspended)
+        known = self._shown.setdefault(key, shown)
+        if known != shown:
+            self._tell(f"version: at {now:.3f} version {record.version} shows something else")
+
+    def _tell(self, what: str) -> None:
+        self._history.witnessed.append(what)

@@ -1,0 +1,280 @@
+"""Who should run a task: rule by rule, and golden vectors that a release never changes."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from coordinator.protocol.group import GroupRecord, NodeRecord, Standing, TaskDef, TaskToken
+from coordinator.protocol.placement import Verdict, assignment, responsible
+
+GOLDEN = json.loads((Path(__file__).parent / "data/placement_golden.json").read_text())
+
+
+def member(name: str) -> NodeRecord:
+    return NodeRecord(node=name, standing=Standing.MEMBER, live=True, session=f"s-{name}")
+
+
+def members(*names: str) -> dict[str, NodeRecord]:
+    return {name: member(name) for name in names}
+
+
+def record(*tasks: TaskDef, **changes: object) -> GroupRecord:
+    made = GroupRecord(version=1, tasks={task.name: task for task in tasks}, nodes=ABC)
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def changed(node: str, **changes: object) -> dict[str, NodeRecord]:
+    return {**ABC, node: replace(ABC[node], **changes)}  # type: ignore[arg-type]
+
+
+def held(node: str, *, free: bool = False) -> dict[str, TaskToken]:
+    return {"t": TaskToken(term=3, node=node, session="x", free=free)}
+
+
+ABC = members("A", "B", "C")
+T = TaskDef(name="t")
+#: The order of A, B and C for the task "t" of the group "G".
+FIRST, SECOND, THIRD = "B", "A", "C"
+
+
+def verdict(task: TaskDef, given: GroupRecord | None = None) -> Verdict:
+    return responsible("G", task, given or record(task))
+
+
+# --- the function itself ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("one", GOLDEN["single"], ids=lambda one: f"{one['group']}/{one['task']}")
+def test_golden_vectors_of_single_tasks(one: dict[str, object]) -> None:
+    """H2, P2: nodes of two versions must agree, so no release changes the function."""
+    nodes = members(*one["nodes"])  # type: ignore[misc]
+    task = TaskDef(name=str(one["task"]))
+    given = GroupRecord(version=1, tasks={task.name: task}, nodes=nodes)
+
+    assert responsible(str(one["group"]), task, given).node == one["node"]
+
+
+def test_golden_vector_of_a_whole_group() -> None:
+    """H2, P3: a group in which the bound takes tasks from where the hash alone puts them."""
+    whole = GOLDEN["whole"]
+    tasks = {name: TaskDef(name=name) for name in whole["homes"]}
+    given = GroupRecord(version=1, tasks=tasks, nodes=members(*whole["nodes"]))
+
+    found = {name: one.node for name, one in assignment(whole["group"], given).items()}
+
+    assert found == whole["homes"]
+    alone = {n: responsible(whole["group"], t, replace(given, tasks={})) for n, t in tasks.items()}
+    assert any(alone[name].node != node for name, node in found.items())
+
+
+def test_order_of_the_nodes_is_the_one_that_these_tests_assume() -> None:
+    """P4: the home first; then by hash."""
+    assert verdict(T) == Verdict(FIRST, "home, one of 3")
+    given = record(T, nodes=changed(FIRST, live=False))
+    assert verdict(T, given) == Verdict(SECOND, f"first of 2 by hash, {FIRST} is away")
+    only = {**changed(FIRST, live=False), SECOND: replace(ABC[SECOND], live=False)}
+    assert verdict(T, record(T, nodes=only)).node == THIRD
+
+
+def test_one_task_is_judged_as_among_all() -> None:
+    tasks = [TaskDef(name=f"t{index}") for index in range(50)]
+    given = record(*tasks)
+
+    found = assignment("G", given)
+
+    assert {task.name: responsible("G", task, given) for task in tasks} == found
+
+
+def test_a_thousand_tasks_are_spread_evenly_over_twenty_nodes() -> None:
+    """H2, P3: the bound holds whatever the names."""
+    for number in range(5):
+        tasks = [TaskDef(name=f"{number}-{index}") for index in range(1000)]
+        nodes = members(*(f"node-{number}-{index}" for index in range(20)))
+
+        found = assignment("G", record(*tasks, nodes=nodes))
+
+        counts = Counter(one.node for one in found.values())
+        assert len(found) == 1000
+        assert max(counts.values()) <= 59  # 118 % of the mean
+
+
+def test_changed_task_keeps_its_place() -> None:
+    """P1"""
+    assert verdict(replace(T, revision=9, spec='{"command": ["other"]}')).node == FIRST
+
+
+# --- who may ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"live": False},
+        {"standing": Standing.PROMOTABLE},
+        {"standing": Standing.REHAB},
+        {"priority": 0},
+    ],
+)
+def test_only_a_live_member_that_may_take_is_named(change: dict[str, object]) -> None:
+    """H1, P1"""
+    assert verdict(T, record(T, nodes=changed(FIRST, **change))).node == SECOND
+
+
+def test_only_nodes_of_the_definition_are_named() -> None:
+    """H4, P1"""
+    task = replace(T, nodes=(SECOND, THIRD))
+
+    assert verdict(task).node == SECOND
+    away = {name: replace(row, live=False) for name, row in ABC.items() if name != FIRST}
+    found = verdict(task, record(task, nodes={**ABC, **away}))
+    expected = f"nobody may: no live Member of [{SECOND}, {THIRD}]"
+    assert found == Verdict(None, expected, alert=True)
+
+
+def test_a_group_without_a_live_member_is_an_alert() -> None:
+    """P9"""
+    assert verdict(T, record(T, nodes={})) == Verdict(
+        None, "nobody may: no live Member", alert=True
+    )
+
+
+def test_disabled_task_is_nobodys() -> None:
+    """H11, P1: no alert: somebody wanted it so."""
+    assert verdict(replace(T, enabled=False, pinned=True)) == Verdict(None, "disabled")
+
+
+# --- preferred and pinned -----------------------------------------------------------------------
+
+
+def test_preferred_node_goes_first_and_gets_the_task_back() -> None:
+    """H7, P5"""
+    task = replace(T, preferred=THIRD)
+
+    assert verdict(task) == Verdict(THIRD, "preferred")
+    away = record(task, nodes=changed(THIRD, live=False), tokens=held(FIRST))
+    assert verdict(task, away).node == FIRST
+    back = record(task, tokens=held(FIRST))
+    assert verdict(task, back).node == THIRD
+
+
+def test_preferred_node_that_is_not_yet_a_member_is_not_waited_for() -> None:
+    """P5"""
+    task = replace(T, preferred=THIRD)
+    for standing in (Standing.PROMOTABLE, Standing.REHAB):
+        found = verdict(task, record(task, nodes=changed(THIRD, standing=standing)))
+        assert found == Verdict(FIRST, f"first of 2 by hash, {THIRD} is away")
+
+
+def test_unknown_preferred_node_is_ignored_and_said() -> None:
+    """P5"""
+    expected = Verdict(FIRST, "home, one of 3; preferred X is unknown", alert=True)
+    assert verdict(replace(T, preferred="X")) == expected
+
+
+def test_preferred_node_that_the_definition_excludes_is_said() -> None:
+    """P5"""
+    found = verdict(replace(T, preferred=FIRST, nodes=(SECOND, THIRD)))
+    assert found == Verdict(SECOND, f"home, one of 2; preferred {FIRST} may not run it", alert=True)
+
+
+def test_tasks_that_prefer_a_node_count_for_it() -> None:
+    """P3: a node that many tasks prefer is home to fewer of the others."""
+    tasks = [TaskDef(name=f"t{i}", preferred="A" if i < 40 else None) for i in range(100)]
+
+    found = assignment("G", record(*tasks))
+
+    by_hash = [one for one in found.values() if one.node == "A" and one.reason != "preferred"]
+    assert by_hash == []
+    assert sum(one.node == "A" for one in found.values()) == 40
+
+
+def test_pinned_task_waits_for_its_node() -> None:
+    """S9, P6"""
+    task = replace(T, preferred=THIRD, pinned=True)
+    waits = Verdict(None, f"waits for {THIRD} (pinned)", alert=True)
+
+    assert verdict(task) == Verdict(THIRD, "pinned")
+    assert verdict(task, record(task, nodes=changed(THIRD, live=False))) == waits
+    assert verdict(task, record(task, nodes=changed(THIRD, standing=Standing.REHAB))) == waits
+    assert verdict(task, record(task, failures={("t", THIRD): 9})).node == THIRD
+
+
+def test_pinned_without_a_node_is_ignored() -> None:
+    """P6"""
+    assert verdict(replace(T, pinned=True)).node == FIRST
+
+
+# --- failover and failback ----------------------------------------------------------------------
+
+
+def test_without_failover_a_task_waits_for_the_node_that_held_it_last() -> None:
+    """H8, P7"""
+    task = replace(T, failover=False)
+    away = record(task, nodes=changed(THIRD, live=False), tokens=held(THIRD, free=True))
+
+    assert verdict(task).node == FIRST
+    assert verdict(task, away) == Verdict(None, f"waits for {THIRD} (failover = false)", alert=True)
+    back = record(task, tokens=held(THIRD, free=True))
+    assert verdict(task, back) == Verdict(THIRD, "held it last (failover = false)")
+
+
+def test_without_failover_a_node_that_was_removed_or_excluded_is_not_waited_for() -> None:
+    """H8, P7"""
+    task = replace(T, failover=False)
+    assert verdict(task, record(task, tokens=held("gone", free=True))).node == FIRST
+    others = replace(task, nodes=(FIRST, SECOND))
+    assert verdict(others, record(others, tokens=held(THIRD, free=True))).node == FIRST
+
+
+def test_without_failback_the_live_holder_keeps_its_task() -> None:
+    """H5, P8"""
+    task = replace(T, failback=False, preferred=FIRST)
+
+    found = verdict(task, record(task, tokens=held(THIRD)))
+
+    assert found == Verdict(THIRD, "stays (failback = false)")
+    assert verdict(task, record(task, tokens=held(THIRD, free=True))).node == FIRST
+    rehab = record(task, nodes=changed(THIRD, standing=Standing.REHAB), tokens=held(THIRD))
+    assert verdict(task, rehab).node == FIRST
+
+
+def test_with_failback_the_home_gets_its_task_back() -> None:
+    """H5, P4"""
+    assert verdict(T, record(T, tokens=held(THIRD))).node == FIRST
+
+
+# --- failures -----------------------------------------------------------------------------------
+
+
+def test_a_task_goes_round_the_nodes_on_which_it_fails() -> None:
+    """P10"""
+    failures: Counter[tuple[str, str]] = Counter()
+    order = []
+    for _ in range(7):
+        node = verdict(T, record(T, failures=dict(failures))).node
+        assert node is not None
+        order.append(node)
+        failures["t", node] += 1
+
+    assert order == [FIRST, SECOND, THIRD, FIRST, SECOND, THIRD, FIRST]
+
+
+def test_failures_go_before_preference_and_are_said() -> None:
+    """P10"""
+    task = replace(T, preferred=THIRD)
+    found = verdict(task, record(task, failures={("t", THIRD): 1}))
+    assert found == Verdict(FIRST, f"first of 3 by hash, {THIRD} failed")
+
+
+def test_failures_of_another_task_or_of_a_node_that_is_away_count_for_nothing() -> None:
+    """P10"""
+    assert verdict(T, record(T, failures={("other", FIRST): 5})).node == FIRST
+    given = record(
+        T, nodes=changed(FIRST, live=False), failures={("t", SECOND): 1, ("t", THIRD): 1}
+    )
+    assert verdict(T, given).node == SECOND
