@@ -6,7 +6,7 @@ BIN := .venv/bin
 # pytest workers; real processes and a real database run in each.
 WORKERS ?= 2
 
-.PHONY: run test check setup setup-dev system-packages simulate faults model bench audit lock clean
+.PHONY: run test check setup setup-dev system-packages simulate faults soak model bench audit lock clean
 
 run: .venv/run.stamp
 	$(BIN)/coord demo
@@ -60,6 +60,10 @@ bench: .venv/dev.stamp
 faults: .venv/dev.stamp system-packages
 	$(BIN)/python -m tests.faults.campaign --long --out docs/faults.md $(CAMPAIGN_ARGS)
 	$(BIN)/pytest -m long $(PYTEST_ARGS)
+
+# Ten quiet minutes of five nodes and fifty tasks: nothing may move.
+soak: .venv/dev.stamp system-packages
+	COORD_SOAK_S=600 $(BIN)/pytest -m long tests/faults/test_tasks_soak.py $(PYTEST_ARGS)
 
 # Every state of model/protocol.pml, then each rule broken: about a minute and a half, 1.4 GB.
 model: .venv/dev.stamp system-packages

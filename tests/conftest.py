@@ -29,6 +29,8 @@ LONG = (
     "faults/test_database_troubles.py",
     "faults/test_pgbouncer.py",
     "faults/test_clocks.py",
+    "faults/test_tasks_scale.py",
+    "faults/test_tasks_soak.py",
     "model/test_model.py",
 )
 

@@ -25,6 +25,7 @@ UNSEEN = ("origins", "warnings", "config_hash", "config_path", "task_id")
 FLAGS = ("flag ", "command line")
 FLAG_KEYS = {
     "groupId": "group_id",
+    "hostsTasks": "hosts_tasks",
     "heartbeatFrequency": "heartbeat_s",
     "livenessCheckInterval": "liveness_s",
     "stopTimeout": "stop_timeout_s",
@@ -47,6 +48,8 @@ NAMES = {
     "stop_timeout_s": "stopTimeout",
     "on_exit": "program.onExit",
     "policy": "taskPolicy",
+    "hosts_tasks": "hostsTasks",
+    "tasks_policy": "tasksPolicy",
     "database": "databaseConfig",
     "log_level": "log.level",
     "log_format": "log.format",

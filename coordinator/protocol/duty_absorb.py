@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from coordinator.protocol import observer
 from coordinator.protocol.duties import Duties, Work
-from coordinator.protocol.duty_ends import dropped, ended, noted, refused
+from coordinator.protocol.duty_ends import dropped, ended, failure_noted, noted, refused
 from coordinator.protocol.duty_told import alert
 from coordinator.protocol.events import (
     EVERY_RUN,
@@ -255,7 +255,7 @@ def _released(node: Node, duties: Duties, request: ReleaseTasks, answer: Answer)
     for given in request.given:
         work = duties.works.get(given.task)
         if work is not None and work.term == given.term and work.run is None:
-            duties = dropped(duties, work)
+            duties = dropped(failure_noted(duties, work), work)
     return _with(node, replace(duties, stale=True))
 
 

@@ -63,6 +63,15 @@ def dropped(duties: Duties, work: Work) -> Duties:
     return replace(duties, works=works, given_up={**duties.given_up, work.task: given_up})
 
 
+def failure_noted(duties: Duties, work: Work) -> Duties:
+    """Return the duties with word, for the database, of why a task was given up, if it failed."""
+    if not work.failed:
+        return duties
+    error = work.error or work.ending
+    note = TaskTold(task=work.task, state="idle", term=work.term, error=error, note="failed")
+    return replace(duties, notes=(*duties.notes, note)[-NOTES_MAX:])
+
+
 def noted(duties: Duties, work: Work, now: float) -> Duties:
     """Return the duties with word, for the database, of a program that went on without it."""
     assert work.apart_since is not None

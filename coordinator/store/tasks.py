@@ -169,7 +169,7 @@ def take_tasks(cursor: Cursor, place: Place, request: TakeTasks) -> Answer:
         return Answer(done=False, view=read_view(cursor, place))
     if len(answer.taken) < len(request.wanted):
         # Outside the transaction, so that what a faster taker has committed is seen.
-        pass
+        cursor.execute(named(TERMINATE_TASK_FENCES, place.schema), params)
     return answer
 
 

@@ -363,6 +363,18 @@ def test_of_two_takers_that_saw_the_same_one_wins(team):
     assert taken == [(("mail", 1),), ()]
 
 
+def test_a_token_that_was_held_since_it_was_seen_is_not_taken(team):
+    """R2: it is free again, but in a later term."""
+    first, second = team.members("a", "b")
+    team.with_tasks("mail")
+    seen = (WantedTask(task="mail", seen_term=0, next_term=1),)
+    take(first, "mail")
+    give(first, over("mail"))
+
+    assert take(second, wanted=seen).taken == ()
+    assert read(second).token("mail").free
+
+
 def test_nothing_is_taken_on_an_identity_that_is_not_settled(team):
     """E2"""
     (first,) = team.members("a")
@@ -714,6 +726,18 @@ def test_a_stale_observer_decides_nothing(team):
     assert not team.decide(end).done
     assert not team.decide(end, term=team.term + 1).done
     assert second.beat().done
+
+
+def test_a_decision_of_an_earlier_term_is_not_made(team):
+    """The same session held the token before, gave it back, and took it again."""
+    first, _ = team.members("a", "b")
+    old = team.term
+    assert first.release(old).done
+    team.term = first.win()
+    end = team.end("b")
+
+    assert not team.decide(end, term=old).done
+    assert team.decide(end).done
 
 
 def test_a_suspended_observer_decides_nothing(team):

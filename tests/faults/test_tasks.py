@@ -292,3 +292,18 @@ def test_any_number_of_nodes_and_tasks(tasks, shape):
     wait_until_all_run(tasks, task_count, within_s=30)
     runs = tasks.task_runs()
     assert len(runs) == task_count, "nothing was started twice"
+
+
+def test_a_spec_that_nobody_can_read_stops_that_task_alone(tasks):
+    """Whatever somebody writes into the table by hand, no node dies of it."""
+    group_of(tasks, 2, "A", "B")
+
+    tasks.add(TaskDef(name="broken", spec='{"nothing": "to run"}'))
+
+    def told() -> bool:
+        rows = tasks.ask("SELECT last_error FROM {sys}.ongoing_tasks WHERE task = 'broken'")
+        return "cannot be read" in str(rows[0]["last_error"])
+
+    eventually(told, 10, f"the reason is shown{tasks.story()}")
+    assert len(tasks.task_runs()) == 2
+    assert all(node.process.poll() is None for node in tasks.nodes.values())

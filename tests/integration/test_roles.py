@@ -149,6 +149,14 @@ FORBIDDEN = {
         UPDATE token_holder SET session = (SELECT session FROM health_check WHERE
         group_id = 'orders'), task_id = 'h', term = term + 1 WHERE group_id = 'orders/mail'
     """,
+    "take a task from the living": """
+        UPDATE token_holder SET session = (SELECT session FROM health_check WHERE
+        group_id = 'orders'), task_id = 'h', term = term + 1 WHERE group_id = 'orders/mail';
+        INSERT INTO health_check (group_id, task_id) VALUES ('orders', 'i');
+        UPDATE health_check SET session = %(mine)s WHERE group_id = 'orders' AND task_id = 'i';
+        UPDATE token_holder SET session = %(mine)s, task_id = 'i', term = term + 1
+        WHERE group_id = 'orders/mail'
+    """,
     "read events": "SELECT * FROM event",
     "read what a program said": "SELECT last_error FROM schedule",
     "run a program": "COPY event FROM PROGRAM 'id'",

@@ -263,6 +263,8 @@ def _tell(database: MemoryDatabase, facts: NodeFacts, request: TellTasks) -> boo
     row = database.nodes[group, node]
     database.nodes[group, node] = replace(row, seen_version=request.version)
     for told in request.told:
+        if not told.state:
+            continue  # a note about a task of others is an event, and nothing else
         key = group, told.task, node
         known = database.task_nodes.get(key, NEVER_TOLD)
         database.task_nodes[key] = replace(known, told=told)

@@ -24,7 +24,13 @@ COMMANDS = (
     *("config check", "config show", "config schema"),
     *("db upgrade", "db current", "db check", "db sql", "db grants", "db roles", "db url"),
     *("db psql", "db up", "db down", "db path"),
+    *("doctor", "nodes", "evict"),
+    *("observer status", "observer decisions", "observer suspend", "observer resume"),
+    *("task add", "task list", "task show", "task enable", "task disable", "task delete"),
+    *("task move", "task cursor"),
 )
+#: Groups of commands.
+ABOVE = ("config", "db", "observer", "task")
 LOADED = f"""
 import sys
 from coordinator.cli.main import main
@@ -79,7 +85,7 @@ def test_nothing_heavy_is_loaded_before_a_command_needs_it(arguments: str) -> No
     assert answer.stderr.splitlines()[-1] == "[]"
 
 
-@pytest.mark.parametrize("command", ["", "config", "db", *COMMANDS])
+@pytest.mark.parametrize("command", ["", *ABOVE, *COMMANDS])
 def test_every_command_explains_itself_and_the_shared_options(command: str, run: Run) -> None:
     answer = run(*command.split(), "--help")
 
@@ -92,12 +98,12 @@ def test_every_command_explains_itself_and_the_shared_options(command: str, run:
 
 def test_every_command_is_tested_for_its_help(run: Run) -> None:
     found = set()
-    for above in ("", "config", "db"):
+    for above in ("", *ABOVE):
         said = run(*above.split(), "--help").out
         names = re.findall(r"^  (\w+)", said.partition("\nCommands:\n")[2], flags=re.MULTILINE)
         found |= {f"{above} {name}".strip() for name in names}
 
-    assert found - {"config", "db"} == set(COMMANDS)
+    assert found - set(ABOVE) == set(COMMANDS)
 
 
 def test_version_is_one_word_or_a_document(run: Run) -> None:
