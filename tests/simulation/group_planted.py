@@ -200,7 +200,7 @@ PLANTED_IN_GROUPS: dict[str, PlantedInGroup] = {
     ),
     "apart-for-ever": PlantedInGroup(
         rule="what went on without the database ends when it is another node's",
-        bias=GroupBias(stories=("worker pauses", "observer dies with a worker")),
+        bias=GroupBias(stories=("worker pauses", "late question"), to_calm=True),
         patches=((duty_decide, "_judge_apart", _stays_apart),),
     ),
 }

@@ -14,9 +14,9 @@ from tests.simulation.settings import Net, NodeSettings, WorldSettings
 TIMINGS = ((3.0, 0.6), (3.0, 0.9), (3.0, 1.0), (4.0, 1.0))
 #: The share of worlds in which all is judged once more after the last fault; half of a world's
 #: time goes by until then, in which nothing goes wrong.
-TO_CALM = 0.25
+TO_CALM = 0.2
 #: For so long things go wrong, in seconds; where the same stories are told over and over, longer.
-SHORT_S = (9.5, 15.0)
+SHORT_S = (9.0, 13.5)
 LONG_S = (14.0, 22.0)
 #: The spec of a task never matters here: what is run is simulated.
 SPEC = "{}"
@@ -29,6 +29,7 @@ class GroupBias:
     stories: names of group_stories.STORIES that are told instead of drawn ones.
     plain:   tasks without any wish: no preferred node, no policy.
     faultless: nothing at all goes wrong, and nothing is lost on the way.
+    to_calm:   all is judged once more at the end, in each world.
     until_s:   how long things may go wrong, with nothing lost on the way; 0.0: as drawn.
     """
 
@@ -36,6 +37,7 @@ class GroupBias:
     extreme: bool = False
     plain: bool = False
     faultless: bool = False
+    to_calm: bool = False
     until_s: float = 0.0
     nodes: int = 0
     tasks: int = 0
@@ -81,7 +83,7 @@ def draw_group(seed: int, bias: GroupBias = NO_GROUP_BIAS) -> WorldSettings:
             grace_s=rng.choice((0.0, 0.3, 1.0)),
         ),
         push=rng.random() < 0.75,
-        to_calm=rng.random() < TO_CALM or bias.until_s > 0,
+        to_calm=rng.random() < TO_CALM or bias.to_calm,
     )
 
 
