@@ -82,6 +82,7 @@ class Duties:
     remembered: the highest term of each task that this node has ever seen.
     given_up:   the highest term of each task that this node has released or lost.
     cool_until: own clock: before it, the task is not taken again.
+    judged:     what was watched has been decided about: look again before the next decision.
     watched:    what the observer, or its first deputy, has seen of the sessions.
     told:       what the database was last told about each task of this node.
     told_version: the version of the record that the database knows this node to act on.
@@ -103,6 +104,7 @@ class Duties:
     cool_until: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     watched: Observer | None = None
     watch_at: float = NEVER
+    judged: bool = False
     told: Mapping[str, TaskTold] = field(default_factory=lambda: MappingProxyType({}))
     told_version: int = -1
     told_at: float = NEVER

@@ -156,11 +156,12 @@ def answered(node: Node, event: Answered, request: TaskRequest) -> Step:
                 node.policy.manners,
             )
             watch_at = now + node.timing.heartbeat_s
-            return _with(node, replace(duties, watched=watched, watch_at=watch_at)), ()
+            duties = replace(duties, watched=watched, watch_at=watch_at, judged=False)
+            return _with(node, duties), ()
         case Decide():
             pause_s = 0.0 if answer.done else node.timing.heartbeat_s * AGAIN_SHARE
             told = _told_of(request) if answer.done else ()
-            return _with(node, replace(duties, watch_at=now + pause_s)), told
+            return _with(node, replace(duties, watch_at=now + pause_s, judged=True)), told
         case TellTasks():
             return _with(node, _noted_told(duties, request, answer, now)), ()
         case CatchUp() | RaiseTaskFloors():
@@ -193,9 +194,11 @@ def _read(node: Node, duties: Duties, answer: Answer, now: float) -> Step:
     # A take whose answer was lost did happen: the token is this session's.
     for task, token in record.tokens.items():
         mine = token.session == node.session and not token.free
-        if mine and task not in works and token.term > given_up.get(task, 0):
+        if mine and task not in works:
             definition = record.tasks.get(task) or TaskDef(name=task, enabled=False)
-            works[task] = Work(definition=definition, term=token.term)
+            # A failover may have lost its giving back: then that is done once more.
+            over = "it was given up before" if token.term <= given_up.get(task, 0) else ""
+            works[task] = Work(definition=definition, term=token.term, ending=over)
     terms = {task: max(token.term, token.floor) for task, token in record.tokens.items()}
     assigned = assignment(node.policy.group, record)
     duties = replace(

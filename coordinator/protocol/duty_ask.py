@@ -8,7 +8,9 @@ from coordinator.protocol import observer
 from coordinator.protocol.duties import Duties, hung_at
 from coordinator.protocol.duty_told import tell, tell_at
 from coordinator.protocol.epoch import may_act
+from coordinator.protocol.group import GroupRecord, NodeRecord, Standing
 from coordinator.protocol.node import Node, holds
+from coordinator.protocol.placement import mentor_of
 from coordinator.protocol.requests import Request, View
 from coordinator.protocol.task_requests import (
     CatchUp,
@@ -91,7 +93,7 @@ def _watches(node: Node) -> bool:
 
 def _decide(node: Node, duties: Duties, view: View, session: str, now: float) -> Decide | None:
     manners, record = node.policy.manners, duties.record
-    if not holds(node) or duties.watched is None or not may_act(view):
+    if not holds(node) or duties.watched is None or duties.judged or not may_act(view):
         return None
     assert manners is not None
     assert record is not None
@@ -133,19 +135,48 @@ def _take(node: Node, duties: Duties, view: View, session: str, now: float) -> T
 
 
 def _look_again_at(node: Node, duties: Duties) -> float:
-    """Return when to look again after tokens that others still hold: polling is the truth."""
+    """Return when to look again at what changes without the version: polling is the truth.
+
+    That is a token that another node still holds, or a pupil that has not said how far it is.
+    """
     record = duties.record
-    if record is None or all(record.token(task).free for task in duties.wanted()):
+    if record is None:
+        return float("inf")
+    waits = not all(record.token(task).free for task in duties.wanted())
+    if not waits and next(_pupils(node, record), None) is None:
         return float("inf")
     return duties.read_at + node.timing.heartbeat_s
+
+
+def _pupils(node: Node, record: GroupRecord) -> Iterator[NodeRecord]:
+    """Name the nodes that this one has to see caught up: itself, when there is no Member."""
+    for pupil in record.nodes.values():
+        if pupil.live and not pupil.caught_up and pupil.standing is not Standing.MEMBER:
+            mentor = mentor_of(node.policy.group, pupil.node, record)
+            if node.policy.node == (mentor or pupil.node):
+                yield pupil
+
+
+def _catch_up(node: Node, record: GroupRecord, session: str) -> CatchUp | None:
+    """Say of a pupil that it is caught up, once it acts on the record as it is (H6)."""
+    for pupil in _pupils(node, record):
+        ready = pupil.node == node.policy.node or pupil.seen_version >= record.version
+        if ready and pupil.session is not None:
+            return CatchUp(
+                session=session,
+                version=record.version,
+                pupil=pupil.node,
+                pupil_session=pupil.session,
+            )
+    return None
 
 
 def _upkeep(node: Node, duties: Duties, session: str, now: float) -> Request | None:
     record = duties.record
     assert record is not None, "the record was read"
-    me = record.nodes.get(node.policy.node)
-    if me is not None and me.session == session and not me.caught_up:
-        return CatchUp(session=session, version=record.version)
+    caught_up = _catch_up(node, record, session)
+    if caught_up is not None:
+        return caught_up
     floors = tuple(
         (task, term)
         for task, term in duties.remembered.items()

@@ -119,7 +119,8 @@ def _start(node: Node, work: Work, now: float) -> Step:
     node = _put(node, replace(work, run=run, progressed_at=now))
     apart = work.definition.on_partition is OnPartition.CONTINUE
     until = APART_UNTIL if apart else node.trusted_until
-    return node, (StartProgram(run.number, run.term, until, work.task),)
+    # Without a deadline, too, it starts under trust: a node that was paused in between has none.
+    return node, (StartProgram(run.number, run.term, until, work.task, node.trusted_until),)
 
 
 def _stop(node: Node, work: Work, why: str) -> Step:

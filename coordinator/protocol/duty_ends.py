@@ -47,6 +47,8 @@ def refused(node: Node, duties: Duties, work: Work, event: ProgramRefused) -> St
     fields = (("task", work.task), ("why", event.why))
     told = Report("task-refused", fields)
     work = replace(work, run=None, error=event.why)
+    if work.apart_since is not None:
+        return _end_apart(node, duties, work, event.now), (told,)
     if work.lost or node.session is None:
         return _remove(node, duties, work, told)
     if event.code:

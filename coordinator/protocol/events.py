@@ -143,12 +143,14 @@ class StartProgram:
     """Start the program under `term`; it must be dead at `trusted_until`.
 
     task: whose program of the group's tasks it is; empty for the group's own program.
+    start_by: a program that has no deadline while it runs has one for its start.
     """
 
     run: int
     term: int
     trusted_until: float
     task: str = ""
+    start_by: float = float("inf")
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,8 @@ class NodeRecord:
 
     live:     it has a session that nobody ended.
     priority: 0: it only watches, and never runs a task.
-    caught_up: its current session has what a Member needs (the catch-up task says so).
+    caught_up: its current session has what a Member needs: its mentor has said so.
+    seen_version: the last version of the record that it said it acts on.
     """
 
     node: str
@@ -87,6 +88,7 @@ class NodeRecord:
     session: str | None = None
     priority: int = 1
     caught_up: bool = True
+    seen_version: int = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ Orders = list[Command]
 
 def start(guard: Guard, order: words.StartOrdered, now: float, orders: Orders) -> Guard:
     """Launch the program unless something speaks against it (G3)."""
-    run = Run(order.run, order.trusted_until, order.stop_timeout_s)
+    run = Run(order.run, order.trusted_until, order.stop_timeout_s, start_by=order.start_by)
     if order.run == words.EVERY_RUN:
         why = f"no run has the number {order.run}"
     elif guard.run(order.run) is not None:
@@ -31,7 +31,7 @@ def start(guard: Guard, order: words.StartOrdered, now: float, orders: Orders) -
         why = f"{RUNS_MAX} programs run already"
     elif guard.leaving is not None:
         why = "the node is leaving"
-    elif now >= run.stop_at:
+    elif now >= run.let_go_by:
         why = "trust is over"
     else:
         orders.append(words.LaunchProgram(order))
@@ -82,7 +82,9 @@ def kill(run: Run, why: Why, now: float, orders: Orders) -> Run:
 def due(run: Run) -> float:
     """Return when `keep_trust` has the next thing to do."""
     match run.phase:
-        case "launching" | "running":
+        case "launching":
+            return run.let_go_by
+        case "running":
             return run.stop_at
         case "stopping":
             return run.kill_at
@@ -148,10 +150,10 @@ def everything(guard: Guard) -> words.TellSpare:
 def _let_go(guard: Guard, run: Run, now: float, orders: Orders) -> Guard:
     # The spare must know what to kill before there is something to kill.
     orders.append(words.TellSpare({"say": "running", "run": run.number, "handle": run.handle}))
-    if run.phase != "launching" or now >= run.stop_at:
+    if run.phase != "launching" or now >= run.let_go_by:
         return guard.changed(run)
     orders.append(words.WriteBoard(run.number, run.trusted_until, now))
-    orders.append(words.LetGo(run.number, run.trusted_until))
+    orders.append(words.LetGo(run.number, min(run.trusted_until, run.start_by)))
     return guard.changed(run._replace(phase="running"))
 
 

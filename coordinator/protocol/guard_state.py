@@ -40,6 +40,12 @@ class Run(NamedTuple):
     status: int | None = None  #: how the first process ended
     refusal: tuple[str, int] | None = None  #: why it never ran, and the code for that
     inherited: bool = False  #: an agent that is dead ordered it
+    start_by: float = math.inf  #: a deadline for its start alone
+
+    @property
+    def let_go_by(self) -> float:
+        """After which moment it must not be let go any more (G3)."""
+        return min(self.stop_at, self.start_by)
 
     @property
     def stop_at(self) -> float:

@@ -40,6 +40,7 @@ def _start(message: Mapping[str, Any]) -> words.StartOrdered:
         run=int(message["run"]),
         term=int(message["term"]),
         trusted_until=float(message["trusted_until"]),
+        start_by=float(message.get("start_by", "inf")),
         stop_timeout_s=float(message["stop_timeout_s"]),
         argv=tuple(message["argv"]),
         env=tuple(message.get("env", {}).items()),

@@ -38,6 +38,7 @@ class StartOrdered(NamedTuple):
     cwd: str | None = None
     keep_fds: tuple[int, ...] = ()  #: descriptors of the guardian that the program inherits
     task: str = ""  #: whose program it is; empty for the group's own
+    start_by: float = float("inf")  #: not let go after this, however long it is trusted
 
 
 class ExtendOrdered(NamedTuple):

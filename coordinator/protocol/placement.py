@@ -24,6 +24,8 @@ from coordinator.protocol.ranking import weight
 SHARE_MAX_PERCENT = 115
 #: Room that lets the hash alone decide in small groups, where one task is a large share.
 SPARE_TASKS = 1
+#: What the update of a node in Rehab, or of a new one, is called among the tasks of its group.
+CATCH_UP = "_catchup"
 #: Homes do not depend on who is alive, so they are computed once for many versions of a record.
 HOMES_KEPT = 16
 
@@ -63,6 +65,13 @@ def responsible(group: str, task: TaskDef, record: GroupRecord) -> Verdict:
     """Return who should run one task; for more than one, `assignment` costs the same."""
     tasks = {**record.tasks, task.name: task}
     return assignment(group, replace(record, tasks=tasks))[task.name]
+
+
+def mentor_of(group: str, pupil: str, record: GroupRecord) -> str | None:
+    """Return the live Member that sees a node caught up, by hash; None when there is none (P11)."""
+    members = [name for name, row in record.nodes.items() if row.priority > 0 and _able(row)]
+    others = [name for name in members if name != pupil]
+    return _first(token_name(group, f"{CATCH_UP}/{pupil}"), others) if others else None
 
 
 def assignment(group: str, record: GroupRecord) -> Mapping[str, Verdict]:

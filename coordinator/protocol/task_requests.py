@@ -156,10 +156,16 @@ class TellTasks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatchUp:
-    """Mark this node's session as caught up: it has read the group at `version`, cursors too."""
+    """Mark a node's session as caught up: it acts on the group's record as of `version`.
+
+    Done by its mentor, a live Member; by the node itself only while the group has no live Member.
+    Nothing happens when the pupil's session is another one by now, or has not seen that version.
+    """
 
     session: str
     version: int
+    pupil: str
+    pupil_session: str
 
 
 TaskRequest = (

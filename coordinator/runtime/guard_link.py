@@ -137,6 +137,7 @@ class GuardLink:
                 "cwd": orders.cwd,
                 "keep_fds": list(orders.keep_fds),
                 "trusted_until": command.trusted_until,
+                "start_by": command.start_by,
                 "stop_timeout_s": stop_timeout_s,
             }
         )
@@ -147,7 +148,7 @@ class GuardLink:
         until = command.trusted_until
         for number, run in self._runs.items():
             if command.run in (number, EVERY_RUN) and not run.stopping:
-                run.trusted_until = until
+                run.trusted_until = max(run.trusted_until, until)
         self._say({"say": "extend", "run": command.run, "trusted_until": until})
 
     def stop(self, command: StopProgram) -> None:

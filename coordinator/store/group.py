@@ -52,7 +52,7 @@ _RECORD_COLUMNS: LiteralString = """
     (
         SELECT json_agg(json_build_array(
             member.task_id, member.standing, member.ended_at IS NULL, member.session,
-            member.priority, member.caught_up
+            member.priority, member.caught_up, member.seen_version
         ))
         FROM {schema}.health_check AS member
         WHERE member.group_id = %(group)s AND member.session IS NOT NULL
@@ -165,7 +165,7 @@ def _tokens_of(rows: Iterable[Sequence[Any]]) -> Iterable[tuple[str, TaskToken]]
 
 
 def _node_of(row: Sequence[Any]) -> NodeRecord:
-    node, standing, live, session, priority, caught_up = row
+    node, standing, live, session, priority, caught_up, seen_version = row
     return NodeRecord(
         node=node,
         standing=standing_of(standing),
@@ -173,4 +173,5 @@ def _node_of(row: Sequence[Any]) -> NodeRecord:
         session=session,
         priority=priority,
         caught_up=caught_up,
+        seen_version=-1 if seen_version is None else seen_version,
     )

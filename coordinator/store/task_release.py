@@ -44,7 +44,9 @@ WITH given AS (
         %(node)s, %(mine)s::uuid, term, reason, %(node)s
     FROM given
 )
-SELECT task, reason, failed, done FROM given
+SELECT given.task, given.reason, given.failed, given.done, coalesce(NOT known.failback, false)
+FROM given
+LEFT JOIN {schema}.task AS known ON known.group_id = %(group)s AND known.name = given.task
 """
 
 FINISH_TASKS: LiteralString = """
@@ -106,14 +108,19 @@ def release_tasks(cursor: Cursor, place: Place, request: ReleaseTasks) -> Answer
 
 
 def _account(cursor: Cursor, place: Place, over: Sequence[Sequence[Any]]) -> None:
-    """Disable what is done, and count what this node failed at."""
-    finished = [(task, reason) for task, reason, _, done in over if done]
-    failed = [task for task, _, failed, _ in over if failed]
+    """Disable what is done, count what this node failed at, and let everybody look again.
+
+    A task that stays where it is (failback = false) has another home from now on, which follows
+    from the token alone.
+    """
+    finished = [(task, reason) for task, reason, _, done, _ in over if done]
+    failed = [task for task, _, failed, _, _ in over if failed]
+    stayed = any(stays for *_, stays in over)
     if finished:
         tasks, reasons = map(list, zip(*finished, strict=True))
         params = place.params(tasks=tasks, reasons=reasons)
         cursor.execute(named(FINISH_TASKS, place.schema), params)
     if failed:
         cursor.execute(named(COUNT_FAILURES, place.schema), place.params(tasks=failed))
-    if finished or failed:
+    if finished or failed or stayed:
         raise_version(cursor, place)

@@ -8,7 +8,6 @@ from coordinator.protocol.group import token_name
 from coordinator.protocol.requests import Answer, View
 from coordinator.protocol.task_requests import CatchUp, TellTasks
 from coordinator.store.group import raise_version
-from coordinator.store.session import LOCK_OWN_SESSION
 from coordinator.store.statement import named
 from coordinator.store.transaction import Cursor, read_committed
 from coordinator.store.view import Place, read_view
@@ -49,18 +48,52 @@ FROM unnest(
 ) AS told (token, kind, term, reason)
 """
 
+#: The mentor's row is not locked: that it ends at this moment does no harm, and two locks on
+#: sessions in another order than the observer's would meet it in a deadlock.
 CATCH_UP: LiteralString = """
-UPDATE {schema}.health_check
-SET caught_up = true, seen_version = %(version)s
-WHERE group_id = %(group)s AND task_id = %(node)s
-    AND session = %(mine)s::uuid AND ended_at IS NULL
+UPDATE {schema}.health_check AS pupil
+SET caught_up = true
+WHERE pupil.group_id = %(group)s AND pupil.task_id = %(pupil)s
+    AND pupil.session = %(pupil_session)s::uuid AND pupil.ended_at IS NULL
+    AND NOT pupil.caught_up
+    AND CASE
+        WHEN pupil.task_id = %(node)s THEN NOT EXISTS (
+            SELECT
+            FROM {schema}.health_check AS member
+            WHERE member.group_id = %(group)s AND member.standing = 'member'
+                AND member.session IS NOT NULL AND member.ended_at IS NULL
+                AND member.priority > 0
+        )
+        ELSE pupil.seen_version >= %(version)s AND EXISTS (
+            SELECT
+            FROM {schema}.health_check AS mentor
+            WHERE mentor.group_id = %(group)s AND mentor.task_id = %(node)s
+                AND mentor.session = %(mine)s::uuid AND mentor.ended_at IS NULL
+                AND mentor.standing = 'member'
+        )
+    END
+"""
+
+OWN_SESSION_LIVES: LiteralString = """
+SELECT
+FROM {schema}.health_check AS node
+WHERE node.group_id = %(group)s AND node.task_id = %(node)s
+    AND node.session = %(mine)s::uuid AND node.ended_at IS NULL
+"""
+
+NOTE_CAUGHT_UP: LiteralString = """
+INSERT INTO {schema}.event (group_id, kind, task_id, session, reason, who)
+VALUES (
+    %(group)s, 'caught-up', %(pupil)s, %(pupil_session)s::uuid,
+    'acts on version ' || %(version)s::text || ' of the record', %(node)s
+)
 """
 
 
 def tell_tasks(cursor: Cursor, place: Place, request: TellTasks) -> Answer:
     """Write down what is told; not done without a session."""
     # Of a task that is told twice the last word counts; each note is an event.
-    last = {told.task: told for told in request.told}
+    last = {told.task: told for told in request.told if told.state}
     notes = [told for told in request.told if told.note]
     words = place.params(
         tasks=list(last),
@@ -94,17 +127,21 @@ def tell_tasks(cursor: Cursor, place: Place, request: TellTasks) -> Answer:
 
 
 def catch_up(cursor: Cursor, place: Place, request: CatchUp) -> Answer:
-    """Mark the own session as caught up; the version rises when it was not."""
-    params = place.params(mine=request.session, version=request.version)
+    """Mark a pupil's session as caught up; the version rises when it was not."""
+    params = place.params(
+        mine=request.session,
+        version=request.version,
+        pupil=request.pupil,
+        pupil_session=request.pupil_session,
+    )
 
     def body(cursor: Cursor) -> View | None:
-        cursor.execute(named(LOCK_OWN_SESSION, place.schema), params)
-        before = cursor.fetchone()
-        if before is None:
+        cursor.execute(named(OWN_SESSION_LIVES, place.schema), params)
+        if cursor.fetchone() is None:
             return None
-        (caught_up,) = before
-        if not caught_up:
-            cursor.execute(named(CATCH_UP, place.schema), params)
+        cursor.execute(named(CATCH_UP, place.schema), params)
+        if cursor.rowcount:
+            cursor.execute(named(NOTE_CAUGHT_UP, place.schema), params)
             raise_version(cursor, place)
         return read_view(cursor, place)
 

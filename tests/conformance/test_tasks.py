@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -125,6 +125,16 @@ def over(task: str, term: int = 1, **more: bool) -> GivenTask:
     return GivenTask(task=task, term=term, reason="stop", **more)
 
 
+def caught_up(mentor: Node, pupil: Node, version: int = 0) -> CatchUp:
+    return CatchUp(
+        session=mentor.session, version=version, pupil=pupil.facts.node, pupil_session=pupil.session
+    )
+
+
+def tell(node: Node, version: int, *told: TaskTold) -> Answer:
+    return node.ask(TellTasks(session=node.session, version=version, told=told))
+
+
 # --- standings ------------------------------------------------------------------------------------
 
 
@@ -183,9 +193,10 @@ def test_a_promotable_node_stays_promotable_when_it_joins_again(team):
 
 
 def test_a_join_that_is_asked_again_changes_nothing(team):
-    first, second = team.members("a", "b")
-    assert second.ask(CatchUp(session=second.session, version=1)).done
+    first, second = team.join("a", "b")
+    assert second.ask(caught_up(second, second)).done
     before = read(first)
+    assert before.nodes["b"].caught_up
 
     assert second.join().done
 
@@ -201,7 +212,7 @@ def test_a_node_of_a_program_is_a_member_always(node):
 
 def test_a_join_clears_catching_up(team):
     first, second = team.join("a", "b")
-    assert second.ask(CatchUp(session=second.session, version=1)).done
+    assert second.ask(caught_up(second, second)).done
     assert read(first).nodes["b"].caught_up
 
     second.rejoin()
@@ -221,7 +232,7 @@ def test_each_change_of_the_record_raises_the_version_and_is_told(team):
         "an observer suspended": lambda: team.world.suspend(suspended=True),
         "an observer resumed": lambda: team.world.suspend(suspended=False),
         "a standing": lambda: team.decide(team.standing("b", REHAB)),
-        "a node caught up": lambda: second.ask(CatchUp(session=second.session, version=1)),
+        "a node caught up": lambda: mentored(first, second),
         "a session ended": lambda: team.decide(team.end("b")),
         "a node that joins": second.rejoin,
         "a node that leaves": second.leave,
@@ -783,6 +794,7 @@ def test_what_a_node_tells_changes_nothing_that_is_decided_on(team):
     (first,) = team.members("a")
     team.with_tasks("mail")
     take(first, "mail")
+    assert tell(first, read(first).version).done
     before = read(first)
     told = (
         TaskTold(task="mail", state="running", term=1),
@@ -799,17 +811,80 @@ def test_an_ended_session_tells_nothing_and_catches_up_with_nothing(team):
     first, second = team.members("a", "b")
     assert team.decide(team.end("b")).done
 
-    assert not second.ask(TellTasks(session=second.session, version=1, told=())).done
-    assert not second.ask(CatchUp(session=second.session, version=1)).done
+    assert not tell(second, 1).done
+    assert not second.ask(caught_up(second, second)).done
     assert not read(first).nodes["b"].caught_up
 
 
-def test_catching_up_raises_the_version_once(team):
+def mentored(mentor: Node, pupil: Node) -> Answer:
+    """Let a pupil say what it acts on, and its mentor say that this is enough."""
+    version = read(mentor).version
+    assert tell(pupil, version).done
+    return mentor.ask(caught_up(mentor, pupil, version))
+
+
+def test_the_first_node_of_a_group_catches_up_alone(team):
+    """H6: there is no Member that could be its mentor; the version rises once."""
     (first,) = team.join("a")
     before = read(first).version
 
     for _ in range(2):
-        assert first.ask(CatchUp(session=first.session, version=before)).done
+        assert first.ask(caught_up(first, first)).done
 
     assert read(first).nodes["a"].caught_up
     assert read(first).version == before + 1
+
+
+def test_where_there_is_a_member_no_node_calls_itself_caught_up(team):
+    """H6."""
+    (first,) = team.members("a")
+    (second,) = team.join("b")
+    assert tell(second, read(first).version).done
+
+    second.ask(caught_up(second, second))
+
+    assert not read(first).nodes["b"].caught_up
+
+
+def test_a_mentor_sees_a_pupil_caught_up_that_acts_on_its_version(team):
+    """H6."""
+    (first,) = team.members("a")
+    (second,) = team.join("b")
+    version = read(first).version
+    assert tell(second, version - 1).done
+
+    first.ask(caught_up(first, second, version))
+    assert not read(first).nodes["b"].caught_up
+    assert mentored(first, second).done
+
+    assert read(first).nodes["b"].caught_up
+
+
+def test_only_a_live_member_is_a_mentor_and_only_of_the_session_that_it_saw(team):
+    """H6."""
+    first, second = team.members("a", "b")
+    (third,) = team.join("c")
+    version = read(first).version
+    assert tell(third, version).done
+    assert team.decide(team.standing("b", REHAB)).done
+
+    second.ask(caught_up(second, third, version))
+    other = replace(caught_up(first, third, version), pupil_session=first.session)
+    first.ask(other)
+
+    assert not read(first).nodes["c"].caught_up
+
+
+def test_giving_back_a_task_that_stays_makes_everybody_look_again(team):
+    """Who is its home follows from the token alone, which the version does not cover else."""
+    first, second = team.members("a", "b")
+    team.world.define(TaskDef(name="stays", failback=False))
+    team.world.define(TaskDef(name="goes"))
+    take(first, "stays", "goes")
+    before = read(second).version
+
+    give(first, over("goes"))
+    assert read(second).version == before
+    give(first, over("stays"))
+
+    assert read(second).version == before + 1

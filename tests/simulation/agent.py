@@ -251,7 +251,7 @@ class Agent(Process):
         ordered = Ordered(node.session or "", until, progress_s)
         self.host.programs.ordered[command.run] = ordered
         order = words.StartOrdered(command.run, command.term, command.trusted_until, stop_s)
-        self._say(order._replace(task=command.task))
+        self._say(order._replace(task=command.task, start_by=command.start_by))
 
     def _extend(self, number: int, until: float) -> None:
         for run in self.ordered.values():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable
 
 from tests.simulation.checkers import (
@@ -15,6 +15,9 @@ from tests.simulation.checkers import (
 )
 from tests.simulation.history import Granted, History, Outcome, Ran
 
+#: No node has more to ask in a second: 27 was the most that was seen, among changes and failures.
+ASKED_MAX = 60
+
 
 def group_violations(history: History) -> list[str]:
     """Return every promise about tasks that was broken, the safety ones first."""
@@ -24,6 +27,7 @@ def group_violations(history: History) -> list[str]:
         told += [f"{task}: {what}" for what in _of_task(task, runs[task], grants[task], history)]
     for task in sorted(grants):
         told += [f"{task}: {what}" for what in repeated_terms(grants[task])]
+    told += too_busy(history.asked)
     if history.ended_at >= history.calm_from + history.calm_within_s + LAST_MOMENTS_S:
         told += disagreeing(history.outcome) if history.outcome is not None else []
         told += restless(history)
@@ -104,6 +108,21 @@ def alone_s(history: History, node: str, died_at: float) -> dict[str, float]:
         starts = [run.start for run in runs if run.start >= died_at]
         waits[task] = min(starts, default=history.ended_at) - died_at
     return waits
+
+
+def too_busy(asked: Iterable[tuple[float, str]]) -> list[str]:
+    """Name every node that asked the database again and again, without a pause, and when it began.
+
+    Shapes: (moment, node), in the order of the moments.
+    """
+    found: dict[str, str] = {}
+    lately: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=ASKED_MAX))
+    for at, node in asked:
+        moments = lately[node]
+        if len(moments) == ASKED_MAX and at - moments[0] < 1.0:
+            found.setdefault(node, f"busy: {node} asked {ASKED_MAX} times in a second at {at:.3f}")
+        moments.append(at)
+    return list(found.values())
 
 
 def restless(history: History) -> list[str]:

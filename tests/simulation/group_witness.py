@@ -97,9 +97,16 @@ class Witness:
                 self._tell(f"unseen beat: at {now:.3f} {facts.node} ended {decision.node}")
 
     def _reading(self, now: float, record: GroupRecord) -> None:
-        """What is read at one version is the same for everybody, but for tokens."""
+        """What is read at one version is the same for everybody.
+
+        But for tokens, and for what a node says of itself (which version it has acted on).
+        """
         key = (self._database.identity.timeline, record.version)
-        shown = (record.tasks, record.nodes, record.failures, record.suspended)
+        nodes = {
+            (row.node, row.standing, row.live, row.session, row.priority, row.caught_up)
+            for row in record.nodes.values()
+        }
+        shown = (record.tasks, nodes, record.failures, record.suspended)
         known = self._shown.setdefault(key, shown)
         if known != shown:
             self._tell(f"version: at {now:.3f} version {record.version} shows something else")

@@ -71,6 +71,7 @@ class History:
     repeatable: frozenset[str] = frozenset()  #: tasks that may go on without the database
     witnessed: list[str] = field(default_factory=list)  #: what the database should have refused
     outcome: Outcome | None = None
+    asked: list[tuple[float, str]] = field(default_factory=list)  #: when a node's request arrived
 
     def note(self, at: float, *what: object) -> None:
         """Add a line to the trace."""

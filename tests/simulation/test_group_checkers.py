@@ -119,6 +119,17 @@ def test_a_handover_in_the_calm_is_told() -> None:
     assert told.startswith("restless")
 
 
+def test_a_node_that_asks_without_a_pause_is_told_once() -> None:
+    history = good()
+    history.asked = [(5.0 + number * 0.02, "n0") for number in range(100)]
+    assert group_violations(history) == []
+
+    history.asked = [(5.0 + number * 0.01, "n0") for number in range(100)]
+
+    (told,) = group_violations(history)
+    assert told.startswith("busy: n0")
+
+
 def test_how_long_a_dead_nodes_tasks_wait_is_counted() -> None:
     history = good()
 

@@ -9,7 +9,7 @@ from tests.simulation.group_settings import GroupBias
 from tests.simulation.group_transcripts import OF_PLANTED_IN_GROUPS
 from tests.simulation.run import how_to_repeat, judged
 
-SEEDS_MAX = 300
+SEEDS_MAX = 150
 #: The unbroken code is judged in so many of the same worlds: it must break nothing there.
 UNBROKEN_SEEDS = 10
 SIMULATED = {name: bug.bias for name, bug in PLANTED_IN_GROUPS.items() if bug.bias is not None}

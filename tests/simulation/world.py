@@ -168,6 +168,7 @@ class World:
         answer = self.server.carry_out(self.now, host.facts, life, request)
         done = answer is not None and answer.done
         self.history.note(self.now, host.name, type(request).__name__, done)
+        self.history.asked.append((self.now, host.name))
         if self.keeper is not None and self.server.floor_is_kept():
             self.keeper = None
         if self.settings.manners is not None:

@@ -23,7 +23,7 @@ class NodeRow:
     where: str
     standing: Standing = Standing.MEMBER
     caught_up: bool = False
-    seen_version: int = 0
+    seen_version: int = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -96,6 +96,7 @@ def record(database: MemoryDatabase, group: str) -> GroupRecord:
             session=row.session,
             priority=1 if row.facts is None else row.facts.priority,
             caught_up=row.caught_up,
+            seen_version=row.seen_version,
         )
         for (of, node), row in database.nodes.items()
         if of == group and row.session is not None
@@ -200,6 +201,8 @@ def _release(database: MemoryDatabase, facts: NodeFacts, request: ReleaseTasks) 
             database.task_nodes[key] = replace(known, failed_count=known.failed_count + 1)
             changed = True
         row = database.tasks.get((group, given.task))
+        if row is not None and not row.definition.failback:
+            changed = True  # its home follows from the token alone
         if given.done and row is not None and row.definition.enabled:
             disabled = replace(row.definition, enabled=False)
             database.tasks[group, given.task] = TaskRow(disabled, row.deleted, given.reason)
@@ -274,8 +277,24 @@ def _tell(database: MemoryDatabase, facts: NodeFacts, request: TellTasks) -> boo
 def _catch_up(database: MemoryDatabase, facts: NodeFacts, request: CatchUp) -> bool:
     if not database.session_lives(facts.group, facts.node, request.session):
         return False
-    row = database.nodes[facts.group, facts.node]
-    if not row.caught_up:
-        database.nodes[facts.group, facts.node] = replace(row, caught_up=True)
-        database.raise_version(facts.group, "catch up")
+    group, pupil = facts.group, request.pupil
+    if not database.session_lives(group, pupil, request.pupil_session):
+        return True
+    row = database.nodes[group, pupil]
+    members = [
+        node
+        for (of, node), other in database.nodes.items()
+        if of == group
+        and other.standing is Standing.MEMBER
+        and other.session is not None
+        and not other.ended
+        and (other.facts is None or other.facts.priority > 0)
+    ]
+    if pupil == facts.node:
+        may = not members
+    else:
+        may = row.seen_version >= request.version and facts.node in members
+    if may and not row.caught_up:
+        database.nodes[group, pupil] = replace(row, caught_up=True)
+        database.raise_version(group, "catch up")
     return True

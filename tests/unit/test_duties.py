@@ -534,18 +534,52 @@ def test_a_quiet_node_asks_nothing_but_heartbeats():
     assert {type(request) for request in script.desk.asked} == {Beat}
 
 
-def test_a_node_that_is_not_caught_up_says_so_once_it_is():
-    script = TaskScript(desk=Desk(standing=Standing.REHAB))
+def shows(script: TaskScript, **nodes: NodeRecord) -> None:
+    """Let the record show these nodes, too."""
     record = script.desk.record
 
-    def behind() -> GroupRecord:
-        shown = record()
-        return replace(shown, nodes={ME: replace(shown.nodes[ME], caught_up=False)})
+    def shown() -> GroupRecord:
+        seen = record()
+        return replace(seen, nodes={**seen.nodes, **nodes})
 
-    script.desk.record = behind  # type: ignore[method-assign]
-    script.go(0.3)
+    script.desk.record = shown  # type: ignore[method-assign]
 
-    assert [request for request in script.desk.asked if isinstance(request, CatchUp)]
+
+def test_a_node_without_a_mentor_sees_itself_caught_up():
+    """H6: the first node of a group."""
+    script = TaskScript(desk=Desk(standing=Standing.PROMOTABLE))
+    script.go(0.05)
+    me = script.desk.record().nodes[ME]
+    shows(script, n0=replace(me, caught_up=False))
+    script.desk.version += 1
+
+    script.go(1.5)
+
+    asked = [request for request in script.desk.asked if isinstance(request, CatchUp)]
+    assert {request.pupil for request in asked} == {ME}
+
+
+def test_a_mentor_waits_until_its_pupil_acts_on_the_record():
+    """H6, P11: polled, because what a node says of itself raises no version."""
+    script = started()
+    pupil = NodeRecord(
+        node="n9",
+        standing=Standing.REHAB,
+        live=True,
+        session="s",
+        caught_up=False,
+        seen_version=script.desk.version,
+    )
+    shows(script, n9=pupil)
+    script.desk.version += 1
+    script.go(3.0)
+    assert not [request for request in script.desk.asked if isinstance(request, CatchUp)]
+
+    shows(script, n9=replace(pupil, seen_version=script.desk.version))
+    script.go(script.now + 1.2)
+
+    asked = [request for request in script.desk.asked if isinstance(request, CatchUp)]
+    assert (asked[0].pupil, asked[0].pupil_session) == ("n9", "s")
 
 
 def test_the_observer_watches_the_sessions():
