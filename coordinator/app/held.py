@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,10 @@ from coordinator.protocol.group import token_name
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+
+
+#: Of the time that a program has for its progress; more often is said for nothing.
+PROGRESS_SHARE = 0.1
 
 
 class HeldTask:
@@ -53,6 +58,9 @@ class HeldTask:
         self._database_url = database_url or environ.get("COORD_DATABASE_URL")
         self._schema = schema or environ.get("COORD_DATABASE_SCHEMA", "public")
         self._notify = environ.get("NOTIFY_SOCKET")
+        # A loop may say it at every turn; the node need not hear each of them.
+        self._progress_every_s = float(environ.get("WATCHDOG_USEC", "0")) / 1e6 * PROGRESS_SHARE
+        self._progress_at = float("-inf")
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -98,8 +106,10 @@ class HeldTask:
 
     def progress(self) -> None:
         """Say that the task gets on; without effect when nobody waits for that."""
-        if not self._notify:
+        now = time.monotonic()
+        if not self._notify or now < self._progress_at:
             return
+        self._progress_at = now + self._progress_every_s
         address = self._notify.replace("@", "\0", 1) if self._notify[0] == "@" else self._notify
         with (
             socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line,

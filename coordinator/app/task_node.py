@@ -8,6 +8,7 @@ from coordinator.app.settings import NodeSettings
 from coordinator.app.task_orders import task_orders
 from coordinator.errors import CoordError
 from coordinator.ports import Clock
+from coordinator.protocol.duty_decide import stop_timeout_s
 from coordinator.protocol.events import StartProgram
 from coordinator.protocol.group import TaskDef
 from coordinator.protocol.node import Node
@@ -30,8 +31,14 @@ class TaskNode:
         Errors: CoordError when this node may not run it.
         """
         definition = _definition(node, command)
-        notify = self.progress.open(command.run) if definition.progress_s else None
-        return task_orders(self._settings, self._settings_fd, command, session, definition, notify)
+        try:
+            notify = self.progress.open(command.run) if definition.progress_s else None
+        except OSError as error:
+            raise CoordError(f"{definition.name}: no socket for its progress: {error}") from error
+        stop_s = stop_timeout_s(node, definition)
+        return task_orders(
+            self._settings, self._settings_fd, command, session, definition, notify, stop_s
+        )
 
     def look(self, node: Node) -> None:
         """Close the lines of programs that have ended."""

@@ -21,17 +21,19 @@ def task_orders(
     session: str,
     definition: TaskDef,
     notify: str | None,
+    stop_timeout_s: float,
 ) -> Orders:
     """Return how the task's program is started under a term.
 
     notify: where it is to report progress; None when nobody waits for that.
+    stop_timeout_s: between SIGTERM and SIGKILL, as this node can keep it.
     Errors: CommandNotExecutableError when the spec cannot be read, or this node runs only what
     its own file lists.
     """
     text = _allowed(settings, definition)
     try:
         spec = spec_of(text)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         # Somebody wrote it by hand: that must stop this task alone, and no node.
         raise CommandNotExecutableError(
             f"{definition.name}: its spec cannot be read ({type(error).__name__}: {error})"
@@ -54,16 +56,15 @@ def task_orders(
         env["COORD_DATABASE_URL"] = settings.database.conninfo
         env["COORD_DATABASE_SCHEMA"] = settings.database.schema
         unset = tuple(name for name in SECRETS if name != "COORD_DATABASE_URL")
-    stop_s = definition.stop_timeout_s or None
     program = spec.program
     if program.callable is not None or spec.trigger is not None:
         argv: tuple[str, ...] = (sys.executable, "-P", "-m", "coordinator.app.scheduled")
         env["COORD_SETTINGS_FD"] = str(settings_fd)
         env[SPEC_VARIABLE] = text
-        return Orders(argv, env, unset, program.cwd, (settings_fd,), stop_s)
+        return Orders(argv, env, unset, program.cwd, (settings_fd,), stop_timeout_s)
     assert program.argv is not None, "a spec has a command or a callable"
     argv = ("/bin/sh", "-c", program.argv[0]) if program.shell else program.argv
-    return Orders(argv, env, unset, program.cwd, (), stop_s)
+    return Orders(argv, env, unset, program.cwd, (), stop_timeout_s)
 
 
 def _allowed(settings: NodeSettings, definition: TaskDef) -> str:

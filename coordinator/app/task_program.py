@@ -31,26 +31,33 @@ class Spec:
 def spec_of(text: str) -> Spec:
     """Read a definition's spec.
 
-    Errors: KeyError, TypeError or ValueError for a text that none of ours wrote.
+    Errors: AttributeError, KeyError, RecursionError, TypeError or ValueError for a text that none
+    of ours wrote.
     """
     raw = json.loads(text)
-    command = raw.get("command")
-    argv = (command,) if isinstance(command, str) else tuple(command) if command else None
-    if argv is None and raw.get("callable") is None:
+    command, trigger = raw.get("command"), raw.get("trigger")
+    shell = isinstance(command, str)
+    argv = None if command is None else (command,) if shell else _texts("command", command)
+    target = raw.get("callable")
+    if not argv and target is None:
         raise KeyError("command")
-    program = ProgramSettings(
-        argv=argv,
-        callable=raw.get("callable"),
-        shell=isinstance(command, str),
-        cwd=raw.get("cwd"),
-    )
-    trigger = raw.get("trigger")
+    for key, value in (("callable", target), ("cwd", raw.get("cwd"))):
+        if value is not None and not isinstance(value, str):
+            raise TypeError(f"{key} is not a text")
+    env = raw.get("env", {})
+    _texts("env", list(env.values()))
     return Spec(
-        program=program,
+        program=ProgramSettings(argv=argv, callable=target, shell=shell, cwd=raw.get("cwd")),
         trigger=None if trigger is None else trigger_of(trigger),
-        env=raw.get("env", {}),
+        env=env,
         options=raw.get("options", {}),
     )
+
+
+def _texts(key: str, values: list[Any]) -> tuple[str, ...]:
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise TypeError(f"{key} is not made of texts")
+    return tuple(values)
 
 
 def for_task(settings: NodeSettings, task: str, text: str) -> NodeSettings:

@@ -122,7 +122,7 @@ def _primary_seen(node: Node, now: float, identity: Identity) -> Step:
         beat_at=now,
     )
     commands: tuple[Command, ...] = (Reconnect("a newer primary was seen"), told)
-    node, killed = losing.lose(node, "a newer primary was seen")
+    node, killed = losing.lose(node, "a newer primary was seen", now)
     return node, (*killed, *commands)
 
 
@@ -179,7 +179,7 @@ def _answered(node: Node, event: Answered) -> Step:
     node = replace(node, failures=0, retry_at=NEVER)
     node = _note_view(node, answer.view, now)
     node, commands = _note_outcome(node, event, request, answer)
-    node, lost = losing.check_token(node)
+    node, lost = losing.check_token(node, now)
     return node, (*regained, *commands, *lost)
 
 
@@ -271,7 +271,7 @@ def _session_ended(node: Node, now: float) -> Step:
     """Somebody ended this session: every token of it is lost."""
     told = Report("session-ended", (("session", node.session),))
     node = replace(node, previous=node.session, session=None, trusted_until=NEVER, beat_at=now)
-    node, killed = losing.lose(node, "the session was ended by another node")
+    node, killed = losing.lose(node, "the session was ended by another node", now)
     return node, (told, *killed)
 
 

@@ -87,7 +87,7 @@ class Duties:
     told:       what the database was last told about each task of this node.
     told_version: the version of the record that the database knows this node to act on.
     notes:      what the database is to be told once, as events: alerts, programs apart.
-    alerted:    the alerts that the observer has told: (task, reason).
+    alerted:    what the observer has told alerts of: (task, whether nobody runs it).
     observing:  whether this node was the observer at the last look.
     """
 
@@ -109,7 +109,7 @@ class Duties:
     told_version: int = -1
     told_at: float = NEVER
     notes: tuple[TaskTold, ...] = ()
-    alerted: frozenset[tuple[str, str]] = frozenset()
+    alerted: frozenset[tuple[str, bool]] = frozenset()
     observing: bool = False
 
     def wanted(self) -> Iterator[str]:

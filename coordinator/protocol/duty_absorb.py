@@ -8,7 +8,15 @@ from types import MappingProxyType
 
 from coordinator.protocol import observer
 from coordinator.protocol.duties import Duties, Work
-from coordinator.protocol.duty_ends import dropped, ended, failure_noted, noted, refused
+from coordinator.protocol.duty_ends import (
+    dropped,
+    ended,
+    failure_noted,
+    noted,
+    refused,
+    rejoined,
+    tidied,
+)
 from coordinator.protocol.duty_told import alert
 from coordinator.protocol.events import (
     EVERY_RUN,
@@ -69,7 +77,7 @@ def notified(node: Node) -> Node:
     return replace(node, duties=replace(duties, stale=duties.stale or waits))
 
 
-def lose_all(node: Node, reason: str) -> Step:
+def lose_all(node: Node, reason: str, now: float) -> Step:
     """Kill every program of the session that is over, but those that go on without it."""
     duties = node.duties
     if duties is None:
@@ -82,8 +90,7 @@ def lose_all(node: Node, reason: str) -> Step:
         if run is None:
             continue
         if work.stays_apart:
-            since = max(node.trusted_until, run.started_at)
-            apart[task] = replace(work, lost=True, apart_since=since)
+            apart[task] = replace(work, lost=True, apart_since=now)
             commands.append(Report("task-apart", (("task", task), ("term", work.term))))
             continue
         works[task] = replace(
@@ -144,7 +151,7 @@ def answered(node: Node, event: Answered, request: TaskRequest) -> Step:
         case TakeTasks():
             return _taken(node, duties, request, answer, now)
         case ReleaseTasks():
-            return _released(node, duties, request, answer), ()
+            return _released(node, duties, request, answer, now), ()
         case WatchSessions():
             assert node.policy.manners is not None
             watched = observer.noted(
@@ -173,6 +180,7 @@ def _read(node: Node, duties: Duties, answer: Answer, now: float) -> Step:
     record = answer.group
     assert record is not None, "ReadGroup answers with the group"
     works: dict[str, Work] = {}
+    apart = dict(duties.apart)
     commands: list[Command] = []
     given_up = dict(duties.given_up)
     for task, work in duties.works.items():
@@ -194,6 +202,12 @@ def _read(node: Node, duties: Duties, answer: Answer, now: float) -> Step:
     # A take whose answer was lost did happen: the token is this session's.
     for task, token in record.tokens.items():
         mine = token.session == node.session and not token.free
+        left = apart.get(task)
+        if mine and left is not None:
+            if left.run is not None and not left.run.stopping:
+                duties = noted(duties, apart.pop(task), now)
+                works[task] = rejoined(left, token.term)
+            continue  # one that is being stopped must be dead first
         if mine and task not in works:
             definition = record.tasks.get(task) or TaskDef(name=task, enabled=False)
             # A failover may have lost its giving back: then that is done once more.
@@ -210,9 +224,11 @@ def _read(node: Node, duties: Duties, answer: Answer, now: float) -> Step:
         assigned=assigned,
         mine=tuple(task for task, to in assigned.items() if to.node == node.policy.node),
         works=works,
+        apart=apart,
         given_up=given_up,
         remembered=_raised(duties.remembered, terms),
     )
+    duties = tidied(duties, record, now)
     duties, alerts = alert(node, duties)
     node = replace(node, duties=duties, place=_place(node, record))
     return node, (*commands, *alerts, *renewed(node))
@@ -237,24 +253,34 @@ def _taken(node: Node, duties: Duties, request: TakeTasks, answer: Answer, now: 
         left = apart.pop(task, None)
         if left is not None and left.run is not None:
             # It went on without the database, and nobody else has had the token since.
-            work = replace(left, term=term, lost=False, ending="", apart_since=None)
+            work = rejoined(left, term)
             duties = noted(duties, left, now)
         works[task] = work
         commands.append(Report("task-taken", (("task", task), ("term", term))))
     missed = not answer.done or len(answer.taken) < len(request.wanted)
+    cool = dict(duties.cool_until)
+    if answer.done or answer.view.group_version == request.version:
+        # Refused for a reason that another look would not show: a fence of another role, say.
+        got = {task for task, _ in answer.taken}
+        again_at = now + node.timing.heartbeat_s
+        cool |= {one.task: again_at for one in request.wanted if one.task not in got}
     duties = replace(
         duties,
         works=works,
         apart=apart,
+        cool_until=cool,
         stale=duties.stale or missed,
         remembered=_raised(duties.remembered, dict(answer.taken)),
     )
     return _with(node, duties), tuple(commands)
 
 
-def _released(node: Node, duties: Duties, request: ReleaseTasks, answer: Answer) -> Node:
+def _released(
+    node: Node, duties: Duties, request: ReleaseTasks, answer: Answer, now: float
+) -> Node:
     if not answer.done or request.session != node.session:
-        return node  # the session is over: its next heartbeat finds out
+        # The session is over: a heartbeat finds out, and must come before the next try.
+        return replace(node, beat_at=min(node.beat_at, now))
     for given in request.given:
         work = duties.works.get(given.task)
         if work is not None and work.term == given.term and work.run is None:

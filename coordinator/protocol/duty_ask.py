@@ -158,13 +158,13 @@ def _pupils(node: Node, record: GroupRecord) -> Iterator[NodeRecord]:
 
 
 def _catch_up(node: Node, record: GroupRecord, session: str) -> CatchUp | None:
-    """Say of a pupil that it is caught up, once it acts on the record as it is (H6)."""
+    """Say of a pupil that it is caught up, once it has acted on the record in this life (H6)."""
     for pupil in _pupils(node, record):
-        ready = pupil.node == node.policy.node or pupil.seen_version >= record.version
+        ready = pupil.node == node.policy.node or pupil.seen_version >= 0
         if ready and pupil.session is not None:
             return CatchUp(
                 session=session,
-                version=record.version,
+                version=max(0, pupil.seen_version),
                 pupil=pupil.node,
                 pupil_session=pupil.session,
             )

@@ -9,8 +9,9 @@ from coordinator.protocol.duty_ask import must_read
 from coordinator.protocol.duty_ends import CHANGED
 from coordinator.protocol.epoch import may_act
 from coordinator.protocol.events import Command, Report, StartProgram, StopProgram
-from coordinator.protocol.group import GroupRecord, OnPartition, TaskDef
+from coordinator.protocol.group import GroupRecord, OnPartition, Standing, TaskDef
 from coordinator.protocol.node import Node, holds
+from coordinator.protocol.placement import responsible
 from coordinator.protocol.runs import Run
 from coordinator.protocol.trust import fresh
 
@@ -83,9 +84,7 @@ def _judge_apart(node: Node, work: Work) -> Step:
     duties = node.duties
     assert duties is not None
     assert duties.record is not None
-    verdict = duties.assigned.get(work.task)
-    mine = verdict is not None and verdict.node == node.policy.node
-    if mine and duties.record.token(work.task).free:
+    if duties.record.token(work.task).free and _would_be_mine(node, duties.record, work):
         return node, ()  # it is about to be taken again, and then goes on
     if work.run is None or work.run.stopping:
         return node, ()
@@ -93,6 +92,23 @@ def _judge_apart(node: Node, work: Work) -> Step:
     run = replace(work.run, stopping=why)
     apart = {**duties.apart, work.task: replace(work, run=run)}
     return replace(node, duties=replace(duties, apart=apart)), (StopProgram(run.number, why),)
+
+
+def _would_be_mine(node: Node, record: GroupRecord, work: Work) -> bool:
+    """Say whether a task belongs here, or would if this node were a Member already.
+
+    After an outage of the database no node is one for a while, and nobody has taken the task.
+    """
+    assert node.duties is not None
+    verdict, definition = node.duties.assigned.get(work.task), record.tasks.get(work.task)
+    me = record.nodes.get(node.policy.node)
+    if verdict is None or definition is None or me is None:
+        return False
+    if verdict.node is not None or me.standing is Standing.MEMBER:
+        return verdict.node == node.policy.node
+    nodes = {**record.nodes, me.node: replace(me, standing=Standing.MEMBER)}
+    group = node.policy.group
+    return responsible(group, definition, replace(record, nodes=nodes)).node == me.node
 
 
 def _may_start(node: Node, work: Work, now: float) -> bool:
@@ -109,8 +125,13 @@ def _may_start(node: Node, work: Work, now: float) -> bool:
 
 
 def stop_timeout_s(node: Node, definition: TaskDef) -> float:
-    """Return the seconds between SIGTERM and SIGKILL for a task's program."""
-    return definition.stop_timeout_s or node.timing.stop_timeout_s
+    """Return the seconds between SIGTERM and SIGKILL for a task's program.
+
+    Never more than two heartbeats leave of this node's lease: it could not be started here else.
+    """
+    longest_s = node.timing.lease_s - 2 * node.timing.heartbeat_s
+    wanted_s = definition.stop_timeout_s or node.timing.stop_timeout_s
+    return max(0.0, min(wanted_s, longest_s))
 
 
 def _start(node: Node, work: Work, now: float) -> Step:
@@ -120,7 +141,8 @@ def _start(node: Node, work: Work, now: float) -> Step:
     apart = work.definition.on_partition is OnPartition.CONTINUE
     until = APART_UNTIL if apart else node.trusted_until
     # Without a deadline, too, it starts under trust: a node that was paused in between has none.
-    return node, (StartProgram(run.number, run.term, until, work.task, node.trusted_until),)
+    start_by = node.trusted_until if apart else float("inf")
+    return node, (StartProgram(run.number, run.term, until, work.task, start_by),)
 
 
 def _stop(node: Node, work: Work, why: str) -> Step:

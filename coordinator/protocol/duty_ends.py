@@ -7,7 +7,7 @@ from dataclasses import replace
 from coordinator.protocol.duties import Duties, Work
 from coordinator.protocol.duty_told import NOTES_MAX
 from coordinator.protocol.events import Command, ProgramEnded, ProgramRefused, Report
-from coordinator.protocol.group import OnDone
+from coordinator.protocol.group import GroupRecord, OnDone
 from coordinator.protocol.node import Node
 from coordinator.protocol.restarts import Restarts, crash_loop
 from coordinator.protocol.restarts import ended as counted
@@ -17,6 +17,8 @@ Step = tuple[Node, tuple[Command, ...]]
 
 #: Why a program is stopped whose task was changed: it is started anew under the same token.
 CHANGED = "the task was changed"
+#: Terms of deleted tasks are kept up to so many: they matter only if a failover loses the rows.
+TERMS_MAX = 10_000
 #: A node that released a task on its program's wish leaves it to others for so many heartbeats.
 COOL_BEATS = 2
 
@@ -74,6 +76,30 @@ def failure_noted(duties: Duties, work: Work) -> Duties:
     return replace(duties, notes=(*duties.notes, note)[-NOTES_MAX:])
 
 
+def rejoined(work: Work, term: int) -> Work:
+    """Return a work that went on apart, under the term that this session has for it now."""
+    return replace(work, term=term, lost=False, ending="", apart_since=None)
+
+
+def tidied(duties: Duties, record: GroupRecord, now: float) -> Duties:
+    """Return the duties without what is known of tasks that are gone, once that is much."""
+    cool = {task: until for task, until in duties.cool_until.items() if until > now}
+    told = {
+        task: told
+        for task, told in duties.told.items()
+        if task in record.tasks or told.state != "idle"
+    }
+    duties = replace(duties, cool_until=cool, told=told)
+    if len(duties.remembered) <= TERMS_MAX:
+        return duties
+    kept = record.tasks.keys() | record.tokens.keys() | duties.works.keys() | duties.apart.keys()
+    return replace(
+        duties,
+        remembered={task: term for task, term in duties.remembered.items() if task in kept},
+        given_up={task: term for task, term in duties.given_up.items() if task in kept},
+    )
+
+
 def noted(duties: Duties, work: Work, now: float) -> Duties:
     """Return the duties with word, for the database, of a program that went on without it."""
     assert work.apart_since is not None
@@ -98,7 +124,7 @@ def _remove(node: Node, duties: Duties, work: Work, told: Command) -> Step:
 
 def _end_apart(node: Node, duties: Duties, work: Work, now: float) -> Node:
     apart = {task: kept for task, kept in duties.apart.items() if task != work.task}
-    return replace(node, duties=replace(noted(duties, work, now), apart=apart))
+    return replace(node, duties=replace(noted(duties, work, now), apart=apart, stale=True))
 
 
 def _ended_itself(

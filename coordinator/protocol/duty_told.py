@@ -42,8 +42,8 @@ def alert(node: Node, duties: Duties) -> tuple[Duties, tuple[Command, ...]]:
     record = duties.record
     if record is None or not holds(node):
         return replace(duties, alerted=frozenset()), ()
-    alerts = {(task, to.reason) for task, to in duties.assigned.items() if to.alert}
-    fresh = sorted(alerts - duties.alerted)
+    alerts = {(task, to.node is None) for task, to in duties.assigned.items() if to.alert}
+    fresh = sorted((task, duties.assigned[task].reason) for task, _ in alerts - duties.alerted)
     notes = tuple(
         TaskTold(task=task, state="", term=record.token(task).term, error=why, note="alert")
         for task, why in fresh

@@ -79,7 +79,7 @@ class NodeRecord:
     live:     it has a session that nobody ended.
     priority: 0: it only watches, and never runs a task.
     caught_up: its current session has what a Member needs: its mentor has said so.
-    seen_version: the last version of the record that it said it acts on.
+    seen_version: the last version that its current session said it acts on; -1: none yet.
     """
 
     node: str

@@ -50,7 +50,7 @@ class Run(NamedTuple):
     @property
     def stop_at(self) -> float:
         """When SIGTERM is due, so that the program has stop_timeout_s to end by itself."""
-        return self.trusted_until - self.stop_timeout_s
+        return self.trusted_until - max(0.0, self.stop_timeout_s)
 
 
 class Guard(NamedTuple):

@@ -23,9 +23,9 @@ Step = tuple[Node, tuple[Command, ...]]
 LOST_CODE = 76
 
 
-def lose(node: Node, reason: str) -> Step:
+def lose(node: Node, reason: str, now: float) -> Step:
     """Kill whatever runs at once: somebody else may be about to start."""
-    node, killed = duty_absorb.lose_all(node, reason)
+    node, killed = duty_absorb.lose_all(node, reason, now)
     if node.run is None:
         return node, killed
     run = replace(node.run, stopping=node.run.stopping or reason)
@@ -34,14 +34,14 @@ def lose(node: Node, reason: str) -> Step:
     return node, (*killed, KillProgram(run.number, reason))
 
 
-def check_token(node: Node) -> Step:
+def check_token(node: Node, now: float) -> Step:
     """Lose the token when an answer lacks it, or has it under another term than believed."""
     run = node.run
     if run is None or run.stopping or node.view is None:
         return node, ()
     if holds(node) and node.view.token.term == run.term:
         return node, ()
-    return lose(node, "the database names another holding")
+    return lose(node, "the database names another holding", now)
 
 
 def stopping(node: Node, event: ProgramStopping) -> Step:

@@ -87,7 +87,7 @@ def _expire(node: Node, now: float) -> Step:
         watch=interrupted(node.watch),
         beat_at=now,
     )
-    node, killed = lose(node, "trust ended")
+    node, killed = lose(node, "trust ended", now)
     return node, (*commands, *killed)
 
 

@@ -97,6 +97,7 @@ SET session = %(mine)s::uuid,
         ELSE 'rehab'
     END,
     caught_up = caught_up AND coalesce(session = %(mine)s::uuid, false),
+    seen_version = CASE WHEN session = %(mine)s::uuid THEN seen_version END,
     joined_at = clock_timestamp(),
     started_at = CASE
         WHEN session = %(previous)s::uuid AND started_at IS NOT NULL THEN started_at

@@ -94,7 +94,11 @@ CREATE TABLE {schema}.task (
     ),
     CONSTRAINT task_on_partition_check CHECK (on_partition IN ('stop', 'continue')),
     CONSTRAINT task_on_done_check CHECK (on_done IN ('restart', 'release', 'finish')),
-    CONSTRAINT task_origin_check CHECK (origin IN ('cli', 'file', 'api'))
+    CONSTRAINT task_origin_check CHECK (origin IN ('cli', 'file', 'api')),
+    CONSTRAINT task_nodes_check CHECK (
+        array_position(nodes, NULL) IS NULL AND coalesce(array_ndims(nodes), 1) = 1
+    ),
+    CONSTRAINT task_times_check CHECK (progress_ms >= 0 AND stop_timeout_ms >= 0)
 )
 """,
     """
@@ -576,6 +580,57 @@ def policies() -> list[str]:
     return [*made, *POLICIES]
 
 
+#: The token of task `t` of group `G` is the row `G/t`, which a group of that name would race for,
+#: too. Names that begin with an underscore are our own.
+REFUSE_CLASH = """
+CREATE FUNCTION {schema}.coord_refuse_clash() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $coord$
+DECLARE
+    v_refusal text;
+BEGIN
+    IF TG_TABLE_NAME = 'task' THEN
+        IF EXISTS (
+            SELECT FROM {schema}.group_record AS other
+            WHERE other.group_id = NEW.group_id || '/' || NEW.name
+        ) THEN
+            v_refusal := 'there is a group ' || quote_literal(NEW.group_id || '/' || NEW.name);
+        END IF;
+    ELSIF NEW.group_id ~ '/_[^/]*$' THEN
+        v_refusal := 'the name ' || quote_literal(NEW.group_id) || ' is reserved';
+    ELSIF EXISTS (
+        SELECT FROM {schema}.task AS other
+        WHERE other.group_id || '/' || other.name = NEW.group_id AND NOT other.deleted
+    ) THEN
+        v_refusal := 'a task has the token ' || quote_literal(NEW.group_id);
+    END IF;
+    IF v_refusal IS NOT NULL THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'check_violation',
+            SCHEMA = TG_TABLE_SCHEMA,
+            TABLE = TG_TABLE_NAME,
+            CONSTRAINT = TG_NAME,
+            MESSAGE = v_refusal || ', which would share its token';
+    END IF;
+    RETURN NULL;
+END
+$coord$
+"""
+CLASHES = (
+    """
+CREATE TRIGGER task_clash_check AFTER INSERT OR UPDATE OF deleted ON {schema}.task
+FOR EACH ROW WHEN (NOT NEW.deleted)
+EXECUTE FUNCTION {schema}.coord_refuse_clash()
+""",
+    """
+CREATE TRIGGER group_record_clash_check AFTER INSERT ON {schema}.group_record
+FOR EACH ROW WHEN (strpos(NEW.group_id, '/') > 0)
+EXECUTE FUNCTION {schema}.coord_refuse_clash()
+""",
+)
+
+
 def names() -> list[str]:
     """Return what replaces the CHECK constraints on names."""
     made = [REFUSE_NAME]
@@ -648,6 +703,8 @@ def upgrade() -> None:
             *CURSORS,
             LAST_ERROR,
             *status_views("0003"),
+            REFUSE_CLASH,
+            *CLASHES,
             CREATE_SYS,
             *VIEWS.values(),
             guard("0003"),
@@ -663,10 +720,12 @@ def downgrade() -> None:
             DROP_SYS,
             guard("0002"),
             *status_views("0001"),
+            "DROP TRIGGER group_record_clash_check ON {schema}.group_record",
             "DROP FUNCTION {schema}.coord_last_error(text, text, text)",
             "DROP FUNCTION {schema}.coord_read_cursor(text, text)",
             "DROP FUNCTION {schema}.coord_save_cursor(text, text, bigint, uuid, jsonb)",
             *(f"DROP TABLE {{schema}}.{table}" for table in BY_GROUP),
+            "DROP FUNCTION {schema}.coord_refuse_clash()",
             """
 ALTER TABLE {schema}.group_record
     DROP COLUMN hosts_tasks,

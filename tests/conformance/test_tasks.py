@@ -846,18 +846,28 @@ def test_where_there_is_a_member_no_node_calls_itself_caught_up(team):
     assert not read(first).nodes["b"].caught_up
 
 
-def test_a_mentor_sees_a_pupil_caught_up_that_acts_on_its_version(team):
+def test_a_mentor_sees_a_pupil_caught_up_that_acts_on_the_record(team):
     """H6."""
     (first,) = team.members("a")
     (second,) = team.join("b")
-    version = read(first).version
-    assert tell(second, version - 1).done
+    assert read(first).nodes["b"].seen_version == -1
 
-    first.ask(caught_up(first, second, version))
+    first.ask(caught_up(first, second, 0))
     assert not read(first).nodes["b"].caught_up
     assert mentored(first, second).done
 
     assert read(first).nodes["b"].caught_up
+
+
+def test_what_an_earlier_session_has_seen_is_not_what_the_next_one_acts_on(team):
+    """H6."""
+    (first,) = team.members("a")
+    (second,) = team.join("b")
+    assert tell(second, read(first).version).done
+
+    assert second.rejoin().done
+
+    assert read(first).nodes["b"].seen_version == -1
 
 
 def test_only_a_live_member_is_a_mentor_and_only_of_the_session_that_it_saw(team):

@@ -187,3 +187,36 @@ def test_a_role_that_may_not_make_the_schema_for_people_is_told_the_grant(server
     finally:
         unmigrated.query("DROP OWNED BY tenant CASCADE")
         server.query("DROP ROLE tenant")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO task (group_id, name, nodes) VALUES ('G', 't', ARRAY[NULL])",
+        "INSERT INTO task (group_id, name, nodes) VALUES ('G', 't', ARRAY[ARRAY['a'], ARRAY['b']])",
+        "INSERT INTO task (group_id, name, stop_timeout_ms) VALUES ('G', 't', -1)",
+        "INSERT INTO task (group_id, name, progress_ms) VALUES ('G', 't', -1)",
+    ],
+)
+def test_what_no_node_could_read_is_not_written(database, statement):
+    """Every node of a group reads every task: one bad row must not end them all."""
+    with pytest.raises((psycopg.errors.CheckViolation, psycopg.errors.FeatureNotSupported)):
+        database.query(statement)
+
+
+def test_a_group_and_a_task_never_share_a_token(database):
+    """The token of task t of group G is G/t, and so would be that of a group of this name."""
+    database.query("INSERT INTO task (group_id, name) VALUES ('G', 't')")
+    database.query("INSERT INTO group_record (group_id) VALUES ('H/t')")
+
+    with pytest.raises(psycopg.errors.CheckViolation, match="a task has the token 'G/t'"):
+        database.query("INSERT INTO group_record (group_id) VALUES ('G/t')")
+    with pytest.raises(psycopg.errors.CheckViolation, match="there is a group 'H/t'"):
+        database.query("INSERT INTO task (group_id, name) VALUES ('H', 't')")
+    with pytest.raises(psycopg.errors.CheckViolation, match="reserved"):
+        database.query("INSERT INTO group_record (group_id) VALUES ('G/_observer')")
+
+    database.query("UPDATE task SET deleted = true")
+    database.query("INSERT INTO group_record (group_id) VALUES ('G/t')")
+    with pytest.raises(psycopg.errors.CheckViolation, match="there is a group"):
+        database.query("UPDATE task SET deleted = false")

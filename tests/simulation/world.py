@@ -121,9 +121,13 @@ class World:
         running: dict[str, list[str]] = {}
         acted: dict[str, int] = {}
         for host in self.hosts:
-            for program in host.programs.alive.values():
-                running.setdefault(program.task, []).append(host.name)
             duties = None if host.agent is None else host.agent.node.duties
+            for program in host.programs.alive.values():
+                apart = duties is not None and program.task in duties.apart
+                verdict = verdicts.get(program.task)
+                if apart and verdict is not None and verdict.node is None:
+                    continue  # while nobody may have it, it may go on without its token (D8)
+                running.setdefault(program.task, []).append(host.name)
             read = None if duties is None else duties.record
             acted[host.name] = -1 if read is None else read.version
         wanted = {task: verdict.node for task, verdict in verdicts.items()}

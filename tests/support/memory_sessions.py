@@ -44,7 +44,12 @@ def join(database: MemoryDatabase, facts: NodeFacts, request: Join) -> Answer:
             database.versions[facts.group] += 1
         return database.told(facts, True)
     if row.session == request.session:
-        database.nodes[key] = replace(joined, standing=row.standing, caught_up=row.caught_up)
+        database.nodes[key] = replace(
+            joined,
+            standing=row.standing,
+            caught_up=row.caught_up,
+            seen_version=row.seen_version,
+        )
         return database.told(facts, True)
     database.nodes[key] = replace(joined, standing=_standing_of(row))
     for (group, task, node), known in database.task_nodes.items():

@@ -568,7 +568,6 @@ def test_a_mentor_waits_until_its_pupil_acts_on_the_record():
         live=True,
         session="s",
         caught_up=False,
-        seen_version=script.desk.version,
     )
     shows(script, n9=pupil)
     script.desk.version += 1
@@ -633,3 +632,123 @@ def test_the_observer_raises_an_alert_once():
     assert [dict(c.fields)["task"] for c in alerts] == ["t"]  # type: ignore[attr-defined]
     told = [line for r in script.desk.asked if isinstance(r, TellTasks) for line in r.told]
     assert [(line.note, line.state) for line in told if line.note] == [("alert", "")]
+
+
+def test_a_token_that_stays_locked_is_not_asked_for_in_a_loop():
+    """The fence of another role: free as it was seen, and never taken; the rest goes on."""
+    script = TaskScript(task("locked"), task("good"))
+    take = script.desk._take
+
+    def without_the_locked(request: TakeTasks) -> Answer:
+        rest = tuple(wanted for wanted in request.wanted if wanted.task != "locked")
+        return take(replace(request, wanted=rest))
+
+    script.desk._take = without_the_locked  # type: ignore[method-assign]
+
+    script.go(10.0)
+
+    takes = [request for request in script.desk.asked if isinstance(request, TakeTasks)]
+    assert len(takes) <= 15, "once a heartbeat"
+    told = [line for r in script.desk.asked if isinstance(r, TellTasks) for line in r.told]
+    assert [line.state for line in told if line.task == "good"] == ["running"]
+
+
+def test_a_stop_timeout_that_no_lease_can_hold_does_not_keep_a_task_from_running():
+    script = TaskScript(task(stop_timeout_s=60.0))
+
+    assert starts(script.go(2.0)) == ["t"]
+
+
+def test_a_release_that_is_refused_waits_for_a_heartbeat():
+    script = started(task())
+    answer = script.desk.answer
+
+    def refused(request: Request) -> Answer:
+        if isinstance(request, ReleaseTasks | Beat):
+            script.desk.asked.append(request)
+            return Answer(done=False, view=script.desk.view())
+        return answer(request)
+
+    script.desk.answer = refused  # type: ignore[method-assign]
+    script.desk.change(standing=Standing.REHAB)
+    script.go(script.now + 2.0)
+
+    # `go` would fail if the node asked without end.
+    assert script.node.session is None or not script.duties.works
+
+
+def test_a_lost_taking_of_what_went_on_apart_starts_no_second_program():
+    """Its token is this session's, as the next record shows: the program goes on under it."""
+    script = started(task(on_partition=OnPartition.CONTINUE))
+    run = run_of(script)
+    script.cut = True
+    script.go(8.0)
+    script.cut = False
+    script.desk.refuse_takes = True
+    script.desk.tokens["t"] = TaskToken(term=1, node=ME, session="over", free=True)
+    commands = script.go(10.5)
+    assert set(script.duties.apart) == {"t"}
+
+    script.desk.tokens["t"] = TaskToken(term=2, node=ME, session=script.desk.session, free=False)
+    commands += script.go(14.0)
+
+    assert not starts(commands)
+    assert not of(commands, StopProgram)
+    assert run_of(script) == run
+    assert script.duties.works["t"].term == 2
+
+
+def test_after_an_outage_a_task_goes_on_apart_until_its_node_may_have_it_again():
+    """D8: every node is in Rehab then, and nobody has taken anything."""
+    script = started(task(on_partition=OnPartition.CONTINUE))
+    run = run_of(script)
+    script.cut = True
+    script.go(8.0)
+    script.cut = False
+    script.desk.tokens["t"] = TaskToken(term=1, node=ME, session="over", free=True)
+    script.desk.change(standing=Standing.REHAB)
+
+    commands = script.go(12.0)
+    script.desk.change(standing=Standing.MEMBER)
+    commands += script.go(15.0)
+
+    assert not of(commands, StopProgram)
+    assert not starts(commands)
+    assert run_of(script) == run
+    assert script.duties.works["t"].term == 2
+
+
+def test_how_long_a_task_went_on_apart_counts_from_the_end_of_trust():
+    script = started(task(on_partition=OnPartition.CONTINUE))
+    script.go(100.0)
+    script.cut = True
+
+    script.go(110.0)
+
+    since = script.duties.apart["t"].apart_since
+    assert since is not None
+    assert since > 100.0
+
+
+def test_a_pupil_in_a_busy_group_is_seen_caught_up():
+    """H6: what it has seen in this life is enough; a newer version comes every half second."""
+    script = TaskScript()
+    record = script.desk.record
+    seen_version = [-1]
+
+    def shown() -> GroupRecord:
+        found = record()
+        pupil = replace(found.nodes["n9"], caught_up=False, seen_version=seen_version[0])
+        return replace(found, nodes={**found.nodes, "n9": pupil})
+
+    script.desk.record = shown  # type: ignore[method-assign]
+    script.go(1.0)
+
+    for _ in range(20):
+        script.desk.change()
+        script.happens(Notified)
+        script.go(script.now + 0.3)
+        seen_version[0] = script.desk.version
+        script.go(script.now + 0.2)
+
+    assert [request for request in script.desk.asked if isinstance(request, CatchUp)]
