@@ -54,7 +54,7 @@ def spec_of(text: str) -> Spec:
     )
 
 
-def _texts(key: str, values: list[Any]) -> tuple[str, ...]:
+def _texts(key: str, values: object) -> tuple[str, ...]:
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
         raise TypeError(f"{key} is not made of texts")
     return tuple(values)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from coordinator.protocol import beats, duty_absorb, epoch, losing
+from coordinator.protocol import beats, duty_absorb, duty_read, epoch, losing
 from coordinator.protocol.events import (
     Answered,
     Command,
@@ -261,7 +261,7 @@ def _renewed(node: Node, event: Answered) -> Step:
     assert node.view is not None
     run = node.run
     if node.duties is not None:
-        return node, duty_absorb.renewed(node)
+        return node, duty_read.renewed(node)
     if run is None or run.stopping or not holds(node) or node.view.token.term != run.term:
         return node, ()
     return node, (ExtendTrust(run.number, node.trusted_until),)

@@ -49,8 +49,8 @@ def patience_s(node: Node, now: float) -> float:
     """Return the seconds after which the pending request is given up, and its connection closed.
 
     One attempt, while a program or a heartbeat waits for it. All else may take longer: over a slow
-    network a race is eight round trips and a new connection as many, and a node that always gave
-    up after one attempt would never take a token again, nor ever come back.
+    network a race is two round trips and a new connection eight, and a node that always gave up
+    after one attempt would never come back.
     """
     attempt_s = node.timing.attempt_s
     if program_left(node):

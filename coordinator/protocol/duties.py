@@ -136,3 +136,8 @@ def hung_at(work: Work) -> float | None:
     if work.run is None or work.run.stopping or not work.definition.progress_s:
         return None
     return work.progressed_at + work.definition.progress_s
+
+
+def raised(known: Mapping[str, int], seen: Mapping[str, int]) -> Mapping[str, int]:
+    """Return the higher of both for each name."""
+    return {**known, **{name: max(term, known.get(name, 0)) for name, term in seen.items()}}

@@ -32,6 +32,18 @@ HOLDER_FUNCTIONS = (
     "coord_fence(text, bigint, uuid)",
     "coord_save_cursor(text, text, bigint, uuid, jsonb)",
 )
+#: What a running node calls in its races, with its own rights.
+RACE_FUNCTIONS = (
+    "coord_view(bigint, text, text)",
+    "coord_raise_version(text, text, boolean)",
+    "coord_take(bigint, bigint, text, text, text, uuid, text, uuid, bigint, bigint, bigint, text,"
+    " text, bigint, text, boolean, boolean)",
+    "coord_give_back(text, text, uuid, bigint, text, text, boolean)",
+    "coord_release(bigint, text, text, text, uuid, bigint, text, text, boolean)",
+    "coord_leave(bigint, text, text, text, uuid, text, text, boolean, boolean)",
+)
+#: What a running node and its programs call.
+NODE_FUNCTIONS = (*READ_FUNCTIONS, *HOLDER_FUNCTIONS, *RACE_FUNCTIONS)
 
 
 def grants_for(schema: str, role: str, *, read_only: bool = False) -> list[str]:
@@ -45,5 +57,5 @@ def grants_for(schema: str, role: str, *, read_only: bool = False) -> list[str]:
         lines.append(f"GRANT {granted} ON {home}.{table} TO {whom};")
     lines += [f"GRANT SELECT ON {home}.{relation} TO {whom};" for relation in READ]
     lines += [f"GRANT SELECT ON {people}.{view} TO {whom};" for view in PEOPLE_VIEWS]
-    functions = READ_FUNCTIONS if read_only else (*READ_FUNCTIONS, *HOLDER_FUNCTIONS)
+    functions = READ_FUNCTIONS if read_only else NODE_FUNCTIONS
     return lines + [f"GRANT EXECUTE ON FUNCTION {home}.{name} TO {whom};" for name in functions]

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
-from coordinator.store.grants import HOLDER_FUNCTIONS, PEOPLE_VIEWS, READ_FUNCTIONS, VIEWS
+from coordinator.store.grants import NODE_FUNCTIONS, PEOPLE_VIEWS, READ_FUNCTIONS, VIEWS
 from coordinator.store.migrate import SCHEMA_HEAD
 from coordinator.store.people import people_schema
 
@@ -91,7 +91,6 @@ NODE: dict[str, Needs] = {
 TABLES = tuple(NODE)
 #: What has no policies: one of them decides who is admitted, the other says the revision.
 UNGUARDED = ("group_role", "alembic_version")
-FUNCTIONS = (*READ_FUNCTIONS, *HOLDER_FUNCTIONS)
 #: What an administrator writes, of any group: column lists, or "" for the whole row.
 ADMINISTRATOR: dict[str, dict[str, str]] = {
     "group_role": {"INSERT": "", "DELETE": ""},
@@ -175,7 +174,7 @@ def _belongings(schema: str, home: str, people: str, quoted: dict[str, str]) -> 
     lines += [f"ALTER VIEW {view} OWNER TO {owner};" for view in _views(home, people)]
     lines += [
         f"ALTER FUNCTION {home}.{function} OWNER TO {owner};"
-        for function in (*FUNCTIONS, "coord_guard_token()", "coord_refuse_name()")
+        for function in (*NODE_FUNCTIONS, "coord_guard_token()", "coord_refuse_name()")
     ]
     guarded = [table for table in TABLES if table not in UNGUARDED]
     return lines + [f"ALTER TABLE {home}.{table} ENABLE ROW LEVEL SECURITY;" for table in guarded]
@@ -186,7 +185,9 @@ def _revocations(home: str, people: str, quoted: dict[str, str]) -> list[str]:
     others = ", ".join(["PUBLIC", *(name for role, name in quoted.items() if role != "owner")])
     relations = (*(f"{home}.{table}" for table in TABLES), *_views(home, people))
     lines = [f"REVOKE ALL ON {relation} FROM {others};" for relation in relations]
-    return lines + [f"REVOKE ALL ON FUNCTION {home}.{name} FROM {others};" for name in FUNCTIONS]
+    return lines + [
+        f"REVOKE ALL ON FUNCTION {home}.{name} FROM {others};" for name in NODE_FUNCTIONS
+    ]
 
 
 def _node(home: str, people: str, node: str) -> list[str]:
@@ -203,7 +204,9 @@ def _node(home: str, people: str, node: str) -> list[str]:
         ]
         lines.append(f"GRANT {', '.join(granted)} ON {home}.{table} TO {node};")
     lines += [f"GRANT SELECT ON {view} TO {node};" for view in _views(home, people)]
-    return lines + [f"GRANT EXECUTE ON FUNCTION {home}.{name} TO {node};" for name in FUNCTIONS]
+    return lines + [
+        f"GRANT EXECUTE ON FUNCTION {home}.{name} TO {node};" for name in NODE_FUNCTIONS
+    ]
 
 
 def _people(home: str, people: str, quoted: dict[str, str]) -> list[str]:

@@ -18,11 +18,10 @@ from coordinator.protocol.requests import (
     Join,
     Leave,
     NodeFacts,
-    View,
 )
 from coordinator.store.fence import push_fences_aside
 from coordinator.store.group import raise_version
-from coordinator.store.race import GIVE_BACK
+from coordinator.store.race import give_back
 from coordinator.store.statement import named
 from coordinator.store.transaction import Cursor, alone, read_committed, write
 from coordinator.store.view import (
@@ -138,15 +137,19 @@ INSERT INTO {schema}.event (group_id, kind, task_id, session, reason, who)
 SELECT %(group)s, 'ended', task_id, session, 'silent namesake', task_id FROM ended
 """
 
-END_OWN_SESSION: LiteralString = """
-UPDATE {schema}.health_check
-SET ended_at = clock_timestamp(), end_reason = %(reason)s
-WHERE group_id = %(group)s AND task_id = %(node)s
-    AND session = %(mine)s::uuid AND ended_at IS NULL
-"""
-
-TELL_LEFT: LiteralString = """
-SELECT pg_notify(%(channel)s, json_build_object('kind', 'left', 'node', %(node)s::text)::text)
+#: Ends the session and gives back all that it holds. Answers as `race.RELEASE` does.
+LEAVE: LiteralString = """
+SELECT * FROM {schema}.coord_leave(
+    p_system => %(system)s::bigint,
+    p_group => %(group)s,
+    p_token => %(token)s,
+    p_node => %(node)s,
+    p_mine => %(mine)s,
+    p_reason => %(reason)s,
+    p_channel => %(channel)s,
+    p_hosts_tasks => %(hosts_tasks)s,
+    p_waits => %(waits)s
+)
 """
 
 
@@ -229,24 +232,15 @@ def end_namesake(cursor: Cursor, place: Place, request: EndNamesake) -> Answer:
 
 def leave(cursor: Cursor, place: Place, request: Leave) -> Answer:
     """End the own session and give back all that it holds, in one transaction."""
-    params = place.params(mine=request.session, term=None, reason=request.reason, kind="left")
+    params = place.params(mine=request.session, reason=request.reason)
 
-    def body(cursor: Cursor) -> View | None:
+    def push_aside(cursor: Cursor) -> None:
         # The session's row first, as in a takeover: the other order would meet it in a deadlock.
-        cursor.execute(named(END_OWN_SESSION, place.schema), params)
-        if cursor.rowcount == 0:
-            return None
-        push_fences_aside(cursor, place, request.session)
-        cursor.execute(named(GIVE_BACK, place.schema), params)
-        cursor.execute(named(NOTE, place.schema), params)
-        cursor.execute(named(TELL_LEFT, place.schema), params)
-        raise_version(cursor, place)
-        return read_view(cursor, place)
+        cursor.execute(named(LOCK_OWN_SESSION, place.schema), params)
+        if cursor.rowcount:
+            push_fences_aside(cursor, place, request.session)
 
-    view = read_committed(cursor, body)
-    if view is None:
-        return Answer(done=False, view=read_view(cursor, place))
-    return Answer(done=True, view=view)
+    return give_back(cursor, place, named(LEAVE, place.schema), params, push_aside)
 
 
 def _columns(facts: NodeFacts) -> dict[str, object]:

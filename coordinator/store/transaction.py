@@ -2,7 +2,7 @@
 
   alone           one statement, autocommit: the beat
   read_committed  several statements; row locks and compare-and-set carry the decision
-  serializable    the race: the same compare-and-set, with SERIALIZABLE as second belt
+  serializable    the race: one statement that is a whole body, with SERIALIZABLE as second belt
 
 A session that a pooler lends for one transaction keeps no settings: there each transaction begins
 with its own (`Cursor.preamble`), and what would be alone becomes a transaction in one message.
@@ -91,21 +91,52 @@ def read_committed(cursor: Cursor, body: Body[T]) -> T | None:
     return _once(cursor, _BEGIN_READ_COMMITTED, body)
 
 
-def serializable(cursor: Cursor, body: Body[T], *, deadline: float, pause: Pause) -> T | None:
-    """Run `body` in a SERIALIZABLE transaction, again when it lost to another one.
+def serializable(
+    cursor: Cursor,
+    statement: bytes,
+    params: Params,
+    *,
+    agreed: Callable[[Row], bool],
+    deadline: float,
+    pause: Pause,
+) -> Row:
+    """Run one statement in a SERIALIZABLE transaction, again when it lost to another one.
 
+    Returns its row; what was written stays only if the caller agreed to that row.
     Units:  deadline on time.monotonic(); no try begins after it.
     Errors: as `read_committed`; SerializationFailure or DeadlockDetected when the budget is spent.
     """
     for attempt in range(1, ATTEMPTS_MAX + 1):
         try:
-            return _once(cursor, _BEGIN_SERIALIZABLE, body)
+            return _in_two_messages(cursor, statement, params, agreed)
         except (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected):
             pause_s = random.uniform(PAUSE_MIN_S, PAUSE_MAX_S)  # noqa: S311 - jitter, no secret
             if attempt == ATTEMPTS_MAX or time.monotonic() + pause_s >= deadline:
                 raise
             pause(pause_s)
     raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _in_two_messages(
+    cursor: Cursor, statement: bytes, params: Params, agreed: Callable[[Row], bool]
+) -> Row:
+    """Begin, set and run in one round trip; commit in another, once the row is known and agreed to.
+
+    As in `_in_one_message`, the parameters are written in as quoted literals.
+    """
+    parts = (_BEGIN_SERIALIZABLE, cursor.preamble, statement)
+    try:
+        with psycopg.ClientCursor(cursor.connection) as whole:
+            whole.execute(b"; ".join(part for part in parts if part), params)
+            while whole.nextset():
+                pass
+            row: Row | None = whole.fetchone()
+        assert row is not None, "such a statement answers with one row"
+        if agreed(row):
+            _commit(cursor)
+    finally:
+        _roll_back(cursor)
+    return row
 
 
 def _once(cursor: Cursor, begin: bytes, body: Body[T]) -> T | None:

@@ -25,6 +25,7 @@ from tests.support.nodes import bed, eventually
 from tests.support.pgbouncer import pooler
 from tests.support.postgres import Server, wait_until
 from tests.support.record import overlaps, terms_rise
+from tests.support.round_trips import counted
 from tests.support.store_nodes import joined_nodes
 
 #: What two shared cores may add to any bound: scheduling, not the protocol.
@@ -202,6 +203,18 @@ def test_a_beat_in_a_lent_session_is_still_one_message(lent, database, tmp_path)
     lines = (tmp_path / "trace").read_text().splitlines()
     sent = [line.split("\t")[3] for line in lines if "\tF\t" in line]
     assert sent == ["Query"] * 5
+
+
+def test_a_race_in_a_lent_session_takes_no_more_round_trips_than_in_an_own_one(lent, database):
+    with joined_nodes(Place(lent.conninfo, database.schema), "a") as (node,):
+        view = node.look()
+
+        taken, take_trips = counted(node, lambda: node.take(view))
+        released, release_trips = counted(node, lambda: node.release(taken.term))
+
+    assert taken.done
+    assert released.done
+    assert (take_trips, release_trips) == (2, 1)
 
 
 def test_a_lock_is_not_waited_for_longer_than_the_request_may_take(lent, database):

@@ -120,7 +120,7 @@ def _stays_apart(node: Node, work: Work) -> Step:
     return node, ()
 
 
-_real_read = duty_absorb._read
+_real_read = duty_absorb.read
 _real_may_start = duty_decide._may_start
 
 
@@ -185,7 +185,7 @@ PLANTED_IN_GROUPS: dict[str, PlantedInGroup] = {
         rule="a term that was given up or lost is never started again",
         bias=GroupBias(stories=("lost release",)),
         patches=(
-            (duty_absorb, "_read", _read_forgetfully),
+            (duty_absorb, "read", _read_forgetfully),
             (duty_decide, "_may_start", _start_forgetfully),
         ),
     ),

@@ -1,0 +1,403 @@
+"""The race in one call: take and give back a token, with what every answer shows.
+
+A take is ten statements, each of which needs the one before. Sent one by one over a slow path they
+take longer than a session may be silent; here the server goes from one to the next, with plans that
+it keeps. The functions run with the rights of their caller, and neither begin nor end anything: the
+transaction, its level and its end are the caller's.
+
+Revision ID: 0004
+Revises: 0003
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import context, op
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+#: VOLATILE, like all of them, so that it sees what its caller has just written. The order of the
+#: columns is that of the statements of the running node that read a view.
+#: OFFSET 0 keeps the planner from reading the holder's row by group_id alone, as it does while it
+#: believes the group to be small.
+VIEW = """
+CREATE FUNCTION {schema}.coord_view(p_system bigint, p_group text, p_token text) RETURNS json
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $coord$
+BEGIN
+    RETURN (
+        SELECT json_build_array(
+            server.timeline,
+            server.started_at,
+            coalesce(epoch.settled, false),
+            CASE
+                WHEN epoch.settled THEN 0
+                ELSE coalesce((SELECT max(liveness_ms) FROM {schema}.health_check), 0)
+            END,
+            record.version,
+            token.term,
+            token.task_id,
+            token.session,
+            token.term_floor,
+            node.task_id,
+            node.session,
+            node.beat,
+            node.liveness_ms,
+            node.ended_at IS NOT NULL OR node.session IS NULL,
+            greatest(0, date_part('epoch', clock_timestamp() - node.last_heartbeat)),
+            node.heartbeat_ms,
+            node.host,
+            node.pid
+        )
+        FROM (
+            SELECT
+                CAST(CAST(
+                    'x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) AS bit(32)
+                ) AS integer) AS timeline,
+                CAST(date_part('epoch', pg_postmaster_start_time()) * 1e6 AS bigint) AS started_at
+        ) AS server
+        LEFT JOIN {schema}.token_holder AS token ON token.group_id = p_token
+        LEFT JOIN {schema}.group_record AS record ON record.group_id = p_group
+        LEFT JOIN LATERAL (
+            SELECT * FROM {schema}.health_check AS holder
+            WHERE holder.group_id = p_group AND holder.task_id = token.task_id
+            OFFSET 0
+        ) AS node ON true
+        LEFT JOIN {schema}.database_epoch AS epoch
+            ON epoch.system_identifier = p_system AND epoch.timeline = server.timeline
+    );
+END
+$coord$
+"""
+
+#: The last row that a transaction locks; 0 where a pooler led to a server that lost it.
+RAISE_VERSION = """
+CREATE FUNCTION {schema}.coord_raise_version(p_group text, p_channel text, p_hosts_tasks boolean)
+RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $coord$
+DECLARE
+    v_version bigint;
+BEGIN
+    UPDATE {schema}.group_record AS record
+    SET version = record.version + 1, hosts_tasks = p_hosts_tasks
+    WHERE record.group_id = p_group
+    RETURNING record.version INTO v_version;
+    IF FOUND AND p_hosts_tasks THEN
+        PERFORM pg_notify(p_channel, CAST(
+            json_build_object('kind', 'group', 'version', v_version) AS text
+        ));
+    END IF;
+    RETURN coalesce(v_version, 0);
+END
+$coord$
+"""
+
+#: The order of the steps, and why each is as it is: coordinator/store/race.py.
+TAKE = """
+CREATE FUNCTION {schema}.coord_take(
+    p_system bigint, p_timeline bigint, p_group text, p_token text, p_node text, p_mine uuid,
+    p_seen_node text, p_seen uuid, p_seen_beat bigint, p_seen_term bigint, p_next_term bigint,
+    p_how text, p_reason text, p_detected_ms bigint, p_channel text, p_hosts_tasks boolean,
+    p_waits boolean, OUT v_passed_over boolean, OUT v_term bigint, OUT v_view json
+)
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $coord$
+DECLARE
+    v_ends CONSTANT boolean := p_seen IS NOT NULL AND p_seen_beat IS NOT NULL;
+    v_before text;
+    v_after text;
+    v_gap_ms bigint;
+    v_taken bigint;
+    v_version bigint;
+BEGIN
+    v_passed_over := false;
+
+    UPDATE {schema}.health_check AS node
+    SET beat = node.beat + 1, last_heartbeat = clock_timestamp()
+    WHERE node.group_id = p_group AND node.task_id = p_node
+        AND node.session = p_mine AND node.ended_at IS NULL;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+
+    IF v_ends THEN
+        SELECT node.standing INTO v_before FROM {schema}.health_check AS node
+        WHERE node.group_id = p_group AND node.task_id = p_seen_node;
+        UPDATE {schema}.health_check AS node
+        SET ended_at = clock_timestamp(), end_reason = p_reason,
+            standing = CASE
+                WHEN p_hosts_tasks AND node.standing = 'member' THEN 'rehab' ELSE node.standing
+            END
+        WHERE node.group_id = p_group AND node.task_id = p_seen_node
+            AND node.session = p_seen
+            AND node.beat = p_seen_beat  -- one more beat and it lives
+            AND node.ended_at IS NULL
+        RETURNING node.standing INTO v_after;
+        IF NOT FOUND THEN
+            RETURN;
+        END IF;
+    END IF;
+
+    -- How long nobody was active, before the row changes. No row when the token has moved on, nor,
+    -- unless it is to be waited for, while it is locked.
+    IF p_waits THEN
+        SELECT <gap> INTO v_gap_ms <seen_token> FOR UPDATE OF token;
+    ELSE
+        SELECT <gap> INTO v_gap_ms <seen_token> FOR UPDATE OF token SKIP LOCKED;
+    END IF;
+    IF NOT FOUND THEN
+        v_passed_over := true;
+        RETURN;
+    END IF;
+
+    -- The term never falls behind what the asker computed, what any node remembers, or the row.
+    UPDATE {schema}.token_holder AS token
+    SET task_id = p_node,
+        session = p_mine,
+        term = greatest(p_next_term, token.term_floor + 1, token.term + 1),
+        acquired_at = clock_timestamp(),
+        released_at = NULL
+    WHERE token.group_id = p_token
+        AND token.term = p_seen_term
+        AND token.session IS NOT DISTINCT FROM p_seen
+        AND (
+            token.session IS NULL
+            OR NOT EXISTS (
+                SELECT FROM {schema}.health_check AS node
+                WHERE node.group_id = p_group
+                    AND node.task_id = token.task_id
+                    AND node.session = token.session
+                    AND node.ended_at IS NULL
+            )
+        )
+        -- Settled on the timeline that the asker computed for, and on no copy of that server.
+        AND EXISTS (
+            SELECT FROM {schema}.database_epoch AS epoch
+            WHERE epoch.system_identifier = p_system
+                AND epoch.timeline = p_timeline
+                AND epoch.timeline = CAST(CAST(
+                    'x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) AS bit(32)
+                ) AS integer)
+                AND epoch.settled
+                AND p_system = (SELECT system_identifier FROM pg_control_system())
+        )
+    RETURNING token.term INTO v_taken;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+
+    UPDATE {schema}.token_history AS held
+    SET ended_at = clock_timestamp(),
+        end_how = CASE WHEN v_ends THEN 'takeover' ELSE 'session ended' END,
+        end_reason = p_reason
+    WHERE held.group_id = p_token AND held.term = p_seen_term AND held.ended_at IS NULL;
+    INSERT INTO {schema}.token_history (
+        group_id, term, task_id, session, acquired_at, how, reason, from_task, gap_ms, detected_ms
+    )
+    VALUES (
+        p_token, v_taken, p_node, p_mine, clock_timestamp(), p_how, p_reason,
+        p_seen_node, greatest(0, v_gap_ms), p_detected_ms
+    );
+    INSERT INTO {schema}.event (group_id, kind, task_id, session, term, reason, who)
+    VALUES (p_token, 'taken', p_node, p_mine, v_taken, p_reason, p_node);
+    PERFORM pg_notify(p_channel, CAST(
+        json_build_object('kind', 'taken', 'node', p_node, 'term', v_taken) AS text
+    ));
+
+    -- Where tasks are spread, that was the first decision of the observer to be.
+    IF v_ends AND p_hosts_tasks THEN
+        v_version := {schema}.coord_raise_version(p_group, p_channel, true);
+        INSERT INTO {schema}.observer_decision (
+            group_id, version, observer, term, node, kind, before, after, reason
+        )
+        VALUES (
+            p_group, v_version, p_node, v_taken, p_seen_node, 'ended',
+            coalesce(v_before, v_after), v_after, p_reason
+        );
+        INSERT INTO {schema}.event (group_id, kind, task_id, session, term, reason, who)
+        VALUES (
+            p_group, 'ended', p_seen_node, p_seen, NULL,
+            CASE
+                WHEN v_before <> v_after THEN v_before || ' -> ' || v_after || ': ' || p_reason
+                ELSE p_reason
+            END,
+            p_node
+        );
+        INSERT INTO {schema}.event (group_id, kind, task_id, session, term, reason, who)
+        SELECT token.group_id, 'stuck', token.task_id, token.session, token.term, p_reason, p_node
+        FROM {schema}.token_holder AS token
+        WHERE token.session = p_seen AND token.group_id <> p_token;
+    END IF;
+
+    v_term := v_taken;
+    v_view := {schema}.coord_view(p_system, p_group, p_token);
+END
+$coord$
+""".replace(
+    "<gap>",
+    """CAST(1000 * extract(epoch FROM clock_timestamp() - coalesce(
+                CASE WHEN token.session IS NULL THEN token.released_at END, node.last_heartbeat
+            )) AS bigint)""",
+).replace(
+    "<seen_token>",
+    """FROM {schema}.token_holder AS token
+        LEFT JOIN {schema}.health_check AS node
+            ON node.group_id = p_group
+            AND node.task_id = token.task_id
+            AND node.session = token.session
+        WHERE token.group_id = p_token
+            AND token.term = p_seen_term
+            AND token.session IS NOT DISTINCT FROM p_seen""",
+)
+
+#: One term of the group's token, or, with p_term NULL, whatever the session holds; returns how many
+#: were given back. Unless it is to wait: NULL, and nothing is written, while one of them is locked.
+#: Of the tokens of tasks the group is told once: the server drops a notification that repeats
+#: another.
+GIVE_BACK = """
+CREATE FUNCTION {schema}.coord_give_back(
+    p_token text, p_node text, p_mine uuid, p_term bigint, p_reason text, p_channel text,
+    p_waits boolean
+) RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $coord$
+DECLARE
+    v_held bigint;
+    v_locked bigint;
+    v_given bigint;
+BEGIN
+    IF NOT p_waits THEN
+        SELECT count(*) INTO v_held <mine>;
+        PERFORM <mine> FOR UPDATE SKIP LOCKED;
+        GET DIAGNOSTICS v_locked = ROW_COUNT;
+        IF v_locked < v_held THEN
+            RETURN NULL;
+        END IF;
+    END IF;
+    WITH given AS (
+        UPDATE {schema}.token_holder AS token
+        SET session = NULL, released_at = clock_timestamp()
+        WHERE token.session = p_mine
+            AND (p_term IS NULL OR token.group_id = p_token AND token.term = p_term)
+        RETURNING token.group_id, token.task_id, token.term
+    ), closed AS (
+        UPDATE {schema}.token_history AS held
+        SET ended_at = clock_timestamp(), end_how = 'release', end_reason = p_reason
+        FROM given
+        WHERE held.group_id = given.group_id AND held.term = given.term AND held.ended_at IS NULL
+    ), noted AS (
+        INSERT INTO {schema}.event (group_id, kind, task_id, session, term, reason, who)
+        SELECT given.group_id, 'released', given.task_id, p_mine, given.term, p_reason, p_node
+        FROM given
+    )
+    SELECT count(*) INTO v_given
+    FROM given
+    CROSS JOIN LATERAL pg_notify(p_channel, CAST(CASE
+        WHEN given.group_id = p_token THEN
+            json_build_object('kind', 'released', 'node', given.task_id, 'term', given.term)
+        ELSE json_build_object('kind', 'freed')
+    END AS text)) AS told;
+    RETURN v_given;
+END
+$coord$
+""".replace(
+    "<mine>",
+    """FROM {schema}.token_holder AS token
+        WHERE token.session = p_mine
+            AND (p_term IS NULL OR token.group_id = p_token AND token.term = p_term)""",
+)
+
+RELEASE = """
+CREATE FUNCTION {schema}.coord_release(
+    p_system bigint, p_group text, p_token text, p_node text, p_mine uuid, p_term bigint,
+    p_reason text, p_channel text, p_waits boolean,
+    OUT v_passed_over boolean, OUT v_done boolean, OUT v_view json
+)
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $coord$
+DECLARE
+    v_given CONSTANT bigint := {schema}.coord_give_back(
+        p_token, p_node, p_mine, p_term, p_reason, p_channel, p_waits
+    );
+BEGIN
+    v_passed_over := v_given IS NULL;
+    v_done := coalesce(v_given, 0) > 0;
+    v_view := {schema}.coord_view(p_system, p_group, p_token);
+END
+$coord$
+"""
+
+#: The session's row is locked first, as in a takeover: the other order would meet it in a deadlock.
+LEAVE = """
+CREATE FUNCTION {schema}.coord_leave(
+    p_system bigint, p_group text, p_token text, p_node text, p_mine uuid, p_reason text,
+    p_channel text, p_hosts_tasks boolean, p_waits boolean,
+    OUT v_passed_over boolean, OUT v_done boolean, OUT v_view json
+)
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $coord$
+BEGIN
+    PERFORM FROM {schema}.health_check AS node
+    WHERE node.group_id = p_group AND node.task_id = p_node
+        AND node.session = p_mine AND node.ended_at IS NULL
+    FOR NO KEY UPDATE;
+    v_done := FOUND;
+    v_passed_over := v_done AND {schema}.coord_give_back(
+        p_token, p_node, p_mine, NULL, p_reason, p_channel, p_waits
+    ) IS NULL;
+    IF v_passed_over THEN
+        v_done := false;
+    ELSIF v_done THEN
+        UPDATE {schema}.health_check AS node
+        SET ended_at = clock_timestamp(), end_reason = p_reason
+        WHERE node.group_id = p_group AND node.task_id = p_node AND node.session = p_mine;
+        INSERT INTO {schema}.event (group_id, kind, task_id, session, reason, who)
+        VALUES (p_group, 'left', p_node, p_mine, p_reason, p_node);
+        PERFORM pg_notify(p_channel, CAST(
+            json_build_object('kind', 'left', 'node', p_node) AS text
+        ));
+        PERFORM {schema}.coord_raise_version(p_group, p_channel, p_hosts_tasks);
+    END IF;
+    v_view := {schema}.coord_view(p_system, p_group, p_token);
+END
+$coord$
+"""
+
+DROPS = (
+    "DROP FUNCTION {schema}.coord_leave("
+    "bigint, text, text, text, uuid, text, text, boolean, boolean)",
+    "DROP FUNCTION {schema}.coord_release("
+    "bigint, text, text, text, uuid, bigint, text, text, boolean)",
+    "DROP FUNCTION {schema}.coord_give_back(text, text, uuid, bigint, text, text, boolean)",
+    "DROP FUNCTION {schema}.coord_take("
+    "bigint, bigint, text, text, text, uuid, text, uuid, bigint, bigint, bigint, text, text,"
+    " bigint, text, boolean, boolean)",
+    "DROP FUNCTION {schema}.coord_raise_version(text, text, boolean)",
+    "DROP FUNCTION {schema}.coord_view(bigint, text, text)",
+)
+
+
+def upgrade() -> None:
+    _execute((VIEW, RAISE_VERSION, TAKE, GIVE_BACK, RELEASE, LEAVE))
+
+
+def downgrade() -> None:
+    _execute(DROPS)
+
+
+def _execute(statements: tuple[str, ...]) -> None:
+    """Run the statements in the schema that the caller of alembic named."""
+    schema: str = context.config.attributes["schema"]
+    quoted = '"' + schema.replace('"', '""') + '"'
+    for statement in statements:
+        op.execute(sa.text(statement.replace("{schema}", quoted).replace(":", r"\:")))
