@@ -75,6 +75,35 @@ def test_tasks_spread_and_a_dead_nodes_tasks_move_alone(tasks):
     assert tasks.standings()[victim] == "rehab"
 
 
+def test_a_dead_nodes_task_is_stuck_before_it_is_taken(tasks):
+    """S5: running, stuck, running, as anybody sees it in SQL; the history says why."""
+    group_of(tasks, 3, *NODES)
+    # Not the observer's: another node watches it for a whole interval.
+    observer = tasks.ask(
+        "SELECT task_id FROM {schema}.token_holder WHERE group_id = 'G/_observer'"
+    )[0]["task_id"]
+    task, victim = next(pair for pair in tasks.where().items() if pair[1] != observer)
+    seen: list[tuple[str, str]] = []
+
+    def look() -> bool:
+        row = tasks.ask("SELECT state, node FROM {sys}.ongoing_tasks WHERE task = %(t)s", t=task)[0]
+        if not seen or seen[-1] != (row["state"], row["node"]):
+            seen.append((row["state"], row["node"]))
+        return row["state"] == "running" and row["node"] != victim
+
+    eventually(lambda: look() or seen[-1] == ("running", victim), 5, f"it is told: {seen}")
+    tasks.nodes[victim].send(signal.SIGKILL, "all")
+    eventually(look, 15, f"it runs elsewhere: {seen}{tasks.story()}")
+
+    states = [state for state, _ in seen if state != "starting"]
+    assert states == ["running", "stuck", "running"], seen
+    how = tasks.ask(
+        "SELECT how, from_task FROM {schema}.token_history WHERE group_id = %(token)s AND term = 2",
+        token=f"G/{task}",
+    )
+    assert (how[0]["how"], how[0]["from_task"]) == ("takeover", victim)
+
+
 def test_a_returning_nodes_tasks_come_back_one_by_one(tasks):
     """H5: Rehab, caught up, Member, and the same tasks by the same function."""
     group_of(tasks, 9, *NODES)

@@ -97,3 +97,20 @@ def test_a_thousand_tasks_on_twenty_nodes(tasks, capsys):
     assert {run.task for run in moved} == own, "no other task moved"
     assert overlaps == []
     assert taken_s <= 1.0 + MACHINE_S
+
+
+@pytest.mark.parametrize("shape", [(1, 100), (20, 1)], ids=["1x100", "20x1"])
+def test_any_numbers_of_nodes_and_tasks(tasks, shape):
+    """S1: a hundred tasks on one node, one task on twenty; each is started once."""
+    node_count, task_count = shape
+    nodes = [f"n{number:02}" for number in range(node_count)]
+    for node in nodes:
+        tasks.member(node)
+    tasks.wait_for_members(*nodes, within_s=120)
+
+    tasks.add(*(TaskDef(name=f"t{n}", spec=tasks.spec(STEP_MS)) for n in range(task_count)))
+
+    eventually(lambda: len({r.task for r in tasks.task_runs()}) == task_count, 60, "all run")
+    runs = tasks.task_runs()
+    assert len(runs) == task_count
+    assert len(tasks.where()) == task_count
