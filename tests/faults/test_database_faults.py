@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from coordinator.store import migrate
 from tests.support.nodes import bed, eventually
 from tests.support.postgres import Server
 from tests.support.record import overlaps, terms_rise
@@ -20,6 +21,7 @@ def primary():
 
 @pytest.fixture
 def group(tmp_path, primary):
+    migrate.upgrade(primary.conninfo(), "public")
     with bed(tmp_path, primary.conninfo(), "public") as made:
         yield made
 

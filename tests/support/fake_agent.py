@@ -84,8 +84,10 @@ class FakeAgent:
         poll.register(self.test.fileno(), select.POLLIN)
         while True:
             ready = {fd for fd, _ in poll.poll(max(0.0, self.ping_at - now()) * 1000)}
-            if self.line.fileno() in ready:
+            # All that waits, before silence is judged: an echo may stand behind many other words.
+            while self.line.fileno() in ready:
                 self.hear()
+                ready = {fd for fd, _ in poll.poll(0)}
             if self.test.fileno() in ready:
                 self.obey()
             self.ping()
