@@ -13,6 +13,8 @@ from tests.support.nodes import eventually
 from tests.support.task_nodes import TaskBed, overlapping, task_bed
 
 NODES, TASKS = 20, 1000
+#: A look at a thousand tokens takes the machine from the nodes that share it.
+LOOK_EVERY_S = 2.0
 #: A beacon's step: a thousand of them must leave the machine room for the nodes.
 STEP_MS = 1000
 #: What sixty processes of ours on two shared cores may add to the bound of 1 s.
@@ -41,7 +43,8 @@ def wait_until_held(tasks: TaskBed, count: int, *, not_by: str = "", within_s: f
         where = tasks.where()
         return len(where) == count and not_by not in where.values()
 
-    eventually(held, within_s, f"{count} tasks are held, none by {not_by!r}")
+    what = f"{count} tasks are held, none by {not_by!r}"
+    eventually(held, within_s, what, every_s=LOOK_EVERY_S)
 
 
 def test_a_thousand_tasks_on_twenty_nodes(tasks, capsys):
@@ -64,7 +67,10 @@ def test_a_thousand_tasks_on_twenty_nodes(tasks, capsys):
     killed_at = boottime()
     wait_until_held(tasks, TASKS, not_by=victim)
     eventually(
-        lambda: {r.task for r in tasks.task_runs() if r.first > killed_at} >= own, 30, "all moved"
+        lambda: {r.task for r in tasks.task_runs() if r.first > killed_at} >= own,
+        30,
+        "all moved",
+        every_s=LOOK_EVERY_S,
     )
     moved = [run for run in tasks.task_runs() if run.first > killed_at]
     ended = tasks.ask(

@@ -18,8 +18,13 @@ from tests.support.record import Interval, intervals
 RECORDER = Path(__file__).with_name("recorder.py")
 
 
-def eventually(condition: Callable[[], object], within_s: float, what: str) -> object:
-    """Wait until the condition is true and return its value; fail with `what` after within_s."""
+def eventually(
+    condition: Callable[[], object], within_s: float, what: str, *, every_s: float = 0.01
+) -> object:
+    """Wait until the condition is true and return its value; fail with `what` after within_s.
+
+    every_s: a costly look must not take the machine from what is looked at.
+    """
     pause = threading.Event()
     give_up_at = time.monotonic() + within_s
     while True:
@@ -28,7 +33,7 @@ def eventually(condition: Callable[[], object], within_s: float, what: str) -> o
             return value
         if time.monotonic() > give_up_at:
             raise AssertionError(f"not within {within_s:g} s: {what}")
-        pause.wait(0.01)
+        pause.wait(every_s)
 
 
 @dataclass
