@@ -187,7 +187,10 @@ class GuardedNode:
 
     def leave(self, agent: Voice, code: int = 0) -> int:
         agent.order(end=code)
-        return self.guardian.wait(WAIT_S)
+        try:
+            return self.guardian.wait(WAIT_S)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"the guardian did not leave: {self.stderr()}") from None
 
     def stderr(self) -> str:
         assert self.guardian.stderr is not None
