@@ -80,6 +80,7 @@ class Duties:
     works:      by the task's name.
     apart:      programs that go on although this node has neither session nor token for them.
     remembered: the highest term of each task that this node has ever seen.
+    forgotten:  (task, term): terms that this node remembers, and that the record is below.
     given_up:   the highest term of each task that this node has released or lost.
     cool_until: own clock: before it, the task is not taken again.
     judged:     what was watched has been decided about: look again before the next decision.
@@ -100,6 +101,7 @@ class Duties:
     works: Mapping[str, Work] = field(default_factory=lambda: MappingProxyType({}))
     apart: Mapping[str, Work] = field(default_factory=lambda: MappingProxyType({}))
     remembered: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    forgotten: tuple[tuple[str, int], ...] = ()
     given_up: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     cool_until: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     watched: Observer | None = None

@@ -177,13 +177,7 @@ def _upkeep(node: Node, duties: Duties, session: str, now: float) -> Request | N
     caught_up = _catch_up(node, record, session)
     if caught_up is not None:
         return caught_up
-    floors = tuple(
-        (task, term)
-        for task, term in duties.remembered.items()
-        if task in record.tokens
-        and term > max(record.token(task).term, record.token(task).floor)
-        and task not in duties.works
-    )
+    floors = tuple((task, term) for task, term in duties.forgotten if task not in duties.works)
     if floors:
         return RaiseTaskFloors(floors=floors[:BATCH_MAX])
     return tell(node, duties, session, now)

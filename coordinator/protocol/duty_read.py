@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from coordinator.protocol.duties import Duties, Work, raised
@@ -87,9 +88,17 @@ def read(node: Node, duties: Duties, answer: Answer, now: float) -> Step:
         remembered=raised(duties.remembered, terms),
     )
     duties = tidied(duties, record, now)
+    duties = replace(duties, forgotten=_forgotten(duties, terms))
     duties, alerts = alert(node, duties)
     node = replace(node, duties=duties, place=_place(node, record))
     return node, (*commands, *alerts, *renewed(node))
+
+
+def _forgotten(duties: Duties, terms: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+    """Find out, once for each record, what a failover took back: terms go only forwards."""
+    return tuple(
+        (task, term) for task, term in duties.remembered.items() if terms.get(task, term) < term
+    )
 
 
 def _place(node: Node, record: GroupRecord) -> int:

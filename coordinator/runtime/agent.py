@@ -97,7 +97,7 @@ class Agent:
 
     sources: what else the loop listens to.
     report: called with each Report of the machine, and the node.
-    onlookers: called with the node after every step (status endpoints, lines of progress).
+    onlookers: called with the node after every turn (status endpoints, lines of progress).
     """
 
     node: Node
@@ -110,6 +110,7 @@ class Agent:
     sources: tuple[Source, ...] = ()
     _couriers: Couriers = field(init=False)
     _due_at: float = float("inf")
+    _wake_at: float = float("-inf")  #: when the machine alone has something to do
     _finish: Finish | None = None
     _waiting: deque[Event] = field(default_factory=deque)
 
@@ -146,14 +147,26 @@ class Agent:
         program_at, told = self.program.tick(now)
         self._waiting.extend(told)
         self._give_up_late_answer(now)
-        while self._waiting and self._finish is None:
-            self._step(self._waiting.popleft())
-        self._step(Ticked(self.clock.now()))
+        self._step_through()
+        if self.clock.now() >= self._wake_at:
+            self._waiting.append(Ticked(self.clock.now()))
+            self._step_through()
+        for look in self.onlookers:
+            look(self.node)
         if self._finish is not None or self._waiting:
             return
-        now = self.clock.now()
-        wake = min(wake_at(self.node, now), program_at, self._due_at)
-        selector.select(max(0.0, min(SLEEP_MAX_S, wake - now)))
+        wake = min(self._wake_at, program_at, self._due_at)
+        selector.select(max(0.0, min(SLEEP_MAX_S, wake - self.clock.now())))
+
+    def _step_through(self) -> None:
+        """Step through what waits: an echo of the guardian alone, ten a second, costs no step."""
+        event: Event | None = None
+        while self._waiting and self._finish is None:
+            event = self._waiting.popleft()
+            self._step(event)
+        if event is not None:
+            # What was due at the moment of the last step has been decided by it.
+            self._wake_at = wake_at(self.node, event.now)
 
     def _give_up_late_answer(self, now: float) -> None:
         request = self.node.pending
@@ -171,8 +184,6 @@ class Agent:
         for command in commands:
             self._obey(command)
         self.program.changed(self.node)
-        for look in self.onlookers:
-            look(self.node)
 
     def _obey(self, command: Command) -> None:
         match command:

@@ -34,8 +34,10 @@ from coordinator.runtime.isolation import kill_all
 
 Message = dict[str, object]
 
-#: While a program runs, the guardian is pinged this often.
+#: While a program runs, the guardian is pinged this often, or PINGS_PER_LIMIT times within the
+#: limit below where that is seldomer: each ping wakes two processes.
 PING_S = 0.1
+PINGS_PER_LIMIT = 5
 #: A guardian that has not echoed for this share of the lease is frozen; at most ECHO_MAX_S.
 ECHO_SHARE = 0.4
 ECHO_MAX_S = 1.5
@@ -45,6 +47,16 @@ SECOND_BELT_S = 0.05
 INHERITED = -1
 #: Between two tries to kill what is left of a program whose guardian is gone.
 KILL_AGAIN_S = 0.05
+
+
+def echo_max_s(timing: Timing) -> float:
+    """Return for how long a guardian may owe an echo."""
+    return min(ECHO_MAX_S, ECHO_SHARE * timing.lease_s)
+
+
+def ping_s(timing: Timing) -> float:
+    """Return the seconds from one ping to the next while a program runs."""
+    return max(PING_S, echo_max_s(timing) / PINGS_PER_LIMIT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +258,7 @@ class GuardLink:
         """Ping, notice a silent guardian, and be the second belt at the deadline."""
         if self._lost:
             return self._alone(now)
-        limit_s = min(ECHO_MAX_S, ECHO_SHARE * self._timing.lease_s)
+        limit_s = echo_max_s(self._timing)
         if self._unanswered_since is not None and now - self._unanswered_since > limit_s:
             self._lost = "the guardian is frozen"
             return self._alone(now)
@@ -275,7 +287,7 @@ class GuardLink:
         self._upkeep()
         self._pings += 1
         idle_s = self._timing.liveness_s / 4
-        self._ping_at = now + (PING_S if self._runs else idle_s)
+        self._ping_at = now + (ping_s(self._timing) if self._runs else idle_s)
         if self._unanswered_since is None:
             self._unanswered_since = now
         self._say({"say": "ping", "n": self._pings})

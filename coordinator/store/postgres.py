@@ -157,6 +157,7 @@ class PostgresConnection:
         self._doubt: str | None = None
         self._notified = False
         self._settled: Identity | None = None
+        self._known = group.Known()
         self._connection.add_notice_handler(self._noticed)
         self._connection.add_notify_handler(self._told)
 
@@ -258,7 +259,7 @@ class PostgresConnection:
         cursor, place = self._cursor, self._place
         match request:
             case ReadGroup():
-                return group.read_group(cursor, place)
+                return group.read_group(cursor, place, self._known)
             case TakeTasks():
                 return tasks.take_tasks(cursor, place, request)
             case ReleaseTasks():

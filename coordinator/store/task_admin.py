@@ -16,7 +16,7 @@ from coordinator.protocol.group import GroupRecord, TaskDef
 from coordinator.store import node_admin, task_declare, task_definitions, task_pages
 from coordinator.store.desk import Cursor, Desk, Rows
 from coordinator.store.faults import database_error
-from coordinator.store.group import READ_RECORD, record_of, task_of
+from coordinator.store.group import READ_RECORD, Known, record_of, task_of
 from coordinator.store.look import Row
 from coordinator.store.statement import named
 from coordinator.store.task_definitions import Change
@@ -194,7 +194,7 @@ class TaskDesk:
         found = self._desk.read(READ_RECORD, group=group)
         if not found:
             raise NotFoundError(f"there is no group {group!r}")
-        return record_of(tuple(found[0].values()))
+        return record_of(tuple(found[0].values()), Known())
 
     def observer(self, group: str) -> Row:
         """Return who observes the group, since when, and whether that is suspended.

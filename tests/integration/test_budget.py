@@ -12,8 +12,17 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 import coordinator
+from coordinator.protocol.events import StopAsked
+from coordinator.protocol.node import Node, Policy
 from coordinator.protocol.requests import Beat, Join
+from coordinator.protocol.timing import Timing
+from coordinator.runtime.agent import Agent
+from coordinator.runtime.clock import BoottimeClock
 from coordinator.store import migrate
+from coordinator.store.group import READ_RECORD
+from coordinator.store.postgres import PostgresStore
+from coordinator.store.statement import named
+from tests.conformance.worlds import GROUP, facts_of
 from tests.conftest import Database
 from tests.support.nodes import bed
 from tests.support.postgres import Server, wait_until
@@ -23,6 +32,8 @@ pytestmark = pytest.mark.real
 
 BEATS = 200
 HOT_SHARE_MIN = 0.9
+TURNS = 300
+MANY_TASKS = 500
 #: What the guardian's process loads beyond a bare interpreter: each module costs every node memory
 #: and start-up time. Raise these only for a reason that is worth that.
 GUARDIAN_MODULES_MAX = 77
@@ -147,7 +158,75 @@ def test_a_running_agent_has_mapped_nothing_of_the_command_line(database, tmp_pa
         assert name not in maps["agent"]
 
 
+def test_what_wakes_the_loop_alone_costs_no_step(database):
+    """A guardian echoes several times a second; a step of a node with many tasks is dear."""
+    facts = facts_of("node-1", hosts_tasks=True)
+    program = Wakeful()
+    agent = Agent(
+        Node(policy=Policy(node="node-1", group=GROUP, priority=0, seed="s"), timing=Timing()),
+        PostgresStore(database.conninfo, database.schema, facts),
+        program,
+        BoottimeClock(),
+        lambda *_: None,
+    )
+
+    agent.run()
+
+    assert program.turns >= TURNS
+    assert program.steps < TURNS / 5
+
+
+def test_reading_many_tasks_looks_each_up_once_whatever_the_planner_believes(database):
+    """S1: what it knows may be older than the tasks; then it believes in two of them."""
+    database.query("ANALYZE task, token_holder")
+    database.query("INSERT INTO group_record (group_id) VALUES (%s)", GROUP)
+    database.query(
+        "INSERT INTO task (group_id, name, spec)"
+        " SELECT %s, 't' || n, '{}' FROM generate_series(1, %s) AS n",
+        GROUP,
+        MANY_TASKS,
+    )
+    database.query(
+        "INSERT INTO token_holder (group_id)"
+        " SELECT %s || '/t' || n FROM generate_series(1, %s) AS n",
+        GROUP,
+        MANY_TASKS,
+    )
+    with database.connect() as connection:
+        statement = b"EXPLAIN (ANALYZE, FORMAT JSON) " + named(READ_RECORD, database.schema)
+        row = connection.execute(statement, {"group": GROUP}).fetchone()
+
+    touched = _rows_touched(row[0][0]["Plan"])
+    assert MANY_TASKS < touched <= 5 * MANY_TASKS
+
+
 # --- counting ---------------------------------------------------------------------------------
+
+
+class Wakeful:
+    """A program port that has nothing to say, and wakes the loop again and again."""
+
+    def __init__(self) -> None:
+        self.turns = self.steps = 0
+
+    def fileno(self) -> None:
+        return None
+
+    def events(self) -> list[StopAsked]:
+        return [StopAsked(BoottimeClock().now(), "enough")] if self.turns == TURNS else []
+
+    def tick(self, now: float) -> tuple[float, tuple[()]]:
+        self.turns += 1
+        return now + 0.001, ()
+
+    def changed(self, _node: Node) -> None:
+        self.steps += 1
+
+
+def _rows_touched(plan: dict) -> float:
+    """Return how many rows the nodes of a plan have handed on or thrown away."""
+    seen = plan["Actual Rows"] + sum(n for key, n in plan.items() if key.startswith("Rows Removed"))
+    return seen * plan["Actual Loops"] + sum(map(_rows_touched, plan.get("Plans", ())))
 
 
 def _beats(database) -> int:

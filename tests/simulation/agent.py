@@ -48,6 +48,7 @@ SECOND_BELT_S = 0.05
 ECHO_SHARE = 0.4
 ECHO_MAX_S = 1.5
 PING_S = 0.1
+PINGS_PER_LIMIT = 5
 INHERITED = -1
 SIGTERM, SIGINT, SIGUSR1 = 15, 2, 10
 
@@ -318,7 +319,8 @@ class Agent(Process):
         """Return how long after its guardian froze this agent will know, on its own clock."""
         timing = self.node.timing
         limit_s = min(ECHO_MAX_S, ECHO_SHARE * timing.lease_s)
-        return limit_s + (PING_S if self.ordered else timing.liveness_s / 4)
+        ping_s = max(PING_S, limit_s / PINGS_PER_LIMIT)
+        return limit_s + (ping_s if self.ordered else timing.liveness_s / 4)
 
     def alone(self, why: str) -> None:
         """Live on without a guardian: kill the program, release, and end."""
