@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from coordinator.protocol import placement
 from coordinator.protocol.group import GroupRecord, NodeRecord, Standing, TaskDef, TaskToken
 from coordinator.protocol.placement import Verdict, assignment, responsible
+from coordinator.protocol.ranking import weight
 
 GOLDEN = json.loads((Path(__file__).parent / "data/placement_golden.json").read_text())
 
@@ -70,6 +72,31 @@ def test_golden_vector_of_a_whole_group() -> None:
     assert found == whole["homes"]
     alone = {n: responsible(whole["group"], t, replace(given, tasks={})) for n, t in tasks.items()}
     assert any(alone[name].node != node for name, node in found.items())
+
+
+def test_nothing_is_hashed_anew_when_a_node_dies_or_the_record_comes_in_another_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """S1: every node places all tasks at every version of the record, while tasks wait for it."""
+    hashed: list[str] = []
+
+    def counted(key: str, node: str) -> int:
+        hashed.append(key)
+        return weight(key, node)
+
+    monkeypatch.setattr(placement, "weight", counted)
+    tasks = [TaskDef(name=f"hashed-{number}") for number in range(100)]
+    first = assignment("G", record(*tasks))
+    once = len(hashed)
+    backwards = dict(reversed(ABC.items()))
+
+    again = assignment("G", record(*tasks, nodes=backwards))
+    dead = assignment("G", record(*tasks, nodes=changed("B", live=False)))
+
+    assert once >= 3 * len(tasks)
+    assert len(hashed) == once
+    assert again == first
+    assert "B" in {to.node for to in first.values()} - {to.node for to in dead.values()}
 
 
 def test_order_of_the_nodes_is_the_one_that_these_tests_assume() -> None:
