@@ -50,9 +50,24 @@ FIRST ?= 0
 simulate: .venv/dev.stamp
 	$(BIN)/python -m tests.simulation.run --seeds $(SEEDS) --first $(FIRST) --jobs $(WORKERS)
 
-# What docs/benchmarks.md quotes; about an hour on a quiet machine; BENCH_ARGS=--quick for a look.
+# What docs/benchmarks.md quotes: two hours on a quiet machine, after `make bench-peers`.
+# BENCH_ARGS=--quick for a look.
 bench: .venv/dev.stamp
 	$(BIN)/python -m bench all --out docs/benchmarks.md $(BENCH_ARGS)
+
+# What `make bench` compares with: servers of Debian's, and kazoo and jobsync in an environment of
+# their own, for coord needs neither. What is not installed is skipped in the figures, with a word.
+PEER_PACKAGES := etcd-server etcd-client zookeeper
+.PHONY: bench-peers
+bench-peers: .venv-peers/peers.stamp
+	@dpkg -s $(PEER_PACKAGES) >/dev/null 2>&1 || (apt-get update -qq && \
+	  RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
+	  apt-get install -y -qq --no-install-recommends $(PEER_PACKAGES))
+
+.venv-peers/peers.stamp: bench/peers.lock
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	touch $@
 
 # The counted campaign, whose table docs/faults.md holds (about a quarter of an hour on two cores),
 # then replication, poolers, clocks, rules broken on purpose and a model of the protocol.
@@ -83,4 +98,4 @@ lock: .venv/dev.stamp
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra embedded --group dev --upgrade --quiet -o requirements-dev.lock
 
 clean:
-	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .venv-peers build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,4 +1,5 @@
-"""`python -m bench all --out docs/benchmarks.md`; or one part: failover, idle, startup, tokens.
+"""`python -m bench all --out docs/benchmarks.md`; or one part: failover, idle, scale, spreading,
+startup, tasks, tokens.
 
 A part that is measured alone replaces its figures on the page and leaves the others; of the
 failover matrix only those cells that were measured again. `report`
@@ -16,12 +17,16 @@ from bench import failover, floor, report
 from bench.contestants import ENTRIES
 from bench.idle import idle
 from bench.measure import Figures, machine
+from bench.scale import scale
+from bench.spreading import merged as merged_spreading
+from bench.spreading import spreading
 from bench.startup import startup
+from bench.tasks import tasks
 from bench.tokens import tokens
 from tests.support.postgres import Server
 
 #: The quiet ones first: what follows 500 nodes meets a machine that has work left.
-PARTS = ("startup", "tokens", "idle", "failover")
+PARTS = ("startup", "tokens", "idle", "failover", "spreading", "tasks", "scale")
 
 
 def main() -> None:
@@ -37,7 +42,7 @@ def main() -> None:
             with floor.bench_server() as server:
                 where = machine(server.binaries.version)
                 measured = _measure(part, server, arguments)
-            found[part] = _merged(found.get(part, {}), measured) if part == "failover" else measured
+            found[part] = _with_rest(part, found.get(part, {}), measured)
             command = "python -m bench " + " ".join(sys.argv[1:])
             run = {"machine": where, "command": command, "quick": arguments.quick}
             found.setdefault("runs", {})[part] = run
@@ -67,8 +72,29 @@ def _measure(part: str, server: Server, arguments: argparse.Namespace) -> Figure
             entries = tuple(e for e in ENTRIES if _wanted(e.key, arguments.only))
             hurts = tuple(h for h in failover.HURTS if _wanted(h.key, arguments.faults))
             return failover.failover(server, entries, hurts, runs=runs, peer_runs=peer_runs)
+        case "spreading":
+            runs = arguments.peer_runs or (1 if quick else 5)
+            only = tuple(arguments.only.split(",")) if arguments.only else None
+            return spreading(server, runs=runs, quick=quick, only=only)
+        case "tasks":
+            sets, rounds, runs = (10, 3, 1) if quick else (100, 20, arguments.runs or 3)
+            return tasks(server, sets=sets, rounds=rounds, runs=runs)
+        case "scale":
+            counts = (10, 50) if quick else (10, 100, 250, 500, 1000)
+            return scale(server, counts=counts, window_s=5.0 if quick else 10.0)
         case _:
             raise AssertionError(f"nobody measures {part}")
+
+
+def _with_rest(part: str, before: Figures, now: Figures) -> Figures:
+    """Keep what was not measured this time, where a piece of a part can be measured alone."""
+    match part:
+        case "failover":
+            return _merged(before, now)
+        case "spreading":
+            return merged_spreading(before, now)
+        case _:
+            return now
 
 
 def _merged(before: Figures, now: Figures) -> Figures:
@@ -90,9 +116,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, help="the page to write; its plots stand beside it")
     parser.add_argument("--quick", action="store_true", help="few runs: to see that it works")
     parser.add_argument("--runs", type=int, help="losses of the holder for each fault; default 30")
-    parser.add_argument("--peer-runs", type=int, help="the same for each peer; default 10")
+    parser.add_argument(
+        "--peer-runs", type=int, help="the same for each peer; default 10, and 5 for spreading"
+    )
     parser.add_argument("--nodes", default="10,100,500", help="sizes of the swarm")
-    parser.add_argument("--only", help="failover: contestants, separated by commas")
+    parser.add_argument("--only", help="failover, spreading: contestants, by commas")
     parser.add_argument("--faults", help="failover: faults, separated by commas")
     arguments = parser.parse_args()
     if arguments.part == "report" and arguments.out is None:

@@ -18,19 +18,23 @@ from typing import Protocol
 
 import psycopg
 
-from bench import floor
+from bench import floor, zookeeper
 from bench.measure import BenchError, Run, Tail, boottime, until
 from bench.startup import settled
 from coordinator.store import migrate
 from tests.support import networks
 from tests.support.networks import Network
 from tests.support.nodes import RECORDER, Bed, descendants
-from tests.support.postgres import Server, free_port
+from tests.support.postgres import Server, free_port, scratch
 
 NAMES = ("node-1", "node-2", "node-3")
 LIVENESS_S, HEARTBEAT_S = 3.0, 0.5
 LOCK_KEY = 4711
 LOCK_SCRIPT = Path(__file__).with_name("lock_script.py")
+ZOOKEEPER_LOCK = Path(__file__).with_name("zookeeper_lock.py")
+ROOT = Path(__file__).parents[1]
+#: The Python that has what peers are written with; `make bench-peers` makes it.
+PEERS_PYTHON = ".venv-peers/bin/python"
 END_S = 5.0
 USER = PASSWORD = "bench"
 
@@ -196,6 +200,10 @@ class Place:
     server: Server
     net: Network | None
 
+    def host(self) -> str:
+        """Return the address of servers: nodes reach it, and a cut node does not."""
+        return "127.0.0.1" if self.net is None else self.net.address("database")
+
     def database(self) -> tuple[str, floor.Database]:
         """Return how nodes reach a fresh database, and the database as seen from here."""
         if self.net is None:
@@ -236,12 +244,43 @@ def lock_script(place: Place, how: str) -> Iterator[Contestant]:
 
 
 @contextmanager
+def _memory() -> Iterator[Path]:
+    """Give a folder in memory, as PostgreSQL's is: no peer waits for a disk that we do not use."""
+    made = scratch()
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+@contextmanager
+def kazoo(place: Place) -> Iterator[Contestant]:
+    """Make a ZooKeeper of one member, and three scripts with kazoo's Lock."""
+    host, port = place.host(), free_port()
+    command = (str(ROOT / PEERS_PYTHON), str(ZOOKEEPER_LOCK), f"{host}:{port}", str(LIVENESS_S))
+    made = Wrapped(place.folder, command, place.net)
+    with _memory() as home:
+        with _at(place.net, "database"):
+            server = zookeeper.start(home, host, port)
+        try:
+            yield made
+        finally:
+            made.end()
+            zookeeper.end(server)
+
+
+@contextmanager
 def etcd(place: Place) -> Iterator[Contestant]:
     """Make an etcd of one member, and three of `etcdctl lock`."""
+    with _memory() as home:
+        yield from _etcd(place, home)
+
+
+def _etcd(place: Place, home: Path) -> Iterator[Contestant]:
     ports = free_port(), free_port()
-    host = "127.0.0.1" if place.net is None else place.net.address("database")
+    host = place.host()
     client, peer = (f"http://{host}:{port}" for port in ports)
-    command: tuple[str, ...] = ("etcd", "--name", "bench", "--data-dir", str(place.folder / "etcd"))
+    command: tuple[str, ...] = ("etcd", "--name", "bench", "--data-dir", str(home / "etcd"))
     command += ("--listen-client-urls", client, "--advertise-client-urls", client)
     command += ("--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer)
     command += ("--initial-cluster", f"bench={peer}", "--log-level", "error")
@@ -267,6 +306,12 @@ def _succeeds(command: tuple[str, ...], environ: dict[str, str]) -> bool:
     return subprocess.run(command, env=env, capture_output=True, check=False).returncode == 0
 
 
+def lacking(needs: tuple[str, ...]) -> str:
+    """Return what is not there, in words for the page; empty when everything is."""
+    gone = [name for name in needs if not shutil.which(name) and not (ROOT / name).exists()]
+    return f"not installed here: {', '.join(gone)} (`make bench-peers`)" if gone else ""
+
+
 @dataclass(frozen=True)
 class Entry:
     """A line of the matrix."""
@@ -274,15 +319,11 @@ class Entry:
     key: str
     title: str
     make: str  #: name of a function of this module, and its arguments behind a colon
-    needs: tuple[str, ...] = ()  #: programs that must be there
-    not_built: str = ""  #: why nobody has written it yet
+    needs: tuple[str, ...] = ()  #: programs and files that must be there
 
     def missing(self) -> str:
         """Return why it does not take part; empty when it does."""
-        if self.not_built:
-            return self.not_built
-        lacking = [name for name in self.needs if shutil.which(name) is None]
-        return f"not installed here: {', '.join(lacking)}" if lacking else ""
+        return lacking(self.needs)
 
     def contestant(self, place: Place) -> AbstractContextManager[Contestant]:
         """Make it."""
@@ -293,6 +334,8 @@ class Entry:
                 return lock_script(place, how)
             case ["etcd"]:
                 return etcd(place)
+            case ["kazoo"]:
+                return kazoo(place)
             case _:
                 raise BenchError(f"nobody makes {self.make}")
 
@@ -304,8 +347,8 @@ ENTRIES = (
     Entry("etcd", f"etcdctl lock --ttl={round(LIVENESS_S)}", "etcd", ("etcd", "etcdctl")),
     Entry(
         "zookeeper",
-        "kazoo with ZooKeeper",
-        "zookeeper",
-        not_built="not built: it needs a JVM and a ZooKeeper",
+        f"kazoo's Lock with ZooKeeper, session of {LIVENESS_S:g} s",
+        "kazoo",
+        ("java", zookeeper.JAR, PEERS_PYTHON),
     ),
 )

@@ -60,7 +60,7 @@ def _at_size(server: Server, count: int, window_s: float, rounds: int) -> Figure
             ours.append(_window(database, "coord", beats, window_s))
             connections = len(floor.backends(server, "coord")) / count
             if not statements:
-                statements = _statements_per_beat(database, beats)
+                statements = statements_per_beat(database, beats)
         rate = float(str(ours[-1]["writes_per_s"]))
         long_s = window_s + 2 * QUIET_S + count / 50
         with floor.pgbench(bare, floor.UPSERT, clients=count, seconds=long_s, rate=rate):
@@ -138,7 +138,7 @@ def _window(database: Database, application: str, beats: str, window_s: float) -
     }
 
 
-def _statements_per_beat(database: Database, beats: str, window_s: float = 5.0) -> float:
+def statements_per_beat(database: Database, beats: str, window_s: float = 5.0) -> float:
     """Count statements in the server's log, in a window of its own: to log them costs CPU."""
     server = database.server
     server.reload(log_statement="all")

@@ -187,22 +187,48 @@ def share_even(values: list[float]) -> float:
     return sum(value <= EVEN_MAX for value in values) / len(values)
 
 
+def figures(sets: int, task_count: int, node_count: int) -> dict[str, float]:
+    """Return what the chosen rule gives over so many sets, and what a node's own call costs."""
+    results, took = measured(sets, task_count, node_count, {CHOSEN: RULES[CHOSEN]})
+    found = results[CHOSEN]
+    return {
+        "sets": sets,
+        "fullest_p50": statistics.median(found.full),
+        "fullest_p99": percentile(found.full),
+        "fullest_max": max(found.full),
+        "others_by_death_max": max(found.moved_by_death),
+        "others_by_task_mean": statistics.mean(found.moved_by_task),
+        "others_by_row_mean": statistics.mean(found.moved_by_row),
+        "others_by_eviction_mean": statistics.mean(found.moved_by_eviction),
+        "compute_s_p50": statistics.median(took),
+        "compute_s_max": max(took),
+    }
+
+
+def measured(
+    sets: int, task_count: int, node_count: int, rules: Mapping[str, Rule]
+) -> tuple[dict[str, Found], list[float]]:
+    """Try these rules on sets of names; return their figures, and the seconds of each real call."""
+    results = {name: Found() for name in rules}
+    took: list[float] = []
+    for number in range(sets):
+        tasks = [f"task-{number}-{index}" for index in range(task_count + 1)]
+        nodes = names(number, node_count + 1)
+        weights = {t: {n: weight(token_name(GROUP, t), n) for n in nodes} for t in tasks}
+        count = task_count - number % min(SPAN_TASKS, task_count // 2)
+        for name, rule in rules.items():
+            measure(results[name], rule, weights, tasks, nodes, count)
+        took.append(check(weights, tasks[:-1], nodes[:-1], nodes[-2]))
+    return results, took
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sets", type=int, default=1000)
     parser.add_argument("--tasks", type=int, default=1000)
     parser.add_argument("--nodes", type=int, default=20)
     arguments = parser.parse_args()
-    results = {name: Found() for name in RULES}
-    took: list[float] = []
-    for number in range(arguments.sets):
-        tasks = [f"task-{number}-{index}" for index in range(arguments.tasks + 1)]
-        nodes = names(number, arguments.nodes + 1)
-        weights = {t: {n: weight(token_name(GROUP, t), n) for n in nodes} for t in tasks}
-        count = arguments.tasks - number % min(SPAN_TASKS, arguments.tasks // 2)
-        for name, rule in RULES.items():
-            measure(results[name], rule, weights, tasks, nodes, count)
-        took.append(check(weights, tasks[:-1], nodes[:-1], nodes[-2]))
+    results, took = measured(arguments.sets, arguments.tasks, arguments.nodes, RULES)
     print(f"{arguments.sets} sets of {arguments.tasks} tasks on {arguments.nodes} nodes\n")
     print("\n".join(lines(results)))
     print(f"\nassignment of one record: median {statistics.median(took) * 1000:.0f} ms")

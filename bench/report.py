@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench import failover, goals, plots
+from bench import failover, goals, plots, report_scale, spreading_page
 from bench.measure import Figures
 
 #: Beside the page; everything that the page says can be computed from it again.
@@ -56,9 +56,12 @@ def _page(found: Figures, folder: str) -> Iterator[str]:
         yield f"| {line.what} | {line.goal} | {line.measured} | {held} | {command} |"
     yield ""
     yield from _matrix(found, folder)
+    yield from spreading_page.section(found, folder)
     yield from _idle(found, folder)
     yield from _startup(found, folder)
     yield from _tokens(found, folder)
+    yield from report_scale.tasks(found)
+    yield from report_scale.scale(found, folder)
 
 
 def _machines(found: Figures) -> Iterator[str]:
@@ -84,6 +87,10 @@ def _matrix(found: Figures, folder: str) -> Iterator[str]:
     yield "runs in which the old one still wrote a line afterwards. For us"
     yield f"`livenessCheckInterval` = {matrix['liveness_s']:g} s and `heartbeatFrequency` ="
     yield f"{matrix['heartbeat_s']:g} s; the lock script asks each second."
+    yield "etcd and ZooKeeper have one member each and their files in memory; ZooKeeper ticks each"
+    yield "500 ms, so that it grants the session. Its script kills the program as soon as kazoo"
+    yield "says SUSPENDED. SIGTERM goes to the wrapping process alone: `etcdctl lock` then keeps"
+    yield "its program and its lock; it hands over when its whole process group gets the signal."
     yield "A killed process closes its sockets, so `machine dies` is kind to the lock script: a"
     yield "machine that loses its power closes nothing, which is what `network cut` shows."
     yield ""
@@ -232,6 +239,8 @@ def _plots(found: Figures) -> dict[str, str]:
     made = {}
     if found.get("failover"):
         made["failover"] = _failover_plot(found["failover"])
+    if found.get("spreading"):
+        made["spreading"] = spreading_page.plot(found["spreading"])
     if found.get("idle"):
         sizes = [(int(k[6:]), at) for k, at in found["idle"].items() if k.startswith("nodes_")]
         series = {
@@ -241,6 +250,7 @@ def _plots(found: Figures) -> dict[str, str]:
         made["idle"] = plots.lines(
             "Server CPU of one beat, over the nodes of one group", "ms; lower is better", series
         )
+    made |= report_scale.curves(found)
     if found.get("startup"):
         rows = [
             plots.Bar(key, at["p50"] * 1000, f"{at['p50'] * 1000:.0f}", mark=at["max"] * 1000)

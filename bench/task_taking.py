@@ -15,9 +15,9 @@ import random
 import statistics
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +57,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=20)
     rounds = parser.parse_args().rounds
+    with twenty_nodes() as nodes:
+        for choice, choose in CHOICES.items():
+            for level, begin in LEVELS.items():
+                report(choice, level, *measure(nodes, rounds, choose, begin))
+
+
+def figures(rounds: int) -> dict[str, dict[str, float]]:
+    """Return what it takes at the level that the store uses, for each choice of tasks."""
+    found = {}
+    with twenty_nodes() as nodes:
+        for choice, choose in CHOICES.items():
+            took, tries, taken = measure(nodes, rounds, choose, LEVELS["READ COMMITTED"])
+            found[choice] = {
+                "rounds": rounds,
+                "all_s_p50": statistics.median(took),
+                "all_s_max": max(took),
+                "taken": taken / rounds,
+                "aborted": tries.aborted / rounds,
+            }
+    return found
+
+
+@contextmanager
+def twenty_nodes() -> Iterator[list[Node]]:
+    """Give Members of a group with a thousand tasks, on a server of their own."""
     server = Server.create()
     try:
         migrate.upgrade(server.conninfo(), SCHEMA)
@@ -65,13 +90,10 @@ def main() -> None:
             for number in range(TASKS):
                 desk.add(GROUP, TaskDef(name=f"task-{number:04}"), who="bench")
         names = [f"node-{number:02}" for number in range(NODES)]
-        with ExitStack() as stack:
-            nodes = stack.enter_context(joined_nodes(database, *names, hosts_tasks=True))
+        with joined_nodes(database, *names, hosts_tasks=True) as nodes:
             database.query("UPDATE health_check SET standing = 'member'")
             database.query("ANALYZE")
-            for choice, choose in (("its own fifty", own), ("fifty at random", at_random)):
-                for level, begin in LEVELS.items():
-                    report(choice, level, *measure(nodes, rounds, choose, begin))
+            yield nodes
     finally:
         server.remove()
 
@@ -89,6 +111,12 @@ def own(number: int) -> list[str]:
 
 def at_random(_: int) -> list[str]:
     return [f"task-{task:04}" for task in sorted(random.sample(range(TASKS), EACH))]
+
+
+CHOICES: dict[str, Callable[[int], list[str]]] = {
+    "its own fifty": own,
+    "fifty at random": at_random,
+}
 
 
 def measure(

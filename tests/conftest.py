@@ -29,8 +29,10 @@ LONG = (
     "faults/test_database_troubles.py",
     "faults/test_pgbouncer.py",
     "faults/test_clocks.py",
+    "faults/test_move_group.py",
     "faults/test_tasks_scale.py",
     "faults/test_tasks_soak.py",
+    "integration/test_bench_zookeeper.py",
     "model/test_model.py",
 )
 
