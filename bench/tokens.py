@@ -12,6 +12,7 @@ import uuid
 
 from bench import floor
 from bench.measure import BenchError, Figures, boottime, cpu_of, median, pause, spent
+from coordinator.errors import CoordError
 from coordinator.protocol.requests import Join, NodeFacts, Release, Take, View
 from coordinator.store.postgres import PostgresStore
 from tests.support.postgres import Server
@@ -152,14 +153,21 @@ def main() -> None:
     """Take and release one token for a while, as often as it goes."""
     conninfo, schema, group, seconds = sys.argv[1:5]
     facts = NodeFacts(node=group, group=group, liveness_s=60.0, heartbeat_s=1.0, lease_s=48.0)
-    connection = PostgresStore(conninfo, schema, facts).connect(TIMEOUT_S)
+    store = PostgresStore(conninfo, schema, facts)
+    connection = store.connect(TIMEOUT_S)
     session = str(uuid.uuid4())
     view = connection.ask(Join(session=session, previous=None), TIMEOUT_S).view
     print("ready", flush=True)
     sys.stdin.readline()
     count, end_at = 0, boottime() + float(seconds)
     while boottime() < end_at:
-        taken = connection.ask(take_free(session, view), TIMEOUT_S)
+        try:
+            taken = connection.ask(take_free(session, view), TIMEOUT_S)
+        except CoordError:
+            # Aborted by the others again and again: as an agent does, anew on a new connection.
+            connection.close()
+            connection = store.connect(TIMEOUT_S)
+            continue
         assert taken.done
         released = connection.ask(
             Release(session=session, term=taken.term, reason="bench"), TIMEOUT_S
