@@ -68,6 +68,7 @@ def test_a_fast_restart_of_the_database_changes_nothing(group, primary):
 @pytest.fixture
 def cluster(tmp_path, primary):
     """A group whose nodes know both hosts of a primary and its asynchronous standby."""
+    migrate.upgrade(primary.conninfo(), "public")  # before the clock of a test runs
     standby = primary.clone_standby("standby", sync=False)
     hosts = f"host='{primary.sockets},{standby.sockets}' port={primary.port},{standby.port}"
     conninfo = f"{hosts} user=coord dbname=coord target_session_attrs=read-write"
