@@ -14,6 +14,7 @@ from contextlib import ExitStack
 import pytest
 
 from coordinator.protocol.timing import lease_of
+from coordinator.store import migrate
 from tests.support import networks
 from tests.support.nodes import bed, eventually
 from tests.support.record import overlaps, terms_rise
@@ -90,6 +91,8 @@ def machines():
 def site(machines):
     machines.database = f"database_{next(_counter)}"
     networks.new_database(machines.server, machines.database, "root", "password")
+    # Before the clock of a test runs.
+    migrate.upgrade(machines.server.conninfo(machines.database, user="root"), "public")
     yield machines
     for machine in ("database", *NAMES):
         machines.net.heal(machine)
