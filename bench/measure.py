@@ -138,27 +138,39 @@ class Run:
         return self.moments[-1]
 
 
-class Tail:
-    """Reads a recorder's file as it grows: each line once."""
+class Growing:
+    """Reads the lines of a file as it grows: each whole line once."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._offset, self._rest = path, 0, b""
+
+    def lines(self) -> list[str]:
+        """Return what is new."""
+        if not self._path.exists():
+            return []
+        with self._path.open("rb") as record:
+            record.seek(self._offset)
+            new = record.read()
+        self._offset += len(new)
+        *lines, self._rest = (self._rest + new).split(b"\n")
+        return [line.decode() for line in lines]
+
+
+class Tail:
+    """Reads a recorder's file as it grows."""
+
+    def __init__(self, path: Path) -> None:
+        self._record = Growing(path)
         self.runs: dict[tuple[str, str, str], Run] = {}
 
     def read(self) -> list[Run]:
         """Take in what is new; return all runs in the order in which they began."""
-        if self._path.exists():
-            with self._path.open("rb") as record:
-                record.seek(self._offset)
-                new = record.read()
-            self._offset += len(new)
-            *lines, self._rest = (self._rest + new).split(b"\n")
-            for line in lines:
-                node, term, pid, boot, wall = line.decode().split()
-                key = (node, term, pid)
-                if key not in self.runs:
-                    self.runs[key] = Run(node, int(pid), float(wall))
-                self.runs[key].moments.append(float(boot))
+        for line in self._record.lines():
+            node, term, pid, boot, wall = line.split()
+            key = (node, term, pid)
+            if key not in self.runs:
+                self.runs[key] = Run(node, int(pid), float(wall))
+            self.runs[key].moments.append(float(boot))
         return list(self.runs.values())
 
     def running(self, within_s: float = 0.1) -> list[Run]:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.measure import Growing
 from tests.support.task_nodes import TaskRun, overlapping
 
 #: Between two lines of one program.
@@ -20,22 +21,16 @@ ALIVE_S = 1.0
 
 
 class Record:
-    """Reads a record of beacons as it grows: each line once."""
+    """Reads a record of beacons as it grows."""
 
     def __init__(self, path: Path) -> None:
-        self._path, self._offset, self._rest = path, 0, b""
+        self._record = Growing(path)
         self._runs: dict[tuple[str, str, int, int], TaskRun] = {}
 
     def read(self) -> list[TaskRun]:
         """Take in what is new; return all runs in the order in which they began."""
-        if self._path.exists():
-            with self._path.open("rb") as record:
-                record.seek(self._offset)
-                new = record.read()
-            self._offset += len(new)
-            *lines, self._rest = (self._rest + new).split(b"\n")
-            for line in lines:
-                self._note(line.decode())
+        for line in self._record.lines():
+            self._note(line)
         return sorted(self._runs.values(), key=lambda run: run.first)
 
     def _note(self, line: str) -> None:
