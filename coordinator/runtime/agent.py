@@ -159,7 +159,7 @@ class Agent:
         selector.select(max(0.0, min(SLEEP_MAX_S, wake - self.clock.now())))
 
     def _step_through(self) -> None:
-        """Step through what waits: an echo of the guardian alone, ten a second, costs no step."""
+        """Step through what waits: an echo of the guardian alone costs no step."""
         event: Event | None = None
         while self._waiting and self._finish is None:
             event = self._waiting.popleft()
