@@ -33,26 +33,35 @@ def main() -> None:
     """Measure, and write the page where one is asked for; else print the figures."""
     arguments = _arguments()
     page: Path | None = arguments.out
-    found: Figures = report.read(page) if page else {}
     chosen = PARTS if arguments.part == "all" else (arguments.part,)
-    if arguments.part != "report":
-        for part in chosen:
-            print(f"bench: {part}", file=sys.stderr, flush=True)
-            # A server of its own for each part: nothing is left in its caches from another.
-            with floor.bench_server() as server:
-                where = machine(server.binaries.version)
-                measured = _measure(part, server, arguments)
-            found[part] = _with_rest(part, found.get(part, {}), measured)
-            command = "python -m bench " + " ".join(sys.argv[1:])
-            run = {"machine": where, "command": command, "quick": arguments.quick}
-            found.setdefault("runs", {})[part] = run
-            if page:
-                report.write(found, page)  # a long run that is broken off keeps what it has
-    if page:
-        report.write(found, page)
-    else:
+    if arguments.part == "report" and page:
+        report.write(report.read(page), page)
+        return
+    found: Figures = {}
+    for part in chosen:
+        print(f"bench: {part}", file=sys.stderr, flush=True)
+        # A server of its own for each part: nothing is left in its caches from another.
+        with floor.bench_server() as server:
+            where = machine(server.binaries.version)
+            measured = _measure(part, server, arguments)
+        command = "python -m bench " + " ".join(sys.argv[1:])
+        run = {"machine": where, "command": command, "quick": arguments.quick}
+        # Read again: other parts, or other contestants, may have been measured meanwhile.
+        found = report.read(page) if page else found
+        found[part] = _with_rest(part, found.get(part, {}), measured)
+        found["runs"] = _runs(found.get("runs", {}), part, arguments.only, run)
+        if page:
+            report.write(found, page)  # a long run that is broken off keeps what it has
+    if not page:
         json.dump(found, sys.stdout, indent=1)
         print()
+
+
+def _runs(before: Figures, part: str, only: str | None, run: Figures) -> Figures:
+    """Note how a part was measured, or some contestants of it; a whole part replaces its pieces."""
+    key = f"{part}: {only.replace(',', ', ')}" if only else part
+    rest = {k: v for k, v in before.items() if only or not k.startswith(f"{part}: ")}
+    return dict(sorted({**rest, key: run}.items()))
 
 
 def _measure(part: str, server: Server, arguments: argparse.Namespace) -> Figures:

@@ -22,6 +22,7 @@ Rules, each for every single run
   G4  `ended` and `refused` are said when no process of the run exists, and once.
   G5  An agent's death or silence stops all programs; the spare takes over at the same time.
   G6  When the guardian itself was held up, the agent's silence proves nothing.
+  G8  Agents that die one after the other end the node; the last spare only gives the token back.
 """
 
 from __future__ import annotations
@@ -117,7 +118,7 @@ def _meet(guard: Guard, event: Event, now: float, orders: Orders) -> Guard:
             orders.append(guard_run.everything(guard))
             return guard
         case words.PromotionFailed():
-            return _start_agent(guard, now, orders) if guard.agent else guard
+            return _miss_promotion(guard, now, orders)
         case words.ProgramReady() | words.ProgramStarted() | words.ProgramRefused():
             return guard_run.on_program(guard, event, now, orders)
         case words.ProgramEnded() | words.ProgramGone():
@@ -133,6 +134,9 @@ def _on_agent(guard: Guard, event: Event, now: float, orders: Orders) -> Guard:
             if guard.signals:
                 # The signal came while there was no agent, or to one that died of it.
                 orders.append(_signal_message(guard.signum, guard.signals))
+            elif guard.leaving is not None:
+                why = "the agents of this node keep dying"
+                orders.append(words.TellAgent({"say": "leave", "why": why, "code": guard.leaving}))
             return guard._replace(silence_max_s=silence_max_s)
         case words.Pinged(n):
             orders.append(words.TellAgent({"say": "echo", "n": n}))
@@ -235,16 +239,30 @@ def _lose_agent(guard: Guard, what: str, now: float, orders: Orders) -> Guard:
     guard = guard._replace(deaths=deaths)
     if len(deaths) > DEATHS_MAX:
         orders.append(words.Report(f"agent {what}, {len(deaths)} times within a minute: leaving"))
-        return guard._replace(leaving=AGENT_LOOP)
+        guard = guard._replace(leaving=AGENT_LOOP)
+        # The spare gives the token back (G8); once the lease is over there is nothing to give.
+        leave_by = min(guard.leave_by, now + guard.silence_max_s)
+        return _promote(guard._replace(leave_by=leave_by), now, orders) if guard.spare else guard
     if not guard.spare:
         orders.append(words.Report(f"agent {what}: starting another"))
         return _start_agent(guard, now, orders)
     orders.append(words.Report(f"agent {what}: the spare takes over"))
+    return _promote(guard, now, orders)
+
+
+def _promote(guard: Guard, now: float, orders: Orders) -> Guard:
     program = "dying" if guard.runs else "none"
     become = {"session": guard.session, "term": guard.term, "program": program}
     orders.append(words.PromoteSpare({"say": "become", **become}))
     orders.append(guard_run.everything(guard))
     return guard._replace(agent=True, spare=True, said_at=now, spare_at=now)
+
+
+def _miss_promotion(guard: Guard, now: float, orders: Orders) -> Guard:
+    """Start an agent in the place of the spare that was gone; a node that leaves needs none."""
+    if guard.agent and guard.leaving is None:
+        return _start_agent(guard, now, orders)
+    return guard._replace(agent=False, spare=False)
 
 
 def _start_agent(guard: Guard, now: float, orders: Orders) -> Guard:

@@ -231,6 +231,8 @@ class GuardLink:
                     return ProgramEnded(now, INHERITED, status, why)
             case {"say": "signal", "signum": int(signum)}:
                 return self._signalled(signum, now)
+            case {"say": "leave", "why": str(why), "code": int(code)}:
+                return StopAsked(now, why, code)
             case _:
                 return None
         return None

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from coordinator.protocol.guard import AGENT_LOOP, DEATHS_MAX
 from tests.support.nodes import eventually
 from tests.support.record import overlaps, terms_rise
 
@@ -80,6 +81,26 @@ def test_sigkill_of_one_process(nodes, who):
     runs = nodes.runs()
     assert overlaps(runs) == []
     assert terms_rise(runs)
+
+
+def test_a_node_whose_agents_keep_dying_gives_the_token_back(nodes):
+    """Rule G8: the last spare leaves; the standby need not wait until the lease is over."""
+    nodes.start("node-1")
+    holding = nodes.wait_for_run()
+    for _ in range(DEATHS_MAX):
+        nodes.nodes["node-1"].send(signal.SIGKILL, "agent")
+        holding = nodes.wait_for_run(after=holding.term)
+    nodes.start("node-2")
+    nodes.wait_for_standbys(1)
+    killed_at = boottime()
+
+    nodes.nodes["node-1"].send(signal.SIGKILL, "agent")
+
+    after = nodes.wait_for_run(after=holding.term)
+    assert after.node == "node-2"
+    assert after.first - killed_at <= nodes.liveness_s / 2
+    assert nodes.nodes["node-1"].process.wait(5) == AGENT_LOOP
+    assert overlaps(nodes.runs()) == []
 
 
 @pytest.mark.parametrize("who", ["agent", "guardian", "spare", "program", "all"])

@@ -181,13 +181,68 @@ def test_failed_promotion_starts_a_fresh_agent_and_is_no_second_death():
     assert len(told.guard.deaths) == 1
 
 
-def test_sixth_death_within_a_minute_ends_the_node():
+def dying(deaths: int) -> Told:
+    """A node with a program, whose agents have died so many times within seconds."""
+    told = Told().run()
+    told.at(0.2, words.SessionTold("s", 3))
+    told.at(0.2, words.Greeted(3.0, 1.0))
+    for death in range(deaths):
+        told.at(1.0 + death / 10, words.AgentLost())
+    return told
+
+
+def test_sixth_agent_to_die_within_a_minute_leaves_the_last_spare_to_give_the_token_back():
+    """Rule G8."""
+    told = dying(5)
+
+    become = {"say": "become", "session": "s", "term": 3, "program": "dying"}
+    assert words.PromoteSpare(become) in told.at(1.9, words.AgentLost())
+    leave = {"say": "leave", "why": "the agents of this node keep dying", "code": 1}
+    assert told.at(2.0, words.Greeted(3.0, 1.0)) == [words.TellAgent(leave)]
+    told.at(2.1, words.ProgramEnded(1, 0, left=False))
+    told.at(2.1, words.ProgramGone(1))
+    told.at(2.2, words.ExitOrdered(1))
+    assert words.TellSpare({"say": "quit"}) in told.at(2.3, words.AgentLost())
+    assert told.at(2.4, words.SpareLost())[-1] == words.Quit(1)
+
+
+def test_seventh_agent_to_die_gets_no_successor():
+    """Rule G8."""
+    told = dying(6)
+
+    orders = told.at(2.0, words.AgentLost())
+
+    assert not {words.PromoteSpare, words.StartAgent} & set(kinds(orders))
+    assert words.TellSpare({"say": "quit"}) in told.at(2.1, words.ProgramEnded(1, 0, left=False))
+    assert told.at(2.4, words.SpareLost())[-1] == words.Quit(1)
+
+
+def test_last_spare_that_does_not_leave_is_killed_when_the_lease_is_over():
+    """Rule G8."""
+    told = dying(6)
+    told.at(2.1, words.ProgramEnded(1, 0, left=False))
+    told.at(2.1, words.ProgramGone(1))
+    told.at(4.4, words.Pinged(1))
+
+    assert words.KillAgent() in told.at(4.6, words.Pinged(2))
+
+
+def test_without_a_spare_nobody_is_left_to_give_anything_back():
     told = Told()
     for second in range(5):
         told.at(float(second), words.AgentLost())
-    assert words.TellSpare({"say": "quit"}) in told.at(59.0, words.AgentLost())
+    told.at(5.0, words.SpareLost())
 
-    assert told.at(59.1, words.SpareLost())[-1] == words.Quit(1)
+    assert told.at(5.0, words.AgentLost())[-1] == words.Quit(1)
+
+
+def test_missed_promotion_of_the_last_spare_starts_nobody():
+    """Rule G8."""
+    told = dying(6)
+    told.at(2.0, words.ProgramEnded(1, 0, left=False))
+    told.at(2.0, words.ProgramGone(1))
+
+    assert told.at(2.0, words.PromotionFailed())[-1] == words.Quit(1)
 
 
 def test_six_deaths_in_more_than_a_minute_end_nothing():
