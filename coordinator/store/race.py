@@ -23,6 +23,7 @@ from coordinator.protocol.requests import Answer, Release, Take
 from coordinator.store.fence import push_fences_aside, terminate_fence_holders
 from coordinator.store.statement import named
 from coordinator.store.transaction import (
+    ABORTED,
     Cursor,
     Params,
     Pause,
@@ -78,9 +79,19 @@ SELECT * FROM {schema}.coord_release(
 def take(cursor: Cursor, place: Place, request: Take, *, deadline: float, pause: Pause) -> Answer:
     """Take the token as it was seen; not done when anything is no longer as it was seen.
 
+    Nor when others made it fail to serialize in every try: it was rolled back for certain.
+
     Units:  deadline on time.monotonic().
     Errors: LockNotAvailable when a fence of another role stays; as `serializable` else.
     """
+    try:
+        return _take(cursor, place, request, deadline=deadline, pause=pause)
+    except ABORTED:
+        return Answer(done=False, view=read_view(cursor, place))
+
+
+def _take(cursor: Cursor, place: Place, request: Take, *, deadline: float, pause: Pause) -> Answer:
+    """Do the same; errors as `serializable`."""
 
     def attempt(*, waits: bool) -> Row:
         return serializable(

@@ -50,6 +50,9 @@ ATTEMPTS_MAX = 5
 PAUSE_MIN_S = 0.005
 PAUSE_MAX_S = 0.050
 
+#: The server rolled back what met others' transactions; the same may succeed in another try.
+ABORTED = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected)
+
 _BEGIN_READ_COMMITTED = b"BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE"
 _BEGIN_SERIALIZABLE = b"BEGIN ISOLATION LEVEL SERIALIZABLE, READ WRITE"
 
@@ -104,12 +107,12 @@ def serializable(
 
     Returns its row; what was written stays only if the caller agreed to that row.
     Units:  deadline on time.monotonic(); no try begins after it.
-    Errors: as `read_committed`; SerializationFailure or DeadlockDetected when the budget is spent.
+    Errors: as `read_committed`; one of ABORTED when the budget is spent.
     """
     for attempt in range(1, ATTEMPTS_MAX + 1):
         try:
             return _in_two_messages(cursor, statement, params, agreed)
-        except (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected):
+        except ABORTED:
             pause_s = random.uniform(PAUSE_MIN_S, PAUSE_MAX_S)  # noqa: S311 - jitter, no secret
             if attempt == ATTEMPTS_MAX or time.monotonic() + pause_s >= deadline:
                 raise

@@ -23,6 +23,14 @@ ROUNDS = 200
 FOIL_ROUNDS = 20
 
 
+#: What a take meets whose neighbours on a page of the index are always faster.
+ABORT_EVERY_TAKE = """
+CREATE FUNCTION abort() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN RAISE EXCEPTION 'others were faster' USING ERRCODE = 'serialization_failure'; END $$;
+CREATE TRIGGER abort BEFORE UPDATE ON token_holder FOR EACH ROW EXECUTE FUNCTION abort()
+"""
+
+
 @dataclass(frozen=True)
 class Round:
     """What one simultaneous takeover brought."""
@@ -158,6 +166,20 @@ def test_serialization_failures_are_retried_within_the_budget(database):
 
     assert answer.done
     assert answer.term == 6
+
+
+def test_a_take_that_others_abort_in_every_try_is_a_definite_no(database):
+    """R3: not an unreachable database: the same connection goes on, and takes when they let it."""
+    with joined_nodes(database, "a") as (node,):
+        view = node.look()
+        database.query(ABORT_EVERY_TAKE)
+
+        answer = node.take(view)
+
+        assert not answer.done
+        assert answer.view.token == view.token
+        database.query("DROP TRIGGER abort ON token_holder")
+        assert node.take(answer.view).done
 
 
 def test_origins_pattern_lets_both_standbys_win(database):
