@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench import floor
+from bench import beat, floor
 from bench.floor import Database
 from bench.measure import (
     BenchError,
@@ -39,6 +39,7 @@ def idle(server: Server, *, counts: tuple[int, ...], window_s: float, rounds: in
     found: Figures = {}
     for count in counts:
         found[f"nodes_{count}"] = _at_size(server, count, window_s, rounds)
+    found["parts"] = beat.parts(server, max(counts), window_s / 2, rounds)
     found["processes"] = _real_processes(server, window_s)
     return found
 

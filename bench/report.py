@@ -145,8 +145,9 @@ def _idle(found: Figures, folder: str) -> Iterator[str]:
     yield "1 beat/s, and right after it pgbench with as many clients, doing one prepared single-row"
     yield "upsert at the same rate. CPU is the scheduler's count of the backends' time on the CPU."
     yield ""
-    yield "| | " + " | ".join(key[6:] + " nodes" for key in idle if key != "processes") + " |"
-    yield "|---" * len(idle) + "|"
+    sizes = [(key[6:], at) for key, at in idle.items() if key.startswith("nodes_")]
+    yield "| | " + " | ".join(f"{count} nodes" for count, _ in sizes) + " |"
+    yield "|---" * (len(sizes) + 1) + "|"
     rows = (
         ("statements per beat", "{statements_per_beat:.3f}"),
         ("connections per node", "{connections_per_node:.2f}"),
@@ -166,10 +167,10 @@ def _idle(found: Figures, folder: str) -> Iterator[str]:
             "{wal_bytes:.0f} / {floor_wal_bytes:.0f} = **{ratio_wal_bytes:.2f}**",
         ),
     )
-    sizes = [idle[key] for key in idle if key != "processes"]
     for title, form in rows:
-        yield f"| {title} | " + " | ".join(form.format(**size) for size in sizes) + " |"
+        yield f"| {title} | " + " | ".join(form.format(**at) for _, at in sizes) + " |"
     yield ""
+    yield from _parts(idle.get("parts"))
     yield f"![CPU per beat]({folder}/idle.svg)"
     yield ""
     yield "| process | CPU, ms/s | RSS, MiB | PSS, MiB |"
@@ -178,6 +179,23 @@ def _idle(found: Figures, folder: str) -> Iterator[str]:
         for who, cost in family.items():
             figures = (cost["cpu_ms_per_s"], cost["rss_mib"], cost["pss_mib"])
             yield f"| {role}'s {who} | " + " | ".join(f"{figure:.2f}" for figure in figures) + " |"
+    yield ""
+
+
+def _parts(parts: Figures | None) -> Iterator[str]:
+    """Say what a beat is made of: it does two jobs, and the floor does one."""
+    if not parts:
+        return
+    base = float(parts["upsert"])
+    yield "A beat writes its row and looks at its group, in one statement. By pgbench, prepared,"
+    yield f"{parts['clients']} clients at one a second each; backends' CPU:"
+    yield ""
+    yield "| upsert | the beat's write alone | its look alone | the beat: both at once |"
+    yield "|---|---|---|---|"
+    cells = (f"{parts[key]:.3f} ms" for key in ("write", "look", "beat"))
+    ratios = (float(parts[key]) / base for key in ("write", "look", "beat"))
+    both = (f"{cell} = **{ratio:.2f}**" for cell, ratio in zip(cells, ratios, strict=True))
+    yield f"| {base:.3f} ms | " + " | ".join(both) + " |"
     yield ""
 
 

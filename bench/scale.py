@@ -9,13 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 
-from bench import floor
+from bench import beat, floor
 from bench.fleet import BEATS, ON_TIME, Fleet, Swarm, between, fleet, look, memory_of, on_time_share
 from bench.floor import Database
 from bench.idle import statements_per_beat
 from bench.measure import Figures, boottime, cpu_of, pause, quantile
-from coordinator.store import session
-from coordinator.store.statement import named
 from tests.support.postgres import Server
 
 HEARTBEAT_S = 1.0
@@ -183,16 +181,9 @@ def alone(server: Server, window_s: float) -> Figures:
     A client that costs little: it tells where the server ends rather than the swarm.
     """
     database = floor.new_database(server)
-    database.query(
-        "INSERT INTO health_check (group_id, task_id, session, liveness_ms, heartbeat_ms, lease_ms)"
-        " SELECT 'alone', 'n' || n, md5(n::text)::uuid, 30000, 1000, 20000"
-        " FROM generate_series(0, %s) AS n",
-        ALONE_CLIENTS - 1,
-    )
-    database.query("INSERT INTO group_record (group_id) VALUES ('alone')")
-    database.query("INSERT INTO token_holder (group_id) VALUES ('alone')")
+    beat.prepare(database, ALONE_CLIENTS)
     seconds = window_s + 6
-    with floor.pgbench(database, beat_script(), clients=ALONE_CLIENTS, seconds=seconds) as bench:
+    with floor.pgbench(database, beat.script(), clients=ALONE_CLIENTS, seconds=seconds) as bench:
         pause(3.0)
         before, played_s, began_at = look(database), cpu_of([bench.process.pid]), boottime()
         pause(window_s)
@@ -206,20 +197,6 @@ def alone(server: Server, window_s: float) -> Figures:
         "client_cores": sum(played_s.values()) / took_s,
         **{key: found[key] for key in kept},
     }
-
-
-def beat_script() -> str:
-    """Return the heartbeat's own statement as a script of pgbench; each client is a node."""
-    text = named(session.BEAT_SETTLED, floor.SCHEMA).decode()
-    values = {
-        "group": "'alone'::text",
-        "token": "'alone'::text",
-        "node": "('n' || :client_id::text)",
-        "mine": "md5(:client_id::text)",
-    }
-    for name, value in values.items():
-        text = text.replace(f"%({name})s", value)
-    return text.strip() + ";\n"
 
 
 # --- two databases ----------------------------------------------------------------------------

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from collections import defaultdict
 
 import pytest
 
-from bench import fleet, goals, report_scale, swarm
+from bench import beat, fleet, goals, report_scale, swarm
 from bench.goals import Line
-from bench.scale import beat_script, bottleneck, cores_for, end_of, nodes_for
+from bench.scale import bottleneck, cores_for, end_of, nodes_for
 from bench.tasks import death_of
 from tests.support.task_scale import Outcome
 
@@ -93,13 +94,54 @@ def test_every_node_of_a_group_has_the_same_shard_and_both_shards_are_used():
 
 
 def test_the_script_of_pgbench_is_the_heartbeat_with_nothing_left_to_put_in():
-    script = beat_script()
+    script = beat.script()
 
     assert "beat = beat + 1" in script
     assert "%(" not in script
 
 
+def test_the_halves_of_a_heartbeat_write_and_look():
+    written, look = beat.halves()
+
+    assert written.startswith("UPDATE")
+    assert written.replace(";", "").strip().endswith("RETURNING beat")
+    assert "beat = beat + 1" not in look
+    assert "token_holder" in look
+    assert look.startswith("SELECT")
+    assert "%(" not in written + look
+
+
 # --- judging ----------------------------------------------------------------------------------
+
+
+def size_of(nodes: int, **changes: float) -> dict[str, float]:
+    return {"nodes": nodes, "on_time": 1.0, "server_cores": 0.5, "server_cpu_ms": 0.5, **changes}
+
+
+def idle_cost(*cpu_ms: float) -> Line:
+    sizes = {f"nodes_{n}": defaultdict(float, cpu_ms=cost) for n, cost in enumerate(cpu_ms)}
+    return line({"idle": sizes}, "from 10 to 500 nodes")
+
+
+def test_a_beat_that_gets_cheaper_with_more_nodes_is_what_we_want():
+    assert idle_cost(1.9, 0.7, 0.5).held is True
+    assert idle_cost(1.0, 1.2, 0.5).held is True
+    assert idle_cost(1.0, 0.5, 1.21).held is False
+
+
+def shapes_cost(one: float, ten: float) -> Line:
+    sizes = {
+        title: [size_of(nodes, server_cpu_ms=cost) for nodes in (10, 500)]
+        for title, cost in (("one group", one), ("groups of 10", ten))
+    }
+    return line({"scale": {"shapes": sizes}}, "as many nodes in groups of 10")
+
+
+def test_one_large_group_costs_what_many_small_ones_do():
+    assert shapes_cost(0.6, 0.5).held is True
+    assert shapes_cost(0.6, 0.5).measured == "1.20 (500 nodes)"
+    assert shapes_cost(0.61, 0.5).held is False
+    assert shapes_cost(0.39, 0.5).held is False
 
 
 def test_a_thousand_tasks_hold_when_the_slowest_run_is_within_a_second():
@@ -121,7 +163,7 @@ def test_what_was_not_measured_is_not_judged():
     ("nodes", "share", "held"), [(1000, 0.99, True), (1000, 0.98, False), (50, 1.0, None)]
 )
 def test_a_thousand_nodes_are_judged_by_a_thousand_nodes(nodes, share, held):
-    at = {"nodes": nodes, "on_time": share, "server_cores": 0.5}
+    at = size_of(nodes, on_time=share)
     shapes = {"one group": [at], "groups of 10": [{**at, "on_time": 1.0}]}
 
     assert line({"scale": {"shapes": shapes}}, "1,000 nodes").held is held
