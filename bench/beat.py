@@ -6,6 +6,8 @@ holder's row and the group's version, by keys only. What each job costs tells wh
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from bench import floor
 from bench.floor import Database
 from bench.measure import BenchError, Figures, boottime, cpu_of, median, pause, spent, until
@@ -47,7 +49,7 @@ def prepare(database: Database, clients: int) -> None:
 
 def script() -> str:
     """Return the whole statement."""
-    return _script(named(session.BEAT_SETTLED, floor.SCHEMA).decode())
+    return filled(named(session.BEAT_SETTLED, floor.SCHEMA).decode())
 
 
 def halves() -> tuple[str, str]:
@@ -58,30 +60,38 @@ def halves() -> tuple[str, str]:
     written = update.partition(opening)[2].rpartition(")")[0]
     if not end or not written:
         raise BenchError("the heartbeat's statement is not made of the parts that are known here")
-    return _script(written), _script("SELECT" + look)
+    return filled(written), filled("SELECT" + look)
 
 
-def _script(text: str) -> str:
+def filled(text: str) -> str:
+    """Return a statement of ours as a script: each client of pgbench is a node of the group."""
     for name, value in VALUES.items():
         text = text.replace(f"%({name})s", value)
     return text.strip() + ";\n"
 
 
 def parts(server: Server, clients: int, window_s: float, rounds: int) -> Figures:
-    """Measure the floor, each half and the whole in turn, at one a second for each client.
+    """Measure the floor, each half and the whole."""
+    written, look = halves()
+    scripts = {"upsert": floor.UPSERT, "write": written, "look": look, "beat": script()}
+    return {"clients": clients, **costs(server, scripts, clients, window_s, rounds)}
+
+
+def costs(
+    server: Server, scripts: Mapping[str, str], clients: int, window_s: float, rounds: int
+) -> dict[str, float]:
+    """Measure scripts in turn, each at one a second for each client.
 
     Returns the backends' CPU in ms for one of each, by name: medians over the rounds.
     """
     database = floor.new_database(server)
     prepare(database, clients)
     database.query(floor.UPSERT_TABLE)
-    written, look = halves()
-    scripts = {"upsert": floor.UPSERT, "write": written, "look": look, "beat": script()}
     found: dict[str, list[float]] = {name: [] for name in scripts}
     for _ in range(rounds):
         for name, text in scripts.items():
             found[name].append(_cpu_ms(database, text, clients, window_s))
-    return {"clients": clients, **{name: median(costs) for name, costs in found.items()}}
+    return {name: median(each) for name, each in found.items()}
 
 
 def _cpu_ms(database: Database, text: str, clients: int, window_s: float) -> float:
