@@ -20,8 +20,9 @@ CPU_RATIO, WAL_RATIO, FLAT = 1.5, 2.0, 0.20
 AGENT_MS_PER_S, MEMORY_MIB = 2.0, 60.0
 NODES_MAX, TASKS_AGAIN_S = 1000, 1.0
 KILLED = ("guardian", "agent", "program")
+#: How long a program may write that thaws with its whole node: only a fence refuses it then.
+THAW_S = 0.1
 STOPPED = {
-    "pause": "all processes",
     "stop-guardian": "the guardian",
     "stop-agent": "the agent",
 }
@@ -72,6 +73,7 @@ def _takeovers(found: Figures) -> Iterator[Line]:
         yield _bounded(f"SIGKILL of the {key}", _fault(found, key), PROCESS_S)
     for key, what in STOPPED.items():
         yield _bounded(f"SIGSTOP of {what}", _fault(found, key), bound_s)
+    yield _paused(_fault(found, "pause"), bound_s)
 
 
 def _from_beat(what: str, cell: Figures | None, share: str, bound_s: float) -> Line:
@@ -97,6 +99,21 @@ def _bounded(what: str, cell: Figures | None, bound_s: float) -> Line:
         text += f"; nobody took over: {cell['none']}"
     held = after["max"] <= bound_s and not overlaps and not cell["none"]
     return _line(what, f"≤ {goal}", text, held, "failover")
+
+
+def _paused(cell: Figures | None, bound_s: float) -> Line:
+    """Judge a machine that stops as a whole: nobody is left there to end its program in time."""
+    what = "SIGSTOP of all processes, and SIGCONT"
+    goal = f"≤ {bound_s:.1f} s; what the old program writes at the thaw spans ≤ {_ms(THAW_S)}"
+    if cell is None or not cell["after"]["n"]:
+        return _line(what, goal, None, None, "failover")
+    after, thaw_s = cell["after"], cell["overlap_s_max"]
+    text = f"p50 {_ms(after['p50'])}, max {_ms(after['max'])}; {cell['overlaps']} of"
+    text += f" {cell['runs']} wrote at the thaw, at most {cell['late_lines_max']} lines"
+    if cell["none"]:
+        text += f"; nobody took over: {cell['none']}"
+    held = after["max"] <= bound_s and thaw_s <= THAW_S and not cell["none"]
+    return _line(what, goal, text, held, "failover")
 
 
 def _costs(found: Figures) -> Iterator[Line]:

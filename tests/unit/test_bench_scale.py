@@ -169,6 +169,18 @@ def test_a_thousand_nodes_are_judged_by_a_thousand_nodes(nodes, share, held):
     assert line({"scale": {"shapes": shapes}}, "1,000 nodes").held is held
 
 
+@pytest.mark.parametrize(
+    ("took_s", "span_s", "none", "held"),
+    [(3.0, 0.0, 0, True), (3.61, 0.0, 0, False), (3.0, 0.11, 0, False), (3.0, 0.0, 1, False)],
+)
+def test_a_paused_machine_is_judged_by_its_successor_and_by_its_thaw(took_s, span_s, none, held):
+    after = {"n": 30, "p50": 2.8, "max": took_s}
+    cell = {"after": after, "overlaps": 4, "runs": 30, "late_lines_max": 1, "none": none}
+    cells = {"coord": {"faults": {"pause": {**cell, "overlap_s_max": span_s}}}}
+
+    assert line({"failover": {"cells": cells}}, "SIGSTOP of all").held is held
+
+
 def test_a_task_that_moved_and_was_not_the_dead_nodes_is_counted():
     outcome = Outcome(
         fullest=1.1,
