@@ -38,6 +38,9 @@ Message = dict[str, object]
 #: limit below where that is seldomer: each ping wakes two processes.
 PING_S = 0.1
 PINGS_PER_LIMIT = 5
+#: While none does, the first turn of the loop after this share of the liveness interval pings it,
+#: a heartbeat's as a rule; the loop is woken for it alone no sooner than that much later.
+IDLE_PING_SHARE, IDLE_SLACK_SHARE = 1 / 4, 1 / 8
 #: A guardian that has not echoed for this share of the lease is frozen; at most ECHO_MAX_S.
 ECHO_SHARE = 0.4
 ECHO_MAX_S = 1.5
@@ -109,6 +112,7 @@ class GuardLink:
         self._told: tuple[str | None, int] = (None, 0)
         self._pings = 0
         self._ping_at = clock.now()
+        self._slack_s = timing.liveness_s * IDLE_SLACK_SHARE
         self._unanswered_since: float | None = None
         self._guardian = os.getppid() if guardian is None else guardian
         self._lost = ""
@@ -267,7 +271,7 @@ class GuardLink:
         self._kill_late(now)
         if now >= self._ping_at:
             self._ping(now)
-        moments = [self._ping_at]
+        moments = [self._ping_at if self._runs else self._ping_at + self._slack_s]
         if self._unanswered_since is not None:
             moments.append(self._unanswered_since + limit_s)
         if self._runs:
@@ -288,7 +292,7 @@ class GuardLink:
     def _ping(self, now: float) -> None:
         self._upkeep()
         self._pings += 1
-        idle_s = self._timing.liveness_s / 4
+        idle_s = self._timing.liveness_s * IDLE_PING_SHARE
         self._ping_at = now + (ping_s(self._timing) if self._runs else idle_s)
         if self._unanswered_since is None:
             self._unanswered_since = now

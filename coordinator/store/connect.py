@@ -21,10 +21,14 @@ from coordinator.store.view import Place
 
 #: libpq waits at least so many seconds for each host.
 CONNECT_TIMEOUT_MIN_S = 2
-#: Each statement ends before the asker gives the whole request up; a lock is waited for shorter,
-#: so that "locked" and "slow" can be told apart.
-STATEMENT_SHARE = 0.8
+#: A lock is waited for shorter than the asker waits for the whole request, and a transaction that
+#: was left open ends before that.
 LOCK_SHARE = 0.5
+OPEN_SHARE = 0.8
+#: Locks are all that our statements wait for; this ends what its asker has left behind for another
+#: reason. Shorter than the time between two heartbeats it would wake each backend once more for
+#: each: PostgreSQL disarms the limit when a statement ends, and lets its alarm ring (ADR 12).
+STATEMENT_S = 10.0
 #: Only statements that ask for it are prepared: the heartbeat.
 PREPARE_ON_REQUEST_ONLY = 2**31 - 1
 
@@ -63,7 +67,7 @@ SET_LIMITS: LiteralString = """
 SELECT
     set_config('lock_timeout', %(lock_ms)s, false),
     set_config('statement_timeout', %(statement_ms)s, false),
-    set_config('idle_in_transaction_session_timeout', %(statement_ms)s, false)
+    set_config('idle_in_transaction_session_timeout', %(open_ms)s, false)
 """
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -129,7 +133,8 @@ def limits(timeout_s: float) -> dict[str, str]:
     """Return the parameters of SET_LIMITS for a request of timeout_s seconds."""
     return {
         "lock_ms": str(max(1, int(timeout_s * LOCK_SHARE * 1000))),
-        "statement_ms": str(max(1, int(timeout_s * STATEMENT_SHARE * 1000))),
+        "open_ms": str(max(1, int(timeout_s * OPEN_SHARE * 1000))),
+        "statement_ms": str(int(max(timeout_s, STATEMENT_S) * 1000)),
     }
 
 

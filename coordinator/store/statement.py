@@ -88,7 +88,7 @@ VIEW_FROM: LiteralString = """
 SETTINGS: LiteralString = """
     set_config('lock_timeout', %(lock_ms)s, session.lent),
     set_config('statement_timeout', %(statement_ms)s, session.lent),
-    set_config('idle_in_transaction_session_timeout', %(statement_ms)s, session.lent),
+    set_config('idle_in_transaction_session_timeout', %(open_ms)s, session.lent),
     set_config('default_transaction_isolation', 'read committed', session.lent),
     set_config('client_min_messages', 'warning', session.lent),
     set_config('enable_seqscan', 'off', session.lent),

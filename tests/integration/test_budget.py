@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import uuid
 from pathlib import Path
 
@@ -26,12 +27,13 @@ from tests.conformance.worlds import GROUP, facts_of
 from tests.conftest import Database
 from tests.support.nodes import bed
 from tests.support.postgres import Server, wait_until
-from tests.support.store_nodes import joined_nodes
+from tests.support.store_nodes import connected_node, joined_nodes
 
 pytestmark = pytest.mark.real
 
 BEATS = 200
 HOT_SHARE_MIN = 0.9
+WAITING_BEATS, PAUSE_S = 5, 0.5
 TURNS = 300
 MANY_TASKS = 500
 #: What the guardian's process loads beyond a bare interpreter: each module costs every node memory
@@ -104,6 +106,31 @@ def test_a_standby_has_one_connection(talking, talking_server, tmp_path):
         )
 
     assert rows == [(3,)]
+
+
+def test_a_backend_wakes_for_nothing_but_its_beats(database):
+    """A statement_timeout shorter than the pause would ring in each of them: one wake more.
+
+    Beside itself without that limit: whether it waits for its disk is not this test's business.
+    """
+    with connected_node(database, "a", timeout_s=PAUSE_S) as node:
+        session = str(uuid.uuid4())
+        node.connection.ask(Join(session=session, previous=None), PAUSE_S)
+
+        def wakes() -> int:
+            pid = int(node.connection._connection.info.backend_pid)
+            before = _wakes(pid)
+            for _ in range(WAITING_BEATS):
+                assert node.connection.ask(Beat(session=session), PAUSE_S).done
+                threading.Event().wait(PAUSE_S)
+            return _wakes(pid) - before
+
+        limited = wakes()
+        node.connection._connection.execute("SET statement_timeout = 0")
+        free = wakes()
+
+    assert free >= WAITING_BEATS
+    assert limited < free + WAITING_BEATS / 2
 
 
 def test_beats_of_a_group_stay_hot_while_others_join(database):
@@ -237,6 +264,12 @@ def _beaten_on(database, count: int) -> None:
     """Wait until so many more beats have been written."""
     enough = _beats(database) + count
     wait_until(lambda: _beats(database) >= enough)
+
+
+def _wakes(pid: int) -> int:
+    """Return how often a process has waited for something and gone on."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
 
 
 def _next_xid(database) -> int:

@@ -48,6 +48,7 @@ SECOND_BELT_S = 0.05
 ECHO_SHARE = 0.4
 ECHO_MAX_S = 1.5
 PING_S = 0.1
+IDLE_PING_SHARE, IDLE_SLACK_SHARE = 1 / 4, 1 / 8
 PINGS_PER_LIMIT = 5
 INHERITED = -1
 SIGTERM, SIGINT, SIGUSR1 = 15, 2, 10
@@ -320,7 +321,8 @@ class Agent(Process):
         timing = self.node.timing
         limit_s = min(ECHO_MAX_S, ECHO_SHARE * timing.lease_s)
         ping_s = max(PING_S, limit_s / PINGS_PER_LIMIT)
-        return limit_s + (ping_s if self.ordered else timing.liveness_s / 4)
+        idle_s = timing.liveness_s * (IDLE_PING_SHARE + IDLE_SLACK_SHARE)
+        return limit_s + (ping_s if self.ordered else idle_s)
 
     def alone(self, why: str) -> None:
         """Live on without a guardian: kill the program, release, and end."""

@@ -26,7 +26,7 @@ from coordinator.protocol.node import Node, Policy
 from coordinator.protocol.timing import Timing
 from coordinator.runtime import proctable
 from coordinator.runtime.channel import Channel, pair
-from coordinator.runtime.guard_link import INHERITED, SECOND_BELT_S, GuardLink, Orders
+from coordinator.runtime.guard_link import INHERITED, SECOND_BELT_S, GuardLink, Orders, ping_s
 
 TIMING = Timing(liveness_s=30.0, heartbeat_s=1.0, stop_timeout_s=5.0)
 NODE = Node(policy=Policy(node="n", group="g", seed="s"), timing=TIMING, session="s-1")
@@ -278,3 +278,50 @@ def test_a_program_without_orders_is_refused_and_never_started():
 
     assert refused == ProgramRefused(100.0, 1, "its spec cannot be read", 126)
     assert line.told() == []
+
+
+def pings(line: Line) -> int:
+    return sum(message["say"] == "ping" for message in line.told())
+
+
+def test_an_idle_link_pings_with_a_turn_that_happens_anyway():
+    """Each wake of its own costs a process that does nothing more than the ping itself."""
+    line = Line()
+    wake_at, _ = line.link.tick(line.clock.now())
+    assert pings(line) == 1
+    line.heard(say="echo", n=1)
+
+    line.clock.moment += TIMING.liveness_s / 4 - 0.1
+    line.link.tick(line.clock.now())
+    assert pings(line) == 0
+    wake_at, _ = line.link.tick(line.clock.now())
+    assert wake_at == 100.0 + TIMING.liveness_s * 3 / 8
+    line.clock.moment += 0.1
+    line.link.tick(line.clock.now())
+    assert pings(line) == 1
+
+
+def test_an_idle_link_wakes_by_itself_before_its_guardian_takes_it_for_hung():
+    line = Line()
+    line.link.tick(line.clock.now())
+    line.heard(say="echo", n=1)
+    line.told()
+
+    wake_at, _ = line.link.tick(line.clock.now())
+    assert wake_at < 100.0 + TIMING.liveness_s / 2
+    line.clock.moment = wake_at
+    line.link.tick(wake_at)
+    assert pings(line) == 1
+
+
+def test_a_link_with_a_program_wakes_for_each_ping():
+    line = Line()
+    line.link.tick(line.clock.now())
+    line.heard(say="echo", n=1)
+    line.start(1)
+    line.told()
+
+    wake_at, _ = line.link.tick(line.clock.now())
+
+    assert pings(line) == 1
+    assert wake_at <= 100.0 + ping_s(TIMING)
