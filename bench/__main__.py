@@ -17,7 +17,7 @@ from bench import failover, floor, report
 from bench.contestants import ENTRIES
 from bench.idle import idle
 from bench.measure import Figures, machine
-from bench.scale import scale
+from bench.scale import PIECES, scale
 from bench.spreading import merged as merged_spreading
 from bench.spreading import spreading
 from bench.startup import startup
@@ -90,7 +90,8 @@ def _measure(part: str, server: Server, arguments: argparse.Namespace) -> Figure
             return tasks(server, sets=sets, rounds=rounds, runs=runs)
         case "scale":
             counts = (10, 50) if quick else (10, 100, 250, 500, 1000)
-            return scale(server, counts=counts, window_s=5.0 if quick else 10.0)
+            only = tuple(arguments.only.split(",")) if arguments.only else PIECES
+            return scale(server, counts=counts, window_s=5.0 if quick else 10.0, only=only)
         case _:
             raise AssertionError(f"nobody measures {part}")
 
@@ -102,6 +103,8 @@ def _with_rest(part: str, before: Figures, now: Figures) -> Figures:
             return _merged(before, now)
         case "spreading":
             return merged_spreading(before, now)
+        case "scale":
+            return before | now
         case _:
             return now
 
@@ -129,7 +132,7 @@ def _arguments() -> argparse.Namespace:
         "--peer-runs", type=int, help="the same for each peer; default 10, and 5 for spreading"
     )
     parser.add_argument("--nodes", default="10,100,500", help="sizes of the swarm")
-    parser.add_argument("--only", help="failover, spreading: contestants, by commas")
+    parser.add_argument("--only", help="failover, spreading: contestants; scale: pieces; by commas")
     parser.add_argument("--faults", help="failover: faults, separated by commas")
     arguments = parser.parse_args()
     if arguments.part == "report" and arguments.out is None:

@@ -19,6 +19,12 @@ START_S, HELP_S = 1.0, 0.25
 CPU_RATIO, WAL_RATIO, FLAT = 1.5, 2.0, 0.20
 AGENT_MS_PER_S, MEMORY_MIB = 2.0, 60.0
 NODES_MAX, TASKS_AGAIN_S = 1000, 1.0
+CPU_OF_A_BEAT = "server CPU of a beat / of one prepared upsert in pgbench"
+#: Of goals that may not be held.
+WHY = {
+    CPU_OF_A_BEAT: "a beat writes and looks, an upsert only writes: each alone is measured below;"
+    " [ADR 12](adr/0012-a-beat-writes-and-looks.md) has where the rest is, and what is left to save"
+}
 KILLED = ("guardian", "agent", "program")
 #: How long a program may write that thaws with its whole node: only a fence refuses it then.
 THAW_S = 0.1
@@ -37,6 +43,11 @@ class Line:
     measured: str
     held: bool | None
     command: str
+
+    @property
+    def why(self) -> str:
+        """Return why a goal is not held, where that is known; empty else."""
+        return WHY.get(self.what, "") if self.held is False else ""
 
 
 def table(found: Figures) -> list[Line]:
@@ -120,7 +131,7 @@ def _costs(found: Figures) -> Iterator[Line]:
     sizes = [(key, at) for key, at in found.get("idle", {}).items() if key.startswith("nodes_")]
     for what, key, goal, bound in (
         (
-            "server CPU of a beat / of one prepared upsert in pgbench",
+            CPU_OF_A_BEAT,
             "ratio_cpu_ms",
             "≤ 1.5",
             CPU_RATIO,

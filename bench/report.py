@@ -48,13 +48,18 @@ def _page(found: Figures, folder: str) -> Iterator[str]:
     yield ""
     yield "| what | goal | measured | held | command |"
     yield "|---|---|---|---|---|"
-    for line in goals.table(found):
+    lines = goals.table(found)
+    for line in lines:
         held = {None: "", True: "yes", False: "**no**"}[
             None if line.held is None else bool(line.held)
         ]
         command = f"`{line.command}`" if line.command else ""
         yield f"| {line.what} | {line.goal} | {line.measured} | {held} | {command} |"
     yield ""
+    for line in lines:
+        if line.why:
+            yield f"Not held, {line.what}: {line.why}."
+            yield ""
     yield from _matrix(found, folder)
     yield from spreading_page.section(found, folder)
     yield from _idle(found, folder)

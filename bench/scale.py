@@ -7,7 +7,7 @@ costs is counted by the scheduler, and from that follows what a server of its ow
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from bench import beat, floor
 from bench.fleet import BEATS, ON_TIME, Fleet, Swarm, between, fleet, look, memory_of, on_time_share
@@ -24,10 +24,14 @@ PER_GROUP = 10
 SHAPES: dict[str, int | None] = {"one group": None, "groups of 10": PER_GROUP}
 #: The end is looked for with fewer nodes and ever shorter heartbeats: each step joins anew.
 END_NODES = 500
-END_HEARTBEATS_S = (0.66, 0.5, 0.4, 0.33, 0.25)
+END_HEARTBEATS_S = (0.5, 0.33, 0.25, 0.2, 0.15, 0.125, 0.1)
 #: A machine of which more is in use has nothing left for whoever waits.
 FULL = 0.85
 ALONE_CLIENTS = 32
+
+
+#: What can be measured alone.
+PIECES = ("shapes", "end", "alone", "two")
 
 
 def scale(
@@ -35,23 +39,26 @@ def scale(
     *,
     counts: tuple[int, ...],
     window_s: float,
+    only: tuple[str, ...] = PIECES,
     end_heartbeats_s: tuple[float, ...] = END_HEARTBEATS_S,
 ) -> Figures:
     """Measure swarms of these sizes, the end of one server, and the largest swarm on two."""
-    shapes: Figures = {}
-    for title, per_group in SHAPES.items():
-        shapes[title] = [
+    pieces: dict[str, Callable[[], object]] = {
+        "shapes": lambda: _shapes(server, counts, window_s),
+        "end": lambda: end(server, min(END_NODES, max(counts)), end_heartbeats_s, window_s),
+        "alone": lambda: alone(server, window_s),
+        "two": lambda: two_servers(server, max(counts), window_s),
+    }
+    conditions = {"heartbeat_s": HEARTBEAT_S, "liveness_s": LIVENESS_S, "cores": cores()}
+    return {**conditions, **{name: pieces[name]() for name in only}}
+
+
+def _shapes(server: Server, counts: tuple[int, ...], window_s: float) -> Figures:
+    return {
+        title: [
             at_size(server, _swarm(count, per_group, HEARTBEAT_S), window_s) for count in counts
         ]
-    end_nodes = min(END_NODES, max(counts))
-    return {
-        "heartbeat_s": HEARTBEAT_S,
-        "liveness_s": LIVENESS_S,
-        "cores": cores(),
-        "shapes": shapes,
-        "end": end(server, end_nodes, end_heartbeats_s, window_s),
-        "alone": alone(server, window_s),
-        "two": two_servers(server, max(counts), window_s),
+        for title, per_group in SHAPES.items()
     }
 
 

@@ -129,6 +129,15 @@ def test_a_beat_that_gets_cheaper_with_more_nodes_is_what_we_want():
     assert idle_cost(1.0, 0.5, 1.21).held is False
 
 
+def test_a_goal_that_is_not_held_says_why_where_that_is_known():
+    sizes = {"nodes_10": defaultdict(float, ratio_cpu_ms=1.6)}
+    cost = line({"idle": sizes}, "server CPU of a beat")
+
+    assert cost.held is False
+    assert "ADR 12" in cost.why
+    assert line({"idle": {"nodes_10": defaultdict(float)}}, "server CPU of a beat").why == ""
+
+
 def shapes_cost(one: float, ten: float) -> Line:
     sizes = {
         title: [size_of(nodes, server_cpu_ms=cost) for nodes in (10, 500)]
