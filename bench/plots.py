@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-WIDTH, LEFT, RIGHT, TOP, ROW = 760, 250, 90, 46, 24
+WIDTH, LEFT, RIGHT, TOP, ROW = 760, 250, 230, 46, 24
 COLOURS = ("#2b6cb0", "#dd6b20", "#38a169", "#805ad5", "#718096")
 _STYLE = (
     "<style>text{font:12px sans-serif;fill:#2d3748}.t{font-weight:bold;font-size:14px}"
@@ -71,16 +71,19 @@ def lines(title: str, unit: str, series: Mapping[str, Sequence[tuple[float, floa
     )
     for number, (name, line) in enumerate(series.items()):
         colour = COLOURS[number % len(COLOURS)]
+        # Values and names of neighbours lie above and below their lines, not on one another.
+        value_dy, name_dy = (-8, -1) if number % 2 == 0 else (17, 13)
         path = "L".join("{:.1f} {:.1f}".format(*at(x, y)) for x, y in line)
         parts.append(f'<path d="M{path}" stroke="{colour}" stroke-width="2" fill="none"/>')
         for x, y in line:
             px, py = at(x, y)
             parts.append(f'<circle cx="{px:.1f}" cy="{py:.1f}" r="3" fill="{colour}"/>')
             parts.append(
-                f'<text class="n" x="{px:.1f}" y="{py - 8:.1f}" text-anchor="middle">{y:.3g}</text>'
+                f'<text class="n" x="{px:.1f}" y="{py + value_dy:.1f}"'
+                f' text-anchor="middle">{y:.3g}</text>'
             )
         end_x, end_y = at(*line[-1])
-        parts.append(f'<text x="{end_x + 10:.1f}" y="{end_y + 4:.1f}">{escape(name)}</text>')
+        parts.append(f'<text x="{end_x + 10:.1f}" y="{end_y + name_dy:.1f}">{escape(name)}</text>')
     for x in sorted({x for x, _ in points}):
         px, _ = at(x, 0)
         parts.append(

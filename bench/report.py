@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench import failover, goals, plots, report_scale, spreading_page
+from bench.contestants import ENTRIES
 from bench.measure import Figures
 
 #: Beside the page; everything that the page says can be computed from it again.
 RESULTS = "results.json"
+#: The program writes as often.
+STEP_S = 0.005
 HURT_TITLES = {hurt.key: hurt.title for hurt in failover.HURTS}
 
 
@@ -99,7 +102,7 @@ def _matrix(found: Figures, folder: str) -> Iterator[str]:
     yield "A killed process closes its sockets, so `machine dies` is kind to the lock script: a"
     yield "machine that loses its power closes nothing, which is what `network cut` shows."
     yield ""
-    entries = matrix["cells"]
+    entries = dict(_entries(matrix))
     yield "| fault | " + " | ".join(entry["title"] for entry in entries.values()) + " |"
     yield "|---" * (len(entries) + 1) + "|"
     for key, title in HURT_TITLES.items():
@@ -293,15 +296,24 @@ def _plots(found: Figures) -> dict[str, str]:
 
 def _failover_plot(matrix: Figures) -> str:
     rows = []
-    for key in HURT_TITLES:
-        for colour, entry in enumerate(matrix["cells"].values()):
-            cell = entry.get("faults", {}).get(key)
+    for hurt in HURT_TITLES:
+        for colour, (key, entry) in enumerate(_entries(matrix)):
+            cell = entry.get("faults", {}).get(hurt)
             if cell is None or "skipped" in cell:
                 continue
             gap = cell["gap"]
-            notes = [f"{gap['p50']:.2f}"] if gap["n"] else []
-            notes += ["nobody"] if cell["none"] else []
-            notes += ["OVERLAP"] if cell["late_lines_max"] > 1 else []
-            label = f"{key}: {entry['title']}"[:38]
-            rows.append(plots.Bar(label, gap["p50"], " ".join(notes), colour, gap["p95"]))
+            alone = gap["n"] and gap["p50"] >= STEP_S  # else the new one began beside the old one
+            notes = [f"{gap['p50']:.2f}"] if alone else []
+            notes += ["nobody takes over"] if cell["none"] else []
+            if cell["overlaps"]:
+                notes.append(f"two ran in {cell['overlaps']} of {cell['runs']}")
+                notes.append(f"≤ {cell['late_lines_max']} lines")
+            value, mark = (gap["p50"], gap["p95"]) if alone else (None, None)
+            rows.append(plots.Bar(f"{hurt}: {key}", value, ", ".join(notes), colour, mark))
     return plots.bars("Time without a runner", "s: median; tick: p95", rows)
+
+
+def _entries(matrix: Figures) -> list[tuple[str, Figures]]:
+    """Return the contestants' cells in the order in which they are presented."""
+    cells: Figures = matrix["cells"]
+    return [(entry.key, cells[entry.key]) for entry in ENTRIES if entry.key in cells]
