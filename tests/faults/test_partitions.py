@@ -66,7 +66,7 @@ class Site:
             with self.net.inside(name):
                 nodes.start(name)
         first = nodes.wait_for_run()
-        nodes.wait_for_standbys(len(nodes.nodes))
+        nodes.wait_for_standbys(len(nodes.nodes) - 1)
         return first
 
     def query(self, statement: str, *values: object):
@@ -225,7 +225,7 @@ def start(nodes, proxies, *names: str, **priorities: int):
             env={"COORD_DATABASE_URL": proxies[name].conninfo, "COORD_PRIORITY": priority},
         )
     first = nodes.wait_for_run()
-    nodes.wait_for_standbys(len(nodes.nodes))
+    nodes.wait_for_standbys(len(nodes.nodes) - 1)
     return first
 
 

@@ -58,7 +58,7 @@ def started(group, *names: str):
     for name in names:
         group.start(name)
     first = group.wait_for_run()
-    group.wait_for_standbys(len(names))  # the holder said it too, before it took
+    group.wait_for_standbys(len(names) - 1)
     return first
 
 

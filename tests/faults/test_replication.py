@@ -74,7 +74,7 @@ class Pair:
         for name in names or ("node-1", "node-2"):
             self.group.start(name)
         first = self.group.wait_for_run()
-        self.group.wait_for_standbys(len(self.group.nodes))  # the holder said it too
+        self.group.wait_for_standbys(len(self.group.nodes) - 1)
         self.primary.wait_for_standby()
         return first
 

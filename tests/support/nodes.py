@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -36,6 +37,10 @@ def eventually(
         pause.wait(every_s)
 
 
+#: What a node says when its role has changed.
+ROLE_LINE = re.compile(r": (standby|ACTIVE|candidate|left)\b")
+
+
 @dataclass
 class RunningNode:
     """One `coord run`; `process` is its guardian."""
@@ -48,6 +53,11 @@ class RunningNode:
     def said(self) -> str:
         """Return what the node has written to stderr so far."""
         return self.log.read_text(errors="replace")
+
+    def stands_by(self) -> bool:
+        """Say whether the last role that the node told of is that of a standby."""
+        roles = ROLE_LINE.findall(self.said())
+        return bool(roles) and roles[-1] == "standby"
 
     def family(self) -> dict[str, int]:
         """Return the pids of guardian, agent, spare and program, as far as they live."""
@@ -228,9 +238,9 @@ class Bed:
         return [node for node in self.nodes.values() if node.name != holder]
 
     def wait_for_standbys(self, count: int) -> None:
-        """Wait until so many nodes have said that they are standbys."""
+        """Wait until so many nodes stand by; a holder said so too, before it took."""
         eventually(
-            lambda: sum("standby" in node.said() for node in self.nodes.values()) >= count,
+            lambda: sum(node.stands_by() for node in self.nodes.values()) >= count,
             15,
             f"{count} standbys{self.story()}",
         )
