@@ -98,7 +98,7 @@ def test_steps_of_a_nodes_wall_clock_by_an_hour_change_nothing(tmp_path, databas
         for name, own in clocks.items():
             start(group, name, own)
         first = group.wait_for_run()
-        group.wait_for_standbys(2)
+        group.wait_for_standbys(1)
 
         for own in clocks.values():
             for step_s in (HOUR_S, -HOUR_S, 0.0):
@@ -125,7 +125,7 @@ def test_steps_of_the_servers_wall_clock_by_an_hour_change_nothing(tmp_path, ser
             for name in ("node-1", "node-2"):
                 group.start(name)
             first = group.wait_for_run()
-            group.wait_for_standbys(2)
+            group.wait_for_standbys(1)
 
             for step_s in (HOUR_S, -HOUR_S, 0.0):
                 server_clocks.step(step_s)
@@ -155,7 +155,7 @@ def test_clocks_that_run_wrong_by_half_a_percent_change_nothing(tmp_path, monkey
             start(group, "node-1", Clocks(0.995))
             start(group, "node-2", Clocks(1.005))
             first = group.wait_for_run()
-            group.wait_for_standbys(2)
+            group.wait_for_standbys(1)
 
             run_on(group, 1.5 * LIVENESS_S)
 
@@ -181,7 +181,7 @@ def test_no_overlap_at_the_limits_of_the_rates(tmp_path, database, holder, watch
         start(group, "node-1", Clocks(holder), COORD_DATABASE_URL=proxy.conninfo)
         first = group.wait_for_run()
         start(group, "node-2", Clocks(watcher))
-        group.wait_for_standbys(2)
+        group.wait_for_standbys(1)
 
         # Its network goes: the agent and the guardian each know when trust ends.
         proxy.stall()

@@ -199,7 +199,7 @@ def test_an_old_primary_without_its_standby_acknowledges_nothing(synchronous):
     first = group.wait_for_run()
     other = make_conninfo(hosts(standby, primary), application_name="node-2")
     group.start("node-2", env={"COORD_DATABASE_URL": other})
-    group.wait_for_standbys(2)
+    group.wait_for_standbys(1)
     primary.wait_for_standby()
 
     promoted_at = boottime()
@@ -278,7 +278,7 @@ def test_a_backup_that_is_restored_knows_nothing_of_later_terms(tmp_path):
         for name in ("node-1", "node-2"):
             group.start(name)
         holding = group.wait_for_run()
-        group.wait_for_standbys(2)
+        group.wait_for_standbys(1)
         backup = server.data.with_name("backup")
         copy_files(server, backup)
         for _ in range(2):
@@ -362,7 +362,7 @@ def split(both: Pair, proxy) -> object:
     first = group.wait_for_run()
     other = make_conninfo(hosts(standby, primary), application_name="node-2")
     group.start("node-2", env={"COORD_DATABASE_URL": other})
-    group.wait_for_standbys(2)
+    group.wait_for_standbys(1)
     primary.query(LEDGER)
     primary.wait_for_standby()
     standby.unfollow()
@@ -433,7 +433,7 @@ def test_two_primaries_that_everybody_can_see_run_no_two_programs(asynchronous):
     first = group.wait_for_run()
     other = make_conninfo(hosts(standby, primary), application_name="node-2")
     group.start("node-2", env={"COORD_DATABASE_URL": other})
-    group.wait_for_standbys(2)
+    group.wait_for_standbys(1)
     primary.wait_for_standby()
     standby.unfollow()
 
