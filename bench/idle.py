@@ -27,9 +27,9 @@ from tests.support.nodes import bed
 from tests.support.postgres import Server
 
 HEARTBEAT_S, LIVENESS_S = 1.0, 6.0
-#: After the last node has joined, rosters are read once more by everybody. A connection's first
-#: five heartbeats are planned anew each: the window holds one or two such of the last to join.
-QUIET_S = 4.0
+#: After the last node has joined, rosters are read once more by everybody, and a connection's first
+#: five heartbeats of each kind are planned anew each.
+QUIET_S = 9.0
 SWARM_READY_S = 300.0
 GROUP = "idle"
 KINDS = ("guardian", "agent", "spare")

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import argparse
 import statistics
+from collections.abc import Mapping
 from pathlib import Path
 
 import psycopg
 from psycopg.conninfo import make_conninfo
 
+from bench.beat import filled, known
 from coordinator.store import migrate, session
 from coordinator.store.roles import roles_for
 from coordinator.store.statement import named
@@ -39,16 +41,10 @@ INSERT INTO app.group_role (role_name, group_id)
     UNION ALL SELECT 'bench_login', '1';
 """
 
-COLUMNS = """
-    my_beat bigint, timeline int, started_at bigint, settled boolean, longest int, version bigint,
-    term bigint, holder text, holder_session text, floor bigint, known text, seen text, beat bigint,
-    liveness int, ended boolean, age double precision, heartbeat int, host text, pid int
-"""
-
 #: The alternative: no rights on tables, and one function for each thing that a node does.
 DEFINER = """
 CREATE FUNCTION app.bench_beat(p_group text, p_node text, p_mine uuid)
-RETURNS TABLE ({columns})
+RETURNS TABLE (my_beat bigint, seen bigint[])
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, app, pg_temp
 AS $bench$
 #variable_conflict use_column
@@ -80,9 +76,9 @@ def main() -> None:
 
 
 def _measure(server: Server, rounds: int, beats: int) -> None:
-    _prepare(server.conninfo())
     owner, login = server.conninfo(), make_conninfo(server.conninfo(), user="bench_login")
-    statement = beat("$1", "$2", "$3")
+    _prepare(owner)
+    statement = beat("$1", "$2", "$3", known(owner, SCHEMA, "1"))
     function = "SELECT * FROM app.bench_beat($1, $2, $3)"
     variants = {
         "owner": (owner, statement, "ENABLE"),
@@ -109,17 +105,14 @@ def _prepare(owner: str) -> None:
         connection.execute("\n".join(roles_for(SCHEMA, "bench", "orders")))
         connection.execute("CREATE ROLE bench_login LOGIN IN ROLE bench_node")
         connection.execute(ROWS, {"groups": GROUPS, "nodes": NODES, "session": SESSION})
-        words = beat("p_group", "p_node", "p_mine")
-        connection.execute(DEFINER.format(columns=COLUMNS, beat=words))
+        words = beat("p_group", "p_node", "p_mine", known(owner, SCHEMA, "1"))
+        connection.execute(DEFINER.format(beat=words))
 
 
-def beat(group: str, node: str, mine: str) -> str:
+def beat(group: str, node: str, mine: str, known: Mapping[str, str]) -> str:
     """Return the heartbeat with other words for its parameters."""
-    statement = named(session.BEAT_SETTLED, SCHEMA).decode()
-    words = {"group": group, "token": group, "node": node, "mine": mine}
-    for name, word in words.items():
-        statement = statement.replace(f"%({name})s", word)
-    return statement.strip()
+    words = {"group": group, "token": group, "node": node, "mine": mine, **known}
+    return filled(named(session.BEAT_IF_KNOWN, SCHEMA).decode(), words).rstrip(";\n")
 
 
 def _cpu_us(conninfo: str, statement: str, beats: int) -> float:

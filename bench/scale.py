@@ -188,9 +188,9 @@ def alone(server: Server, window_s: float) -> Figures:
     A client that costs little: it tells where the server ends rather than the swarm.
     """
     database = floor.new_database(server)
-    beat.prepare(database, ALONE_CLIENTS)
+    script = beat.filled(beat.text_of(), beat.prepare(database, ALONE_CLIENTS))
     seconds = window_s + 6
-    with floor.pgbench(database, beat.script(), clients=ALONE_CLIENTS, seconds=seconds) as bench:
+    with floor.pgbench(database, script, clients=ALONE_CLIENTS, seconds=seconds) as bench:
         pause(3.0)
         before, played_s, began_at = look(database), cpu_of([bench.process.pid]), boottime()
         pause(window_s)

@@ -15,7 +15,6 @@ from coordinator.protocol.requests import (
     Answer,
     Beat,
     EndNamesake,
-    Identity,
     Join,
     Leave,
     NodeFacts,
@@ -25,6 +24,7 @@ from coordinator.protocol.requests import (
     Request,
     Settle,
     Take,
+    View,
 )
 from coordinator.protocol.task_requests import (
     CatchUp,
@@ -156,7 +156,7 @@ class PostgresConnection:
         self._aborted = threading.Event()
         self._doubt: str | None = None
         self._notified = False
-        self._settled: Identity | None = None
+        self._view: View | None = None  # what was shown last, unless there was word of a change
         self._known = group.Known()
         self._connection.add_notice_handler(self._noticed)
         self._connection.add_notify_handler(self._told)
@@ -175,7 +175,7 @@ class PostgresConnection:
         if answer.view.identity.started_at != self._place.started_at:
             # What was asked of a connection's start holds for the server that was there.
             raise OutcomeUnknownError(f"{self._where}: a pooler led us to another server")
-        self._settled = answer.view.identity if answer.view.settled else None
+        self._view = answer.view
         return answer
 
     def fileno(self) -> int:
@@ -192,6 +192,8 @@ class PostgresConnection:
         except psycopg.Error as error:
             raise DatabaseUnreachableError(f"{self._where}: the connection is closed") from error
         heard, self._notified = self._notified, False
+        if heard:
+            self._view = None
         return heard
 
     def try_to_listen(self, conninfo: str) -> None:
@@ -230,7 +232,7 @@ class PostgresConnection:
                     cursor,
                     place,
                     request,
-                    settled=self._settled,
+                    known=self._view,
                     prepare=self._may_prepare,
                 )
             case Join():

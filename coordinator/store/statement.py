@@ -17,13 +17,17 @@ from coordinator.store.people import people_schema
 #: Microseconds of the server's clock; tells one run of a server from another.
 STARTED_AT: LiteralString = "(date_part('epoch', pg_postmaster_start_time()) * 1e6)::bigint"
 
-#: Read anew in every answer: a pooler may have moved us to another server. The WAL file's name is
-#: right at once after a promotion, needs no privilege, and cannot be had from a standby.
-SERVER: LiteralString = """
-    SELECT
-        ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int AS timeline,
-        {started_at} AS started_at
-"""
+#: The WAL file's name is right at once after a promotion, needs no privilege, and cannot be had
+#: from a standby.
+TIMELINE: LiteralString = (
+    "('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int"
+)
+
+#: Read anew in every answer: a pooler may have moved us to another server.
+SERVER: LiteralString = "SELECT {timeline} AS timeline, {started_at} AS started_at"
+
+#: Since the last heartbeat of a row of health_check, called `node`, by the server's clock.
+AGE_S: LiteralString = "greatest(0, date_part('epoch', clock_timestamp() - node.last_heartbeat))"
 
 #: One row of health_check, called `node`, to be read by `view.node_seen`.
 NODE_COLUMNS: LiteralString = """
@@ -31,15 +35,22 @@ NODE_COLUMNS: LiteralString = """
     node.beat,
     node.liveness_ms,
     node.ended_at IS NOT NULL OR node.session IS NULL,
-    greatest(0, date_part('epoch', clock_timestamp() - node.last_heartbeat)),
+    {age_s},
     node.heartbeat_ms,
     node.host,
     node.pid
 """
 
-#: To be read by `view.view_of`, after four columns: timeline, started_at, settled and the longest
-#: interval in milliseconds.
-ROWS_COLUMNS: LiteralString = """
+#: All that a view is made of, to be read by `view.view_of`. Nobody needs the longest interval once
+#: the epoch is settled.
+VIEW_COLUMNS: LiteralString = """
+    server.timeline,
+    server.started_at,
+    coalesce(epoch.settled, false),
+    CASE
+        WHEN epoch.settled THEN 0
+        ELSE coalesce((SELECT max(liveness_ms) FROM {schema}.health_check), 0)
+    END,
     record.version,
     token.term,
     token.task_id,
@@ -49,9 +60,10 @@ ROWS_COLUMNS: LiteralString = """
     {node_columns}
 """
 
-#: Needs the parameters group and token. OFFSET 0 keeps the planner from reading the holder's row by
-#: group_id alone, as it does while it believes the group to be small: then a beat would read all.
-ROWS_FROM: LiteralString = """
+#: Needs the parameters group, token and system. OFFSET 0 keeps the planner from reading the
+#: holder's row by group_id alone, as it does while it believes the group to be small: then a beat
+#: would read all.
+VIEW_FROM: LiteralString = """
     FROM ({server}) AS server
     LEFT JOIN {schema}.token_holder AS token ON token.group_id = %(token)s
     LEFT JOIN {schema}.group_record AS record ON record.group_id = %(group)s
@@ -60,24 +72,17 @@ ROWS_FROM: LiteralString = """
         WHERE group_id = %(group)s AND task_id = token.task_id
         OFFSET 0
     ) AS node ON true
-"""
-
-#: Everything that a view is made of. Nobody needs the longest interval once the epoch is settled.
-VIEW_COLUMNS: LiteralString = """
-    server.timeline,
-    server.started_at,
-    coalesce(epoch.settled, false),
-    CASE
-        WHEN epoch.settled THEN 0
-        ELSE coalesce((SELECT max(liveness_ms) FROM {schema}.health_check), 0)
-    END,
-    {rows_columns}
-"""
-#: Needs the parameters group, token and system.
-VIEW_FROM: LiteralString = """
-    {rows_from}
     LEFT JOIN {schema}.database_epoch AS epoch
         ON epoch.system_identifier = %(system)s AND epoch.timeline = server.timeline
+"""
+
+#: One commit, one row written, no index touched. Needs the parameters group, node and mine.
+BEAT: LiteralString = """
+    UPDATE {schema}.health_check
+    SET beat = beat + 1, last_heartbeat = clock_timestamp()
+    WHERE group_id = %(group)s AND task_id = %(node)s
+        AND session = %(mine)s::uuid AND ended_at IS NULL
+    RETURNING beat
 """
 
 #: What a session needs, or, where a pooler lends the session, each of our transactions. Needs a
@@ -139,12 +144,13 @@ FREE_TOKENS: LiteralString = """
 _FRAGMENTS: dict[str, LiteralString] = {
     "settings": SETTINGS,
     "started_at": STARTED_AT,
+    "timeline": TIMELINE,
     "server": SERVER,
+    "age_s": AGE_S,
     "node_columns": NODE_COLUMNS,
-    "rows_columns": ROWS_COLUMNS,
-    "rows_from": ROWS_FROM,
     "view_columns": VIEW_COLUMNS,
     "view_from": VIEW_FROM,
+    "beat": BEAT,
     "standing_after_end": STANDING_AFTER_END,
     "settled_here": SETTLED_HERE,
     "free_tokens": FREE_TOKENS,

@@ -57,22 +57,19 @@ _BEGIN_READ_COMMITTED = b"BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE"
 _BEGIN_SERIALIZABLE = b"BEGIN ISOLATION LEVEL SERIALIZABLE, READ WRITE"
 
 
-def alone(cursor: Cursor, statement: bytes, params: Params, *, prepare: bool) -> Row:
-    """Run one writing statement as its own transaction and return its one row.
+def alone(cursor: Cursor, statement: bytes, params: Params, *, prepare: bool) -> Row | None:
+    """Run one statement as its own transaction and return its first row.
 
     Errors: OutcomeUnknownError when its answer was lost; psycopg.Error when it surely failed.
     """
     try:
         if cursor.preamble:
-            row = _in_one_message(cursor, statement, params)
-        else:
-            row = cursor.execute(statement, params, prepare=prepare).fetchone()
+            return _in_one_message(cursor, statement, params)
+        return cursor.execute(statement, params, prepare=prepare).fetchone()
     except psycopg.Error as error:
         if _surely_failed(error):
             raise
         raise _unknown(error) from error
-    assert row is not None, "such a statement answers with one row"
-    return row
 
 
 def write(cursor: Cursor, statement: bytes, params: Params) -> None:

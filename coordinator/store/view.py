@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, LiteralString
 
 from coordinator.protocol.requests import Answer, Identity, NodeSeen, TokenSeen, View
 from coordinator.store.statement import named
-from coordinator.store.transaction import Cursor, Params, read_committed
+from coordinator.store.transaction import Cursor, Params, alone, read_committed
 
 READ_VIEW: LiteralString = "SELECT {view_columns} {view_from}"
 
@@ -50,6 +50,13 @@ def read_view(cursor: Cursor, place: Place) -> View:
     return view_of(row, place.system_identifier)
 
 
+def look(cursor: Cursor, place: Place, *, prepare: bool) -> View:
+    """Read the view as a transaction of its own."""
+    row = alone(cursor, named(READ_VIEW, place.schema), place.params(), prepare=prepare)
+    assert row is not None, "a view is one row"
+    return view_of(row, place.system_identifier)
+
+
 def write_and_look(cursor: Cursor, place: Place, statement: bytes, params: Params) -> Answer:
     """Run one compare-and-set and read the view, in one transaction; done when it met a row."""
 
@@ -77,6 +84,44 @@ def view_of(row: Sequence[Any], system_identifier: int) -> View:
         group_version=version or 0,
         longest_liveness_s=longest_ms / 1000,
     )
+
+
+def is_held(view: View) -> bool:
+    """Say whether nothing but the holder's heartbeats is expected to change in a view."""
+    holder = view.holder
+    return (
+        view.settled
+        and holder is not None
+        and not holder.ended
+        and holder.session == view.token.session
+    )
+
+
+def known_as(view: View) -> Params:
+    """Return all that a view of a held token says, but beat and age of the holder, as parameters.
+
+    That it is settled is not among it: that is never taken back on the same identity.
+    """
+    holder = view.holder
+    assert holder is not None, "only a held token is known"
+    return {
+        "started_at": view.identity.started_at,
+        "timeline": view.identity.timeline,
+        "group_version": view.group_version,
+        "term": view.token.term,
+        "term_floor": view.token.term_floor,
+        "holder": view.token.node,
+        "holding": view.token.session,
+        "liveness_ms": round(holder.liveness_s * 1000),
+        "heartbeat_ms": round(holder.heartbeat_s * 1000),
+        "where": holder.where,
+    }
+
+
+def seen_again(view: View, beat: int, age_ms: int) -> View:
+    """Return the view with what the holder's row has now."""
+    assert view.holder is not None, "only a held token is known"
+    return replace(view, holder=replace(view.holder, beat=beat, age_s=age_ms / 1000))
 
 
 def node_seen(row: Sequence[Any]) -> NodeSeen:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +11,9 @@ import pytest
 from coordinator.protocol.requests import Beat
 from coordinator.store import session
 from coordinator.store.statement import named
+from coordinator.store.view import known_as
 from tests.support.postgres import wait_until
-from tests.support.store_nodes import connected_node, joined_nodes
+from tests.support.store_nodes import connected_node, joined_nodes, settle
 
 pytestmark = pytest.mark.real
 
@@ -54,17 +54,24 @@ def test_beats_are_hot(database):
     assert hot / updated >= HOT_SHARE_MIN
 
 
+@pytest.mark.parametrize("role", ["alone", "holder", "standby"])
 @pytest.mark.parametrize("hosts_tasks", [False, True], ids=["program", "tasks"])
-def test_a_beat_is_one_message_exchange(database, hosts_tasks):
+def test_a_beat_is_one_message_exchange(database, hosts_tasks, role):
     known = {"hosts_tasks": hosts_tasks}
-    with joined_nodes(database, "a", **known) as (node,), tempfile.TemporaryDirectory() as scratch:
-        node.beat()
+    with (
+        joined_nodes(database, "a", "b", **known) as (node, other),
+        tempfile.TemporaryDirectory() as scratch,
+    ):
+        if role != "alone":
+            (node if role == "holder" else other).win()
+        settle(node)
         pgconn = node.connection._connection.pgconn
         path = Path(scratch, "trace")
         with path.open("w") as trace:
             pgconn.trace(trace.fileno())
             for _ in range(10):
                 node.beat()
+                other.beat()
             pgconn.untrace()
         sent = [line.split("\t")[3] for line in path.read_text().splitlines() if "\tF\t" in line]
 
@@ -76,12 +83,14 @@ def test_a_beat_is_one_message_exchange(database, hosts_tasks):
 
 
 @pytest.mark.parametrize("hosts_tasks", [False, True], ids=["program", "tasks"])
-@pytest.mark.parametrize("statement", [session.BEAT, session.BEAT_SETTLED], ids=["any", "settled"])
+@pytest.mark.parametrize(
+    "statement", [session.BEAT, session.BEAT_IF_KNOWN], ids=["whole", "if known"]
+)
 def test_a_beat_in_a_group_of_a_thousand_looks_up_keys_only(database, statement, hosts_tasks):
     """Planned before the group grew, as the plan of a long connection is."""
     with joined_nodes(database, "a", hosts_tasks=hosts_tasks) as (node,):
         node.win()
-        node.beat()
+        view = node.beat().view
         database.query(
             "INSERT INTO health_check (group_id, task_id)"
             " SELECT 'orders', 'node-' || n FROM generate_series(1, 1000) AS n"
@@ -92,27 +101,13 @@ def test_a_beat_in_a_group_of_a_thousand_looks_up_keys_only(database, statement,
             node.session,
         )
         explain = b"EXPLAIN (ANALYZE, COSTS off, TIMING off) " + named(statement, database.schema)
-        params = node.connection._place.params(mine=node.session)
+        params = node.connection._place.params(mine=node.session, **known_as(view))
         plan = [line for (line,) in node.connection._connection.execute(explain, params)]
 
     scans = [line for line in plan if "Seq Scan" in line and "never executed" not in line]
     assert scans == [], "\n".join(plan)
     assert not any("Rows Removed" in line for line in plan), "\n".join(plan)
     assert sum("Index Scan using health_check_pkey" in line for line in plan) == 2
-
-
-def test_a_beat_on_another_identity_than_the_settled_one_reads_everything_anew(database):
-    """A pooler may switch servers between two beats of one connection."""
-    with joined_nodes(database, "a") as (node,):
-        known = node.beat().view.identity
-        database.query("UPDATE database_epoch SET settled = false")
-        node.connection._settled = replace(known, started_at=known.started_at - 1)
-
-        view = node.beat().view
-
-    assert view.identity == known
-    assert not view.settled
-    assert view.longest_liveness_s == 6.0
 
 
 def test_beats_of_many_nodes_never_fail(database):

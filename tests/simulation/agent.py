@@ -7,7 +7,7 @@ guardian after runtime/guard_link.py (second belt at the deadline, a frozen guar
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from coordinator.protocol import guard_words as words
@@ -36,7 +36,8 @@ from coordinator.protocol.events import (
     Ticked,
 )
 from coordinator.protocol.node import Node
-from coordinator.protocol.requests import Answer, Request
+from coordinator.protocol.requests import Answer, Beat, Request, View
+from coordinator.store.view import is_held
 from tests.simulation.processes import Process
 from tests.simulation.programs import Ordered
 
@@ -52,6 +53,15 @@ IDLE_PING_SHARE, IDLE_SLACK_SHARE = 1 / 4, 1 / 8
 PINGS_PER_LIMIT = 5
 INHERITED = -1
 SIGTERM, SIGINT, SIGUSR1 = 15, 2, 10
+
+
+def is_news(known: View, answer: Answer) -> bool:
+    """Tell whether a heartbeat finds anything else than that the holder has beaten, too."""
+    before, now = known.holder, answer.view.holder
+    if not answer.done or before is None or now is None:
+        return True
+    beaten = replace(before, beat=now.beat, age_s=now.age_s)
+    return answer.view != replace(known, holder=beaten)
 
 
 @dataclass(slots=True)
@@ -184,6 +194,36 @@ class Agent(Process):
         """At the server, whatever has become of the node and its connection meanwhile."""
         world = self.host.world
         answer = world.carry_out(self.host, line, request)
+        if answer is None or not isinstance(request, Beat) or not self._has_to_look(answer):
+            self._sent_back(number, request, answer, sent_at)
+            return
+        back_s, again_s = world.way_s(self.host, "answer"), world.way_s(self.host, "question")
+        if back_s is not None and again_s is not None:
+            call = self._looked
+            self.host.after(back_s + again_s, call, line, number, request, answer, sent_at)
+
+    def _has_to_look(self, answer: Answer) -> bool:
+        """Say whether the view of a heartbeat is read after it, as in coordinator/store/session.py.
+
+        Who was notified before it asked is shown it at once: half of them, say.
+        """
+        known = self.node.view
+        held = known is not None and is_held(known)
+        return held and is_news(known, answer) and self.host.world.rng.random() < 0.5
+
+    def _looked(
+        self, line: int, number: int, request: Request, answer: Answer, sent_at: float
+    ) -> None:
+        """At the server once more, where the heartbeat is written: its view is of now."""
+        view = self.host.world.server.look(self.host.facts, line)
+        same = view is not None and view.identity == answer.view.identity
+        whole = replace(answer, view=view) if view is not None and same else None
+        self._sent_back(number, request, whole, sent_at)
+
+    def _sent_back(
+        self, number: int, request: Request, answer: Answer | None, sent_at: float
+    ) -> None:
+        world = self.host.world
         delay_s = world.way_s(self.host, "answer")
         if delay_s is None:
             return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coordinator.protocol.requests import Answer, NodeFacts, Request, Take
+from coordinator.protocol.requests import Answer, NodeFacts, Request, Take, View
 from tests.simulation.group_witness import Witness
 from tests.simulation.history import Granted, History
 from tests.simulation.settings import GROUP
@@ -52,6 +52,12 @@ class Server:
             )
             self.granted_max = max(self.granted_max, answer.term)
         return answer
+
+    def look(self, facts: NodeFacts, life: int) -> View | None:
+        """Show what is there now, and write nothing; None: its connection is dead."""
+        if not self.up or (life != self.life and not self.pooled):
+            return None
+        return self.database.view(facts)
 
     def floor_is_kept(self) -> bool:
         """Say whether the token row knows every term that was ever granted."""

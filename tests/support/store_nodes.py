@@ -32,3 +32,9 @@ def joined_nodes(database: Any, *names: str, **facts: Any) -> Iterator[list[Node
         for node in nodes:
             assert node.join().done
         yield nodes
+
+
+def settle(node: Node) -> None:
+    """Beat in both forms, so that each is prepared: the first shows who holds the token."""
+    node.beat()
+    node.beat()
