@@ -8,6 +8,7 @@ tells what is left to save.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import LiteralString
 
 import psycopg
@@ -15,7 +16,7 @@ from psycopg import sql
 
 from bench import floor
 from bench.floor import Database
-from bench.measure import BenchError, Figures, boottime, cpu_of, median, pause, spent, until
+from bench.measure import BenchError, Figures, boottime, cpu_of, pause, spent, until
 from coordinator.store import session
 from coordinator.store.statement import named
 from coordinator.store.transaction import Cursor
@@ -26,38 +27,40 @@ GROUP = "alone"
 #: Each client of pgbench is a node; the first one holds the token.
 ROWS = (
     "INSERT INTO health_check (group_id, task_id, session, liveness_ms, heartbeat_ms, lease_ms)"
-    f" SELECT '{GROUP}', 'n' || n, md5(n::text)::uuid, 30000, 1000, 20000"
+    " SELECT %s, 'n' || n, md5(n::text)::uuid, 30000, 1000, 20000"
     " FROM generate_series(0, %s) AS n"
 )
 HOLDER = (
     "INSERT INTO token_holder (group_id, term, task_id, session)"
-    f" VALUES ('{GROUP}', 1, 'n0', md5('0')::uuid)"
+    " VALUES (%s, 1, 'n0', md5('0')::uuid)"
 )
-EPOCH = "INSERT INTO database_epoch (system_identifier, timeline, settled) VALUES (0, 1, true)"
-RECORD = f"INSERT INTO group_record (group_id) VALUES ('{GROUP}')"
-#: Of the node that a client of pgbench plays.
-NODE = {
-    "group": f"'{GROUP}'::text",
-    "token": f"'{GROUP}'::text",
-    "node": "('n' || :client_id::text)",
-    "mine": "md5(:client_id::text)",
-    "system": "0",
-}
+RECORD = "INSERT INTO group_record (group_id) VALUES (%s)"
+EPOCH = (
+    "INSERT INTO database_epoch (system_identifier, timeline, settled) VALUES (0, 1, true)"
+    " ON CONFLICT DO NOTHING"
+)
 #: As every session of ours has it.
 SETTINGS = ("enable_seqscan", "jit")
 #: A connection's first five executions of a statement are planned anew each.
 SETTLE_S = 9.0
 
 
-def prepare(database: Database, clients: int) -> dict[str, str]:
-    """Make the rows that so many clients beat in; returns words for the statements' parameters."""
-    database.query(ROWS, clients - 1)
+def prepare(database: Database, clients: int, group: str = GROUP) -> dict[str, str]:
+    """Make a group that so many clients beat in; returns words for the statements' parameters."""
     database.query(EPOCH)
-    database.query(RECORD)
-    database.query(HOLDER)
+    database.query(ROWS, group, clients - 1)
+    database.query(RECORD, group)
+    database.query(HOLDER, group)
     for name in SETTINGS:
         database.query(f"ALTER DATABASE {database.name} SET {name} = off")
-    return NODE | known(database.conninfo, floor.SCHEMA, GROUP)
+    return {
+        "system": "0",
+        "group": f"'{group}'::text",
+        "token": f"'{group}'::text",
+        "node": "('n' || :client_id::text)",
+        "mine": "md5(:client_id::text)",
+        **known(database.conninfo, floor.SCHEMA, group),
+    }
 
 
 def known(conninfo: str, schema: str, group: str) -> dict[str, str]:
@@ -97,7 +100,7 @@ def filled(text: str, words: Mapping[str, str]) -> str:
     return text.strip().removesuffix(";") + ";\n"
 
 
-def parts(server: Server, clients: int, window_s: float, rounds: int) -> Figures:
+def parts(server: Server, clients: int, window_s: float) -> Figures:
     """Measure the floor, each half, the whole, and the heartbeat that reads everything."""
     written, look = halves()
     texts = {
@@ -107,34 +110,47 @@ def parts(server: Server, clients: int, window_s: float, rounds: int) -> Figures
         "beat": text_of(),
         "whole": text_of(session.BEAT),
     }
-    return {"clients": clients, **costs(server, texts, clients, window_s, rounds)}
+    return {"clients": clients, **costs(server, texts, clients, window_s)}
 
 
 def costs(
-    server: Server, texts: Mapping[str, str], clients: int, window_s: float, rounds: int
+    server: Server, texts: Mapping[str, str], clients: int, window_s: float
 ) -> dict[str, float]:
-    """Measure statements in turn, each at one a second for each client.
+    """Measure statements side by side, each by so many clients of its own at one a second.
 
-    Returns the backends' CPU in ms for one of each, by name: medians over the rounds.
+    All of them meet the same mood of the machine, which changes within minutes by more than what
+    tells them apart. Returns the backends' CPU in ms for one of each, by name.
     """
     database = floor.new_database(server)
-    words = prepare(database, clients)
     database.query(floor.UPSERT_TABLE)
-    found: dict[str, list[float]] = {name: [] for name in texts}
-    for _ in range(rounds):
-        for name, text in texts.items():
-            found[name].append(_cpu_ms(database, filled(text, words), clients, window_s))
-    return {name: median(each) for name, each in found.items()}
-
-
-def _cpu_ms(database: Database, text: str, clients: int, window_s: float) -> float:
-    seconds = window_s + 2 * SETTLE_S + clients / 50
-    with floor.pgbench(database, text, clients=clients, seconds=seconds, rate=clients):
-        if not until(lambda: len(floor.backends(database.server, "pgbench")) >= clients, 60):
-            raise BenchError(f"pgbench did not open {clients} connections")
+    seconds = window_s + 2 * SETTLE_S + len(texts) * clients / 50
+    with ExitStack() as stack:
+        for number, text in enumerate(texts.values()):
+            words = prepare(database, clients, f"{GROUP}-{number}")
+            script = filled(text, words)
+            running = floor.pgbench(
+                database,
+                script,
+                clients=clients,
+                seconds=seconds,
+                rate=clients,
+                application=f"{GROUP}-{number}",
+            )
+            stack.enter_context(running)
+        serving = [_serving(server, f"{GROUP}-{number}", clients) for number in range(len(texts))]
         pause(SETTLE_S)
-        serving = floor.backends(database.server, "pgbench")
-        began_at, before = boottime(), cpu_of(serving)
+        everybody = [pid for each in serving for pid in each]
+        began_at, before = boottime(), cpu_of(everybody)
         pause(window_s)
-        took_s, after = boottime() - began_at, cpu_of(serving)
-    return 1000 * spent(before, after) / (clients * took_s)
+        took_s, after = boottime() - began_at, cpu_of(everybody)
+    return {
+        name: 1000 * spent({pid: before[pid] for pid in each}, after) / (clients * took_s)
+        for name, each in zip(texts, serving, strict=True)
+    }
+
+
+def _serving(server: Server, application: str, clients: int) -> list[int]:
+    """Return the backends of so many clients, once all of them are there."""
+    if not until(lambda: len(floor.backends(server, application)) >= clients, 60):
+        raise BenchError(f"pgbench did not open {clients} connections")
+    return floor.backends(server, application)

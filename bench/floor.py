@@ -82,7 +82,13 @@ def new_database(server: Server, *, migrated: bool = True) -> Database:
 
 @contextmanager
 def pgbench(
-    database: Database, script: str, *, clients: int, seconds: float, rate: float | None = None
+    database: Database,
+    script: str,
+    *,
+    clients: int,
+    seconds: float,
+    rate: float | None = None,
+    application: str = "pgbench",
 ) -> Iterator[Pgbench]:
     """Run pgbench with prepared statements beside the caller; ended at the end, whatever happens.
 
@@ -99,7 +105,8 @@ def pgbench(
     command += ["-T", str(max(1, round(seconds)))]
     if rate is not None:
         command += ["-R", f"{rate:.3f}"]
-    command += ["-h", str(where.sockets), "-p", str(where.port), "-U", "coord", database.name]
+    command += ["-h", str(where.sockets), "-p", str(where.port), "-U", "coord"]
+    command += [f"dbname={database.name} application_name={application}"]
     process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,

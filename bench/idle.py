@@ -41,7 +41,7 @@ def idle(server: Server, *, counts: tuple[int, ...], window_s: float, rounds: in
     found: Figures = {"processes": _real_processes(server, window_s)}
     for count in counts:
         found[f"nodes_{count}"] = _at_size(server, count, window_s, rounds)
-    found["parts"] = beat.parts(server, max(counts), window_s / 2, rounds)
+    found["parts"] = beat.parts(server, max(counts) // 5, 2 * window_s)
     return found
 
 

@@ -198,8 +198,8 @@ def _parts(parts: Figures | None) -> Iterator[str]:
     base = float(parts["upsert"])
     yield "A beat writes its row and looks at its group, in one statement: whether anything but the"
     yield "holder's beat is other than its node knows. When it is, and after a notification, the"
-    yield "whole view is told. By pgbench, prepared,"
-    yield f"{parts['clients']} clients at one a second each; backends' CPU:"
+    yield "whole view is told. By pgbench, prepared, side by side,"
+    yield f"{parts['clients']} clients of each at one a second; backends' CPU:"
     yield ""
     kinds = {
         "write": "the beat's write alone",
