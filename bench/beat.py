@@ -17,7 +17,7 @@ from psycopg import sql
 from bench import floor
 from bench.floor import Database
 from bench.measure import BenchError, Figures, boottime, cpu_of, pause, spent, until
-from coordinator.store import session
+from coordinator.store import heartbeat
 from coordinator.store.statement import named
 from coordinator.store.transaction import Cursor
 from coordinator.store.view import Place, known_as, read_view
@@ -80,7 +80,7 @@ def known(conninfo: str, schema: str, group: str) -> dict[str, str]:
         return {name: sql.Literal(value).as_string(connection) for name, value in params.items()}
 
 
-def text_of(statement: LiteralString = session.BEAT_IF_KNOWN) -> str:
+def text_of(statement: LiteralString = heartbeat.BEAT_IF_KNOWN) -> str:
     """Return a statement, by default the heartbeat that tells nothing new."""
     return named(statement, floor.SCHEMA).decode()
 
@@ -108,7 +108,7 @@ def parts(server: Server, clients: int, window_s: float) -> Figures:
         "write": written,
         "look": look,
         "beat": text_of(),
-        "whole": text_of(session.BEAT),
+        "whole": text_of(heartbeat.BEAT),
     }
     return {"clients": clients, **costs(server, texts, clients, window_s)}
 

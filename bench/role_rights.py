@@ -17,7 +17,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from bench.beat import filled, known
-from coordinator.store import migrate, session
+from coordinator.store import heartbeat, migrate
 from coordinator.store.roles import roles_for
 from coordinator.store.statement import named
 from tests.support.postgres import Server
@@ -112,7 +112,7 @@ def _prepare(owner: str) -> None:
 def beat(group: str, node: str, mine: str, known: Mapping[str, str]) -> str:
     """Return the heartbeat with other words for its parameters."""
     words = {"group": group, "token": group, "node": node, "mine": mine, **known}
-    return filled(named(session.BEAT_IF_KNOWN, SCHEMA).decode(), words).rstrip(";\n")
+    return filled(named(heartbeat.BEAT_IF_KNOWN, SCHEMA).decode(), words).rstrip(";\n")
 
 
 def _cpu_us(conninfo: str, statement: str, beats: int) -> float:

@@ -19,7 +19,7 @@ class StoreConnection(Protocol):
     """One connection of one node to the database; used by one thread at a time.
 
     Promises (tests/conformance proves them for the fake and for PostgreSQL):
-      - `ask` is one transaction: it happened wholly or not at all.
+      - `ask` writes in one transaction: it happened wholly or not at all.
       - When `ask` raises, the outcome is unknown (OutcomeUnknownError) or the database did not
         answer (DatabaseUnreachableError); either way the connection must be thrown away.
       - Only DatabaseRefusedError, SchemaError and UnsafeServerError are final.

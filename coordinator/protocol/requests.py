@@ -1,7 +1,8 @@
 """What a node asks of the database, and what it is answered: the words of the store port.
 
-Every request is one transaction. Every answer carries a `View`, what the database showed in that
-same transaction. Sessions are uuids as text; moments never travel, only ages.
+Every request writes in one transaction. Every answer carries a `View`, what the database showed in
+that same transaction, or, for a heartbeat, in a later one (rule O6). Sessions are uuids as text;
+moments never travel, only ages.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from coordinator.errors import DatabaseUnreachableError, UnsafeServerError
 from coordinator.protocol.requests import NodeFacts
 from coordinator.store import faults
 from coordinator.store.epoch import ensure_epoch
+from coordinator.store.heartbeat import rehearse
 from coordinator.store.migrate import judge
 from coordinator.store.session import ensure_rows
 from coordinator.store.statement import named
@@ -101,10 +102,12 @@ def open_connection(
     timeout_s: float,
     *,
     pooler_tells: bool,
+    may_prepare: bool,
 ) -> Opened:
     """Connect, check the server, make the rows that must exist, and listen.
 
     pooler_tells: whether a pooler, if there is one, is known to pass notifications on.
+    may_prepare:  whether statements that were prepared are known to stay.
     Errors: DatabaseUnreachableError (also a standby), DatabaseRefusedError, SchemaError,
     UnsafeServerError, ConfigError (the conninfo is wrong, there is no such database).
     """
@@ -117,6 +120,8 @@ def open_connection(
         raise faults.database_error(error, where) from error
     try:
         place, lent = _prepare(connection, schema, facts, where, timeout_s)
+        if may_prepare and not lent:
+            rehearse(Cursor(connection), place)
         listening = pooler_tells or not lent
         if listening:
             listen(connection, place.channel)

@@ -1,4 +1,4 @@
-"""The store port on PostgreSQL: one connection, one thread, every request one transaction."""
+"""The store port on PostgreSQL: one connection, one thread, all writes of a request at once."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ from coordinator.store import (
     epoch,
     faults,
     group,
+    heartbeat,
     observer,
     pooler,
     race,
@@ -65,6 +66,11 @@ from coordinator.store.transaction import Cursor
 #: What the server says when a commit stopped waiting for its synchronous standby: by a cancelled
 #: statement, or by a terminated backend. The commit is visible here and may be nowhere else.
 DOUBTFUL_STATES = ("01000", "57P01")
+
+
+#: A heartbeat that asks whether anything is new may need a second round trip. It is sent only where
+#: the last request took no longer than this share of its time.
+QUICK_SHARE = 1 / 4
 
 
 class PostgresStore:
@@ -95,6 +101,7 @@ class PostgresStore:
             self._where,
             timeout_s,
             pooler_tells=self._pooler_tells,
+            may_prepare=self._may_prepare,
         )
         return PostgresConnection(
             opened,
@@ -156,18 +163,19 @@ class PostgresConnection:
         self._aborted = threading.Event()
         self._doubt: str | None = None
         self._notified = False
-        self._view: View | None = None  # what was shown last, unless there was word of a change
+        #: What the last request was shown, if it was quick, and nobody told of a change since.
+        self._view: View | None = None
         self._known = group.Known()
         self._connection.add_notice_handler(self._noticed)
         self._connection.add_notify_handler(self._told)
 
     def ask(self, request: Request, timeout_s: float) -> Answer:
         """Carry out one request; see `ports.StoreConnection`."""
-        deadline = time.monotonic() + timeout_s
+        asked_at = time.monotonic()
         self._doubt = None
         try:
             self._limit(timeout_s)
-            answer = self._carry_out(request, deadline)
+            answer = self._carry_out(request, asked_at + timeout_s)
         except psycopg.Error as error:
             raise self._judged(error) from error
         if self._doubt is not None:
@@ -175,7 +183,8 @@ class PostgresConnection:
         if answer.view.identity.started_at != self._place.started_at:
             # What was asked of a connection's start holds for the server that was there.
             raise OutcomeUnknownError(f"{self._where}: a pooler led us to another server")
-        self._view = answer.view
+        quick = time.monotonic() - asked_at <= timeout_s * QUICK_SHARE
+        self._view = answer.view if quick else None
         return answer
 
     def fileno(self) -> int:
@@ -228,7 +237,7 @@ class PostgresConnection:
         cursor, place = self._cursor, self._place
         match request:
             case Beat():
-                return session.beat(
+                return heartbeat.beat(
                     cursor,
                     place,
                     request,

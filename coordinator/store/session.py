@@ -1,72 +1,20 @@
-"""The life of one node's session: join, beat, end a silent namesake, leave.
+"""The life of one node's session: join, end a silent namesake, leave; `heartbeat` keeps it alive.
 
 Everything here is READ COMMITTED and a compare-and-set on the node's own row, which exists since
-connect: a heartbeat that also read under SERIALIZABLE was measured to abort in 7 % of the cases
-at 40 beats a second, and in 94 % at saturation.
+connect.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import LiteralString
 
-from coordinator.errors import OutcomeUnknownError
-from coordinator.protocol.requests import (
-    Answer,
-    Beat,
-    EndNamesake,
-    Join,
-    Leave,
-    NodeFacts,
-    View,
-)
+from coordinator.protocol.requests import Answer, EndNamesake, Join, Leave, NodeFacts
 from coordinator.store.fence import push_fences_aside
 from coordinator.store.group import raise_version
 from coordinator.store.race import give_back
 from coordinator.store.statement import named
-from coordinator.store.transaction import Cursor, alone, read_committed, write
-from coordinator.store.view import (
-    Place,
-    is_held,
-    known_as,
-    look,
-    node_seen,
-    read_view,
-    seen_again,
-    view_of,
-)
-
-#: The heartbeat and the whole view, in one round trip. The view's snapshot is older than the write,
-#: so `beat` hands the own new beat out beside it.
-BEAT: LiteralString = """
-WITH beaten AS ({beat})
-SELECT (SELECT beat FROM beaten), {view_columns} {view_from}
-"""
-
-#: The heartbeat while nothing is new. Whether the known view still stands is found out in the
-#: server: that costs it less than to tell the view. The second column is what the holder's row has
-#: now instead of the known beat and age (in milliseconds); NULL when something else of the view has
-#: changed; empty when this is not the server that is known. Needs what `view.known_as` gives, too.
-BEAT_IF_KNOWN: LiteralString = """
-{beat}, CASE
-    WHEN {started_at} <> %(started_at)s OR {timeline} <> %(timeline)s THEN ARRAY[]::bigint[]
-    WHEN
-        %(group_version)s = (SELECT version FROM {schema}.group_record WHERE group_id = %(group)s)
-        AND EXISTS (
-            SELECT FROM {schema}.token_holder
-            WHERE group_id = %(token)s AND term = %(term)s AND term_floor = %(term_floor)s
-                AND task_id = %(holder)s AND session = %(holding)s::uuid
-        )
-    THEN (
-        SELECT ARRAY[node.beat, (1000 * {age_s})::bigint]
-        FROM {schema}.health_check AS node
-        WHERE node.group_id = %(group)s AND node.task_id = %(holder)s
-            AND node.session = %(holding)s::uuid AND node.ended_at IS NULL
-            AND node.liveness_ms = %(liveness_ms)s AND node.heartbeat_ms = %(heartbeat_ms)s
-            AND coalesce(node.host || ':' || node.pid, '') = %(where)s
-    )
-END
-"""
+from coordinator.store.transaction import Cursor, read_committed, write
+from coordinator.store.view import Place, node_seen, read_view
 
 #: Locked, so that nobody ends the session before what it asked for is done.
 LOCK_OWN_SESSION: LiteralString = """
@@ -170,40 +118,6 @@ SELECT * FROM {schema}.coord_leave(
     p_waits => %(waits)s
 )
 """
-
-
-def beat(
-    cursor: Cursor, place: Place, request: Beat, *, known: View | None, prepare: bool
-) -> Answer:
-    """Say that the session lives; not done when somebody ended it.
-
-    known: what this connection was shown last, unless there was word of a change since. When it
-           proves to be old, the view is read after the heartbeat, in a transaction of its own.
-    Errors: OutcomeUnknownError, also when heartbeat and view came from different servers.
-    """
-    params = place.params(mine=request.session)
-    if known is None or not is_held(known):
-        row = alone(cursor, named(BEAT, place.schema), params, prepare=prepare)
-        assert row is not None, "a view is one row"
-        return _beaten(place, row[0], view_of(row[1:], place.system_identifier))
-    params |= known_as(known)
-    row = alone(cursor, named(BEAT_IF_KNOWN, place.schema), params, prepare=prepare)
-    beat, seen = (None, None) if row is None else row
-    if seen:
-        return _beaten(place, beat, seen_again(known, *seen))
-    view = look(cursor, place, prepare=prepare)
-    if seen is not None or view.identity != known.identity:
-        raise OutcomeUnknownError("a pooler led us to another server")
-    return _beaten(place, beat, view)
-
-
-def _beaten(place: Place, beat: int | None, view: View) -> Answer:
-    """Return the answer to a heartbeat; without a beat the session is over."""
-    if beat is None:
-        return Answer(done=False, view=view)
-    if view.token.node == place.node and view.holder is not None:
-        view = replace(view, holder=replace(view.holder, beat=beat, age_s=0.0))
-    return Answer(done=True, view=view)
 
 
 def ensure_rows(cursor: Cursor, place: Place) -> None:

@@ -1,6 +1,6 @@
 """The three ways in which a statement is committed, and the only loop that retries.
 
-  alone           one statement, autocommit: the beat
+  alone           one statement, autocommit: the beat, and a look after it
   read_committed  several statements; row locks and compare-and-set carry the decision
   serializable    the race: one statement that is a whole body, with SERIALIZABLE as second belt
 
@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import psycopg
-from psycopg.pq import TransactionStatus
+from psycopg.pq import ExecStatus, TransactionStatus
 
 from coordinator.errors import OutcomeUnknownError
 
@@ -174,13 +174,14 @@ def _in_one_message(cursor: Cursor, statement: bytes, params: Params) -> Row | N
 def _roll_back(cursor: Cursor) -> None:
     """Leave the transaction that an error or a "no" has left open.
 
-    After an error in COMMIT the server is idle already; a lost connection is UNKNOWN.
+    After an error in COMMIT the server is idle already; a lost connection is UNKNOWN. Not by way of
+    the cursor: to psycopg a ROLLBACK is a reason to forget, and to deallocate, all it has prepared.
     """
-    if cursor.connection.info.transaction_status in (
-        TransactionStatus.INTRANS,
-        TransactionStatus.INERROR,
-    ):
-        cursor.execute(b"ROLLBACK")
+    pgconn = cursor.connection.pgconn
+    if pgconn.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
+        result = pgconn.exec_(b"ROLLBACK")
+        if result.status != ExecStatus.COMMAND_OK:
+            raise psycopg.OperationalError(pgconn.get_error_message())
 
 
 def _commit(cursor: Cursor) -> None:

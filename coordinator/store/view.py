@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, LiteralString
 
+from psycopg.types.numeric import Int8
+
 from coordinator.protocol.requests import Answer, Identity, NodeSeen, TokenSeen, View
 from coordinator.store.statement import named
 from coordinator.store.transaction import Cursor, Params, alone, read_committed
@@ -50,9 +52,12 @@ def read_view(cursor: Cursor, place: Place) -> View:
     return view_of(row, place.system_identifier)
 
 
-def look(cursor: Cursor, place: Place, *, prepare: bool) -> View:
-    """Read the view as a transaction of its own."""
-    row = alone(cursor, named(READ_VIEW, place.schema), place.params(), prepare=prepare)
+def look(cursor: Cursor, place: Place) -> View:
+    """Read the view as a transaction of its own, in one round trip.
+
+    Errors: as `alone`; a lost answer is of unknown outcome, for what was written before it.
+    """
+    row = alone(cursor, named(READ_VIEW, place.schema), place.params(), prepare=False)
     assert row is not None, "a view is one row"
     return view_of(row, place.system_identifier)
 
@@ -98,30 +103,31 @@ def is_held(view: View) -> bool:
 
 
 def known_as(view: View) -> Params:
-    """Return all that a view of a held token says, but beat and age of the holder, as parameters.
+    """Return what has to be as it was, as parameters: what a view of a held token says.
 
-    That it is settled is not among it: that is never taken back on the same identity.
+    Not what `seen_again` puts in; nor that it is settled, which is never taken back on the same
+    identity. Numbers have one type whatever their size, so that a statement is prepared once.
     """
     holder = view.holder
     assert holder is not None, "only a held token is known"
     return {
-        "started_at": view.identity.started_at,
-        "timeline": view.identity.timeline,
-        "group_version": view.group_version,
-        "term": view.token.term,
-        "term_floor": view.token.term_floor,
+        "started_at": Int8(view.identity.started_at),
+        "timeline": Int8(view.identity.timeline),
+        "term": Int8(view.token.term),
+        "term_floor": Int8(view.token.term_floor),
         "holder": view.token.node,
         "holding": view.token.session,
-        "liveness_ms": round(holder.liveness_s * 1000),
-        "heartbeat_ms": round(holder.heartbeat_s * 1000),
+        "liveness_ms": Int8(round(holder.liveness_s * 1000)),
+        "heartbeat_ms": Int8(round(holder.heartbeat_s * 1000)),
         "where": holder.where,
     }
 
 
-def seen_again(view: View, beat: int, age_ms: int) -> View:
-    """Return the view with what the holder's row has now."""
+def seen_again(view: View, beat: int, age_ms: int, group_version: int | None) -> View:
+    """Return the view with what may differ while the token stays with its holder."""
     assert view.holder is not None, "only a held token is known"
-    return replace(view, holder=replace(view.holder, beat=beat, age_s=age_ms / 1000))
+    holder = replace(view.holder, beat=beat, age_s=age_ms / 1000)
+    return replace(view, holder=holder, group_version=group_version or 0)
 
 
 def node_seen(row: Sequence[Any]) -> NodeSeen:

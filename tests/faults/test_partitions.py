@@ -238,17 +238,23 @@ def last_beat_wall(database, node: str) -> float:
 
 
 def test_latency_of_200_ms_each_way_loses_nothing(group, database):
-    """T2: trust runs from the question; one round trip of 400 ms is all that a heartbeat needs."""
+    """T2: trust runs from the question; one round trip of 400 ms is all that a heartbeat needs.
+
+    Whatever it finds: a node joins, and a floor is raised behind everybody's back.
+    """
     nodes, proxies = group
     first = start(nodes, proxies, "node-1", "node-2")
-    run_on(nodes, 2 * HEARTBEAT_S)  # the first heartbeat of a connection takes two
 
     for proxy in proxies.values():
         proxy.delay(to_server_s=0.2, to_client_s=0.2)
 
-    run_on(nodes, 2 * LIVENESS_S)
+    run_on(nodes, LIVENESS_S)
+    nodes.start("node-3", env={"COORD_DATABASE_URL": database.conninfo})
+    run_on(nodes, LIVENESS_S)
+    database.query("UPDATE token_holder SET term_floor = term")
+    run_on(nodes, LIVENESS_S)
     assert [run.term for run in nodes.runs()] == [first.term]
-    assert database.query("SELECT count(*) FROM health_check WHERE ended_at IS NULL") == [(2,)]
+    assert database.query("SELECT count(*) FROM health_check WHERE ended_at IS NULL") == [(3,)]
     assert "session is over" not in nodes.story()
 
 

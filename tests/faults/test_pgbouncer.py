@@ -26,7 +26,7 @@ from tests.support.pgbouncer import pooler
 from tests.support.postgres import Server, wait_until
 from tests.support.record import overlaps, terms_rise
 from tests.support.round_trips import counted
-from tests.support.store_nodes import joined_nodes
+from tests.support.store_nodes import joined_nodes, settle
 
 #: What two shared cores may add to any bound: scheduling, not the protocol.
 MACHINE_S = 1.0
@@ -192,7 +192,8 @@ def session_of(connection) -> object:
 def test_a_beat_in_a_lent_session_is_still_one_message(lent, database, tmp_path):
     """Begin, limits, heartbeat and commit: over a slow network four round trips were too many."""
     with joined_nodes(Place(lent.conninfo, database.schema), "a") as (node,):
-        node.beat()
+        node.win()
+        settle(node)
         pgconn = node.connection._connection.pgconn
         with (tmp_path / "trace").open("w") as trace:
             pgconn.trace(trace.fileno())

@@ -58,13 +58,18 @@ def test_a_take_that_is_refused_is_three_round_trips(database):
     """The refusal, what undoes it, and a look at what is so."""
     with joined_nodes(database, "a", "b") as (holder, taker):
         holder.win()
+        taker.beat()
         view = taker.look()
         holder.beat()
 
         refused, trips = counted(taker, lambda: taker.take(view))
 
+        beaten, beat_trips = counted(taker, taker.beat)
+
     assert not refused.done
     assert trips == 3
+    assert beaten.done
+    assert beat_trips == 1
 
 
 def test_a_holder_leaves_in_one_round_trip(database):

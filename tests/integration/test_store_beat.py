@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from coordinator.protocol.requests import Beat
-from coordinator.store import session
+from coordinator.store import heartbeat
 from coordinator.store.statement import named
 from coordinator.store.view import known_as
 from tests.support.postgres import wait_until
+from tests.support.round_trips import counted
 from tests.support.store_nodes import connected_node, joined_nodes, settle
 
 pytestmark = pytest.mark.real
@@ -82,9 +83,33 @@ def test_a_beat_is_one_message_exchange(database, hosts_tasks, role):
     assert "Query" not in sent
 
 
+def test_no_beat_of_a_connection_has_to_be_prepared_first(database):
+    """On a slow path, a second round trip is what a heartbeat has no time for."""
+    with joined_nodes(database, "holder", "standby") as (holder, standby):
+        holder.win()
+        with connected_node(database, "standby") as again:
+            again.session = standby.session
+
+            trips = [counted(again, again.beat)[1] for _ in range(3)]
+
+    assert trips == [1, 1, 1]
+
+
+def test_the_numbers_of_a_view_change_no_type(database):
+    """A statement is prepared once for its text and the types of its parameters."""
+    with joined_nodes(database, "holder", "standby") as (holder, standby):
+        holder.win()
+        settle(standby)
+        for term in (200, 40_000, 3_000_000_000):
+            database.query("UPDATE token_holder SET term = %s, term_floor = %s", term, term)
+            settle(standby)
+
+            assert counted(standby, standby.beat)[1] == 1
+
+
 @pytest.mark.parametrize("hosts_tasks", [False, True], ids=["program", "tasks"])
 @pytest.mark.parametrize(
-    "statement", [session.BEAT, session.BEAT_IF_KNOWN], ids=["whole", "if known"]
+    "statement", [heartbeat.BEAT, heartbeat.BEAT_IF_KNOWN], ids=["whole", "if known"]
 )
 def test_a_beat_in_a_group_of_a_thousand_looks_up_keys_only(database, statement, hosts_tasks):
     """Planned before the group grew, as the plan of a long connection is."""

@@ -12,13 +12,15 @@ import pytest
 
 from coordinator.errors import OutcomeUnknownError
 from coordinator.protocol.requests import Identity, View
-from coordinator.store import session
+from coordinator.store import heartbeat, postgres
+from coordinator.store.transaction import alone
 from coordinator.store.view import look, read_view
 from tests.support.round_trips import counted
 from tests.support.store_nodes import joined_nodes, settle
 
 pytestmark = pytest.mark.real
 
+VERSION = "UPDATE group_record SET version = version + 1"
 HOLDER = "UPDATE health_check SET {} WHERE task_id = 'holder'"
 TOKEN = "UPDATE token_holder SET {}"
 #: By what is other than it was; one for each thing that a view says.
@@ -29,8 +31,6 @@ NEWS = {
     "holding session": TOKEN.format("session = gen_random_uuid()"),
     "holding node": TOKEN.format("task_id = 'standby'"),
     "no token": "DELETE FROM token_holder",
-    "version": "UPDATE group_record SET version = version + 1",
-    "no record": "DELETE FROM group_record",
     "ended": HOLDER.format("ended_at = now()"),
     "holder's session": HOLDER.format("session = gen_random_uuid()"),
     "interval": HOLDER.format("liveness_ms = 7000"),
@@ -46,8 +46,8 @@ NEWS = {
 def test_the_next_beat_of_a_standby_shows(database, change):
     with joined_nodes(database, "holder", "standby") as (holder, standby):
         holder.win()
-        settle(standby)
         database.query("UPDATE health_check SET host = 'here', pid = 17")
+        settle(standby)
         before = standby.beat().view
 
         database.query(NEWS[change])
@@ -71,6 +71,22 @@ def test_the_holders_beat_is_no_news(database):
             assert answer.view.holder.beat == beat
             assert ageless(answer.view) == whole_view(standby)
             assert trips == 1
+
+
+@pytest.mark.parametrize("change", [VERSION, "DELETE FROM group_record"])
+def test_the_version_is_told_by_every_beat(database, change):
+    """A node that joins raises it, and notifies nobody."""
+    with joined_nodes(database, "holder", "standby") as (holder, standby):
+        holder.win()
+        settle(standby)
+        before = standby.beat().view
+
+        database.query(change)
+        answer, trips = counted(standby, standby.beat)
+
+        assert ageless(answer.view) == whole_view(standby)
+        assert answer.view.group_version != before.group_version
+        assert trips == 1
 
 
 def test_the_age_of_the_holders_beat_is_of_now(database):
@@ -140,12 +156,46 @@ def test_a_beat_that_was_written_elsewhere_is_of_unknown_outcome(database, part,
             holder.beat()
 
 
+def test_a_session_that_seems_to_be_over_is_asked_for_once_more(database, monkeypatch):
+    """Where the first server had no such session, the second one's word is whole: beat and view."""
+    with joined_nodes(database, "holder") as (holder,):
+        holder.win()
+        settle(holder)
+        asked = []
+
+        def elsewhere_first(cursor, statement, params, *, prepare):
+            asked.append(statement)
+            return None if len(asked) == 1 else alone(cursor, statement, params, prepare=prepare)
+
+        monkeypatch.setattr(heartbeat, "alone", elsewhere_first)
+        answer = holder.beat()
+
+        assert answer.done
+        assert answer.view.token.session == holder.session
+        assert len(asked) == 2
+
+
+def test_on_a_slow_path_everything_is_read_at_once(database, monkeypatch):
+    """Two round trips might take longer than a heartbeat may."""
+    with joined_nodes(database, "holder", "standby") as (holder, standby):
+        holder.win()
+        settle(standby)
+        monkeypatch.setattr(postgres, "QUICK_SHARE", 0.0)
+        standby.beat()
+
+        database.query(NEWS["floor"])
+        answer, trips = counted(standby, standby.beat)
+
+        assert ageless(answer.view) == whole_view(standby)
+        assert trips == 1
+
+
 def test_a_view_that_was_read_elsewhere_is_none_of_the_beats(database, monkeypatch):
     with joined_nodes(database, "holder") as (holder,):
         holder.win()
         known = holder.beat().view
         looks_at(moved(known.identity, "timeline"), monkeypatch)
-        database.query(NEWS["version"])
+        database.query(NEWS["floor"])
 
         with pytest.raises(OutcomeUnknownError, match="another server"):
             holder.beat()
@@ -158,7 +208,7 @@ def moved(identity: Identity, part: str) -> Identity:
 def looks_at(identity: Identity, monkeypatch) -> None:
     """Let the look after a heartbeat be answered by another server."""
     monkeypatch.setattr(
-        session, "look", lambda *args, **known: replace(look(*args, **known), identity=identity)
+        heartbeat, "look", lambda cursor, place: replace(look(cursor, place), identity=identity)
     )
 
 

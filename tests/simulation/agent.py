@@ -56,12 +56,15 @@ SIGTERM, SIGINT, SIGUSR1 = 15, 2, 10
 
 
 def is_news(known: View, answer: Answer) -> bool:
-    """Tell whether a heartbeat finds anything else than that the holder has beaten, too."""
+    """Tell whether a heartbeat was written, and something is new that it does not tell itself."""
     before, now = known.holder, answer.view.holder
-    if not answer.done or before is None or now is None:
+    if not answer.done:
+        return False
+    if before is None or now is None:
         return True
     beaten = replace(before, beat=now.beat, age_s=now.age_s)
-    return answer.view != replace(known, holder=beaten)
+    version = answer.view.group_version
+    return answer.view != replace(known, holder=beaten, group_version=version)
 
 
 @dataclass(slots=True)
@@ -203,7 +206,7 @@ class Agent(Process):
             self.host.after(back_s + again_s, call, line, number, request, answer, sent_at)
 
     def _has_to_look(self, answer: Answer) -> bool:
-        """Say whether the view of a heartbeat is read after it, as in coordinator/store/session.py.
+        """Say whether the view of a heartbeat is read after it (coordinator/store/heartbeat.py).
 
         Who was notified before it asked is shown it at once: half of them, say.
         """

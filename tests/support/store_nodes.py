@@ -35,6 +35,6 @@ def joined_nodes(database: Any, *names: str, **facts: Any) -> Iterator[list[Node
 
 
 def settle(node: Node) -> None:
-    """Beat in both forms, so that each is prepared: the first shows who holds the token."""
+    """Beat in both forms, so that each is prepared: the first one reads everything."""
     node.beat()
     node.beat()
