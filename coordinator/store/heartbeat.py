@@ -80,7 +80,7 @@ def beat(
         row = alone(cursor, statement, {**params, **known_as(known)}, prepare=prepare)
         if row is not None:
             return _beaten(place, row[0], _as_told(cursor, place, known, row[1]))
-        # The session is over, or this is another server: all of the next statement's answer is one.
+        # The session is over, or that was another server: whoever answers now says all of it.
     row = alone(cursor, named(BEAT, place.schema), params, prepare=prepare)
     assert row is not None, "a view is one row"
     return _beaten(place, row[0], view_of(row[1:], place.system_identifier))

@@ -40,7 +40,7 @@ def group(tmp_path, database, port):
         for node in NODES:
             made.start(node, "--pass-database", config=config, env={"PGOPTIONS": options})
         made.wait_for_members(*NODES)
-        eventually(lambda: len(made.where()) == 3, 15, f"all tasks are held{made.story()}")
+        eventually(lambda: len(made.where()) == 3, 15, lambda: f"all tasks are held{made.story()}")
         yield made
 
 
@@ -49,7 +49,9 @@ def kill_the_runner_of(group, task: str) -> None:
     runner = group.where()[task]
     group.nodes[runner].send(signal.SIGKILL, "all")
     other = next(node for node in NODES if node != runner)
-    eventually(lambda: group.where().get(task) == other, 15, f"{other} has it{group.story()}")
+    eventually(
+        lambda: group.where().get(task) == other, 15, lambda: f"{other} has it{group.story()}"
+    )
 
 
 def test_the_archive_moves_everything_once(group, database):
@@ -63,7 +65,7 @@ def test_the_archive_moves_everything_once(group, database):
     eventually(
         lambda: database.query("SELECT count(*) FROM document_archive") == [(1000,)],
         20,
-        f"all are archived{group.story()}",
+        lambda: f"all are archived{group.story()}",
     )
     assert database.query("SELECT count(*) FROM document") == [(0,)]
 
@@ -72,7 +74,9 @@ def test_the_mirror_copies_every_row_once_and_goes_on_where_it_was(group, databa
     fill = "INSERT INTO note (body) SELECT 'n' || n FROM generate_series(1, 2000) AS n"
     database.query(fill)
     eventually(
-        lambda: database.query("SELECT 1 FROM note_mirror LIMIT 1"), 15, f"it copies{group.story()}"
+        lambda: database.query("SELECT 1 FROM note_mirror LIMIT 1"),
+        15,
+        lambda: f"it copies{group.story()}",
     )
 
     kill_the_runner_of(group, "mirror")
@@ -81,7 +85,7 @@ def test_the_mirror_copies_every_row_once_and_goes_on_where_it_was(group, databa
     eventually(
         lambda: database.query("SELECT count(*) FROM note_mirror") == [(4000,)],
         20,
-        f"all are copied{group.story()}",
+        lambda: f"all are copied{group.story()}",
     )
     terms = database.query("SELECT term, min(id), max(id) FROM note_mirror GROUP BY 1 ORDER BY 1")
     assert len(terms) == 2
@@ -92,7 +96,7 @@ def test_the_hand_out_repeats_nothing_that_was_acknowledged(group, database, por
     # The archive must not take the documents away meanwhile.
     database.query("UPDATE task SET enabled = false WHERE name = 'archive'")
     database.query("UPDATE group_record SET version = version + 1")
-    eventually(lambda: "archive" not in group.where(), 10, f"no archive{group.story()}")
+    eventually(lambda: "archive" not in group.where(), 10, lambda: f"no archive{group.story()}")
     database.query("INSERT INTO document (body) SELECT 'd' || n FROM generate_series(1, 35) AS n")
     seen: list[int] = []
 

@@ -46,7 +46,7 @@ interval = "300ms"
 maxCount = 12
 """
     first = start(nodes, "node-1", config)
-    eventually(lambda: fired(nodes.record), 10, f"a first run{nodes.story()}")
+    eventually(lambda: fired(nodes.record), 10, lambda: f"a first run{nodes.story()}")
     second = start(nodes, "node-2", config)
     nodes.wait_for_standbys(1)
     eventually(lambda: len(fired(nodes.record)) >= 3, 10, "three runs")
@@ -84,7 +84,7 @@ def test_a_failing_callable_may_leave_the_token_to_others_and_stay(nodes, databa
     eventually(
         lambda: database.query("SELECT 1 FROM token_history WHERE ended_at IS NOT NULL"),
         20,
-        f"the token is given back{nodes.story()}",
+        lambda: f"the token is given back{nodes.story()}",
     )
     eventually(lambda: node.said().count("standby") >= 2, 10, "standby again")
     assert node.process.poll() is None
@@ -100,11 +100,13 @@ command = ["sh", "-c", "echo $COORD_NODE >> {nodes.record}; [ $COORD_NODE != nod
 onExit = "restart"
 """
     start(nodes, "node-1", config)
-    eventually(lambda: fired(nodes.record), 10, f"a first try{nodes.story()}")
+    eventually(lambda: fired(nodes.record), 10, lambda: f"a first try{nodes.story()}")
 
     start(nodes, "node-2", config)
 
-    eventually(lambda: "node-2" in fired(nodes.record), 20, f"the other tries{nodes.story()}")
+    eventually(
+        lambda: "node-2" in fired(nodes.record), 20, lambda: f"the other tries{nodes.story()}"
+    )
     assert fired(nodes.record).count("node-1") >= 5
     assert nodes.nodes["node-1"].process.poll() is None
 

@@ -140,20 +140,22 @@ def test_the_canary_is_found_nowhere(source: str, guarded: Server, tmp_path: Pat
         first = start(nodes, "a", environ)
         held = nodes.wait_for_run()
         second = start(nodes, "b", environ)
-        eventually(lambda: "standby (a active" in second.said(), 15, f"a standby{nodes.story()}")
+        eventually(
+            lambda: "standby (a active" in second.said(), 15, lambda: f"a standby{nodes.story()}"
+        )
         seen = outside(nodes)
 
         # State, settings and stacks, where no program would get the signals too.
         second.send(signal.SIGUSR2, "guardian")
         second.send(signal.SIGHUP, "guardian")
         second.send(signal.SIGQUIT, "agent")
-        eventually(lambda: "reload: " in second.said(), 10, f"a reload{nodes.story()}")
+        eventually(lambda: "reload: " in second.said(), 10, lambda: f"a reload{nodes.story()}")
         first.send(signal.SIGKILL, "all")
         held = nodes.wait_for_run(after=held.term)
         seen += outside(nodes)
         guarded.stop("immediate")
         stopped = "b", f"the program of term {held.term}"
-        eventually(lambda: told(nodes, *stopped), 20, f"b stopped{nodes.story()}")
+        eventually(lambda: told(nodes, *stopped), 20, lambda: f"b stopped{nodes.story()}")
         seen += outside(nodes)
         guarded.start()
         nodes.wait_for_run(after=held.term, within_s=30)

@@ -28,7 +28,7 @@ def started(nodes, command: str):
         config=CONFIG.format(command=command),
         env={"COORD_LIVENESS_CHECK_INTERVAL": "", "COORD_HEARTBEAT_FREQUENCY": ""},
     )
-    eventually(lambda: "started:" in node.said(), 10, f"the program runs{nodes.story()}")
+    eventually(lambda: "started:" in node.said(), 10, lambda: f"the program runs{nodes.story()}")
     return node
 
 
@@ -40,7 +40,7 @@ def test_hup_takes_over_what_can_change_and_names_what_cannot(nodes, tmp_path):
 
     node.process.send_signal(signal.SIGHUP)
 
-    eventually(lambda: "reload:" in node.said(), 10, f"a reload{nodes.story()}")
+    eventually(lambda: "reload:" in node.said(), 10, lambda: f"a reload{nodes.story()}")
     assert "program changed" in node.said()
     assert "kept until a restart: livenessCheckInterval" in node.said()
     assert node.process.poll() is None
@@ -52,7 +52,9 @@ def test_hup_with_a_broken_file_changes_nothing(nodes, tmp_path):
 
     node.process.send_signal(signal.SIGHUP)
 
-    eventually(lambda: "reload: nothing changed" in node.said(), 10, f"a reload{nodes.story()}")
+    eventually(
+        lambda: "reload: nothing changed" in node.said(), 10, lambda: f"a reload{nodes.story()}"
+    )
     assert "did you mean 'livenessCheckInterval'" in node.said()
     assert node.process.poll() is None
 
@@ -62,7 +64,7 @@ def test_usr2_tells_the_state_in_one_line(nodes):
 
     node.process.send_signal(signal.SIGUSR2)
 
-    eventually(lambda: "state: " in node.said(), 10, f"the state{nodes.story()}")
+    eventually(lambda: "state: " in node.said(), 10, lambda: f"the state{nodes.story()}")
     (line,) = [line for line in node.said().splitlines() if "state: " in line]
     assert "trusted_until" in line
 
@@ -93,7 +95,7 @@ def test_the_second_interrupt_does_not_wait(nodes):
         '[program]\ncommand = ["sh", "-c", "trap \'\' TERM; while :; do sleep 0.02; done"]\n',
         env={"COORD_LIVENESS_CHECK_INTERVAL": "", "COORD_HEARTBEAT_FREQUENCY": ""},
     )
-    eventually(lambda: "started:" in node.said(), 10, f"the program runs{nodes.story()}")
+    eventually(lambda: "started:" in node.said(), 10, lambda: f"the program runs{nodes.story()}")
 
     node.process.send_signal(signal.SIGINT)
     eventually(lambda: "stopping the program" in node.said(), 5, "the first is obeyed")

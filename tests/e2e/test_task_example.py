@@ -91,13 +91,15 @@ def test_the_example_of_five_nodes(net, machines):
     """
     task = name_for("B")
     machines.add(TaskDef(name=task, nodes=ALLOWED, spec=machines.spec()))
-    eventually(lambda: running(machines, task) == "B", 15, f"B runs it{machines.story()}")
+    eventually(lambda: running(machines, task) == "B", 15, lambda: f"B runs it{machines.story()}")
 
     net.cut("B")
     cut_at = boottime()
 
     eventually(
-        lambda: running(machines, task) in ("A", "E"), 15, f"A or E runs it{machines.story()}"
+        lambda: running(machines, task) in ("A", "E"),
+        15,
+        lambda: f"A or E runs it{machines.story()}",
     )
     runs = machines.task_runs()
     old, new = runs[0], runs[1]
@@ -120,8 +122,12 @@ def test_the_example_of_five_nodes(net, machines):
 
     net.heal("B")
 
-    eventually(lambda: machines.standings()["B"] == "member", 30, f"B is back{machines.story()}")
-    eventually(lambda: running(machines, task) == "B", 15, f"B runs it again{machines.story()}")
+    eventually(
+        lambda: machines.standings()["B"] == "member", 30, lambda: f"B is back{machines.story()}"
+    )
+    eventually(
+        lambda: running(machines, task) == "B", 15, lambda: f"B runs it again{machines.story()}"
+    )
     back = machines.nodes["B"].said()
     assert back.index("candidate") < back.rindex("Rehab") < back.rindex("Member")
     assert overlapping(machines.task_runs()) == []
@@ -137,14 +143,14 @@ def test_a_backup_goes_on_without_the_database_and_says_so_later(net, machines):
         name=task, nodes=ALLOWED, on_partition=OnPartition.CONTINUE, spec=machines.spec()
     )
     machines.add(definition)
-    eventually(lambda: running(machines, task) == "B", 15, f"B runs it{machines.story()}")
+    eventually(lambda: running(machines, task) == "B", 15, lambda: f"B runs it{machines.story()}")
 
     net.cut("B")
 
     eventually(
         lambda: [r for r in machines.task_runs() if r.node in ("A", "E")],
         20,
-        f"another runs it, too{machines.story()}",
+        lambda: f"another runs it, too{machines.story()}",
     )
     first = machines.task_runs()[0]
     assert boottime() - first.last < 0.4, "B's program goes on"
@@ -153,10 +159,10 @@ def test_a_backup_goes_on_without_the_database_and_says_so_later(net, machines):
     eventually(
         lambda: machines.ask("SELECT 1 AS found FROM event WHERE kind = 'ran-apart'"),
         20,
-        f"it is reported{machines.story()}",
+        lambda: f"it is reported{machines.story()}",
     )
     eventually(
         lambda: len({r.node for r in machines.task_runs() if boottime() - r.last < 0.3}) == 1,
         15,
-        f"one of them is left{machines.story()}",
+        lambda: f"one of them is left{machines.story()}",
     )

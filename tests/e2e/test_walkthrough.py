@@ -85,7 +85,7 @@ def test_stop_the_token_bearer_and_the_other_takes_over(net, server, machines):
     eventually(
         lambda: "standby (node-2 active, term 2)" in machines.nodes["node-1"].said(),
         10,
-        f"node-1 is a standby again{machines.story()}",
+        lambda: f"node-1 is a standby again{machines.story()}",
     )
     assert overlaps(machines.runs()) == []
     assert server.query("SELECT task_id, term FROM token_holder", dbname="database") == [
@@ -109,7 +109,7 @@ def test_disconnect_the_token_bearer_and_the_other_takes_over(net, machines):
     eventually(
         lambda: "standby (node-2 active, term 2)" in machines.nodes["node-1"].said(),
         10,
-        f"node-1 is a standby again{machines.story()}",
+        lambda: f"node-1 is a standby again{machines.story()}",
     )
     assert overlaps(machines.runs()) == []
     assert terms_rise(machines.runs())

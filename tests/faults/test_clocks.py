@@ -225,7 +225,9 @@ def test_a_node_that_stood_still_for_three_leases_wakes_up_dead(tmp_path, databa
         group.liveness_s, group.heartbeat_s = 1.2, 0.3
         for name in SUSPENDED:
             group.start(name, env={"COORD_GROUP_ID": name})
-        eventually(lambda: len(group.runs()) == len(SUSPENDED), 15, f"all run{group.story()}")
+        eventually(
+            lambda: len(group.runs()) == len(SUSPENDED), 15, lambda: f"all run{group.story()}"
+        )
 
         families = {name: stop_still(group.nodes[name]) for name in SUSPENDED}
         stopped_at = boottime()

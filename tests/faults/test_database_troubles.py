@@ -70,7 +70,9 @@ def said_since(node, words: str):
 def held_again(group, healed_at: float) -> float:
     """Wait until a program runs; return the seconds since the healing."""
     last = lambda: group.runs()[-1]  # noqa: E731
-    eventually(lambda: last().last > healed_at, bound_s(group) + 5, f"a holder{group.story()}")
+    eventually(
+        lambda: last().last > healed_at, bound_s(group) + 5, lambda: f"a holder{group.story()}"
+    )
     mark = last().last
     eventually(lambda: last().last > mark + 0.3, 5, "it stays")
     return max(0.0, last().first - healed_at)
@@ -135,7 +137,9 @@ def test_terminated_backends_are_replaced_within_the_lease(group, primary):
             " WHERE application_name = 'coord' AND pid <> pg_backend_pid()"
         )
         assert ended[0][0] >= 2
-        eventually(lambda back=back: all(done() for done in back), 5, f"back{group.story()}")
+        eventually(
+            lambda back=back: all(done() for done in back), 5, lambda: f"back{group.story()}"
+        )
 
     assert_healed(group, boottime())
     assert [run.term for run in group.runs()] == [first.term]
@@ -151,7 +155,7 @@ def test_a_backend_killed_by_the_kernel_makes_the_server_restart(group, primary)
 
     os.kill(victim, signal.SIGKILL)
 
-    eventually(lambda: all(done() for done in back), 10, f"all are back{group.story()}")
+    eventually(lambda: all(done() for done in back), 10, lambda: f"all are back{group.story()}")
     healed_at = boottime()
     assert_healed(group, healed_at)
     assert [run.term for run in group.runs()] == [first.term]
@@ -199,7 +203,7 @@ def test_a_full_disk_stops_the_program_in_time_and_loses_no_term(tmp_path):
         full_at = fill_the_log(primary, filler)
 
         over = lambda: "this session is over" in group.nodes[first.node].said()  # noqa: E731
-        eventually(over, 10, f"trust ends{group.story()}")
+        eventually(over, 10, lambda: f"trust ends{group.story()}")
         assert group.runs()[-1].last - full_at <= lease_of(group.liveness_s) + 0.1 + MACHINE_S
         filler.unlink()
         primary.stop("immediate")  # what is left of it, so that its end is known
@@ -286,7 +290,7 @@ def test_a_holder_that_gets_no_connection_any_more_is_replaced(tmp_path):
         crowd.leave()
         healed_at = boottime()
         back = said_since(holder, f"standby ({second.node} active")
-        eventually(back, 10, f"it is a standby again{group.story()}")
+        eventually(back, 10, lambda: f"it is a standby again{group.story()}")
         assert_healed(group, healed_at)
 
 
@@ -353,7 +357,7 @@ def test_statements_that_take_longer_than_their_limit_end_the_holder_in_time(gro
     primary.query(SLOW)
 
     over = lambda: "this session is over" in group.nodes[first.node].said()  # noqa: E731
-    eventually(over, 10, f"trust ends{group.story()}")
+    eventually(over, 10, lambda: f"trust ends{group.story()}")
     assert group.runs()[-1].last - slow_at <= lease_of(group.liveness_s) + 0.1
     assert "no answer in time" in group.story()
     primary.query("DROP TRIGGER dawdle ON health_check")  # waits for those, which hold its table

@@ -16,7 +16,9 @@ def test_twenty_nodes_started_at_once_on_an_empty_database(tmp_path, unmigrated)
         group.wait_for_run(within_s=60)
         said = [node.said for node in group.nodes.values()]
         eventually(
-            lambda: all("standby" in text() for text in said), 60, f"all are up{group.story()}"
+            lambda: all("standby" in text() for text in said),
+            60,
+            lambda: f"all are up{group.story()}",
         )
 
         assert all(node.process.poll() is None for node in group.nodes.values())

@@ -113,7 +113,7 @@ def test_a_node_that_still_uses_the_old_database_never_runs(group, servers):
 
     late = group.start("node-3")
     refused = "orders_has_moved"
-    eventually(lambda: refused in late.said(), 15, f"refused{group.story()}")
+    eventually(lambda: refused in late.said(), 15, lambda: f"refused{group.story()}")
 
     assert [interval.term for interval in group.runs()] == [first.term]
     assert old.query("SELECT session FROM token_holder WHERE group_id = %s", GROUP) == [(None,)]

@@ -124,7 +124,7 @@ def test_a_holder_without_a_network_is_dead_before_its_successor(site, nodes, ho
         assert beat_wall > cut_wall  # a beat was written, and its sender never heard of it
     healed = said_since(nodes.nodes[first.node], f"standby ({second.node} active, term 2)")
     site.net.heal(first.node)
-    eventually(healed, 10, f"{first.node} is a standby again{nodes.story()}")
+    eventually(healed, 10, lambda: f"{first.node} is a standby again{nodes.story()}")
     assert [run.term for run in nodes.runs()] == [1, 2]
     assert_never_two(nodes)
 
@@ -136,12 +136,12 @@ def test_a_standby_without_a_network_changes_nothing_and_is_a_candidate_again(si
 
     site.net.cut(other.name)
 
-    eventually(lost, 10, f"the standby's session ends{nodes.story()}")
+    eventually(lost, 10, lambda: f"the standby's session ends{nodes.story()}")
     run_on(nodes, LIVENESS_S / 2)
     assert [run.term for run in nodes.runs()] == [1]
     back = said_since(other, "standby (")
     site.net.heal(other.name)
-    eventually(back, 10, f"it is a standby again{nodes.story()}")
+    eventually(back, 10, lambda: f"it is a standby again{nodes.story()}")
     nodes.nodes[first.node].process.terminate()
     second = nodes.wait_for_run(after=first.term)
     assert second.node == other.name
@@ -156,7 +156,7 @@ def test_a_database_without_a_network_stops_the_program_and_comes_back(site, nod
 
     site.net.cut("database")
 
-    eventually(lambda: all(done() for done in lost), 10, f"both give up{nodes.story()}")
+    eventually(lambda: all(done() for done in lost), 10, lambda: f"both give up{nodes.story()}")
     assert nodes.runs()[-1].last - cut_at <= LEASE_S + 0.1
     site.net.heal("database")
     nodes.wait_for_run(after=first.term)
@@ -180,7 +180,7 @@ def test_a_machine_that_dies_half_open_comes_back_under_its_name(site, nodes):
     site.net.heal(first.node)
     with site.net.inside(first.node):
         again = nodes.start(first.node)
-    eventually(said_since(again, "active, term 2)"), 10, f"a standby{nodes.story()}")
+    eventually(said_since(again, "active, term 2)"), 10, lambda: f"a standby{nodes.story()}")
     assert_never_two(nodes)
 
 
@@ -195,7 +195,7 @@ def test_a_flapping_network_never_makes_two(site, nodes, down_s, up_s, times):
         "SELECT count(*) FROM health_check"
         " WHERE ended_at IS NULL AND clock_timestamp() - last_heartbeat < '1 s'"
     )
-    eventually(lambda: site.query(beating) == [(2,)], 10, f"both beat again{nodes.story()}")
+    eventually(lambda: site.query(beating) == [(2,)], 10, lambda: f"both beat again{nodes.story()}")
     run_on(nodes, 1.0)
     assert_never_two(nodes)
 
@@ -283,7 +283,7 @@ def test_a_standby_on_a_slow_path_connects_again(group):
     for _ in range(2):
         back = said_since(other, "answers again")
         proxies[other.name].reset()
-        eventually(back, 10, f"it is back{nodes.story()}")
+        eventually(back, 10, lambda: f"it is back{nodes.story()}")
 
     nodes.nodes[first.node].process.terminate()
     assert nodes.wait_for_run(after=first.term).node == other.name
@@ -303,7 +303,7 @@ def test_a_path_that_stalls_longer_than_the_lease_ends_the_holder_for_good(group
     assert second.first_wall - last_beat_wall(database, first.node) <= BOUND_S
     back = said_since(node, f"standby ({second.node} active, term 2)")
     proxies[first.node].resume()
-    eventually(back, 10, f"{first.node} is a standby again{nodes.story()}")
+    eventually(back, 10, lambda: f"{first.node} is a standby again{nodes.story()}")
     run_on(nodes, 1.0)
     assert [run.term for run in nodes.runs()] == [1, 2]
     assert_never_two(nodes)
@@ -333,7 +333,9 @@ def test_a_taker_that_never_hears_of_its_commit_reads_the_token_again(group, dat
 
     nodes.nodes[first.node].process.terminate()
 
-    eventually(lambda: proxies["node-2"].stalled, 10, f"the commit is answered{nodes.story()}")
+    eventually(
+        lambda: proxies["node-2"].stalled, 10, lambda: f"the commit is answered{nodes.story()}"
+    )
     taken = "SELECT task_id, term FROM token_holder"
     eventually(lambda: database.query(taken) == [("node-2", 2)], 5, "the token is taken")
     assert len(nodes.runs()) == 1

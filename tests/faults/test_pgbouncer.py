@@ -149,7 +149,7 @@ def test_a_pooler_that_crashes_and_comes_back_loses_nothing(group, lent):
             node.said().count("answers again") > before
             for node, before in zip(group.nodes.values(), said, strict=True)
         )
-        eventually(back, 5, f"both are back{group.story()}")
+        eventually(back, 5, lambda: f"both are back{group.story()}")
 
     mark = group.runs()[-1].last
     eventually(lambda: group.runs()[-1].last > mark + 1, 5, "the program runs on")

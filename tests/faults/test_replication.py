@@ -241,7 +241,7 @@ def test_an_old_primary_that_comes_back_is_left_alone(asynchronous):
     back = [said_since(node, "answers again") for node in group.nodes.values()]
     primary.kill9()
     standby.promote()
-    eventually(lambda: all(done() for done in back), 5, f"all are back{group.story()}")
+    eventually(lambda: all(done() for done in back), 5, lambda: f"all are back{group.story()}")
     wait_until(lambda: settled(standby), 10)
 
     primary.start()
@@ -251,7 +251,9 @@ def test_an_old_primary_that_comes_back_is_left_alone(asynchronous):
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE application_name = 'coord' AND pid <> pg_backend_pid()"
         )
-        eventually(lambda back=back: all(done() for done in back), 5, f"back{group.story()}")
+        eventually(
+            lambda back=back: all(done() for done in back), 5, lambda: f"back{group.story()}"
+        )
 
     run_on(group, 1.0)
     assert [run.term for run in group.runs()] == [first.term]
@@ -405,13 +407,13 @@ def test_two_primaries_with_the_hosts_reversed_on_half_of_the_nodes(asynchronous
         run_on(group, 1.0)
         seeing_at = boottime()
         proxy.resume()
-        eventually(told, 15, f"it sees the newer primary{group.story()}")
+        eventually(told, 15, lambda: f"it sees the newer primary{group.story()}")
         looked_s = boottime() - seeing_at
 
         standby_again = said_since(
             group.nodes["node-1"], f"standby (node-2 active, term {new.term}"
         )
-        eventually(standby_again, 10, f"it stands by on the newer one{group.story()}")
+        eventually(standby_again, 10, lambda: f"it stands by on the newer one{group.story()}")
         runs = group.runs()
         together = overlaps(runs)
         overlap_s = sum(one.last - other.first for one, other in together)

@@ -45,7 +45,7 @@ def wait_until_all_run(tasks: TaskBed, count: int, within_s: float = 15.0) -> di
         fresh = {run.task: run.node for run in tasks.task_runs() if boottime() - run.last < 0.3}
         return fresh if len(fresh) == count else {}
 
-    found = eventually(running, within_s, f"{count} tasks run{tasks.story()}")
+    found = eventually(running, within_s, lambda: f"{count} tasks run{tasks.story()}")
     assert isinstance(found, dict)
     return found
 
@@ -63,7 +63,7 @@ def test_tasks_spread_and_a_dead_nodes_tasks_move_alone(tasks):
     eventually(
         lambda: len(tasks.where()) == 12 and victim not in tasks.where().values(),
         tasks.liveness_s + tasks.heartbeat_s + 10,
-        f"all tasks run without {victim}{tasks.story()}",
+        lambda: f"all tasks run without {victim}{tasks.story()}",
     )
     wait_until_all_run(tasks, 12)
     moved = [run for run in tasks.task_runs() if run.first > killed_at]
@@ -93,7 +93,7 @@ def test_a_dead_nodes_task_is_stuck_before_it_is_taken(tasks):
 
     eventually(lambda: look() or seen[-1] == ("running", victim), 5, f"it is told: {seen}")
     tasks.nodes[victim].send(signal.SIGKILL, "all")
-    eventually(look, 15, f"it runs elsewhere: {seen}{tasks.story()}")
+    eventually(look, 15, lambda: f"it runs elsewhere: {seen}{tasks.story()}")
 
     states = [state for state, _ in seen if state != "starting"]
     assert states == ["running", "stuck", "running"], seen
@@ -110,12 +110,12 @@ def test_a_returning_nodes_tasks_come_back_one_by_one(tasks):
     before = tasks.where()
 
     tasks.nodes["B"].send(signal.SIGKILL, "all")
-    eventually(lambda: tasks.standings()["B"] == "rehab", 10, f"B in Rehab{tasks.story()}")
+    eventually(lambda: tasks.standings()["B"] == "rehab", 10, lambda: f"B in Rehab{tasks.story()}")
     tasks.nodes["B"].process.wait(5)
     tasks.member("B")
 
     tasks.wait_for_members("B")
-    eventually(lambda: tasks.where() == before, 15, f"as before{tasks.story()}")
+    eventually(lambda: tasks.where() == before, 15, lambda: f"as before{tasks.story()}")
     wait_until_all_run(tasks, 9)
     assert overlapping(tasks.task_runs()) == []
 
@@ -133,7 +133,7 @@ def test_killing_the_observer_stops_nothing_else(tasks):
     eventually(
         lambda: len(tasks.where()) == 6 and observer not in tasks.where().values(),
         15,
-        f"the tasks of {observer} moved{tasks.story()}",
+        lambda: f"the tasks of {observer} moved{tasks.story()}",
     )
     wait_until_all_run(tasks, 6)
     runs = tasks.task_runs()
@@ -171,7 +171,9 @@ def test_a_preferred_and_a_pinned_task_go_where_they_belong(tasks):
 
     tasks.nodes["C"].send(signal.SIGKILL, "all")
 
-    eventually(lambda: tasks.where().get("preferred") in ("A", "B"), 10, f"it moved{tasks.story()}")
+    eventually(
+        lambda: tasks.where().get("preferred") in ("A", "B"), 10, lambda: f"it moved{tasks.story()}"
+    )
     assert tasks.where().get("pinned") in (None, "C")
     assert len([run for run in tasks.task_runs() if run.task == "pinned"]) == 1
     tasks.nodes["C"].process.wait(5)
@@ -179,7 +181,7 @@ def test_a_preferred_and_a_pinned_task_go_where_they_belong(tasks):
     eventually(
         lambda: {"preferred": "C", "pinned": "C"}.items() <= wait_until_all_run(tasks, 3).items(),
         20,
-        f"both are back{tasks.story()}",
+        lambda: f"both are back{tasks.story()}",
     )
     assert overlapping(tasks.task_runs()) == []
 
@@ -193,11 +195,13 @@ def test_a_task_without_failover_waits_for_its_node(tasks):
     home = wait_until_all_run(tasks, 1)["home"]
 
     tasks.nodes[home].send(signal.SIGKILL, "all")
-    eventually(lambda: tasks.standings()[home] == "rehab", 10, f"{home} is dead{tasks.story()}")
+    eventually(
+        lambda: tasks.standings()[home] == "rehab", 10, lambda: f"{home} is dead{tasks.story()}"
+    )
     tasks.nodes[home].process.wait(5)
     tasks.member(home)
 
-    eventually(lambda: len(tasks.task_runs()) == 2, 20, f"it runs again{tasks.story()}")
+    eventually(lambda: len(tasks.task_runs()) == 2, 20, lambda: f"it runs again{tasks.story()}")
     assert {run.node for run in tasks.task_runs()} == {home}
     assert overlapping(tasks.task_runs()) == []
 
@@ -213,7 +217,7 @@ def test_a_task_that_crashes_at_once_moves_on_and_disturbs_nobody(tasks):
         path = tasks.path / "tried"
         return set(path.read_text().split()) if path.exists() else set()
 
-    eventually(lambda: len(tried()) >= 2, 30, f"a second node tries{tasks.story()}")
+    eventually(lambda: len(tried()) >= 2, 30, lambda: f"a second node tries{tasks.story()}")
     runs = tasks.task_runs()
     assert len(runs) == 3, "the others were not touched"
     rows = tasks.ask("SELECT * FROM {sys}.ongoing_tasks WHERE group_id = 'G' AND task = 'bad'")
@@ -248,7 +252,7 @@ def test_a_hung_task_loses_only_its_own_token(tasks):
     eventually(
         lambda: [run for run in tasks.task_runs() if run.task == "p0" and run.term > 1],
         20,
-        f"the hung task runs under a new term{tasks.story()}",
+        lambda: f"the hung task runs under a new term{tasks.story()}",
     )
     by_task = {run.task: 0 for run in tasks.task_runs()}
     for run in tasks.task_runs():
@@ -266,7 +270,7 @@ def test_a_task_that_is_changed_while_it_runs_is_started_anew(tasks):
     eventually(
         lambda: len([run for run in tasks.task_runs() if run.task == "t0"]) == 2,
         10,
-        f"t0 was started again{tasks.story()}",
+        lambda: f"t0 was started again{tasks.story()}",
     )
     assert len([run for run in tasks.task_runs() if run.task == "t1"]) == 1
     assert overlapping(tasks.task_runs()) == []
@@ -285,7 +289,7 @@ def test_a_task_that_is_done_is_never_started_again(tasks):
             "SELECT 1 AS done FROM {sys}.ongoing_tasks WHERE task = 'once' AND state = 'disabled'"
         ),
         10,
-        f"it is done{tasks.story()}",
+        lambda: f"it is done{tasks.story()}",
     )
     tasks.nodes["A"].process.terminate()
     tasks.nodes["A"].process.wait(10)
@@ -299,7 +303,9 @@ def test_a_frozen_nodes_programs_are_dead_before_anybody_takes_over(tasks):
     tasks.nodes["B"].send(signal.SIGSTOP, "agent")
     frozen_at = boottime()
 
-    eventually(lambda: "B" not in tasks.where().values(), 15, f"B lost its tasks{tasks.story()}")
+    eventually(
+        lambda: "B" not in tasks.where().values(), 15, lambda: f"B lost its tasks{tasks.story()}"
+    )
     wait_until_all_run(tasks, 6)
     assert overlapping(tasks.task_runs()) == []
     old = [run for run in tasks.task_runs() if run.node == "B" and run.first < frozen_at]
@@ -333,6 +339,6 @@ def test_a_spec_that_nobody_can_read_stops_that_task_alone(tasks):
         rows = tasks.ask("SELECT last_error FROM {sys}.ongoing_tasks WHERE task = 'broken'")
         return "cannot be read" in str(rows[0]["last_error"])
 
-    eventually(told, 10, f"the reason is shown{tasks.story()}")
+    eventually(told, 10, lambda: f"the reason is shown{tasks.story()}")
     assert len(tasks.task_runs()) == 2
     assert all(node.process.poll() is None for node in tasks.nodes.values())

@@ -20,10 +20,15 @@ RECORDER = Path(__file__).with_name("recorder.py")
 
 
 def eventually(
-    condition: Callable[[], object], within_s: float, what: str, *, every_s: float = 0.01
+    condition: Callable[[], object],
+    within_s: float,
+    what: str | Callable[[], str],
+    *,
+    every_s: float = 0.01,
 ) -> object:
     """Wait until the condition is true and return its value; fail with `what` after within_s.
 
+    what:    called when it failed, so that it can tell how far things have come.
     every_s: a costly look must not take the machine from what is looked at.
     """
     pause = threading.Event()
@@ -33,7 +38,8 @@ def eventually(
         if value:
             return value
         if time.monotonic() > give_up_at:
-            raise AssertionError(f"not within {within_s:g} s: {what}")
+            told = what if isinstance(what, str) else what()
+            raise AssertionError(f"not within {within_s:g} s: {told}")
         pause.wait(every_s)
 
 
@@ -225,7 +231,9 @@ class Bed:
         def newest() -> Interval | None:
             return next((run for run in self.runs() if run.term > after), None)
 
-        found = eventually(newest, within_s, f"a run with a term above {after}{self.story()}")
+        found = eventually(
+            newest, within_s, lambda: f"a run with a term above {after}{self.story()}"
+        )
         assert isinstance(found, Interval)
         return found
 
@@ -242,7 +250,7 @@ class Bed:
         eventually(
             lambda: sum(node.stands_by() for node in self.nodes.values()) >= count,
             15,
-            f"{count} standbys{self.story()}",
+            lambda: f"{count} standbys{self.story()}",
         )
 
     def end(self) -> None:

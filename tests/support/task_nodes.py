@@ -151,7 +151,9 @@ class TaskBed(Bed):
             standings = self.standings()
             return all(standings.get(name) == "member" for name in names)
 
-        eventually(all_members, within_s, f"Members {names}: {self.standings()}{self.story()}")
+        eventually(
+            all_members, within_s, lambda: f"Members {names}: {self.standings()}{self.story()}"
+        )
 
 
 @contextmanager

@@ -95,7 +95,7 @@ class Ground:
 
     def holder(self) -> Run:
         """Return the run that wrote last; waits for the first one."""
-        found = eventually(lambda: self.read().newest, WAIT_S, f"a run{self.bed.story()}")
+        found = eventually(lambda: self.read().newest, WAIT_S, lambda: f"a run{self.bed.story()}")
         assert isinstance(found, Run)
         return found
 
