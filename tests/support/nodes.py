@@ -82,6 +82,11 @@ class RunningNode:
         """Return the pid of one process of the node; waits until it is there."""
         return int(str(eventually(lambda: self.family().get(who), 5, f"{self.name} has a {who}")))
 
+    def doing(self) -> str:
+        """Return what each of its processes is at: state and clock ticks of CPU; hung, or slow?"""
+        pids = [self.process.pid, *descendants(self.process.pid)]
+        return "".join(f"{pid}: {_command(pid)[:60]}: {_at(pid)}\n" for pid in pids)
+
     def send(self, signum: int, who: str) -> None:
         """Signal one process of the node, or "all" of them, the program included."""
         if who == "all":
@@ -124,6 +129,14 @@ def _command(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
     except OSError:
         return ""
+
+
+def _at(pid: int) -> str:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return "gone"
+    return f"{fields[0]}, {int(fields[11]) + int(fields[12])} ticks"
 
 
 def _threads(pid: int) -> int:
@@ -238,8 +251,9 @@ class Bed:
         return found
 
     def story(self) -> str:
-        """Return all logs, for a failure's text."""
-        return "".join(f"\n--- {node.name}\n{node.said()}" for node in self.nodes.values())
+        """Return all logs and what the processes are at, for a failure's text."""
+        nodes = self.nodes.values()
+        return "".join(f"\n--- {node.name}\n{node.said()}{node.doing()}" for node in nodes)
 
     def standbys(self, holder: str) -> list[RunningNode]:
         """Return the nodes that do not hold."""
