@@ -13,9 +13,8 @@ import json
 import sys
 from pathlib import Path
 
-from bench import failover, floor, report
+from bench import failover, floor, idle, report
 from bench.contestants import ENTRIES
-from bench.idle import idle
 from bench.measure import Figures, machine
 from bench.scale import PIECES, scale
 from bench.spreading import merged as merged_spreading
@@ -74,7 +73,8 @@ def _measure(part: str, server: Server, arguments: argparse.Namespace) -> Figure
         case "idle":
             counts = tuple(int(word) for word in arguments.nodes.split(","))
             window_s, rounds = (6.0, 1) if quick else (20.0, 3)
-            return idle(server, counts=counts, window_s=window_s, rounds=rounds)
+            only = tuple(arguments.only.split(",")) if arguments.only else idle.PIECES
+            return idle.idle(server, counts=counts, window_s=window_s, rounds=rounds, only=only)
         case "failover":
             runs = arguments.runs or (3 if quick else 30)
             peer_runs = arguments.peer_runs or (2 if quick else 10)
@@ -103,7 +103,7 @@ def _with_rest(part: str, before: Figures, now: Figures) -> Figures:
             return _merged(before, now)
         case "spreading":
             return merged_spreading(before, now)
-        case "scale":
+        case "scale" | "idle":
             return before | now
         case _:
             return now
@@ -132,7 +132,9 @@ def _arguments() -> argparse.Namespace:
         "--peer-runs", type=int, help="the same for each peer; default 10, and 5 for spreading"
     )
     parser.add_argument("--nodes", default="10,100,500", help="sizes of the swarm")
-    parser.add_argument("--only", help="failover, spreading: contestants; scale: pieces; by commas")
+    parser.add_argument(
+        "--only", help="of failover, spreading: contestants; of scale, idle: pieces"
+    )
     parser.add_argument("--faults", help="failover: faults, separated by commas")
     arguments = parser.parse_args()
     if arguments.part == "report" and arguments.out is None:

@@ -32,16 +32,28 @@ HEARTBEAT_S, LIVENESS_S = 1.0, 6.0
 QUIET_S = 9.0
 SWARM_READY_S = 300.0
 GROUP = "idle"
+PIECES = ("processes", "nodes", "parts")
 KINDS = ("guardian", "agent", "spare")
 
 
-def idle(server: Server, *, counts: tuple[int, ...], window_s: float, rounds: int) -> Figures:
+def idle(
+    server: Server,
+    *,
+    counts: tuple[int, ...],
+    window_s: float,
+    rounds: int,
+    only: tuple[str, ...] = PIECES,
+) -> Figures:
     """Measure real nodes, then swarms of these sizes against pgbench at the same rate."""
+    found: Figures = {}
     # Real nodes first: five hundred others leave caches behind that are not a node's usual company.
-    found: Figures = {"processes": _real_processes(server, window_s)}
-    for count in counts:
-        found[f"nodes_{count}"] = _at_size(server, count, window_s, rounds)
-    found["parts"] = beat.parts(server, max(counts) // 5, 2 * window_s)
+    if "processes" in only:
+        found["processes"] = _real_processes(server, window_s)
+    if "nodes" in only:
+        for count in counts:
+            found[f"nodes_{count}"] = _at_size(server, count, window_s, rounds)
+    if "parts" in only:
+        found["parts"] = beat.parts(server, max(counts) // 5, 2 * window_s)
     return found
 
 

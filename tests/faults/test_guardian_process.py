@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from coordinator.protocol.guard import SILENT_AT_TRUST_END_S
 from coordinator.runtime import isolation, isolation_cgroup, proctable
 from tests.support.guarded_node import (
     LEASE_S,
@@ -368,7 +369,11 @@ def test_frozen_spare_that_became_the_agent_is_killed_as_silent(start: Start):
 def test_hung_agent_is_killed_when_trust_runs_out(start: Start):
     node = start()
     agent = node.meet_agent(silence_max_s=60)
-    node.start_shape(agent, "ignores_term")  # trusted until it is frozen, however slow the start
+    node.start_shape(agent, "ignores_term")  # trusted for as long as its start takes
+    until = now() + 2 * SILENT_AT_TRUST_END_S
+    agent.tell(say="extend", run=node.runs, trusted_until=until)
+    agent.order(barrier=True)
+    agent.hear("passed")
 
     os.kill(agent.pid, signal.SIGSTOP)
     await_death(agent)
