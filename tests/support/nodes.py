@@ -16,6 +16,8 @@ from pathlib import Path
 
 from tests.support.record import Interval, intervals
 
+#: How long a run, and the first run of nodes that were just started, is waited for.
+RUN_S, FIRST_RUN_S = 10.0, 30.0
 RECORDER = Path(__file__).with_name("recorder.py")
 
 
@@ -238,14 +240,20 @@ class Bed:
         """Return the runs recorded so far."""
         return intervals(self.record)
 
-    def wait_for_run(self, after: int = 0, within_s: float = 10.0) -> Interval:
-        """Wait for a run with a term above `after` and return it."""
+    def wait_for_run(self, after: int = 0, within_s: float | None = None) -> Interval:
+        """Wait for a run with a term above `after` and return it.
+
+        The first one has longer: twenty nodes that another test starts meanwhile take ten seconds
+        of both cores, and how long a start takes is no test's business but those that measure it.
+        """
 
         def newest() -> Interval | None:
             return next((run for run in self.runs() if run.term > after), None)
 
         found = eventually(
-            newest, within_s, lambda: f"a run with a term above {after}{self.story()}"
+            newest,
+            within_s or (RUN_S if after else FIRST_RUN_S),
+            lambda: f"a run with a term above {after}{self.story()}",
         )
         assert isinstance(found, Interval)
         return found
