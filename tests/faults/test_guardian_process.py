@@ -369,7 +369,8 @@ def test_frozen_spare_that_became_the_agent_is_killed_as_silent(start: Start):
 def test_hung_agent_is_killed_when_trust_runs_out(start: Start):
     node = start()
     agent = node.meet_agent(silence_max_s=60)
-    node.start_shape(agent, "ignores_term")  # trusted for as long as its start takes
+    node.start(agent, *node.argv("ignores_term"), lease_s=5.0)  # longer than any start takes
+    node.await_members(1)
     until = now() + 2 * SILENT_AT_TRUST_END_S
     agent.tell(say="extend", run=node.runs, trusted_until=until)
     agent.order(barrier=True)
