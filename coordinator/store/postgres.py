@@ -67,7 +67,6 @@ from coordinator.store.transaction import Cursor
 #: statement, or by a terminated backend. The commit is visible here and may be nowhere else.
 DOUBTFUL_STATES = ("01000", "57P01")
 
-
 #: A heartbeat that asks whether anything is new may need a second round trip. It is sent only where
 #: the last request took no longer than this share of its time.
 QUICK_SHARE = 1 / 4

@@ -115,6 +115,7 @@ def run_shift(shift: Shift) -> Worked:
             missing = f"{shift.ground} ({len(shift.faults)} faults): {reason.msg}"
         except (AssertionError, OSError, psycopg.Error, pytest.fail.Exception) as error:
             # One group less must not end the campaign; the table says that it is incomplete.
+            print(error, file=sys.stderr)  # the whole of it: what its nodes have said, too
             trouble = f"broken off at {current}: {str(error).splitlines()[0] if str(error) else ''}"
             print(trouble, file=sys.stderr)
             traceback.print_exc()
