@@ -72,7 +72,7 @@ def _measure(part: str, server: Server, arguments: argparse.Namespace) -> Figure
             return tokens(server, clients=4, seconds=3 if quick else 10, rounds=1 if quick else 3)
         case "idle":
             counts = tuple(int(word) for word in arguments.nodes.split(","))
-            window_s, rounds = (6.0, 1) if quick else (20.0, 3)
+            window_s, rounds = (6.0, 1) if quick else (20.0, 5)
             only = tuple(arguments.only.split(",")) if arguments.only else idle.PIECES
             return idle.idle(server, counts=counts, window_s=window_s, rounds=rounds, only=only)
         case "failover":

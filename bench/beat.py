@@ -1,8 +1,7 @@
-"""The heartbeat's own statement as scripts of pgbench: whole, and each of its two jobs alone.
+"""The heartbeat's own statements as scripts of pgbench, side by side with the floor.
 
-A beat writes one row, as the floor does, and looks: whether the server's identity, the token and
-the group's version are as they were, and at the holder's row, by keys only. What each job costs
-tells what is left to save.
+A beat writes one row, as the floor does, and watches the holder's row, by keys only; one of some
+looks at everything that a view has. What each costs tells what is left to save.
 """
 
 from __future__ import annotations
@@ -11,19 +10,16 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import LiteralString
 
-import psycopg
-from psycopg import sql
-
 from bench import floor
 from bench.floor import Database
 from bench.measure import BenchError, Figures, boottime, cpu_of, pause, spent, until
 from coordinator.store import heartbeat
 from coordinator.store.statement import named
-from coordinator.store.transaction import Cursor
-from coordinator.store.view import Place, known_as, read_view
 from tests.support.postgres import Server
 
 GROUP = "alone"
+#: A heartbeat that looks at nothing.
+WRITE: LiteralString = "{beat}"
 #: Each client of pgbench is a node; the first one holds the token.
 ROWS = (
     "INSERT INTO health_check (group_id, task_id, session, liveness_ms, heartbeat_ms, lease_ms)"
@@ -59,38 +55,14 @@ def prepare(database: Database, clients: int, group: str = GROUP) -> dict[str, s
         "token": f"'{group}'::text",
         "node": "('n' || :client_id::text)",
         "mine": "md5(:client_id::text)",
-        **known(database.conninfo, floor.SCHEMA, group),
+        "holder": "'n0'::text",
+        "holding": "md5('0')",
     }
 
 
-def known(conninfo: str, schema: str, group: str) -> dict[str, str]:
-    """Return what a heartbeat says of the token that it knows, as literals."""
-    place = Place(
-        schema=schema,
-        group=group,
-        node="",
-        token=group,
-        hosts_tasks=False,
-        system_identifier=0,
-        started_at=0,
-        channel="",
-    )
-    with psycopg.connect(conninfo, autocommit=True) as connection:
-        params = known_as(read_view(Cursor(connection), place))
-        return {name: sql.Literal(value).as_string(connection) for name, value in params.items()}
-
-
-def text_of(statement: LiteralString = heartbeat.BEAT_IF_KNOWN) -> str:
-    """Return a statement, by default the heartbeat that tells nothing new."""
+def text_of(statement: LiteralString = heartbeat.BEAT_AND_WATCH) -> str:
+    """Return a statement, by default the usual heartbeat."""
     return named(statement, floor.SCHEMA).decode()
-
-
-def halves() -> tuple[str, str]:
-    """Return what it writes and what it looks at, as statements of their own."""
-    written, end, look = text_of().partition("RETURNING beat\n")
-    if not end or not look.startswith(","):
-        raise BenchError("the heartbeat's statement is not made of the parts that are known here")
-    return written + end, "SELECT " + look.removeprefix(",")
 
 
 def filled(text: str, words: Mapping[str, str]) -> str:
@@ -101,14 +73,12 @@ def filled(text: str, words: Mapping[str, str]) -> str:
 
 
 def parts(server: Server, clients: int, window_s: float) -> Figures:
-    """Measure the floor, each half, the whole, and the heartbeat that reads everything."""
-    written, look = halves()
+    """Measure the floor, what a heartbeat writes, and both kinds of heartbeats."""
     texts = {
         "upsert": floor.UPSERT,
-        "write": written,
-        "look": look,
-        "beat": text_of(),
-        "whole": text_of(heartbeat.BEAT),
+        "write": text_of(WRITE),
+        "watch": text_of(),
+        "look": text_of(heartbeat.BEAT_AND_LOOK),
     }
     return {"clients": clients, **costs(server, texts, clients, window_s)}
 

@@ -22,8 +22,8 @@ NODES_MAX, TASKS_AGAIN_S = 1000, 1.0
 CPU_OF_A_BEAT = "server CPU of a beat / of one prepared upsert in pgbench"
 #: Of goals that may not be held.
 WHY = {
-    CPU_OF_A_BEAT: "a beat writes and looks, an upsert only writes: each alone is measured below,"
-    " and [ADR 13](adr/0013-a-heartbeat-asks-whether-anything-is-new.md) has where the rest is"
+    CPU_OF_A_BEAT: "a beat writes and looks, an upsert only writes: what each part costs is below,"
+    " and [ADR 13](adr/0013-a-heartbeat-watches-the-holder.md) has where the rest is"
 }
 KILLED = ("guardian", "agent", "program")
 #: How long a program may write that thaws with its whole node: only a fence refuses it then.

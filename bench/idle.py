@@ -5,8 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,8 @@ from tests.support.nodes import bed
 from tests.support.postgres import Server
 
 HEARTBEAT_S, LIVENESS_S = 1.0, 6.0
-#: After the last node has joined, rosters are read once more by everybody, and a connection's first
-#: five heartbeats of each kind are planned anew each.
+#: After the last node has joined, rosters are read once more by everybody, and the first five of a
+#: pgbench client's statements are planned anew each.
 QUIET_S = 9.0
 SWARM_READY_S = 300.0
 GROUP = "idle"
@@ -60,38 +61,59 @@ def idle(
 # --- the server -------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Writers:
+    """An application whose clients write at some rate; `beats`: how often all of them have."""
+
+    database: Database
+    application: str
+    beats: str
+
+    def written(self) -> int:
+        return int(self.database.query(self.beats)[0][0])
+
+    def backends(self) -> list[int]:
+        return floor.backends(self.database.server, self.application)
+
+
 def _at_size(server: Server, count: int, window_s: float, rounds: int) -> Figures:
-    """Ours and the floor in turn, so that a mood of the machine meets both; medians."""
-    ours: list[Figures] = []
-    floors: list[Figures] = []
-    statements = connections = 0.0
-    database = floor.new_database(server)
-    bare = floor.new_database(server, migrated=False)
+    """Ours and the floor: counts of each alone, CPU side by side; medians.
+
+    What a write costs changes with the machine's mood, within minutes and by more than what tells
+    the two apart: both have to meet the same.
+    """
+    migrated, bare = floor.new_database(server), floor.new_database(server, migrated=False)
     bare.query(floor.UPSERT_TABLE)
-    for _ in range(rounds):
-        with _swarm(database, count):
-            beats = "SELECT coalesce(sum(beat), 0)::bigint FROM health_check"
-            ours.append(_window(database, "coord", beats, window_s))
-            connections = len(floor.backends(server, "coord")) / count
-            if not statements:
-                statements = statements_per_beat(database, beats)
-        rate = float(str(ours[-1]["writes_per_s"]))
-        long_s = window_s + 2 * QUIET_S + count / 50
-        with floor.pgbench(bare, floor.UPSERT, clients=count, seconds=long_s, rate=rate):
-            ready = until(lambda: len(floor.backends(server, "pgbench")) >= count, 60)
-            if not ready:
-                raise BenchError(f"pgbench did not open {count} connections")
-            pause(QUIET_S)
-            beats = "SELECT coalesce(sum(beat), 0)::bigint FROM floor"
-            floors.append(_window(bare, "pgbench", beats, window_s))
-    found: Figures = {"statements_per_beat": statements, "connections_per_node": connections}
-    for key in ("writes_per_s", "commits_per_write", "cpu_ms", "server_cpu_ms", "wal_bytes"):
-        mine = median([float(str(each[key])) for each in ours])
-        base = median([float(str(each[key])) for each in floors])
-        found[key], found[f"floor_{key}"] = mine, base
-        found[f"ratio_{key}"] = mine / base if base else None
-    found["hot_share"] = _hot_share(database)
+    ours = Writers(migrated, "coord", "SELECT coalesce(sum(beat), 0)::bigint FROM health_check")
+    base = Writers(bare, "pgbench", "SELECT coalesce(sum(beat), 0)::bigint FROM floor")
+    found: Figures = {}
+    with _swarm(migrated, count):
+        found["statements_per_beat"] = statements_per_beat(migrated, ours.beats)
+        found["connections_per_node"] = len(ours.backends()) / count
+        found |= _counts(ours, window_s)
+        with _upserts(base, count, rounds * window_s):
+            pairs = [_side_by_side((ours, base), window_s) for _ in range(rounds)]
+    with _upserts(base, count, window_s):
+        found |= {f"floor_{key}": value for key, value in _counts(base, window_s).items()}
+    found["cpu_ms"] = median([pair["coord"] for pair in pairs])
+    found["floor_cpu_ms"] = median([pair["pgbench"] for pair in pairs])
+    found["ratio_cpu_ms"] = median([pair["coord"] / pair["pgbench"] for pair in pairs])
+    found["ratio_wal_bytes"] = found["wal_bytes"] / found["floor_wal_bytes"]
+    found["hot_share"] = _hot_share(migrated)
     return found
+
+
+@contextmanager
+def _upserts(base: Writers, count: int, for_s: float) -> Iterator[None]:
+    """Let pgbench's clients do one upsert a second each, from all connected to the end."""
+    long_s = for_s + 2 * QUIET_S + count / 50
+    with floor.pgbench(
+        base.database, floor.UPSERT, clients=count, seconds=long_s, rate=count / HEARTBEAT_S
+    ):
+        if not until(lambda: len(base.backends()) >= count, 60):
+            raise BenchError(f"pgbench did not open {count} connections")
+        pause(QUIET_S)
+        yield
 
 
 @contextmanager
@@ -120,9 +142,9 @@ def _swarm(database: Database, count: int) -> Iterator[None]:
         process.stdout.close()
 
 
-def _window(database: Database, application: str, beats: str, window_s: float) -> Figures:
-    """Watch the server for a while; all figures per write of the application."""
-    server = database.server
+def _counts(writers: Writers, window_s: float) -> Figures:
+    """Count what these write while nobody else does."""
+    database = writers.database
     with database.connect() as connection:
 
         def number(statement: str) -> int:
@@ -133,23 +155,42 @@ def _window(database: Database, application: str, beats: str, window_s: float) -
         xid = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
         lsn = "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint"
         clock = "SELECT (extract(epoch FROM clock_timestamp()) * 1e6)::bigint"
-        serving = floor.backends(server, application)
-        everybody = [pid for pid in family_of(server.pid) if pid != connection.info.backend_pid]
-        marks = [number(text) for text in (beats, xid, lsn, clock)]
+        everybody = [
+            pid for pid in family_of(database.server.pid) if pid != connection.info.backend_pid
+        ]
+        marks = [number(text) for text in (writers.beats, xid, lsn, clock)]
         before = cpu_of(everybody)
         pause(window_s)
         after = cpu_of(everybody)
-        ends = [number(text) for text in (beats, xid, lsn, clock)]
+        ends = [number(text) for text in (writers.beats, xid, lsn, clock)]
     writes, xids, wal, micros = (end - mark for end, mark in zip(ends, marks, strict=True))
-    if writes <= 0:
-        raise BenchError(f"{application} wrote nothing in {window_s:g} s")
+    _must_have_written(writers, writes)
     return {
         "writes_per_s": writes / (micros / 1e6),
         "commits_per_write": xids / writes,
-        "cpu_ms": 1000 * spent({pid: before[pid] for pid in serving}, after) / writes,
         "server_cpu_ms": 1000 * spent(before, after) / writes,
         "wal_bytes": wal / writes,
     }
+
+
+def _side_by_side(all_writers: Sequence[Writers], window_s: float) -> dict[str, float]:
+    """Return the backends' CPU in ms for one write of each, by application."""
+    serving = [writers.backends() for writers in all_writers]
+    everybody = [pid for each in serving for pid in each]
+    marks, before = [writers.written() for writers in all_writers], cpu_of(everybody)
+    pause(window_s)
+    ends, after = [writers.written() for writers in all_writers], cpu_of(everybody)
+    found: dict[str, float] = {}
+    for writers, pids, mark, end in zip(all_writers, serving, marks, ends, strict=True):
+        _must_have_written(writers, end - mark)
+        cpu_s = spent({pid: before[pid] for pid in pids}, after)
+        found[writers.application] = 1000 * cpu_s / (end - mark)
+    return found
+
+
+def _must_have_written(writers: Writers, writes: int) -> None:
+    if writes <= 0:
+        raise BenchError(f"{writers.application} wrote nothing")
 
 
 def statements_per_beat(database: Database, beats: str, window_s: float = 5.0) -> float:

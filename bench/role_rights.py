@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import argparse
 import statistics
-from collections.abc import Mapping
 from pathlib import Path
 
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from bench.beat import filled, known
+from bench.beat import filled
 from coordinator.store import heartbeat, migrate
 from coordinator.store.roles import roles_for
 from coordinator.store.statement import named
@@ -44,7 +43,7 @@ INSERT INTO app.group_role (role_name, group_id)
 #: The alternative: no rights on tables, and one function for each thing that a node does.
 DEFINER = """
 CREATE FUNCTION app.bench_beat(p_group text, p_node text, p_mine uuid)
-RETURNS TABLE (my_beat bigint, seen bigint[])
+RETURNS TABLE (my_beat bigint, holders_beat bigint, age_s double precision)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, app, pg_temp
 AS $bench$
 #variable_conflict use_column
@@ -78,7 +77,7 @@ def main() -> None:
 def _measure(server: Server, rounds: int, beats: int) -> None:
     owner, login = server.conninfo(), make_conninfo(server.conninfo(), user="bench_login")
     _prepare(owner)
-    statement = beat("$1", "$2", "$3", known(owner, SCHEMA, "1"))
+    statement = beat("$1", "$2", "$3")
     function = "SELECT * FROM app.bench_beat($1, $2, $3)"
     variants = {
         "owner": (owner, statement, "ENABLE"),
@@ -105,14 +104,15 @@ def _prepare(owner: str) -> None:
         connection.execute("\n".join(roles_for(SCHEMA, "bench", "orders")))
         connection.execute("CREATE ROLE bench_login LOGIN IN ROLE bench_node")
         connection.execute(ROWS, {"groups": GROUPS, "nodes": NODES, "session": SESSION})
-        words = beat("p_group", "p_node", "p_mine", known(owner, SCHEMA, "1"))
+        words = beat("p_group", "p_node", "p_mine")
         connection.execute(DEFINER.format(beat=words))
 
 
-def beat(group: str, node: str, mine: str, known: Mapping[str, str]) -> str:
+def beat(group: str, node: str, mine: str) -> str:
     """Return the heartbeat with other words for its parameters."""
-    words = {"group": group, "token": group, "node": node, "mine": mine, **known}
-    return filled(named(heartbeat.BEAT_IF_KNOWN, SCHEMA).decode(), words).rstrip(";\n")
+    holder = {"holder": "'1'", "holding": f"'{SESSION}'"}
+    words = {"group": group, "node": node, "mine": mine, **holder}
+    return filled(named(heartbeat.BEAT_AND_WATCH, SCHEMA).decode(), words).rstrip(";\n")
 
 
 def _cpu_us(conninfo: str, statement: str, beats: int) -> float:

@@ -56,7 +56,11 @@ class NodeSeen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """What the database showed within one transaction."""
+    """What the database showed within one transaction.
+
+    group_version: of the group's record. To a group with tasks it is shown as soon as it is raised,
+        or notified of; to any other, in some heartbeats only (coordinator/store/heartbeat.py).
+    """
 
     identity: Identity
     settled: bool  #: tokens may be taken and programs started on this identity

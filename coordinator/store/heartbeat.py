@@ -12,57 +12,65 @@ from typing import LiteralString
 
 import psycopg
 
-from coordinator.errors import OutcomeUnknownError
-from coordinator.protocol.requests import Answer, Beat, Identity, NodeSeen, TokenSeen, View
+from coordinator.protocol.requests import Answer, Beat, View
 from coordinator.store.statement import named
 from coordinator.store.transaction import Cursor, alone
-from coordinator.store.view import Place, is_held, known_as, look, seen_again, view_of
+from coordinator.store.view import Place, is_held, seen_again, view_of, watched
 
 #: The heartbeat and the whole view, in one round trip. The view's snapshot is older than the write,
 #: so `beat` hands the own new beat out beside it.
-BEAT: LiteralString = """
+BEAT_AND_LOOK: LiteralString = """
 WITH beaten AS ({beat})
 SELECT (SELECT beat FROM beaten), {view_columns} {view_from}
 """
 
-#: The heartbeat while nothing is new. Whether the known view still stands is found out in the
-#: server: that costs it less than to tell the view. The second column is what may differ: beat and
-#: age (in milliseconds) of the holder, and the group's version; NULL when something else has
-#: changed; empty when this is not the server that is known. Needs what `view.known_as` gives, too.
-BEAT_IF_KNOWN: LiteralString = """
-{beat}, CASE
-    WHEN {started_at} <> %(started_at)s OR {timeline} <> %(timeline)s THEN ARRAY[]::bigint[]
-    WHEN EXISTS (
-        SELECT FROM {schema}.token_holder
-        WHERE group_id = %(token)s AND term = %(term)s AND term_floor = %(term_floor)s
-            AND task_id = %(holder)s AND session = %(holding)s::uuid
-    )
-    THEN (
-        SELECT ARRAY[
-            node.beat,
-            (1000 * {age_s})::bigint,
-            (SELECT version FROM {schema}.group_record WHERE group_id = %(group)s)
-        ]
-        FROM {schema}.health_check AS node
-        WHERE node.group_id = %(group)s AND node.task_id = %(holder)s
-            AND node.session = %(holding)s::uuid AND node.ended_at IS NULL
-            AND node.liveness_ms = %(liveness_ms)s AND node.heartbeat_ms = %(heartbeat_ms)s
-            AND coalesce(node.host || ':' || node.pid, '') = %(where)s
-    )
-END
+#: The heartbeat while the holder's session lives, and what that shows; no row when either is over.
+#: Both beats are of the statement's own snapshot but the own, new one, whose time the age counts
+#: to. Needs what `view.watched` gives, too.
+BEAT_AND_WATCH: LiteralString = """
+UPDATE {schema}.health_check AS own
+SET beat = own.beat + 1, last_heartbeat = clock_timestamp()
+FROM {schema}.health_check AS holder
+WHERE own.group_id = %(group)s AND own.task_id = %(node)s
+    AND own.session = %(mine)s::uuid AND own.ended_at IS NULL
+    AND holder.group_id = %(group)s AND holder.task_id = %(holder)s
+    AND holder.session = %(holding)s::uuid AND holder.ended_at IS NULL
+RETURNING own.beat, holder.beat, date_part('epoch', own.last_heartbeat - holder.last_heartbeat)
 """
 
+#: A heartbeat that watches needs a second round trip when the holder's session is over. It is sent
+#: only where the last request took no longer than this share of its time.
+QUICK_SHARE = 1 / 4
+#: Of so many heartbeats of a connection one looks at everything, whatever it was told.
+LOOK_EVERY = 20
 #: No session: a random uuid is never this one.
 NOBODY = "00000000-0000-0000-0000-000000000000"
-#: A view of a held token that no database shows.
-NOTHING = View(
-    identity=Identity(system_identifier=0, timeline=0, started_at=0),
-    settled=True,
-    token=TokenSeen(term=0, node="", session=NOBODY, term_floor=0),
-    holder=NodeSeen(session=NOBODY, beat=0, liveness_s=0.0, ended=False, age_s=0.0),
-    group_version=0,
-    longest_liveness_s=0.0,
-)
+
+
+class Shown:
+    """What a connection was shown last, for heartbeats that need not read it again (rule O6).
+
+    That a token was released or taken, or which version a group with tasks has, it is told of as it
+    happens, unless a pooler lends it its sessions.
+    """
+
+    def __init__(self, *, lent: bool) -> None:
+        self.lent = lent
+        self._view: View | None = None
+        self._beats = 0
+
+    def learn(self, view: View, took: float, *, told: bool) -> None:
+        """Take in an answer's view; took: of the request's time, told: of a change meanwhile."""
+        self._view = view if took <= QUICK_SHARE and not told else None
+
+    def forget(self) -> None:
+        """Let the next heartbeat look at everything."""
+        self._view = None
+
+    def for_a_beat(self) -> View | None:
+        """Return the view whose holder a heartbeat is to watch; none: it looks at everything."""
+        self._beats += 1
+        return None if self.lent or self._beats % LOOK_EVERY == 0 else self._view
 
 
 def beat(
@@ -70,30 +78,19 @@ def beat(
 ) -> Answer:
     """Say that the session lives; not done when somebody ended it.
 
-    known: what the node was shown last, where it may be asked whether that still stands. When it
-           does not, the view is read after the heartbeat, in a transaction of its own.
-    Errors: OutcomeUnknownError, also when heartbeat and view came from different servers.
+    known: what the node was shown last, where all else than the end of the holder's session is told
+           of. When that is over, too, a second round trip writes the heartbeat and reads it all.
     """
     params = place.params(mine=request.session)
     if known is not None and is_held(known):
-        statement = named(BEAT_IF_KNOWN, place.schema)
-        row = alone(cursor, statement, {**params, **known_as(known)}, prepare=prepare)
+        watching = {**params, **watched(known)}
+        row = alone(cursor, named(BEAT_AND_WATCH, place.schema), watching, prepare=prepare)
         if row is not None:
-            return _beaten(place, row[0], _as_told(cursor, place, known, row[1]))
-        # The session is over, or that was another server: whoever answers now says all of it.
-    row = alone(cursor, named(BEAT, place.schema), params, prepare=prepare)
+            mine, holders, age_s = row
+            return _beaten(place, mine, seen_again(known, holders, age_s))
+    row = alone(cursor, named(BEAT_AND_LOOK, place.schema), params, prepare=prepare)
     assert row is not None, "a view is one row"
     return _beaten(place, row[0], view_of(row[1:], place.system_identifier))
-
-
-def _as_told(cursor: Cursor, place: Place, known: View, told: list[int] | None) -> View:
-    """Return the view after a heartbeat that was written, by the second column of its answer."""
-    if told:
-        return seen_again(known, *told)
-    view = look(cursor, place) if told is None else None
-    if view is None or view.identity != known.identity:
-        raise OutcomeUnknownError("a pooler led us to another server")
-    return view
 
 
 def _beaten(place: Place, beat: int | None, view: View) -> Answer:
@@ -114,6 +111,6 @@ def rehearse(cursor: Cursor, place: Place) -> None:
         return  # before libpq 14
     params = place.params(mine=NOBODY)
     with cursor.connection.pipeline():
-        cursor.execute(named(BEAT, place.schema), params, prepare=True)
-        known = {**params, **known_as(NOTHING)}
-        cursor.execute(named(BEAT_IF_KNOWN, place.schema), known, prepare=True)
+        cursor.execute(named(BEAT_AND_LOOK, place.schema), params, prepare=True)
+        watching = {**params, "holder": "", "holding": NOBODY}
+        cursor.execute(named(BEAT_AND_WATCH, place.schema), watching, prepare=True)

@@ -24,7 +24,6 @@ from coordinator.protocol.requests import (
     Request,
     Settle,
     Take,
-    View,
 )
 from coordinator.protocol.task_requests import (
     CatchUp,
@@ -66,10 +65,6 @@ from coordinator.store.transaction import Cursor
 #: What the server says when a commit stopped waiting for its synchronous standby: by a cancelled
 #: statement, or by a terminated backend. The commit is visible here and may be nowhere else.
 DOUBTFUL_STATES = ("01000", "57P01")
-
-#: A heartbeat that asks whether anything is new may need a second round trip. It is sent only where
-#: the last request took no longer than this share of its time.
-QUICK_SHARE = 1 / 4
 
 
 class PostgresStore:
@@ -162,8 +157,7 @@ class PostgresConnection:
         self._aborted = threading.Event()
         self._doubt: str | None = None
         self._notified = False
-        #: What the last request was shown, if it was quick, and nobody told of a change since.
-        self._view: View | None = None
+        self._shown = heartbeat.Shown(lent=opened.lent)
         self._known = group.Known()
         self._connection.add_notice_handler(self._noticed)
         self._connection.add_notify_handler(self._told)
@@ -182,8 +176,8 @@ class PostgresConnection:
         if answer.view.identity.started_at != self._place.started_at:
             # What was asked of a connection's start holds for the server that was there.
             raise OutcomeUnknownError(f"{self._where}: a pooler led us to another server")
-        quick = time.monotonic() - asked_at <= timeout_s * QUICK_SHARE
-        self._view = answer.view if quick else None
+        took = (time.monotonic() - asked_at) / timeout_s
+        self._shown.learn(answer.view, took, told=self._notified)
         return answer
 
     def fileno(self) -> int:
@@ -201,7 +195,7 @@ class PostgresConnection:
             raise DatabaseUnreachableError(f"{self._where}: the connection is closed") from error
         heard, self._notified = self._notified, False
         if heard:
-            self._view = None
+            self._shown.forget()
         return heard
 
     def try_to_listen(self, conninfo: str) -> None:
@@ -240,7 +234,7 @@ class PostgresConnection:
                     cursor,
                     place,
                     request,
-                    known=self._view,
+                    known=self._shown.for_a_beat(),
                     prepare=self._may_prepare,
                 )
             case Join():

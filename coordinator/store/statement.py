@@ -89,6 +89,8 @@ BEAT: LiteralString = """
 #: table `session` with `lent`, and the parameters of `connect.limits`.
 #: Index scans only: on a table of one page the planner prefers a sequential scan, whose predicate
 #: lock covers the whole table. jit off: a scan that cannot be avoided would look expensive to it.
+#: Generic plans: lookups by key have no other, and would be planned anew five times first; for a
+#: statement of every tenth heartbeat that is a minute.
 #: client_min_messages: the warning about a cancelled wait for a standby must reach us.
 SETTINGS: LiteralString = """
     set_config('lock_timeout', %(lock_ms)s, session.lent),
@@ -98,6 +100,7 @@ SETTINGS: LiteralString = """
     set_config('client_min_messages', 'warning', session.lent),
     set_config('enable_seqscan', 'off', session.lent),
     set_config('jit', 'off', session.lent),
+    set_config('plan_cache_mode', 'force_generic_plan', session.lent),
     CASE
         WHEN current_setting('synchronous_commit') IN ('on', 'remote_apply') THEN 'kept'
         ELSE set_config('synchronous_commit', 'on', session.lent)

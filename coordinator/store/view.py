@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, LiteralString
 
-from psycopg.types.numeric import Int8
-
 from coordinator.protocol.requests import Answer, Identity, NodeSeen, TokenSeen, View
 from coordinator.store.statement import named
-from coordinator.store.transaction import Cursor, Params, alone, read_committed
+from coordinator.store.transaction import Cursor, Params, read_committed
 
 READ_VIEW: LiteralString = "SELECT {view_columns} {view_from}"
 
@@ -48,16 +46,6 @@ def read_view(cursor: Cursor, place: Place) -> View:
     """Read the view in the transaction that is open, or in one of its own."""
     cursor.execute(named(READ_VIEW, place.schema), place.params())
     row = cursor.fetchone()
-    assert row is not None, "a view is one row"
-    return view_of(row, place.system_identifier)
-
-
-def look(cursor: Cursor, place: Place) -> View:
-    """Read the view as a transaction of its own, in one round trip.
-
-    Errors: as `alone`; a lost answer is of unknown outcome, for what was written before it.
-    """
-    row = alone(cursor, named(READ_VIEW, place.schema), place.params(), prepare=False)
     assert row is not None, "a view is one row"
     return view_of(row, place.system_identifier)
 
@@ -102,32 +90,15 @@ def is_held(view: View) -> bool:
     )
 
 
-def known_as(view: View) -> Params:
-    """Return what has to be as it was, as parameters: what a view of a held token says.
-
-    Not what `seen_again` puts in; nor that it is settled, which is never taken back on the same
-    identity. Numbers have one type whatever their size, so that a statement is prepared once.
-    """
-    holder = view.holder
-    assert holder is not None, "only a held token is known"
-    return {
-        "started_at": Int8(view.identity.started_at),
-        "timeline": Int8(view.identity.timeline),
-        "term": Int8(view.token.term),
-        "term_floor": Int8(view.token.term_floor),
-        "holder": view.token.node,
-        "holding": view.token.session,
-        "liveness_ms": Int8(round(holder.liveness_s * 1000)),
-        "heartbeat_ms": Int8(round(holder.heartbeat_s * 1000)),
-        "where": holder.where,
-    }
+def watched(view: View) -> Params:
+    """Return what a heartbeat has to know of the holder to ask whether its session lives."""
+    return {"holder": view.token.node, "holding": view.token.session}
 
 
-def seen_again(view: View, beat: int, age_ms: int, group_version: int | None) -> View:
-    """Return the view with what may differ while the token stays with its holder."""
+def seen_again(view: View, beat: int, age_s: float) -> View:
+    """Return the view with another heartbeat of the holder, whose session lives."""
     assert view.holder is not None, "only a held token is known"
-    holder = replace(view.holder, beat=beat, age_s=age_ms / 1000)
-    return replace(view, holder=holder, group_version=group_version or 0)
+    return replace(view, holder=replace(view.holder, beat=beat, age_s=max(0.0, age_s)))
 
 
 def node_seen(row: Sequence[Any]) -> NodeSeen:

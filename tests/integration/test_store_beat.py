@@ -11,7 +11,7 @@ import pytest
 from coordinator.protocol.requests import Beat
 from coordinator.store import heartbeat
 from coordinator.store.statement import named
-from coordinator.store.view import known_as
+from coordinator.store.view import watched
 from tests.support.postgres import wait_until
 from tests.support.round_trips import counted
 from tests.support.store_nodes import connected_node, joined_nodes, settle
@@ -95,21 +95,9 @@ def test_no_beat_of_a_connection_has_to_be_prepared_first(database):
     assert trips == [1, 1, 1]
 
 
-def test_the_numbers_of_a_view_change_no_type(database):
-    """A statement is prepared once for its text and the types of its parameters."""
-    with joined_nodes(database, "holder", "standby") as (holder, standby):
-        holder.win()
-        settle(standby)
-        for term in (200, 40_000, 3_000_000_000):
-            database.query("UPDATE token_holder SET term = %s, term_floor = %s", term, term)
-            settle(standby)
-
-            assert counted(standby, standby.beat)[1] == 1
-
-
 @pytest.mark.parametrize("hosts_tasks", [False, True], ids=["program", "tasks"])
 @pytest.mark.parametrize(
-    "statement", [heartbeat.BEAT, heartbeat.BEAT_IF_KNOWN], ids=["whole", "if known"]
+    "statement", [heartbeat.BEAT_AND_LOOK, heartbeat.BEAT_AND_WATCH], ids=["looks", "watches"]
 )
 def test_a_beat_in_a_group_of_a_thousand_looks_up_keys_only(database, statement, hosts_tasks):
     """Planned before the group grew, as the plan of a long connection is."""
@@ -126,7 +114,7 @@ def test_a_beat_in_a_group_of_a_thousand_looks_up_keys_only(database, statement,
             node.session,
         )
         explain = b"EXPLAIN (ANALYZE, COSTS off, TIMING off) " + named(statement, database.schema)
-        params = node.connection._place.params(mine=node.session, **known_as(view))
+        params = node.connection._place.params(mine=node.session, **watched(view))
         plan = [line for (line,) in node.connection._connection.execute(explain, params)]
 
     scans = [line for line in plan if "Seq Scan" in line and "never executed" not in line]

@@ -36,8 +36,10 @@ from coordinator.protocol.events import (
     Ticked,
 )
 from coordinator.protocol.node import Node
-from coordinator.protocol.requests import Answer, Beat, Request, View
+from coordinator.protocol.requests import Answer, Request, View
+from coordinator.store.heartbeat import QUICK_SHARE
 from coordinator.store.view import is_held
+from tests.simulation.line import Line, Question
 from tests.simulation.processes import Process
 from tests.simulation.programs import Ordered
 
@@ -53,18 +55,6 @@ IDLE_PING_SHARE, IDLE_SLACK_SHARE = 1 / 4, 1 / 8
 PINGS_PER_LIMIT = 5
 INHERITED = -1
 SIGTERM, SIGINT, SIGUSR1 = 15, 2, 10
-
-
-def is_news(known: View, answer: Answer) -> bool:
-    """Tell whether a heartbeat was written, and something is new that it does not tell itself."""
-    before, now = known.holder, answer.view.holder
-    if not answer.done:
-        return False
-    if before is None or now is None:
-        return True
-    beaten = replace(before, beat=now.beat, age_s=now.age_s)
-    version = answer.view.group_version
-    return answer.view != replace(known, holder=beaten, group_version=version)
 
 
 @dataclass(slots=True)
@@ -92,7 +82,7 @@ class Agent(Process):
         self.host_frozen = host.frozen
         self.host = host
         self.node = node
-        self.line: int | None = None
+        self.line: Line | None = None
         self.asked = 0
         self.under_way: tuple[int, Request] | None = None
         self.alarm = float("inf")
@@ -178,68 +168,69 @@ class Agent(Process):
             return
         server = self.host.world.server
         if server.up:
-            self.line = server.connect(self.host.facts)
+            self.line = self.host.world.line(self.host)
             self._send(number, request)
         elif not server.silent:
             self._broken(number)
 
     def _send(self, number: int, request: Request) -> None:
-        world = self.host.world
-        sent_at = self.host.local()
+        world, line = self.host.world, self.line
+        assert line is not None
+        question = Question(number, request, line, line.taken_as_known(request), self.host.local())
         delay_s = world.way_s(self.host, "question")
         if delay_s is not None:
             stalled_s = world.stalling.pop(type(request).__name__, 0.0)
             delay_s += min(stalled_s, max(0.0, world.calm_at - world.now))
-            call = self._carried_out
-            self.host.after(delay_s, call, self.line, number, request, sent_at)
+            self.host.after(delay_s, self._carried_out, question)
 
-    def _carried_out(self, line: int, number: int, request: Request, sent_at: float) -> None:
+    def _carried_out(self, question: Question) -> None:
         """At the server, whatever has become of the node and its connection meanwhile."""
-        world = self.host.world
-        answer = world.carry_out(self.host, line, request)
-        if answer is None or not isinstance(request, Beat) or not self._has_to_look(answer):
-            self._sent_back(number, request, answer, sent_at)
-            return
-        back_s, again_s = world.way_s(self.host, "answer"), world.way_s(self.host, "question")
-        if back_s is not None and again_s is not None:
-            call = self._looked
-            self.host.after(back_s + again_s, call, line, number, request, answer, sent_at)
+        world, known = self.host.world, question.known
+        if known is None or not is_held(known):
+            answer = world.carry_out(self.host, question.line.life, question.request)
+            self._sent_back(question, answer)
+        elif not self._watched(question, known):
+            # Nothing was written: it is asked again, for everything.
+            back_s, again_s = world.way_s(self.host, "answer"), world.way_s(self.host, "question")
+            if back_s is not None and again_s is not None:
+                again = replace(question, known=None)
+                self.host.after(back_s + again_s, self._carried_out, again)
 
-    def _has_to_look(self, answer: Answer) -> bool:
-        """Say whether the view of a heartbeat is read after it (coordinator/store/heartbeat.py).
+    def _watched(self, question: Question, known: View) -> bool:
+        """Write a heartbeat if the holder's session lives, and show of it what that tells."""
+        server, facts, life = self.host.world.server, self.host.facts, question.line.life
+        seen = server.session_of(facts, life, known.token.node)
+        if seen is None or seen.ended or seen.session != known.token.session:
+            return False
+        answer = self.host.world.carry_out(self.host, life, question.request)
+        seen = server.session_of(facts, life, known.token.node)
+        if answer is None or seen is None or not answer.done:
+            return False
+        self._sent_back(question, replace(answer, view=replace(known, holder=seen)))
+        return True
 
-        Who was notified before it asked is shown it at once: half of them, say.
-        """
-        known = self.node.view
-        held = known is not None and is_held(known)
-        return held and is_news(known, answer) and self.host.world.rng.random() < 0.5
-
-    def _looked(
-        self, line: int, number: int, request: Request, answer: Answer, sent_at: float
-    ) -> None:
-        """At the server once more, where the heartbeat is written: its view is of now."""
-        view = self.host.world.server.look(self.host.facts, line)
-        same = view is not None and view.identity == answer.view.identity
-        whole = replace(answer, view=view) if view is not None and same else None
-        self._sent_back(number, request, whole, sent_at)
-
-    def _sent_back(
-        self, number: int, request: Request, answer: Answer | None, sent_at: float
-    ) -> None:
+    def _sent_back(self, question: Question, answer: Answer | None) -> None:
         world = self.host.world
         delay_s = world.way_s(self.host, "answer")
         if delay_s is None:
             return
         if answer is None:
-            self.host.after(delay_s, self.deliver, self._broken, number)
+            self.host.after(delay_s, self.deliver, self._broken, question.number)
         else:
-            call = self._answered
-            self.host.after(delay_s, self.deliver, call, number, request, answer, sent_at)
+            self.host.after(delay_s, self.deliver, self._answered, question, answer)
 
-    def _answered(self, number: int, request: Request, answer: Answer, sent_at: float) -> None:
-        if self.under_way is not None and self.under_way[0] == number:
-            self.under_way = None
-            self.take_in(Answered(self.host.local(), request, answer, sent_at))
+    def _answered(self, question: Question, answer: Answer) -> None:
+        if self.under_way is None or self.under_way[0] != question.number:
+            return
+        self.under_way = None
+        line, now = question.line, self.host.local()
+        # What the server had notified of before it answered has come before the answer.
+        heard, line.news = line.news, False
+        quick = now - question.sent_at <= self.node.timing.attempt_s * QUICK_SHARE
+        line.view = answer.view if quick and not heard else None
+        self.take_in(Answered(now, question.request, answer, question.sent_at))
+        if heard and self.line is line:
+            self.take_in(Notified(now))
 
     def _broken(self, number: int) -> None:
         if self.under_way is not None and self.under_way[0] == number:
@@ -255,9 +246,9 @@ class Agent(Process):
         self.line, self.under_way = None, None
         self.take_in(Failed(self.host.local(), request, why))
 
-    def hung_up(self, line: int, raced: bool) -> None:
+    def hung_up(self, line: Line, raced: bool) -> None:
         """Hear that the server closed the connection; `raced`: while a new request set out."""
-        if self.line != line:
+        if self.line is not line:
             return
         self.line = None
         before = self.under_way
@@ -269,8 +260,9 @@ class Agent(Process):
             self._fail("the server closed the connection")
 
     def notified(self) -> None:
-        """Hear the database's push."""
-        if self.line is not None:
+        """Hear the database's push; it never overtakes an answer that was sent before it."""
+        if self.line is not None and self.line.news and self.under_way is None:
+            self.line.news, self.line.view = False, None
             self.take_in(Notified(self.host.local()))
 
     # --- the line to the guardian ---------------------------------------------------------------

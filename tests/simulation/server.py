@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coordinator.protocol.requests import Answer, NodeFacts, Request, Take, View
+from coordinator.protocol.requests import Answer, NodeFacts, NodeSeen, Request, Take
 from tests.simulation.group_witness import Witness
 from tests.simulation.history import Granted, History
 from tests.simulation.settings import GROUP
@@ -42,7 +42,7 @@ class Server:
 
     def carry_out(self, now: float, facts: NodeFacts, life: int, request: Request) -> Answer | None:
         """Carry a statement out, however late it comes; None: its connection is dead."""
-        if not self.up or (life != self.life and not self.pooled):
+        if not self._answers(life):
             return None
         answer = self._witness.watch(now, facts, request)
         if isinstance(request, Take) and answer.done:
@@ -53,11 +53,15 @@ class Server:
             self.granted_max = max(self.granted_max, answer.term)
         return answer
 
-    def look(self, facts: NodeFacts, life: int) -> View | None:
-        """Show what is there now, and write nothing; None: its connection is dead."""
-        if not self.up or (life != self.life and not self.pooled):
+    def session_of(self, facts: NodeFacts, life: int, node: str | None) -> NodeSeen | None:
+        """Show a node's row as it is now; None: there is none, or its connection is dead."""
+        if not self._answers(life):
             return None
-        return self.database.view(facts)
+        row = self.database.nodes.get((facts.group, node or ""))
+        return None if row is None else self.database.seen(row)
+
+    def _answers(self, life: int) -> bool:
+        return self.up and (life == self.life or self.pooled)
 
     def floor_is_kept(self) -> bool:
         """Say whether the token row knows every term that was ever granted."""

@@ -22,6 +22,7 @@ from coordinator.protocol.timing import RATE_ERROR
 from tests.simulation import group_faults
 from tests.simulation.history import History, Outcome
 from tests.simulation.host import Host
+from tests.simulation.line import Line
 from tests.simulation.processes import Call
 from tests.simulation.server import Server
 from tests.simulation.settings import GROUP, WorldSettings
@@ -112,6 +113,7 @@ class World:
             host.start()
         if self.settings.manners is not None:
             memory_operator.suspend(server.database, GROUP, suspended=False)
+            self.push_all()
         self.history.note(self.now, "healed")
 
     def _outcome(self) -> Outcome:
@@ -182,14 +184,18 @@ class World:
             self.push_all(host)
         return answer
 
+    def line(self, host: Host) -> Line:
+        """Open a connection; by a whim there is a pooler between."""
+        lent = self.settings.pooled or not self.settings.push or self.rng.random() < 0.3
+        return Line(life=self.server.connect(host.facts), lent=lent)
+
     def push_all(self, by: Host | None = None) -> None:
-        """Notify every node but the one that did it; some never hear of it."""
-        if not self.settings.push:
-            return
+        """Notify every node but the one that did it; where a pooler is between, nobody hears it."""
         for host in self.hosts:
             agent = host.agent
-            if host is by or agent is None or self.rng.random() < 0.3:
+            if host is by or agent is None or agent.line is None or agent.line.lent:
                 continue
+            agent.line.news = True
             delay_s = self.way_s(host, "answer")
             if delay_s is not None:
                 self.at(self.now + delay_s, agent.deliver, agent.notified)

@@ -35,6 +35,7 @@ def joined_nodes(database: Any, *names: str, **facts: Any) -> Iterator[list[Node
 
 
 def settle(node: Node) -> None:
-    """Beat in both forms, so that each is prepared: the first one reads everything."""
+    """Take in what was notified, and beat in both forms: the first one looks at everything."""
+    node.connection.heard()
     node.beat()
     node.beat()

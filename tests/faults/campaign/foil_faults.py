@@ -60,16 +60,18 @@ def _launch(made: Bed, server: Server, name: str) -> RunningNode:
 
 
 def _whole(ground: Ground) -> bool:
-    """Three nodes have beaten just now, and the one that the row names has written just now."""
+    """Three nodes have beaten just now, and for a heartbeat only the one that the row names writes.
+
+    At the start several take the token at once, and each believes in it until its next look.
+    """
     fresh = ground.ask(
         "SELECT count(*) FROM origin_health"
         " WHERE clock_timestamp() - last_heartbeat < make_interval(secs => %s)",
         1.5 * HEARTBEAT_S,
     )
-    held, run = ground.ask(HOLDER), ground.read().newest
-    if fresh != [(len(NAMES),)] or not held or run is None:
-        return False
-    return held[0] == (run.node, run.term) and boottime() - run.end < HEARTBEAT_S
+    since = boottime() - HEARTBEAT_S
+    writing = [(run.node, run.term) for run in ground.read().runs if run.end > since]
+    return fresh == [(len(NAMES),)] and len(writing) == 1 and writing == ground.ask(HOLDER)
 
 
 def simultaneous_takeover(ground: Ground) -> None:

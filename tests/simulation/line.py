@@ -1,0 +1,43 @@
+"""A simulated agent's connection to the database, as coordinator/store/postgres.py keeps it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from coordinator.protocol.requests import Beat, Request, View
+from coordinator.store.heartbeat import LOOK_EVERY
+
+
+@dataclass(slots=True, eq=False)
+class Line:
+    """A connection.
+
+    life: of the server that it was made to.
+    lent: by a pooler, which passes no notifications on.
+    view: what was shown last, where a heartbeat may rest on it.
+    news: the server has notified, and that has not arrived yet.
+    """
+
+    life: int
+    lent: bool
+    view: View | None = None
+    beats: int = 0
+    news: bool = False
+
+    def taken_as_known(self, request: Request) -> View | None:
+        """Return the view that a heartbeat need not read again."""
+        if not isinstance(request, Beat):
+            return None
+        self.beats += 1
+        return None if self.lent or self.beats % LOOK_EVERY == 0 else self.view
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request under way; `known`: the view that it rests on."""
+
+    number: int
+    request: Request
+    line: Line
+    known: View | None
+    sent_at: float
