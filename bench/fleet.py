@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from bench import floor
 from bench.floor import Database
 from bench.measure import BenchError, Figures, boottime, cpu_of, family_of, memory_mib, pause, spent
+from coordinator.store.heartbeat import LOOK_EVERY
 
 GROUP = "scale"
 #: Nodes of one process: Python's own lock lets one of its threads run at a time, and so many
@@ -19,8 +20,8 @@ GROUP = "scale"
 PER_PROCESS = 250
 #: A look at the delays takes so long; the first after the joins meets nodes that are still cold.
 LOOK_S = 4.0
-#: The first beats of a connection are planned anew, and fill its caches.
-WARM_BEATS = 8
+#: Until every node has looked at everything once more, and seen that others have joined.
+WARM_BEATS = LOOK_EVERY + 5
 #: A swarm that is not on time by then is one that this machine cannot carry.
 CALM_MAX_S = 40.0
 END_S = 30.0

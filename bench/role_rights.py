@@ -43,7 +43,7 @@ INSERT INTO app.group_role (role_name, group_id)
 #: The alternative: no rights on tables, and one function for each thing that a node does.
 DEFINER = """
 CREATE FUNCTION app.bench_beat(p_group text, p_node text, p_mine uuid)
-RETURNS TABLE (my_beat bigint, holders_beat bigint, age_s double precision)
+RETURNS TABLE (my_beat bigint, holders_beat bigint, age_s double precision, served_by int)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, app, pg_temp
 AS $bench$
 #variable_conflict use_column

@@ -36,6 +36,7 @@ class StoreConnection(Protocol):
     def heard(self) -> bool:
         """Consume what arrived unasked; true when the group was notified of a change.
 
+        The next heartbeat looks at everything then. Who never calls this has each one do so.
         Errors: DatabaseUnreachableError when the connection is closed.
         """
         ...

@@ -58,8 +58,8 @@ class NodeSeen:
 class View:
     """What the database showed within one transaction.
 
-    group_version: of the group's record. To a group with tasks it is shown as soon as it is raised,
-        or notified of; to any other, in some heartbeats only (coordinator/store/heartbeat.py).
+    Of a heartbeat that watched the holder's session alone, beat and age of that are new, and all
+    else is as it was shown last: nobody was notified of a change (coordinator/store/heartbeat.py).
     """
 
     identity: Identity

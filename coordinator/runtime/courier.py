@@ -91,10 +91,11 @@ class Courier:
             if connection is not None:
                 selector.register(connection.fileno(), selectors.EVENT_READ)
             ready = {key.fd for key, _ in selector.select()}
+        # Word first: a heartbeat that waits to be sent must not rest on what is known to be old.
+        if connection is not None and connection.fileno() in ready:
+            self._listen(connection)
         if self._wake in ready:
             os.eventfd_read(self._wake)
-        elif connection is not None:
-            self._listen(connection)
 
     def _listen(self, connection: StoreConnection) -> None:
         try:

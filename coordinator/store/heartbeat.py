@@ -12,6 +12,7 @@ from typing import LiteralString
 
 import psycopg
 
+from coordinator.errors import OutcomeUnknownError
 from coordinator.protocol.requests import Answer, Beat, View
 from coordinator.store.statement import named
 from coordinator.store.transaction import Cursor, alone
@@ -25,8 +26,9 @@ SELECT (SELECT beat FROM beaten), {view_columns} {view_from}
 """
 
 #: The heartbeat while the holder's session lives, and what that shows; no row when either is over.
-#: Both beats are of the statement's own snapshot but the own, new one, whose time the age counts
-#: to. Needs what `view.watched` gives, too.
+#: The holder's beat is of the statement's own snapshot; the own one is the new one, and the age
+#: counts to it. The server process is that which greeted us, or a pooler was taken for a connection
+#: of our own. Needs what `view.watched` gives, too.
 BEAT_AND_WATCH: LiteralString = """
 UPDATE {schema}.health_check AS own
 SET beat = own.beat + 1, last_heartbeat = clock_timestamp()
@@ -35,7 +37,8 @@ WHERE own.group_id = %(group)s AND own.task_id = %(node)s
     AND own.session = %(mine)s::uuid AND own.ended_at IS NULL
     AND holder.group_id = %(group)s AND holder.task_id = %(holder)s
     AND holder.session = %(holding)s::uuid AND holder.ended_at IS NULL
-RETURNING own.beat, holder.beat, date_part('epoch', own.last_heartbeat - holder.last_heartbeat)
+RETURNING own.beat, holder.beat, date_part('epoch', own.last_heartbeat - holder.last_heartbeat),
+    pg_backend_pid()
 """
 
 #: A heartbeat that watches needs a second round trip when the holder's session is over. It is sent
@@ -80,13 +83,16 @@ def beat(
 
     known: what the node was shown last, where all else than the end of the holder's session is told
            of. When that is over, too, a second round trip writes the heartbeat and reads it all.
+    Errors: OutcomeUnknownError when the connection turns out not to be one's own.
     """
     params = place.params(mine=request.session)
     if known is not None and is_held(known):
         watching = {**params, **watched(known)}
         row = alone(cursor, named(BEAT_AND_WATCH, place.schema), watching, prepare=prepare)
         if row is not None:
-            mine, holders, age_s = row
+            mine, holders, age_s, served_by = row
+            if served_by != cursor.connection.info.backend_pid:
+                raise OutcomeUnknownError("a pooler led us to another process of a server")
             return _beaten(place, mine, seen_again(known, holders, age_s))
     row = alone(cursor, named(BEAT_AND_LOOK, place.schema), params, prepare=prepare)
     assert row is not None, "a view is one row"

@@ -234,7 +234,7 @@ class PostgresConnection:
                     cursor,
                     place,
                     request,
-                    known=self._shown.for_a_beat(),
+                    known=None if self._notified else self._shown.for_a_beat(),
                     prepare=self._may_prepare,
                 )
             case Join():

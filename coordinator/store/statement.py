@@ -89,8 +89,8 @@ BEAT: LiteralString = """
 #: table `session` with `lent`, and the parameters of `connect.limits`.
 #: Index scans only: on a table of one page the planner prefers a sequential scan, whose predicate
 #: lock covers the whole table. jit off: a scan that cannot be avoided would look expensive to it.
-#: Generic plans: lookups by key have no other, and would be planned anew five times first; for a
-#: statement of every tenth heartbeat that is a minute.
+#: Generic plans: lookups by key have no other, and would be planned anew five times first; with a
+#: statement of every twentieth heartbeat that takes a hundred of them.
 #: client_min_messages: the warning about a cancelled wait for a standby must reach us.
 SETTINGS: LiteralString = """
     set_config('lock_timeout', %(lock_ms)s, session.lent),

@@ -1,6 +1,6 @@
 """The three ways in which a statement is committed, and the only loop that retries.
 
-  alone           one statement, autocommit: the beat, and a look after it
+  alone           one statement, autocommit: the beat
   read_committed  several statements; row locks and compare-and-set carry the decision
   serializable    the race: one statement that is a whole body, with SERIALIZABLE as second belt
 

@@ -1,4 +1,4 @@
-"""What every answer shows: server, token, holder, group, read in one statement by keys only."""
+"""What answers show: server, token, holder, group, looked up in one statement by keys only."""
 
 from __future__ import annotations
 
@@ -95,10 +95,10 @@ def watched(view: View) -> Params:
     return {"holder": view.token.node, "holding": view.token.session}
 
 
-def seen_again(view: View, beat: int, age_s: float) -> View:
+def seen_again(view: View, beat: int, age_s: float | None) -> View:
     """Return the view with another heartbeat of the holder, whose session lives."""
     assert view.holder is not None, "only a held token is known"
-    return replace(view, holder=replace(view.holder, beat=beat, age_s=max(0.0, age_s)))
+    return replace(view, holder=replace(view.holder, beat=beat, age_s=max(0.0, age_s or 0.0)))
 
 
 def node_seen(row: Sequence[Any]) -> NodeSeen:

@@ -30,7 +30,7 @@ def test_a_client_of_pgbench_writes_its_own_row_and_sees_the_holders(bench):
     words = beat.prepare(bench, NODES)
     bench.query("UPDATE health_check SET beat = 7, last_heartbeat = now() WHERE task_id = 'n0'")
 
-    ((mine, holders, age_s),) = bench.query(played(beat.text_of(), words))
+    ((mine, holders, age_s, _),) = bench.query(played(beat.text_of(), words))
 
     assert (mine, holders) == (1, 7)
     assert age_s is not None

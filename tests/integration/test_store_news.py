@@ -5,14 +5,17 @@ Each change is written behind everybody's back, unless a test says that the grou
 
 from __future__ import annotations
 
+import select
 from dataclasses import replace
 
 import pytest
 
-from coordinator.protocol.requests import View
+from coordinator.errors import OutcomeUnknownError
+from coordinator.protocol.requests import Beat, View
 from coordinator.store import heartbeat
 from coordinator.store.heartbeat import LOOK_EVERY
 from coordinator.store.view import read_view
+from tests.conformance.worlds import TIMEOUT_S
 from tests.support.round_trips import counted
 from tests.support.store_nodes import joined_nodes, settle
 
@@ -138,9 +141,35 @@ def test_a_notification_that_comes_with_an_answer_is_heeded(database):
         settle(standby)
 
         holder.release(term)
-        shown = [standby.beat().view.token.session for _ in range(2)]
+        shown = [standby.beat().view.token.session for _ in range(3)]
 
     assert shown[-1] is None
+
+
+def test_a_notification_that_was_read_before_the_beat_is_heeded(database):
+    """Another limit for the request is a statement of its own, which reads what was notified."""
+    with joined_nodes(database, "holder", "standby") as (holder, standby):
+        term = holder.win()
+        assert standby.heard()
+        settle(standby)
+
+        holder.release(term)
+        assert select.select([standby.connection], [], [], TIMEOUT_S)[0]
+        answer = standby.connection.ask(Beat(session=standby.session), 2 * TIMEOUT_S)
+
+    assert answer.view.token.session is None
+
+
+def test_a_beat_that_another_process_answers_is_dropped(database, monkeypatch):
+    """A pooler that greets as one of its servers is found out; nothing is told of through it."""
+    with joined_nodes(database, "holder") as (holder,):
+        holder.win()
+        settle(holder)
+        elsewhere = heartbeat.BEAT_AND_WATCH.replace("pg_backend_pid()", "pg_backend_pid() + 1")
+        monkeypatch.setattr(heartbeat, "BEAT_AND_WATCH", elsewhere)
+
+        with pytest.raises(OutcomeUnknownError, match="another process"):
+            holder.beat()
 
 
 @pytest.mark.parametrize(("ago_s", "at_least"), [(60.0, 60.0), (-60.0, 0.0)])

@@ -217,15 +217,17 @@ class Agent(Process):
         if answer is None:
             self.host.after(delay_s, self.deliver, self._broken, question.number)
         else:
-            self.host.after(delay_s, self.deliver, self._answered, question, answer)
+            # What the server has notified of before it answers comes before the answer.
+            heard = question.line.news
+            self.host.after(delay_s, self.deliver, self._answered, question, answer, heard)
 
-    def _answered(self, question: Question, answer: Answer) -> None:
+    def _answered(self, question: Question, answer: Answer, heard: bool) -> None:
         if self.under_way is None or self.under_way[0] != question.number:
             return
         self.under_way = None
         line, now = question.line, self.host.local()
-        # What the server had notified of before it answered has come before the answer.
-        heard, line.news = line.news, False
+        heard = heard or line.due
+        line.news, line.due = line.news and not heard, False
         quick = now - question.sent_at <= self.node.timing.attempt_s * QUICK_SHARE
         line.view = answer.view if quick and not heard else None
         self.take_in(Answered(now, question.request, answer, question.sent_at))
@@ -261,9 +263,11 @@ class Agent(Process):
 
     def notified(self) -> None:
         """Hear the database's push; it never overtakes an answer that was sent before it."""
-        if self.line is not None and self.line.news and self.under_way is None:
-            self.line.news, self.line.view = False, None
-            self.take_in(Notified(self.host.local()))
+        if self.line is not None and self.line.news:
+            self.line.due = self.under_way is not None
+            if not self.line.due:
+                self.line.news, self.line.view = False, None
+                self.take_in(Notified(self.host.local()))
 
     # --- the line to the guardian ---------------------------------------------------------------
 

@@ -84,6 +84,7 @@ def draw_group(seed: int, bias: GroupBias = NO_GROUP_BIAS) -> WorldSettings:
         ),
         push=rng.random() < 0.75,
         to_calm=rng.random() < TO_CALM or bias.to_calm,
+        deaf=rng.random() < 0.1 and not still and not bias.plain,
     )
 
 

@@ -16,6 +16,8 @@ class Line:
     lent: by a pooler, which passes no notifications on.
     view: what was shown last, where a heartbeat may rest on it.
     news: the server has notified, and that has not arrived yet.
+    due:  it would have arrived, but for an answer that was sent before it.
+    deaf: the server notifies it of nothing, and nobody knows: safe, only slow.
     """
 
     life: int
@@ -23,6 +25,8 @@ class Line:
     view: View | None = None
     beats: int = 0
     news: bool = False
+    due: bool = False
+    deaf: bool = False
 
     def taken_as_known(self, request: Request) -> View | None:
         """Return the view that a heartbeat need not read again."""

@@ -58,7 +58,8 @@ class WorldSettings:
     faults_until_s: float = 45.0
     tasks: tuple[TaskDef, ...] = ()
     manners: Manners | None = None  #: of a group that spreads tasks
-    push: bool = True  #: the database's notifications arrive, most of them
+    push: bool = True  #: the database's notifications arrive where no pooler stands between
+    deaf: bool = False  #: some connections are told of nothing, and rely on being told
     to_calm: bool = True  #: it goes on after the last fault until all must have been put right
 
     @property
@@ -110,6 +111,7 @@ def draw(seed: int, bias: Bias = NO_BIAS) -> WorldSettings:
         pooled=rng.random() < 0.15,
         slowest_kill=extreme,
         faults_until_s=rng.uniform(25.0, 45.0),
+        deaf=rng.random() < 0.1,
     )
 
 

@@ -19,6 +19,7 @@ from coordinator.protocol.group import OBSERVER, OnPartition, token_name
 from coordinator.protocol.placement import assignment
 from coordinator.protocol.requests import Answer, Leave, Release, Request, Take
 from coordinator.protocol.timing import RATE_ERROR
+from coordinator.store.heartbeat import LOOK_EVERY
 from tests.simulation import group_faults
 from tests.simulation.history import History, Outcome
 from tests.simulation.host import Host
@@ -187,13 +188,16 @@ class World:
     def line(self, host: Host) -> Line:
         """Open a connection; by a whim there is a pooler between."""
         lent = self.settings.pooled or not self.settings.push or self.rng.random() < 0.3
-        return Line(life=self.server.connect(host.facts), lent=lent)
+        deaf = self.settings.deaf and self.rng.random() < 0.5
+        return Line(life=self.server.connect(host.facts), lent=lent, deaf=deaf)
 
     def push_all(self, by: Host | None = None) -> None:
         """Notify every node but the one that did it; where a pooler is between, nobody hears it."""
         for host in self.hosts:
             agent = host.agent
-            if host is by or agent is None or agent.line is None or agent.line.lent:
+            if host is by or agent is None or agent.line is None:
+                continue
+            if agent.line.lent or agent.line.deaf:
                 continue
             agent.line.news = True
             delay_s = self.way_s(host, "answer")
@@ -224,6 +228,9 @@ def calm_within_s(settings: WorldSettings) -> float:
     processes again takes the rest.
     """
     within_s = 2.0 * settings.longest_liveness_s + 6.0
+    if settings.deaf:
+        heartbeat_s = max(node.timing.heartbeat_s for node in settings.nodes)
+        within_s += LOOK_EVERY * heartbeat_s / (1 - RATE_ERROR)
     if settings.manners is not None:
         # A new observer looks first, then a node in Rehab is watched; both by slow clocks.
         manners = settings.manners

@@ -1,0 +1,106 @@
+"""The courier's order: what was notified is taken in before the next request is sent."""
+
+from __future__ import annotations
+
+import queue
+import socket
+import threading
+
+import pytest
+
+from coordinator.errors import DatabaseUnreachableError
+from coordinator.protocol.events import Answered, Failed, Notified
+from coordinator.protocol.requests import Beat
+from coordinator.runtime.clock import BoottimeClock
+from coordinator.runtime.courier import Courier
+
+WITHIN_S = 10.0
+BEAT = Beat(session="some")
+
+
+class Connection:
+    """A connection whose socket is looked at only once `ready` is set."""
+
+    def __init__(self, *, broken: bool = False) -> None:
+        self._ours, self.theirs = socket.socketpair()
+        self._ours.setblocking(False)
+        self._broken = broken
+        self.ready = threading.Event()
+        self.done: list[str] = []
+
+    def fileno(self) -> int:
+        assert self.ready.wait(WITHIN_S)
+        return self._ours.fileno()
+
+    def heard(self) -> bool:
+        if self._broken:
+            raise DatabaseUnreachableError("the connection is closed")
+        try:
+            self._ours.recv(1)
+        except BlockingIOError:
+            return False
+        self.done.append("heard")
+        return True
+
+    def ask(self, request, timeout_s):  # noqa: ARG002
+        self.done.append("asked")
+        return "the answer"
+
+    def abort(self) -> None:
+        self.ready.set()
+
+    def close(self) -> None:
+        self.done.append("closed")
+        self._ours.close()
+        self.theirs.close()
+
+
+class Store:
+    def __init__(self) -> None:
+        self.made = Connection()
+        self.made.ready.set()
+
+    def connect(self, timeout_s):  # noqa: ARG002
+        return self.made
+
+
+@pytest.fixture
+def carried():
+    """Let a courier find a request and word from the database at the same moment."""
+    couriers = []
+
+    def carried(connection: Connection, store: Store):
+        events = queue.SimpleQueue()
+        courier = Courier(store, BoottimeClock(), events.put, connection)
+        couriers.append(courier)
+        connection.theirs.send(b"!")
+        courier.carry(BEAT, 1.0)
+        connection.ready.set()
+        return [events.get(timeout=WITHIN_S) for _ in range(2)]
+
+    yield carried
+    for courier in couriers:
+        courier.dismiss()
+        assert courier.join(WITHIN_S)
+
+
+def test_word_from_the_database_goes_before_the_next_request(carried):
+    connection = Connection()
+
+    told, answered = carried(connection, Store())
+
+    assert isinstance(told, Notified)
+    assert isinstance(answered, Answered)
+    assert connection.done[:2] == ["heard", "asked"]
+
+
+def test_a_request_that_meets_a_closed_connection_gets_another(carried):
+    connection, store = Connection(broken=True), Store()
+
+    failed, answered = carried(connection, store)
+
+    assert isinstance(failed, Failed)
+    assert failed.request is None
+    assert isinstance(answered, Answered)
+    assert connection.done == ["closed"]
+    assert store.made.done == ["asked"]
