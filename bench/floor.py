@@ -137,11 +137,12 @@ class Pgbench:
         return float(found[1])
 
 
-def backends(server: Server, application: str) -> list[int]:
-    """Return the pids of the backends that serve an application."""
+def backends(server: Server, application: str, database: str | None = None) -> list[int]:
+    """Return the pids of the backends that serve an application, in one database or in all."""
     rows = server.query(
         "SELECT pid FROM pg_stat_activity WHERE application_name = %s"
-        " AND backend_type = 'client backend'",
+        " AND backend_type = 'client backend' AND datname = coalesce(%s, datname)",
         application,
+        database,
     )
     return [int(row[0]) for row in rows]

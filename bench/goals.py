@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from bench.contestants import HEARTBEAT_S, LIVENESS_S
 from bench.fleet import ON_TIME
 from bench.measure import Figures, median
-from bench.scale import PER_GROUP
 
 NOT_MEASURED = "not measured in this run"
 #: What is added to a bound for the tick of a clock and the program's own start.
@@ -178,7 +177,7 @@ def _scale(found: Figures) -> Iterator[Line]:
     """Judge what the size of a group does to a node's cost: by itself, and at an equal load.
 
     A backend that is woken more often finds more of itself in the caches, so a beat gets cheaper by
-    mere load; the second line has the same number of nodes, and so the same load, on both sides.
+    mere load; the second line has the same number of nodes on both sides, at the same time.
     """
     sizes = [at["cpu_ms"] for key, at in found.get("idle", {}).items() if key.startswith("nodes_")]
     text, held = None, None
@@ -188,18 +187,13 @@ def _scale(found: Figures) -> Iterator[Line]:
         held = change <= FLAT
     what = "server CPU per beat from 10 to 500 nodes in one group"
     yield _line(what, "grows by ≤ 20 %", text, held, "idle")
-    shapes = found.get("scale", {}).get("shapes")
+    shapes = found.get("idle", {}).get("shapes")
     text, held = None, None
     if shapes:
-        pairs = [
-            (one["nodes"], one["server_cpu_ms"] / ten["server_cpu_ms"])
-            for one, ten in zip(shapes["one group"], shapes["groups of 10"], strict=True)
-            if one["nodes"] > PER_GROUP
-        ]
-        text = ", ".join(f"{ratio:.2f} ({nodes} nodes)" for nodes, ratio in pairs)
-        held = all(abs(ratio - 1) <= FLAT for _, ratio in pairs)
+        text = ", ".join(f"{ratio:.2f} ({nodes} nodes)" for nodes, ratio in shapes.items())
+        held = all(abs(ratio - 1) <= FLAT for ratio in shapes.values())
     what = "server CPU per beat in one group / of as many nodes in groups of 10"
-    yield _line(what, "flat: 1 ± 20 %", text, held, "scale")
+    yield _line(what, "flat: 1 ± 20 %", text, held, "idle")
 
 
 def _many(found: Figures) -> Iterator[Line]:

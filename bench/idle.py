@@ -35,7 +35,9 @@ SWARM_READY_S = 300.0
 #: Windows in which writes are counted.
 COUNTED = 3
 GROUP = "idle"
-PIECES = ("processes", "nodes", "parts")
+BEATS = "SELECT coalesce(sum(beat), 0)::bigint FROM health_check"
+PIECES = ("processes", "nodes", "shapes", "parts")
+PER_GROUP = 10
 KINDS = ("guardian", "agent", "spare")
 
 
@@ -55,6 +57,10 @@ def idle(
     if "nodes" in only:
         for count in counts:
             found[f"nodes_{count}"] = _at_size(server, count, window_s, rounds)
+    if "shapes" in only:
+        found["shapes"] = {
+            count: _shapes(server, count, window_s, rounds) for count in counts if count > PER_GROUP
+        }
     if "parts" in only:
         found["parts"] = beat.parts(server, max(counts) // 5, 2 * window_s)
     return found
@@ -75,7 +81,7 @@ class Writers:
         return int(self.database.query(self.beats)[0][0])
 
     def backends(self) -> list[int]:
-        return floor.backends(self.database.server, self.application)
+        return floor.backends(self.database.server, self.application, self.database.name)
 
 
 def _at_size(server: Server, count: int, window_s: float, rounds: int) -> Figures:
@@ -86,7 +92,7 @@ def _at_size(server: Server, count: int, window_s: float, rounds: int) -> Figure
     """
     migrated, bare = floor.new_database(server), floor.new_database(server, migrated=False)
     bare.query(floor.UPSERT_TABLE)
-    ours = Writers(migrated, "coord", "SELECT coalesce(sum(beat), 0)::bigint FROM health_check")
+    ours = Writers(migrated, "coord", BEATS)
     base = Writers(bare, "pgbench", "SELECT coalesce(sum(beat), 0)::bigint FROM floor")
     found: Figures = {}
     with _swarm(migrated, count):
@@ -98,12 +104,21 @@ def _at_size(server: Server, count: int, window_s: float, rounds: int) -> Figure
         found["statements_per_beat"] = statements_per_beat(migrated, ours.beats)
     with _upserts(base, count, COUNTED * window_s):
         found |= {f"floor_{key}": value for key, value in _counts(base, window_s).items()}
-    found["cpu_ms"] = median([pair["coord"] for pair in pairs])
-    found["floor_cpu_ms"] = median([pair["pgbench"] for pair in pairs])
-    found["ratio_cpu_ms"] = median([pair["coord"] / pair["pgbench"] for pair in pairs])
+    found["cpu_ms"] = median([mine for mine, _ in pairs])
+    found["floor_cpu_ms"] = median([other for _, other in pairs])
+    found["ratio_cpu_ms"] = median([mine / other for mine, other in pairs])
     found["ratio_wal_bytes"] = found["wal_bytes"] / found["floor_wal_bytes"]
     found["hot_share"] = _hot_share(migrated)
     return found
+
+
+def _shapes(server: Server, count: int, window_s: float, rounds: int) -> float:
+    """Return what a beat costs in one group, to what it costs in groups of ten beside it."""
+    one, tens = floor.new_database(server), floor.new_database(server)
+    both = (Writers(one, "coord", BEATS), Writers(tens, "coord", BEATS))
+    with _swarm(one, count), _swarm(tens, count, "--per-group", str(PER_GROUP)):
+        pairs = [_side_by_side(both, window_s) for _ in range(rounds)]
+    return median([mine / other for mine, other in pairs])
 
 
 @contextmanager
@@ -120,10 +135,10 @@ def _upserts(base: Writers, count: int, for_s: float) -> Iterator[None]:
 
 
 @contextmanager
-def _swarm(database: Database, count: int) -> Iterator[None]:
+def _swarm(database: Database, count: int, *options: str) -> Iterator[None]:
     """Play so many nodes in another process, from all joined to the end."""
     command = [sys.executable, "-m", "bench.swarm", database.conninfo, floor.SCHEMA, GROUP]
-    command += [str(count), str(HEARTBEAT_S), str(LIVENESS_S)]
+    command += [str(count), str(HEARTBEAT_S), str(LIVENESS_S), *options]
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
     )
@@ -181,18 +196,18 @@ def _count(writers: Writers, window_s: float) -> Figures:
     }
 
 
-def _side_by_side(all_writers: Sequence[Writers], window_s: float) -> dict[str, float]:
-    """Return the backends' CPU in ms for one write of each, by application."""
+def _side_by_side(all_writers: Sequence[Writers], window_s: float) -> list[float]:
+    """Return the backends' CPU in ms for one write of each."""
     serving = [writers.backends() for writers in all_writers]
     everybody = [pid for each in serving for pid in each]
     marks, before = [writers.written() for writers in all_writers], cpu_of(everybody)
     pause(window_s)
     ends, after = [writers.written() for writers in all_writers], cpu_of(everybody)
-    found: dict[str, float] = {}
+    found: list[float] = []
     for writers, pids, mark, end in zip(all_writers, serving, marks, ends, strict=True):
         _must_have_written(writers, end - mark)
         cpu_s = spent({pid: before[pid] for pid in pids}, after)
-        found[writers.application] = 1000 * cpu_s / (end - mark)
+        found.append(1000 * cpu_s / (end - mark))
     return found
 
 

@@ -120,19 +120,16 @@ def test_a_goal_that_is_not_held_says_why_where_that_is_known():
     assert line({"idle": {"nodes_10": defaultdict(float)}}, "server CPU of a beat").why == ""
 
 
-def shapes_cost(one: float, ten: float) -> Line:
-    sizes = {
-        title: [size_of(nodes, server_cpu_ms=cost) for nodes in (10, 500)]
-        for title, cost in (("one group", one), ("groups of 10", ten))
-    }
-    return line({"scale": {"shapes": sizes}}, "as many nodes in groups of 10")
+def shapes_cost(ratio: float) -> Line:
+    return line({"idle": {"shapes": {"500": ratio}}}, "as many nodes in groups of 10")
 
 
 def test_one_large_group_costs_what_many_small_ones_do():
-    assert shapes_cost(0.6, 0.5).held is True
-    assert shapes_cost(0.6, 0.5).measured == "1.20 (500 nodes)"
-    assert shapes_cost(0.61, 0.5).held is False
-    assert shapes_cost(0.39, 0.5).held is False
+    assert shapes_cost(1.2).held is True
+    assert shapes_cost(1.2).measured == "1.20 (500 nodes)"
+    assert shapes_cost(1.21).held is False
+    assert shapes_cost(0.79).held is False
+    assert line({"idle": {}}, "as many nodes in groups of 10").held is None
 
 
 def test_a_thousand_tasks_hold_when_the_slowest_run_is_within_a_second():
