@@ -51,16 +51,17 @@ WHERE held.locktype = 'advisory'
 """
 
 #: Finds a fence without waiting for it: a locked row is passed over.
+#: A sub-select is hashed whatever the plan; an array would be compared name by name.
 LOCK_OWN_TOKENS: LiteralString = """
 SELECT held.group_id, held.term
 FROM {schema}.token_holder AS held
 WHERE held.session = %(mine)s::uuid
-    AND (%(tokens)s::text[] IS NULL OR held.group_id = ANY(%(tokens)s::text[]))
+    AND (%(tokens)s::text[] IS NULL OR held.group_id IN (SELECT unnest(%(tokens)s::text[])))
     AND held.group_id NOT IN (
         SELECT free.group_id FROM (
             SELECT group_id FROM {schema}.token_holder
             WHERE session = %(mine)s::uuid
-                AND (%(tokens)s::text[] IS NULL OR group_id = ANY(%(tokens)s::text[]))
+                AND (%(tokens)s::text[] IS NULL OR group_id IN (SELECT unnest(%(tokens)s::text[])))
             FOR UPDATE SKIP LOCKED
         ) AS free
     )
