@@ -50,7 +50,8 @@ FIRST ?= 0
 simulate: .venv/dev.stamp
 	$(BIN)/python -m tests.simulation.run --seeds $(SEEDS) --first $(FIRST) --jobs $(WORKERS)
 
-# What docs/benchmarks.md quotes: two hours on a quiet machine, after `make bench-peers`.
+# What docs/benchmarks.md quotes: two hours on a quiet machine, after `make bench-peers` and
+# `make machine`.
 # BENCH_ARGS=--quick for a look.
 bench: .venv/dev.stamp
 	$(BIN)/python -m bench all --out docs/benchmarks.md $(BENCH_ARGS)
@@ -67,6 +68,23 @@ bench-peers: .venv-peers/peers.stamp
 .venv-peers/peers.stamp: bench/peers.lock
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	touch $@
+
+# A kernel and an emulator for a virtual machine that can be suspended: `make bench` and `make
+# faults` skip what needs one where there is none. The kernel is unpacked here, never installed.
+MACHINE_PACKAGES := qemu-system-x86 busybox iproute2
+.PHONY: machine
+machine: .machine/kernel.stamp
+	@dpkg -s $(MACHINE_PACKAGES) >/dev/null 2>&1 || \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(MACHINE_PACKAGES)
+
+.machine/kernel.stamp:
+	mkdir -p .machine/package
+	apt-get update -qq
+	cd .machine/package && apt-get download -qq \
+	  $$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/ *Depends: //p')
+	dpkg-deb -x .machine/package/*.deb .machine
+	rm -r .machine/package
 	touch $@
 
 # The counted campaign, whose table docs/faults.md holds (about a quarter of an hour on two cores),
@@ -98,4 +116,4 @@ lock: .venv/dev.stamp
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra embedded --group dev --upgrade --quiet -o requirements-dev.lock
 
 clean:
-	rm -rf .venv .venv-peers build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .venv-peers .machine build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -36,6 +36,8 @@ ROOT = Path(__file__).parents[1]
 #: The Python that has what peers are written with; `make bench-peers` makes it.
 PEERS_PYTHON = ".venv-peers/bin/python"
 END_S = 5.0
+#: A lock script says to nobody that it waits; after so long it has asked once.
+ASKED_S = 2.0
 USER = PASSWORD = "bench"
 
 
@@ -59,6 +61,18 @@ class Contestant(Protocol):
 
     def ready(self) -> Run | None:
         """Return the one running program when every node stands ready; else None."""
+        ...
+
+    def order(self, node: str) -> tuple[list[str], dict[str, str]]:
+        """Return the command and the environment with which a node is started."""
+        ...
+
+    def stands_by(self, node: str) -> bool:
+        """Say whether a node that was started here lives and waits for the lock."""
+        ...
+
+    def leave(self, node: str) -> None:
+        """End a node that was started here, with its program."""
         ...
 
     def last_beat_wall(self, node: str) -> float:
@@ -100,6 +114,15 @@ class Coord:
         outside.nodes, outside.heartbeat_s = self.bed.nodes, self.bed.heartbeat_s
         return settled(outside, self.tail)
 
+    def order(self, node: str) -> tuple[list[str], dict[str, str]]:
+        return self.bed.order(node)
+
+    def stands_by(self, node: str) -> bool:
+        return self.bed.nodes[node].stands_by()
+
+    def leave(self, node: str) -> None:
+        self.bed.nodes[node].end()
+
     def last_beat_wall(self, node: str) -> float:
         assert self.observer is not None
         row = self.observer.execute(
@@ -134,11 +157,10 @@ class Wrapped:
         self.tail = Tail(self.record)
 
     def start(self, node: str) -> None:
-        program = (sys.executable, "-S", str(RECORDER), str(self.record))
-        env = {**os.environ, **self.environ, "COORD_NODE": node, "COORD_TERM": "0"}
+        command, env = self.order(node)
         with (self.folder / f"{node}.log").open("ab") as log, _at(self.net, node):
             self.nodes[node] = subprocess.Popen(
-                (*self.command, *program),
+                command,
                 env=env,
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
@@ -160,22 +182,31 @@ class Wrapped:
 
     def ready(self) -> Run | None:
         running = self.tail.running()
-        # A lock script says to nobody that it waits; after two seconds it has asked once.
-        grown = all(boottime() - at > 2.0 for at in self.started_at.values())
-        whole = grown and len(running) == 1 and all(self.alive(node) for node in self.nodes)
+        whole = len(running) == 1 and all(map(self.stands_by, self.nodes))
         return running[0] if whole else None
+
+    def order(self, node: str) -> tuple[list[str], dict[str, str]]:
+        program = (sys.executable, "-S", str(RECORDER), str(self.record))
+        env = {**os.environ, **self.environ, "COORD_NODE": node, "COORD_TERM": "0"}
+        return [*self.command, *program], env
+
+    def stands_by(self, node: str) -> bool:
+        return self.alive(node) and boottime() - self.started_at[node] > ASKED_S
+
+    def leave(self, node: str) -> None:
+        if self.alive(node):  # or its number may be another's by now
+            for pid in self.pids(node).values():
+                _kill(pid)
+        self.nodes[node].wait(END_S)
 
     def last_beat_wall(self, node: str) -> float:
         raise BenchError(f"{node} has no heartbeats that could be read")
 
     def end(self) -> None:
-        left = [pid for node in self.nodes for pid in self.pids(node).values()]
-        left += [run.pid for run in self.tail.running(within_s=1.0)]
-        for pid in left:
-            _kill(pid)
-        for process in self.nodes.values():
-            process.kill()
-            process.wait(END_S)
+        for node in self.nodes:
+            self.leave(node)
+        for run in self.tail.running(within_s=1.0):
+            _kill(run.pid)
 
 
 def _at(net: Network | None, node: str) -> AbstractContextManager[None]:
@@ -244,7 +275,7 @@ def lock_script(place: Place, how: str) -> Iterator[Contestant]:
 
 
 @contextmanager
-def _memory() -> Iterator[Path]:
+def memory() -> Iterator[Path]:
     """Give a folder in memory, as PostgreSQL's is: no peer waits for a disk that we do not use."""
     made = scratch()
     try:
@@ -259,7 +290,7 @@ def kazoo(place: Place) -> Iterator[Contestant]:
     host, port = place.host(), free_port()
     command = (str(ROOT / PEERS_PYTHON), str(ZOOKEEPER_LOCK), f"{host}:{port}", str(LIVENESS_S))
     made = Wrapped(place.folder, command, place.net)
-    with _memory() as home:
+    with memory() as home:
         with _at(place.net, "database"):
             server = zookeeper.start(home, host, port)
         try:
@@ -272,7 +303,7 @@ def kazoo(place: Place) -> Iterator[Contestant]:
 @contextmanager
 def etcd(place: Place) -> Iterator[Contestant]:
     """Make an etcd of one member, and three of `etcdctl lock`."""
-    with _memory() as home:
+    with memory() as home:
         yield from _etcd(place, home)
 
 
@@ -320,6 +351,7 @@ class Entry:
     title: str
     make: str  #: name of a function of this module, and its arguments behind a colon
     needs: tuple[str, ...] = ()  #: programs and files that must be there
+    on_a_node: tuple[str, ...] = ()  #: those of them that a node runs
 
     def missing(self) -> str:
         """Return why it does not take part; empty when it does."""
@@ -344,11 +376,18 @@ ENTRIES = (
     Entry("coord", "coord", "coord"),
     Entry("lock-naive", "advisory lock script, naive", "lock_script:naive"),
     Entry("lock-checked", "advisory lock script, checked", "lock_script:checked"),
-    Entry("etcd", f"etcdctl lock --ttl={round(LIVENESS_S)}", "etcd", ("etcd", "etcdctl")),
+    Entry(
+        "etcd",
+        f"etcdctl lock --ttl={round(LIVENESS_S)}",
+        "etcd",
+        ("etcd", "etcdctl"),
+        ("etcdctl",),
+    ),
     Entry(
         "zookeeper",
         f"kazoo's Lock with ZooKeeper, session of {LIVENESS_S:g} s",
         "kazoo",
         ("java", zookeeper.JAR, PEERS_PYTHON),
+        (PEERS_PYTHON,),
     ),
 )

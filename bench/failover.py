@@ -19,20 +19,20 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench import sleepers
 from bench.contestants import HEARTBEAT_S, LIVENESS_S, NAMES, Contestant, Entry, Place
-from bench.measure import BenchError, Figures, Run, boottime, family_of, pause, summary, until
+from bench.losses import NONE_MAX, SEED, SUCCESSOR_MAX_S, WATCH_S, Loss, figures
+from bench.measure import BenchError, Figures, Run, boottime, family_of, pause, until
 from tests.support import networks
 from tests.support.networks import Network
 from tests.support.postgres import Server
 
 READY_MAX_S = 60.0
-#: Nobody waits longer for a successor; then it is "none".
-SUCCESSOR_MAX_S = 15.0
-#: A cell that has shown so many times that nobody takes over is not tried again.
-NONE_MAX = 2
-#: After a thaw, and after a takeover, the old program is watched for so long.
-WATCH_S = 1.0
-SEED = 20
+
+
+#: In the place of a signal: the cable is cut; the machine is suspended by its own kernel, or
+#: stopped by its host, so that its clocks stand still.
+CUT, SLEEP, STANDSTILL = 0, -1, -2
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Hurt:
     key: str
     title: str
     who: str
-    signum: int  #: 0: its cable is cut
+    signum: int  #: a signal, or what is done to its machine
     silent: bool = False  #: its session goes on until somebody ends it: what beats it had stay
 
 
@@ -55,19 +55,10 @@ HURTS = (
     Hurt("stop-guardian", "SIGSTOP guardian", "guardian", signal.SIGSTOP),
     Hurt("stop-agent", "SIGSTOP agent / lock holder", "agent", signal.SIGSTOP),
     Hurt("graceful", "graceful stop (SIGTERM)", "first", signal.SIGTERM),
-    Hurt("partition", "network cut", "all", 0, silent=True),
+    Hurt("partition", "network cut", "all", CUT, silent=True),
+    Hurt("suspend", "machine is suspended to memory, and wakes", "machine", SLEEP),
+    Hurt("vm-pause", "virtual machine is paused by its host, and goes on", "machine", STANDSTILL),
 )
-
-
-@dataclass(frozen=True)
-class Loss:
-    """One loss of the holder; seconds, None where nobody took over."""
-
-    gap_s: float | None  #: last line of the old to first line of the new
-    after_s: float | None  #: from the fault to the first line of the new
-    from_beat_s: float | None  #: from the old one's last heartbeat
-    late_lines: int  #: lines of the old after the first of the new
-    overlap_s: float  #: from the first to the last of them
 
 
 def failover(
@@ -104,8 +95,10 @@ def _tried(server: Server, entry: Entry, hurt: Hurt, runs: int) -> Figures:
 
 def _cell(server: Server, entry: Entry, hurt: Hurt, runs: int) -> Figures:
     """Lose the holder `runs` times, on a fresh group."""
-    if hurt.signum == 0 and networks.available():
+    if hurt.signum <= CUT and networks.available():
         return {"skipped": networks.available()}
+    if hurt.signum in (SLEEP, STANDSTILL):
+        return sleepers.cell(entry, by_host=hurt.signum == STANDSTILL, runs=runs)
     if hurt.who == "guardian" and entry.key != "coord":
         return {"skipped": "has none"}
     losses: list[Loss] = []
@@ -117,7 +110,7 @@ def _cell(server: Server, entry: Entry, hurt: Hurt, runs: int) -> Figures:
             losses.append(_lose(contestant, hurt, place.net, rng))
             if sum(loss.gap_s is None for loss in losses) >= NONE_MAX:
                 break
-    return _figures(losses)
+    return figures(losses)
 
 
 @contextmanager
@@ -125,7 +118,7 @@ def _place(server: Server, hurt: Hurt) -> Iterator[Place]:
     """Give a folder and a server; behind a router when a cable is to be cut."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="coord-bench-")))
-        if hurt.signum != 0:
+        if hurt.signum != CUT:
             yield Place(folder, server, None)
             return
         net = stack.enter_context(networks.network())
@@ -192,7 +185,7 @@ def _role(hurt: Hurt, pids: dict[str, int]) -> str:
 
 
 def _strike(hurt: Hurt, held: list[int], net: Network | None, node: str) -> None:
-    if hurt.signum == 0:
+    if hurt.signum == CUT:
         assert net is not None
         net.cut(node)
         return
@@ -214,7 +207,7 @@ def _mend(
     node: str,
 ) -> None:
     """Undo the fault, and watch what the old program does then; peers are cleaned up after."""
-    if hurt.signum == 0:
+    if hurt.signum == CUT:
         assert net is not None
         net.heal(node)
     if hurt.signum == signal.SIGSTOP:
@@ -245,21 +238,3 @@ def _held(pids: list[int]) -> Iterator[list[int]]:
 def _signal(descriptor: int, signum: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         signal.pidfd_send_signal(descriptor, signum)
-
-
-def _figures(losses: list[Loss]) -> Figures:
-    """Return the summary of a cell."""
-    return {
-        "runs": len(losses),
-        "none": sum(loss.gap_s is None for loss in losses),
-        "gap": summary([loss.gap_s for loss in losses if loss.gap_s is not None]),
-        "after": summary([loss.after_s for loss in losses if loss.after_s is not None]),
-        "from_beat": summary([loss.from_beat_s for loss in losses if loss.from_beat_s is not None]),
-        "overlaps": sum(loss.late_lines > 0 for loss in losses),
-        "late_lines_max": max((loss.late_lines for loss in losses), default=0),
-        "overlap_s_max": max((loss.overlap_s for loss in losses), default=0.0),
-        "losses": [
-            [loss.gap_s, loss.after_s, loss.from_beat_s, loss.late_lines, loss.overlap_s]
-            for loss in losses
-        ],
-    }

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bench import failover, goals, plots, report_scale, spreading_page
 from bench.contestants import ENTRIES
+from bench.losses import SUCCESSOR_MAX_S
 from bench.measure import Figures
 from coordinator.store.heartbeat import LOOK_EVERY
 
@@ -135,9 +136,7 @@ def _cell(entry: Figures, key: str) -> str:
     elif gap["n"]:
         text = f"p50 {gap['p50']:.2f}, p95 {gap['p95']:.2f}, max {gap['max']:.2f} s"
     if cell["none"]:
-        text += (
-            f"{', ' if text else ''}nobody within {failover.SUCCESSOR_MAX_S:g} s: {cell['none']}"
-        )
+        text += f"{', ' if text else ''}nobody within {SUCCESSOR_MAX_S:g} s: {cell['none']}"
     overlaps = f"{cell['overlaps']} of {cell['runs']} overlap"
     if cell["overlaps"]:
         lines, overlap_s = cell["late_lines_max"], cell["overlap_s_max"]

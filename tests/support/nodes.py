@@ -187,13 +187,26 @@ class Bed:
         env: dict[str, str] | None = None,
     ) -> RunningNode:
         """Start one `coord run`; its program is the recorder unless a command is given."""
-        arguments = [sys.executable, "-m", "coordinator.cli", "run"]
         if config is not None:
             path = self.path / f"{name}.toml"
             path.write_text(config)
-            arguments += ["--config", str(path)]
-        program = command or (sys.executable, "-S", str(RECORDER), str(self.record))
-        behind = [] if config is not None and command is None else ["--", *program]
+            options = ("--config", str(path), *options)
+        behind = () if config is not None and command is None else self._behind(command)
+        arguments, environ = self.order(name, *options, behind=behind, env=env)
+        return self._spawn(name, arguments, environ, self.path)
+
+    def order(
+        self,
+        name: str,
+        *options: str,
+        behind: tuple[str, ...] | None = None,
+        env: dict[str, str] | None = None,
+    ) -> tuple[list[str], dict[str, str]]:
+        """Return the command of one `coord run` and its environment; it runs in the bed's folder.
+
+        behind: what follows the options; the recorder when nothing is said.
+        """
+        run = [sys.executable, "-m", "coordinator.cli", "run"]
         environ = {
             **os.environ,
             "COORD_TASK_ID": name,
@@ -205,7 +218,10 @@ class Bed:
             "COORD_LOG_FORMAT": "text",
             **(env or {}),
         }
-        return self._spawn(name, [*arguments, *options, *behind], environ, self.path)
+        return [*run, *options, *(self._behind(None) if behind is None else behind)], environ
+
+    def _behind(self, command: tuple[str, ...] | None) -> tuple[str, ...]:
+        return ("--", *(command or (sys.executable, "-S", str(RECORDER), str(self.record))))
 
     def start_as_written(self, name: str, config: str) -> RunningNode:
         """Start `coord run` as a person does: Config.toml where it is started says everything."""
