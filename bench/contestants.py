@@ -63,7 +63,7 @@ class Contestant(Protocol):
         """Return the one running program when every node stands ready; else None."""
         ...
 
-    def order(self, node: str) -> tuple[list[str], dict[str, str]]:
+    def command_of(self, node: str) -> tuple[list[str], dict[str, str]]:
         """Return the command and the environment with which a node is started."""
         ...
 
@@ -114,8 +114,8 @@ class Coord:
         outside.nodes, outside.heartbeat_s = self.bed.nodes, self.bed.heartbeat_s
         return settled(outside, self.tail)
 
-    def order(self, node: str) -> tuple[list[str], dict[str, str]]:
-        return self.bed.order(node)
+    def command_of(self, node: str) -> tuple[list[str], dict[str, str]]:
+        return self.bed.command_of(node)
 
     def stands_by(self, node: str) -> bool:
         return self.bed.nodes[node].stands_by()
@@ -157,7 +157,7 @@ class Wrapped:
         self.tail = Tail(self.record)
 
     def start(self, node: str) -> None:
-        command, env = self.order(node)
+        command, env = self.command_of(node)
         with (self.folder / f"{node}.log").open("ab") as log, _at(self.net, node):
             self.nodes[node] = subprocess.Popen(
                 command,
@@ -185,7 +185,7 @@ class Wrapped:
         whole = len(running) == 1 and all(map(self.stands_by, self.nodes))
         return running[0] if whole else None
 
-    def order(self, node: str) -> tuple[list[str], dict[str, str]]:
+    def command_of(self, node: str) -> tuple[list[str], dict[str, str]]:
         program = (sys.executable, "-S", str(RECORDER), str(self.record))
         env = {**os.environ, **self.environ, "COORD_NODE": node, "COORD_TERM": "0"}
         return [*self.command, *program], env
@@ -194,19 +194,24 @@ class Wrapped:
         return self.alive(node) and boottime() - self.started_at[node] > ASKED_S
 
     def leave(self, node: str) -> None:
-        if self.alive(node):  # or its number may be another's by now
-            for pid in self.pids(node).values():
-                _kill(pid)
-        self.nodes[node].wait(END_S)
+        self._end([node])
 
     def last_beat_wall(self, node: str) -> float:
         raise BenchError(f"{node} has no heartbeats that could be read")
 
     def end(self) -> None:
-        for node in self.nodes:
-            self.leave(node)
+        self._end(list(self.nodes))
         for run in self.tail.running(within_s=1.0):
             _kill(run.pid)
+
+    def _end(self, nodes: list[str]) -> None:
+        """Kill nodes all at once, so that none of them gets the lock of another; then collect."""
+        # Of one that was collected the number may be another's by now.
+        left = [pid for node in nodes if self.alive(node) for pid in self.pids(node).values()]
+        for pid in left:
+            _kill(pid)
+        for node in nodes:
+            self.nodes[node].wait(END_S)
 
 
 def _at(net: Network | None, node: str) -> AbstractContextManager[None]:

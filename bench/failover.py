@@ -11,6 +11,7 @@ import contextlib
 import os
 import random
 import signal
+import subprocess
 import sys
 import tempfile
 from bisect import bisect_left
@@ -23,7 +24,7 @@ from bench import sleepers
 from bench.contestants import HEARTBEAT_S, LIVENESS_S, NAMES, Contestant, Entry, Place
 from bench.losses import NONE_MAX, SEED, SUCCESSOR_MAX_S, WATCH_S, Loss, figures
 from bench.measure import BenchError, Figures, Run, boottime, family_of, pause, until
-from tests.support import networks
+from tests.support import machine_image, networks
 from tests.support.networks import Network
 from tests.support.postgres import Server
 
@@ -89,14 +90,17 @@ def _tried(server: Server, entry: Entry, hurt: Hurt, runs: int) -> Figures:
     """Measure a cell; what goes wrong in it is its figure, and the others go on."""
     try:
         return _cell(server, entry, hurt, runs)
-    except (BenchError, AssertionError, OSError) as error:
-        return {"skipped": f"failed: {str(error).splitlines()[0]}"}
+    except (BenchError, AssertionError, OSError, subprocess.SubprocessError) as error:
+        return {"skipped": f"failed: {(str(error) or repr(error)).splitlines()[0]}"}
 
 
 def _cell(server: Server, entry: Entry, hurt: Hurt, runs: int) -> Figures:
     """Lose the holder `runs` times, on a fresh group."""
-    if hurt.signum <= CUT and networks.available():
-        return {"skipped": networks.available()}
+    missing = machine_image.lacking() if hurt.signum in (SLEEP, STANDSTILL) else ""
+    if hurt.signum <= CUT:
+        missing = missing or networks.available()
+    if missing:
+        return {"skipped": missing}
     if hurt.signum in (SLEEP, STANDSTILL):
         return sleepers.cell(entry, by_host=hurt.signum == STANDSTILL, runs=runs)
     if hurt.who == "guardian" and entry.key != "coord":

@@ -31,6 +31,10 @@ STOPPED = {
     "stop-guardian": "the guardian",
     "stop-agent": "the agent",
 }
+STOOD_STILL = {
+    "pause": "SIGSTOP of all processes, and SIGCONT",
+    "suspend": "machine suspended to memory, and woken",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,8 @@ def _takeovers(found: Figures) -> Iterator[Line]:
         yield _bounded(f"SIGKILL of the {key}", _fault(found, key), PROCESS_S)
     for key, what in STOPPED.items():
         yield _bounded(f"SIGSTOP of {what}", _fault(found, key), bound_s)
-    yield _paused(_fault(found, "pause"), bound_s)
+    for key, what in STOOD_STILL.items():
+        yield _stood_still(what, _fault(found, key), bound_s)
 
 
 def _from_beat(what: str, cell: Figures | None, share: str, bound_s: float) -> Line:
@@ -111,9 +116,8 @@ def _bounded(what: str, cell: Figures | None, bound_s: float) -> Line:
     return _line(what, f"≤ {goal}", text, held, "failover")
 
 
-def _paused(cell: Figures | None, bound_s: float) -> Line:
+def _stood_still(what: str, cell: Figures | None, bound_s: float) -> Line:
     """Judge a machine that stops as a whole: nobody is left there to end its program in time."""
-    what = "SIGSTOP of all processes, and SIGCONT"
     goal = f"≤ {bound_s:.1f} s; what the old program writes at the thaw spans ≤ {_ms(THAW_S)}"
     if cell is None or not cell["after"]["n"]:
         return _line(what, goal, None, None, "failover")

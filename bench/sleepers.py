@@ -31,9 +31,6 @@ LATELY_S = 0.3
 
 def cell(entry: Entry, *, by_host: bool, runs: int) -> Figures:
     """Lose the holder `runs` times with its machine, which comes back after the takeover."""
-    missing = machine_image.lacking()
-    if missing:
-        return {"skipped": missing}
     losses: list[Loss] = []
     with _bedroom(entry) as room:
         rng = random.Random(SEED)
@@ -54,7 +51,7 @@ def _bedroom(entry: Entry) -> Iterator[Bedroom]:
         for node in (SLEEPER, SUCCESSOR):
             net.add(node)
         disk = machine_image.build(folder, map(_found, entry.on_a_node))
-        box = stack.enter_context(machine(net, SLEEPER, disk, folder, "database"))
+        box = stack.enter_context(machine(net, SLEEPER, disk, folder))
         contestant = stack.enter_context(entry.contestant(Place(folder, far, net)))
         yield Bedroom(folder, box, contestant)
 
@@ -78,15 +75,11 @@ class Bedroom:
         self._settle()
         pause(rng.uniform(2 * HEARTBEAT_S, 3 * HEARTBEAT_S))  # any phase of a heartbeat
         ahead_s = self.box.offset().ahead_s
-        if by_host:
-            self.box.pause()
-        else:
-            self.box.suspend()
-        asleep_at = boottime()
+        hurt_at = boottime()
+        asleep_at = self.box.pause() if by_host else self.box.suspend()
 
         def successor() -> Run | None:
-            runs = self.contestant.tail.read()
-            return next((run for run in runs if run.first > asleep_at), None)
+            return next((run for run in self.contestant.tail.read() if run.first > hurt_at), None)
 
         new = until(successor, SUCCESSOR_MAX_S)
         pause(WATCH_S / 2)
@@ -102,7 +95,7 @@ class Bedroom:
         edges = told["late"] or [0.0, 0.0]
         return Loss(
             gap_s=new.first - (told["before"] - ahead_s),
-            after_s=new.first - asleep_at,
+            after_s=new.first - hurt_at,
             from_beat_s=None,
             late_lines=told["count"],
             overlap_s=edges[1] - edges[0],
@@ -111,15 +104,17 @@ class Bedroom:
     def _settle(self) -> None:
         """Have the machine hold, and the other stand by."""
         if self.pid is not None:
-            stands_by = self.box.ask("lives", pid=self.pid) and not self._runs()
+            # Our node stands by again; nobody else ends what a peer left running, or half ended.
+            again = self.contestant.last_beat and self.box.ask("lives", pid=self.pid)
+            again = again and not self._runs()
             self.contestant.leave(SUCCESSOR)
-            if not stands_by:
+            if not again:
                 self.box.ask("kill", pid=-1)
                 self.pid = None
         # What it wrote before says nothing of now.
         self.box.ask("forget", record=self._record)
         if self.pid is None:
-            command, environ = self.contestant.order(SLEEPER)
+            command, environ = self.contestant.command_of(SLEEPER)
             self.pid = self.box.start(command, environ_of(environ), self.folder, Path(self._log))
         if not until(self._runs, RUNS_MAX_S):
             raise BenchError(f"the machine does not hold: {self.box.ask('log', path=self._log)}")

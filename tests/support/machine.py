@@ -101,18 +101,22 @@ class Machine:
 
     # --- what is done to it -------------------------------------------------------------------
 
-    def suspend(self) -> None:
-        """Have its kernel suspend it to memory; its processor is off when this returns."""
+    def suspend(self) -> float:
+        """Have its kernel suspend it to memory; return the moment at which its processor was off.
+
+        Moments are ours, of CLOCK_BOOTTIME.
+        """
         self.ask("to_memory")
-        self._event("SUSPEND")
+        return self._event("SUSPEND")
 
     def wake(self) -> None:
         """Press its button; it is awake as soon as it answers."""
         self._order("system_wakeup")
 
-    def pause(self) -> None:
-        """Stop it from outside: its clocks stand still with it, and nobody tells it later."""
-        self._order("stop")
+    def pause(self) -> float:
+        """Stop it from outside, its clocks too, and nobody tells it later; return when it was."""
+        self._monitor.send({"execute": "stop"})
+        return self._event("STOP")
 
     def go_on(self) -> None:
         """Let it go on after a pause."""
@@ -130,9 +134,13 @@ class Machine:
         while "return" not in (said := self._monitor.hear(ANSWER_MAX_S)):
             assert "error" not in said, said
 
-    def _event(self, name: str) -> None:
-        while self._monitor.hear(ANSWER_MAX_S).get("event") != name:
-            pass
+    def _event(self, name: str) -> float:
+        """Wait until the monitor tells of an event; return the moment that it names."""
+        while (said := self._monitor.hear(ANSWER_MAX_S)).get("event") != name:
+            assert "error" not in said, said
+        at = said["timestamp"]
+        ago_s = time.time() - at["seconds"] - at["microseconds"] / 1e6
+        return boottime() - ago_s
 
 
 def boottime() -> float:
@@ -141,14 +149,26 @@ def boottime() -> float:
 
 
 @contextmanager
-def machine(net: Network, name: str, disk: Path, folder: Path, asker: str) -> Iterator[Machine]:
+def machine(net: Network, name: str, disk: Path, folder: Path) -> Iterator[Machine]:
     """Put a virtual machine in the place of a network's machine, and leave nothing of it behind.
 
-    asker: the machine from which it is asked; the two must reach each other.
+    It is asked from beside it, so that it answers while its cable is cut.
     """
     gateway = _plug(net, name)
     monitor = folder / "monitor"
-    command = [machine_image.SYSTEM, "-accel", "tcg", "-cpu", "max", "-smp", "1"]
+    # Not even a test that is killed leaves it behind.
+    command = [
+        "setpriv",
+        "--pdeathsig",
+        "KILL",
+        machine_image.SYSTEM,
+        "-accel",
+        "tcg",
+        "-cpu",
+        "max",
+        "-smp",
+        "1",
+    ]
     command += ["-m", str(MEMORY_MIB), "-nodefaults", "-display", "none", "-no-reboot"]
     command += ["-serial", f"file:{folder / 'console'}"]
     command += ["-qmp", f"unix:{monitor},server=on,wait=off"]
@@ -160,7 +180,8 @@ def machine(net: Network, name: str, disk: Path, folder: Path, asker: str) -> It
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
         door = (net.address(name), machine_init.PORT)
-        inside = Lines(_reach(net, asker, door, process))
+        with net.inside(name):
+            inside = Lines(_reach(door, process))
         made = Machine(process, _greeted(monitor), inside)
         try:
             yield made
@@ -174,6 +195,7 @@ def machine(net: Network, name: str, disk: Path, folder: Path, asker: str) -> It
 def _plug(net: Network, name: str) -> str:
     """Lead the cable of a network's machine to a card; return the address of its gateway."""
     address = net.address(name)
+    subnet = address.rpartition(".")[0]
     with net.inside(name):
         for words in (
             ("tuntap", "add", TAP, "mode", "tap"),
@@ -183,18 +205,17 @@ def _plug(net: Network, name: str) -> str:
             ("address", "flush", "dev", "uplink"),
             ("link", "set", TAP, "up"),
             ("link", "set", BRIDGE, "up"),
+            ("address", "add", f"{subnet}.3/24", "dev", BRIDGE),
         ):
             subprocess.run(["ip", *words], check=True, capture_output=True)
-    return address.rpartition(".")[0] + ".1"
+    return f"{subnet}.1"
 
 
-def _reach(
-    net: Network, asker: str, door: tuple[str, int], process: subprocess.Popen[bytes]
-) -> socket.socket:
+def _reach(door: tuple[str, int], process: subprocess.Popen[bytes]) -> socket.socket:
     """Connect to the first process, as soon as there is one."""
     give_up_at = time.monotonic() + START_MAX_S
     while time.monotonic() < give_up_at and process.poll() is None:
-        with suppress(OSError), net.inside(asker):
+        with suppress(OSError):
             opened = socket.create_connection(door, timeout=1.0)
             opened.settimeout(None)
             return opened
@@ -207,9 +228,10 @@ def _greeted(path: Path) -> Lines:
     opened = socket.socket(socket.AF_UNIX)
     opened.connect(str(path))
     monitor = Lines(opened)
-    assert "QMP" in monitor.hear(ANSWER_MAX_S)
+    monitor.hear(ANSWER_MAX_S)  # who it is
     monitor.send({"execute": "qmp_capabilities"})
-    assert "return" in monitor.hear(ANSWER_MAX_S)
+    said = monitor.hear(ANSWER_MAX_S)
+    assert "return" in said, said
     return monitor
 
 

@@ -47,7 +47,7 @@ exec {python} -SE {init} "$address" "$gateway"
 
 def lacking() -> str:
     """Return why there can be no virtual machine here; empty when there can."""
-    gone = [name for name in (SYSTEM, "busybox", "ldd") if shutil.which(name) is None]
+    gone = [name for name in (SYSTEM, "busybox", "ldd", "setpriv") if shutil.which(name) is None]
     gone += [] if _kernel() else [f"{KERNELS.name}/boot/vmlinuz-*"]
     return f"not installed here: {', '.join(gone)} (`make machine`)" if gone else ""
 
@@ -66,7 +66,7 @@ def kernel() -> Path:
 def build(folder: Path, more: Iterable[Path] = ()) -> Path:
     """Make the memory disk in a folder and return it: this Python, coord, and what else is named.
 
-    more: programs, and Pythons with what they have installed beside them.
+    more: programs, folders, and Pythons with what is installed beside them.
     """
     tree = folder / "tree"
     for name in ("proc", "sys", "dev", "tmp", "run", "modules", "usr/bin", "usr/lib", "usr/lib64"):
@@ -117,7 +117,7 @@ def _standard_library() -> Iterator[Path]:
 
 
 def _environments(more: Iterable[Path]) -> Iterator[Path]:
-    """Name this Python's environment, and what else is wanted: environments whole, or programs."""
+    """Name this Python's environment and what else is wanted; of an environment, all of it."""
     yield Path(sys.prefix)
     for path in more:
         yield path.parents[1] if (path.parents[1] / "pyvenv.cfg").exists() else path

@@ -50,8 +50,18 @@ def start(argv, env, cwd, log):
     return process.pid
 
 
+def collect():
+    """Let the dead go: who has lost his parent is a child of process 1."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0] != NO_CHILD:
+            pass
+    except ChildProcessError:
+        return
+
+
 def lives(pid):
-    """Say whether a process lives."""
+    """Say whether a process lives; one that nobody has collected yet does not."""
+    collect()
     return os.path.exists(f"/proc/{pid}")
 
 
@@ -92,6 +102,11 @@ def clocks():
     }
 
 
+def step(seconds):
+    """Correct the wall clock."""
+    time.clock_settime(time.CLOCK_REALTIME, time.time() + seconds)
+
+
 def kill(pid):
     """Kill a process, or with -1 all but this one."""
     try:
@@ -101,18 +116,13 @@ def kill(pid):
     return True
 
 
-def terminate(pid):
-    """Ask a process to end."""
-    os.kill(pid, signal.SIGTERM)
-
-
 def to_memory():
     """Suspend the machine to memory; returns when it is awake again."""
     with open("/sys/power/state", "w") as state:
         state.write("mem")
 
 
-DOES = (start, lives, log, lines, forget, clocks, kill, terminate)
+DOES = (start, lives, log, lines, forget, clocks, step, kill)
 
 
 def obey(asked):
@@ -121,15 +131,6 @@ def obey(asked):
         return {"done": {does.__name__: does for does in DOES}[asked.pop("do")](**asked)}
     except (OSError, subprocess.SubprocessError) as error:
         return {"failed": str(error)}
-
-
-def collect():
-    """Let the dead go: who has lost his parent is a child of process 1."""
-    try:
-        while os.waitpid(-1, os.WNOHANG)[0] != NO_CHILD:
-            pass
-    except ChildProcessError:
-        return
 
 
 def serve(door):

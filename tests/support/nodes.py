@@ -192,10 +192,10 @@ class Bed:
             path.write_text(config)
             options = ("--config", str(path), *options)
         behind = () if config is not None and command is None else self._behind(command)
-        arguments, environ = self.order(name, *options, behind=behind, env=env)
+        arguments, environ = self.command_of(name, *options, behind=behind, env=env)
         return self._spawn(name, arguments, environ, self.path)
 
-    def order(
+    def command_of(
         self,
         name: str,
         *options: str,

@@ -7,8 +7,10 @@ import sys
 
 import pytest
 
-from bench import failover, spreading, zookeeper
+from bench import failover, report, spreading, zookeeper
 from bench.contestants import ENTRIES, LIVENESS_S, ROOT, Entry, lacking
+from bench.losses import Loss, figures
+from tests.support import machine_image
 
 ABSENT = "no-such-server-of-anybody"
 
@@ -27,6 +29,27 @@ def test_a_peer_that_is_not_installed_is_a_word_in_the_matrix():
 
     assert set(matrix["cells"]["absent"]) == {"title", "skipped"}
     assert ABSENT in matrix["cells"]["absent"]["skipped"]
+
+
+def test_where_no_machine_can_sleep_there_is_a_word_in_the_matrix(monkeypatch):
+    monkeypatch.setattr(machine_image, "KERNELS", ROOT / ABSENT)
+    sleeps = tuple(hurt for hurt in failover.HURTS if hurt.who == "machine")
+
+    matrix = failover.failover(None, ENTRIES[:1], sleeps, runs=1, peer_runs=1)
+
+    told = [cell["skipped"] for cell in matrix["cells"]["coord"]["faults"].values()]
+    assert len(told) == 2
+    assert all(f"{ABSENT}/boot/vmlinuz-*" in words for words in told)
+
+
+@pytest.mark.parametrize(
+    ("overlaps_s", "says"),
+    [((0.0, 0.05, 0.09), "p50 2.80"), ((1.5, 1.5, 0.0), "p50 2.80"), ((1.5,) * 3, "two ran")],
+)
+def test_a_line_at_a_thaw_is_no_second_runner(overlaps_s, says):
+    losses = [Loss(2.8, 2.8, None, 1, overlap_s) for overlap_s in overlaps_s]
+
+    assert says in report._cell({"faults": {"suspend": figures(losses)}}, "suspend")
 
 
 def test_a_peer_that_is_not_installed_is_a_word_in_the_table_of_spreading(monkeypatch):

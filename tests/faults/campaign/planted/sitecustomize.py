@@ -2,12 +2,15 @@
 
 COORD_PLANTED=lease     trust outlasts the others' wait: the lease is twice livenessCheckInterval
 COORD_PLANTED=deadline  the guardian lets the deadline pass, and kills nothing for it
+COORD_PLANTED=clock     trust is measured by a clock that stands still in a suspended machine
 
-The campaign must find each of them; a rule that cannot be broken here any more is an error.
+The campaign must find the first two, and test_sleeping_machines the third. A rule that cannot be
+broken here any more is an error.
 """
 
 import math
 import os
+import time
 
 planted = os.environ.get("COORD_PLANTED", "")
 
@@ -23,3 +26,8 @@ elif planted == "deadline":
     assert callable(guard_run.due)
     guard_run.keep_trust = lambda run, _now, _orders: run
     guard_run.due = lambda _run: math.inf
+elif planted == "clock":
+    from coordinator.runtime import clock, kernel
+
+    assert clock._CLOCK_ID == kernel._CLOCK_BOOTTIME == time.CLOCK_BOOTTIME
+    clock._CLOCK_ID = kernel._CLOCK_BOOTTIME = time.CLOCK_MONOTONIC

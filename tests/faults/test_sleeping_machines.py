@@ -1,0 +1,154 @@
+"""Machines that stand still: suspended to memory by their own kernel, or stopped by their host.
+
+The holder's machine is a virtual one, with a kernel and clocks of its own. Its program is judged by
+its own lines: none of them may come from a machine that slept through its lease, but for those that
+it writes before its guardian has had a turn.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from coordinator.store import migrate
+from tests.faults.test_campaign import broken
+from tests.support import machine_image, networks
+from tests.support.machine import Machine, environ_of, machine
+from tests.support.nodes import ROLE_LINE, bed, eventually
+
+pytestmark = [pytest.mark.long, pytest.mark.real, pytest.mark.timeout(300)]
+
+LIVENESS_S, HEARTBEAT_S = 3.0, 0.5
+SLEEPER, OTHER = "node-1", "node-2"
+#: An emulated machine is slow to start a program.
+START_S = 60.0
+#: A program that has not written for so long does not live.
+QUIET_S = 0.5
+#: What T6 allows for.
+SLEEP_WRONG_S = 3.0
+#: From the thaw to the death of the program, at ten times the usual cost of everything.
+THAW_S = 0.3
+
+
+class Site:
+    """A database, a machine that can sleep, and one beside it."""
+
+    def __init__(self, folder: Path, net: networks.Network, box: Machine, group) -> None:
+        self.folder, self.net, self.box, self.group = folder, net, box, group
+
+    def hold(self, rule: str | None = None) -> None:
+        """Have the machine's node hold the token, and the other stand by."""
+        command, environ = self.group.command_of(SLEEPER, env=broken(rule))
+        self.box.start(command, environ_of(environ), self.folder, self.folder / "log")
+        eventually(self.runs, START_S, lambda: f"{SLEEPER} holds: {self.said()}")
+        with self.net.inside(OTHER):
+            self.group.start(OTHER)
+        self.group.wait_for_standbys(1)
+
+    def said(self) -> str:
+        return self.box.ask("log", path=str(self.folder / "log"))
+
+    def runs(self) -> bool:
+        now = self.box.ask("clocks")["boottime"]
+        return self.lines(now - QUIET_S)["count"] > 0
+
+    def lines(self, after: float):
+        return self.box.ask("lines", record=str(self.group.record), after=after)
+
+    def written_since(self, moment: float, awake_at: float) -> float:
+        """Wait until the program is dead; return for how long it wrote after a moment.
+
+        Both are the machine's; before QUIET_S of being awake nothing says that it is dead.
+        """
+
+        def dead() -> bool:
+            now = self.box.ask("clocks")["boottime"]
+            return now > awake_at + QUIET_S and not self.lines(now - QUIET_S)["count"]
+
+        eventually(dead, 30, lambda: f"the program ends: {self.said()}")
+        first, last = self.lines(moment)["late"] or (0.0, 0.0)
+        return last - first
+
+    def stands_by(self) -> bool:
+        return ROLE_LINE.findall(self.said())[-1:] == ["standby"]
+
+
+@pytest.fixture
+def site(tmp_path):
+    missing = machine_image.lacking()
+    if missing:
+        pytest.skip(missing)
+    with ExitStack() as stack:
+        net = stack.enter_context(networks.network())
+        server = stack.enter_context(networks.database_machine(net))
+        for name in (SLEEPER, OTHER):
+            net.add(name)
+        networks.new_database(server, "sleepers", "root", "password")
+        migrate.upgrade(server.conninfo("sleepers", user="root"), "public")
+        planted = Path(broken("clock")["PYTHONPATH"])
+        disk = machine_image.build(tmp_path, [planted])
+        stack.callback(disk.unlink)
+        box = stack.enter_context(machine(net, SLEEPER, disk, tmp_path))
+        conninfo = networks.conninfo(net, "sleepers", "root", "password")
+        group = stack.enter_context(bed(tmp_path, conninfo, "public"))
+        group.liveness_s, group.heartbeat_s = LIVENESS_S, HEARTBEAT_S
+        yield Site(tmp_path, net, box, group)
+
+
+@pytest.mark.parametrize("rule", ["clock", None])
+def test_a_machine_that_was_suspended_wakes_up_expired(site, rule):
+    """T6: its cable is cut as well, so that nobody can tell it what it missed."""
+    site.hold(rule)
+    ahead_s = site.box.offset().ahead_s
+    asleep_at = site.box.suspend()
+    site.net.cut(SLEEPER)
+    second = site.group.wait_for_run(after=1)
+
+    site.box.wake()
+    awake_at = site.box.ask("clocks")["boottime"]
+    written_s = site.written_since(asleep_at + ahead_s, awake_at)
+
+    print(f"wrote for {written_s:.3f} s after it woke")
+    assert (written_s <= THAW_S) == (rule is None)
+    assert second.node == OTHER
+    site.net.heal(SLEEPER)
+    eventually(site.stands_by, START_S, lambda: f"a standby again: {site.said()}")
+    assert [run.term for run in site.group.runs()] == [2]
+
+
+def test_a_machine_that_its_host_stopped_learns_from_the_database(site):
+    """Its clocks stood still with it: only a notification or a heartbeat's answer tells it."""
+    site.hold()
+    ahead_s = site.box.offset().ahead_s
+    stopped_at = site.box.pause()
+    site.group.wait_for_run(after=1)
+
+    site.box.go_on()
+    awake_at = site.box.ask("clocks")["boottime"]
+    written_s = site.written_since(stopped_at + ahead_s, awake_at)
+
+    print(f"wrote for {written_s:.3f} s after it went on")
+    assert written_s <= HEARTBEAT_S + THAW_S
+    eventually(site.stands_by, START_S, lambda: f"a standby again: {site.said()}")
+    assert [run.term for run in site.group.runs()] == [2]
+    assert site.box.offset().ahead_s < ahead_s - LIVENESS_S / 2  # they did stand still
+
+
+@pytest.mark.parametrize("stepped_s", [0.0, 1.5])
+def test_what_a_sleep_is_counted_for_is_wrong_by_no_more_than_the_rules_allow(site, stepped_s):
+    """T6: a kernel that wakes reads a clock of whole seconds, and corrects by its wall clock."""
+    wrong = []
+    for _ in range(6):
+        site.box.ask("step", seconds=stepped_s)
+        before = site.box.offset()
+        site.box.suspend()
+        threading.Event().wait(1.2)
+        site.box.wake()
+        wrong.append(before.ahead_s - site.box.offset().ahead_s)
+        print(f"stepped by {stepped_s:g} s, then {wrong[-1]:+.2f} s of sleep not counted")
+
+    assert all(abs(lost_s) < SLEEP_WRONG_S for lost_s in wrong)
+    assert (max(wrong) > 1.0) == (stepped_s > 1.0)
