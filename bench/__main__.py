@@ -48,7 +48,8 @@ def main() -> None:
         # Read again: other parts, or other contestants, may have been measured meanwhile.
         found = report.read(page) if page else found
         found[part] = _with_rest(part, found.get(part, {}), measured)
-        found["runs"] = _runs(found.get("runs", {}), part, arguments.only, run)
+        pieces = [words.replace(",", ", ") for words in (arguments.only, arguments.faults) if words]
+        found["runs"] = _runs(found.get("runs", {}), part, pieces, run)
         if page:
             report.write(found, page)  # a long run that is broken off keeps what it has
     if not page:
@@ -56,10 +57,10 @@ def main() -> None:
         print()
 
 
-def _runs(before: Figures, part: str, only: str | None, run: Figures) -> Figures:
-    """Note how a part was measured, or some contestants of it; a whole part replaces its pieces."""
-    key = f"{part}: {only.replace(',', ', ')}" if only else part
-    rest = {k: v for k, v in before.items() if only or not k.startswith(f"{part}: ")}
+def _runs(before: Figures, part: str, pieces: list[str], run: Figures) -> Figures:
+    """Note how a part was measured, or pieces of it; what is whole replaces its pieces."""
+    key = ": ".join([part, *pieces])
+    rest = {k: v for k, v in before.items() if not k.startswith(f"{key}: ")}
     return dict(sorted({**rest, key: run}.items()))
 
 
