@@ -55,6 +55,7 @@ HURTS = (
     Hurt("pause", "machine pauses (SIGSTOP to all)", "all", signal.SIGSTOP, silent=True),
     Hurt("stop-guardian", "SIGSTOP guardian", "guardian", signal.SIGSTOP),
     Hurt("stop-agent", "SIGSTOP agent / lock holder", "agent", signal.SIGSTOP),
+    Hurt("stop-program", "SIGSTOP program", "program", signal.SIGSTOP),
     Hurt("graceful", "graceful stop (SIGTERM)", "first", signal.SIGTERM),
     Hurt("partition", "network cut", "all", CUT, silent=True),
     Hurt("suspend", "machine is suspended to memory, and wakes", "machine", SLEEP),
