@@ -26,6 +26,8 @@ MEMORY_MIB = 1536
 START_MAX_S, ANSWER_MAX_S, END_S = 90.0, 20.0, 5.0
 #: An answer that came so fast tells the moment well enough.
 PINGS = 7
+#: Not even a test that is killed leaves it behind.
+LEASH = ("setpriv", "--pdeathsig", "KILL")
 #: Where the machine's card and its cable meet.
 BRIDGE, TAP = "bridge", "card"
 
@@ -156,19 +158,7 @@ def machine(net: Network, name: str, disk: Path, folder: Path) -> Iterator[Machi
     """
     gateway = _plug(net, name)
     monitor = folder / "monitor"
-    # Not even a test that is killed leaves it behind.
-    command = [
-        "setpriv",
-        "--pdeathsig",
-        "KILL",
-        machine_image.SYSTEM,
-        "-accel",
-        "tcg",
-        "-cpu",
-        "max",
-        "-smp",
-        "1",
-    ]
+    command = [*LEASH, machine_image.SYSTEM, "-accel", "tcg", "-cpu", "max", "-smp", "1"]
     command += ["-m", str(MEMORY_MIB), "-nodefaults", "-display", "none", "-no-reboot"]
     command += ["-serial", f"file:{folder / 'console'}"]
     command += ["-qmp", f"unix:{monitor},server=on,wait=off"]
