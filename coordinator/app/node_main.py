@@ -35,6 +35,7 @@ from coordinator.runtime.channel import Channel
 from coordinator.runtime.clock import BoottimeClock
 from coordinator.runtime.guard_link import INHERITED, GuardLink, Orders
 from coordinator.runtime.lookout import Lookout
+from coordinator.runtime.suspends import Suspends
 from coordinator.store import branches
 from coordinator.store.postgres import PostgresConnection, PostgresStore
 
@@ -141,8 +142,9 @@ def run(
     )
     node = first_node(made, clock.now(), legacy)
     agent = Agent(node, made.store, link, clock, lambda report, at: _say(logger, report, at))
+    agent.sources = (Suspends(lambda: _die_of_sleep(logger, settings)),)
     if tasks is not None:
-        agent.sources = (tasks.progress,)
+        agent.sources += (tasks.progress,)
         agent.onlookers.append(tasks.look)
     link.on_signal = lambda signum: _on_signal(signum, agent, live, logger)
     lookout = _lookout(settings, made.timing, clock, agent)
@@ -254,6 +256,14 @@ def bury(settings: NodeSettings, session: str) -> None:
             pause.wait(FIRST_RETRY_S)
         else:
             return
+
+
+def _die_of_sleep(logger: logging.Logger, settings: NodeSettings) -> None:
+    """End as an agent that dies: its programs and its session end, its successor begins anew."""
+    text = f"{settings.group_id}: this machine was suspended: whatever was trusted is over"
+    fields = {"group": settings.group_id, "node": settings.task_id}
+    log.say(logger, "suspended", text, fields)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _on_signal(signum: int, agent: Agent, live: LiveSettings, logger: logging.Logger) -> None:

@@ -12,7 +12,10 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _CLONE_NEWPID = 0x20000000
 _CLOCK_BOOTTIME = 7
-_TFD_TIMER_ABSTIME = 1
+_CLOCK_REALTIME = 0
+_TFD_TIMER_ABSTIME, _TFD_TIMER_CANCEL_ON_SET = 1, 2
+#: A moment of the wall clock that no node lives to see: in the year 2106.
+_NEVER_S = 2**32
 #: As everywhere but on MIPS, SPARC and Alpha; the module `resource` would be one more to load.
 _RLIMIT_NOFILE = 7
 _TFD_FLAGS = os.O_NONBLOCK | os.O_CLOEXEC
@@ -97,4 +100,23 @@ class Alarm:
         """Note that it has rung."""
         self._at = math.inf
         with contextlib.suppress(BlockingIOError):
+            os.read(self._fd, 8)
+
+
+class ClockSteps:
+    """A descriptor that becomes readable when the wall clock jumps: it was set, or it slept."""
+
+    def __init__(self) -> None:
+        self._fd = _checked(_libc.timerfd_create(_CLOCK_REALTIME, _TFD_FLAGS))
+        flags = _TFD_TIMER_ABSTIME | _TFD_TIMER_CANCEL_ON_SET
+        when = struct.pack("@llll", 0, 0, _NEVER_S, 0)
+        _checked(_libc.timerfd_settime(self._fd, flags, when, None))
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._fd
+
+    def silence(self) -> None:
+        """Note that it has jumped."""
+        with contextlib.suppress(OSError):  # nothing to read, or that it was cancelled: a jump
             os.read(self._fd, 8)

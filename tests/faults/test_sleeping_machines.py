@@ -119,6 +119,28 @@ def test_a_machine_that_was_suspended_wakes_up_expired(site, rule):
     assert [run.term for run in site.group.runs()] == [2]
 
 
+@pytest.mark.parametrize("rule", ["sleep", None])
+def test_a_nap_ends_trust_as_well(site, rule):
+    """T6: how long it was is not asked; its lease goes on, and nobody can tell it anything."""
+    site.group.liveness_s = 2 * LIVENESS_S  # much is left of the lease, however the nap is counted
+    site.hold(rule)
+    ahead_s = site.box.offset().ahead_s
+    site.net.cut(SLEEPER)
+    asleep_at = site.box.suspend()
+
+    site.box.wake()
+    awake_at = site.box.ask("clocks")["boottime"]
+    written_s = site.written_since(asleep_at + ahead_s, awake_at)
+
+    print(f"wrote for {written_s:.3f} s after it woke")
+    assert (written_s <= THAW_S) == (rule is None)
+    assert ("this machine was suspended" in site.said()) == (rule is None)
+    site.net.heal(SLEEPER)
+    second = site.group.wait_for_run(after=1)
+    assert second.node == OTHER
+    eventually(site.stands_by, START_S, lambda: f"a standby again: {site.said()}")
+
+
 def test_a_machine_that_its_host_stopped_learns_from_the_database(site):
     """Its clocks stood still with it: only a notification or a heartbeat's answer tells it."""
     site.hold()

@@ -2,9 +2,10 @@
 
 COORD_PLANTED=lease     trust outlasts the others' wait: the lease is twice livenessCheckInterval
 COORD_PLANTED=deadline  the guardian lets the deadline pass, and kills nothing for it
-COORD_PLANTED=clock     trust is measured by a clock that stands still in a suspended machine
+COORD_PLANTED=sleep     nobody notices that the machine was suspended
+COORD_PLANTED=clock     besides, trust is measured by a clock that stands still meanwhile
 
-The campaign must find the first two, and test_sleeping_machines the third. A rule that cannot be
+The campaign must find the first two, and test_sleeping_machines the others. A rule that cannot be
 broken here any more is an error.
 """
 
@@ -26,8 +27,11 @@ elif planted == "deadline":
     assert callable(guard_run.due)
     guard_run.keep_trust = lambda run, _now, _orders: run
     guard_run.due = lambda _run: math.inf
-elif planted == "clock":
-    from coordinator.runtime import clock, kernel
+elif planted in ("sleep", "clock"):
+    from coordinator.runtime import clock, kernel, suspends
 
-    assert clock._CLOCK_ID == kernel._CLOCK_BOOTTIME == time.CLOCK_BOOTTIME
-    clock._CLOCK_ID = kernel._CLOCK_BOOTTIME = time.CLOCK_MONOTONIC
+    assert callable(suspends.Suspends.events)
+    suspends.Suspends.events = lambda watch: watch._steps.silence() or ()
+    if planted == "clock":
+        assert clock._CLOCK_ID == kernel._CLOCK_BOOTTIME == time.CLOCK_BOOTTIME
+        clock._CLOCK_ID = kernel._CLOCK_BOOTTIME = time.CLOCK_MONOTONIC

@@ -1,0 +1,64 @@
+"""Noticing that the machine was suspended (rule T6).
+
+CLOCK_BOOTTIME goes on meanwhile. But a kernel that has to ask a clock of whole seconds how long it
+slept counts up to a second too little or too much, and more when the wall clock was corrected: a
+sleep is not measured here, it is noticed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterable
+
+from coordinator.protocol.events import Event
+from coordinator.runtime import kernel
+
+#: The kernel's own count of sleeps: there is one that it took for none at all.
+COUNT = "/sys/power/suspend_stats/success"
+COUNT_LENGTH_MAX = 32
+#: Between two clocks that are read one after the other; a process may be held up there.
+NOISE_S = 0.05
+
+
+def asleep_s() -> float:
+    """Return how long the machine has slept since it was started, as its kernel counts it."""
+    while True:
+        before = time.clock_gettime(time.CLOCK_MONOTONIC)
+        moment = time.clock_gettime(time.CLOCK_BOOTTIME)
+        if time.clock_gettime(time.CLOCK_MONOTONIC) - before < NOISE_S / 2:
+            return moment - before
+
+
+class Suspends:
+    """Something to listen to: it calls when the machine was suspended, as soon as it is awake."""
+
+    def __init__(self, on_suspended: Callable[[], None]) -> None:
+        self._on_suspended = on_suspended
+        self._steps = kernel.ClockSteps()
+        self._count_fd = -1
+        with contextlib.suppress(OSError):
+            self._count_fd = os.open(COUNT, os.O_RDONLY | os.O_CLOEXEC)
+        self._asleep_s, self._count = asleep_s(), self._counted()
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when the machine has woken."""
+        return self._steps.fileno()
+
+    def events(self) -> Iterable[Event]:
+        """Look whether it has slept since the last look; nothing comes of it but the call."""
+        self._steps.silence()
+        slept_s, count = asleep_s(), self._counted()
+        if slept_s > self._asleep_s + NOISE_S or count != self._count:
+            self._asleep_s, self._count = slept_s, count
+            self._on_suspended()
+        return ()
+
+    def _counted(self) -> bytes:
+        """Return the kernel's count as it writes it; nothing where it has none."""
+        if self._count_fd < 0:
+            return b""
+        with contextlib.suppress(OSError):
+            return os.pread(self._count_fd, COUNT_LENGTH_MAX, 0)
+        return b""
