@@ -10,6 +10,7 @@ import socket
 import threading
 import uuid
 from dataclasses import dataclass, replace
+from functools import partial
 
 from coordinator import __version__
 from coordinator.app.orders import meanings, orders
@@ -24,7 +25,7 @@ from coordinator.errors import (
     SchemaError,
 )
 from coordinator.protocol.duties import Duties
-from coordinator.protocol.events import Report, StartProgram
+from coordinator.protocol.events import EVERY_RUN, Report, StartProgram
 from coordinator.protocol.node import Node, OnExit, Policy
 from coordinator.protocol.requests import Leave, NodeFacts
 from coordinator.protocol.runs import Run
@@ -142,7 +143,7 @@ def run(
     )
     node = first_node(made, clock.now(), legacy)
     agent = Agent(node, made.store, link, clock, lambda report, at: _say(logger, report, at))
-    agent.sources = (Suspends(lambda: _die_of_sleep(logger, settings)),)
+    agent.sources = (_suspends(channel, logger, settings, legacy),)
     if tasks is not None:
         agent.sources += (tasks.progress,)
         agent.onlookers.append(tasks.look)
@@ -258,8 +259,17 @@ def bury(settings: NodeSettings, session: str) -> None:
             return
 
 
-def _die_of_sleep(logger: logging.Logger, settings: NodeSettings) -> None:
-    """End as an agent that dies: its programs and its session end, its successor begins anew."""
+def _suspends(
+    channel: Channel, logger: logging.Logger, settings: NodeSettings, legacy: Legacy | None
+) -> Suspends:
+    """Watch for suspends of this machine, which end the agent."""
+    die = partial(_die_of_sleep, channel, logger, settings)
+    return Suspends(die, succeeds=legacy is not None)
+
+
+def _die_of_sleep(channel: Channel, logger: logging.Logger, settings: NodeSettings) -> None:
+    """Have all programs killed, and end as an agent that dies: its successor begins anew (T6)."""
+    channel.send({"say": "kill", "run": EVERY_RUN})
     text = f"{settings.group_id}: this machine was suspended: whatever was trusted is over"
     fields = {"group": settings.group_id, "node": settings.task_id}
     log.say(logger, "suspended", text, fields)

@@ -17,7 +17,7 @@ number EVERY_RUN, when the last of it is gone.
 Rules, each for every single run
   G1  SIGTERM is sent at trusted_until - stop_timeout_s, SIGKILL to everything at trusted_until.
   G2  Extending moves both, while trust lasts and nobody has told the program to stop.
-      One extension of EVERY_RUN does it for all.
+      One extension of EVERY_RUN does it for all, and so does an order to kill.
   G3  Nothing is let go once SIGTERM would be due.
   G4  `ended` and `refused` are said when no process of the run exists, and once.
   G5  An agent's death or silence stops all programs; the spare takes over at the same time.
@@ -155,6 +155,11 @@ def _on_agent(guard: Guard, event: Event, now: float, orders: Orders) -> Guard:
             extend = guard_run.extend
             runs = tuple(extend(run, trusted_until, now, orders) for run in guard.runs)
             return guard._replace(runs=runs)
+        case words.KillOrdered(words.EVERY_RUN):
+            kill = guard_run.kill
+            return guard._replace(
+                runs=tuple(kill(run, "killed", now, orders) for run in guard.runs)
+            )
         case words.ExtendOrdered() | words.StopOrdered() | words.KillOrdered():
             return _on_run_order(guard, event, now, orders)
         case _:

@@ -58,7 +58,7 @@ class StopOrdered(NamedTuple):
 class KillOrdered(NamedTuple):
     """SIGKILL now."""
 
-    run: int
+    run: int  #: or EVERY_RUN
 
 
 #: An order about runs that were started before.

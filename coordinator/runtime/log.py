@@ -10,7 +10,16 @@ from collections.abc import Mapping
 LOGGER = "coord"
 
 #: Words of the log that an operator may have to act on.
-_WARNINGS = frozenset({"database-lost", "trust-ended", "session-ended", "dead-branch", "left"})
+_WARNINGS = frozenset(
+    {
+        "database-lost",
+        "trust-ended",
+        "session-ended",
+        "dead-branch",
+        "left",
+        "suspended",
+    }
+)
 _ERRORS = frozenset({"program-refused", "guardian-lost", "two-primaries"})
 
 

@@ -20,6 +20,8 @@ COUNT = "/sys/power/suspend_stats/success"
 COUNT_LENGTH_MAX = 32
 #: Between two clocks that are read one after the other; a process may be held up there.
 NOISE_S = 0.05
+#: A kernel counts a sleep a little after it has let the processes go on.
+COUNTED_AFTER_S = 1.0
 
 
 def asleep_s() -> float:
@@ -32,15 +34,21 @@ def asleep_s() -> float:
 
 
 class Suspends:
-    """Something to listen to: it calls when the machine was suspended, as soon as it is awake."""
+    """Something to listen to: it calls when the machine was suspended and is awake again.
 
-    def __init__(self, on_suspended: Callable[[], None]) -> None:
+    succeeds: the agent before this one may have died of a sleep that is still to be counted.
+    """
+
+    def __init__(self, on_suspended: Callable[[], None], *, succeeds: bool = False) -> None:
         self._on_suspended = on_suspended
         self._steps = kernel.ClockSteps()
         self._count_fd = -1
         with contextlib.suppress(OSError):
             self._count_fd = os.open(COUNT, os.O_RDONLY | os.O_CLOEXEC)
-        self._asleep_s, self._count = asleep_s(), self._counted()
+        now = time.clock_gettime(time.CLOCK_MONOTONIC)
+        self._counts_from = now + COUNTED_AFTER_S if succeeds else now
+        self._asleep_s, self._count = asleep_s(), b""
+        self._count = self._counted()
 
     def fileno(self) -> int:
         """Return a descriptor that is readable when the machine has woken."""
@@ -50,15 +58,17 @@ class Suspends:
         """Look whether it has slept since the last look; nothing comes of it but the call."""
         self._steps.silence()
         slept_s, count = asleep_s(), self._counted()
-        if slept_s > self._asleep_s + NOISE_S or count != self._count:
-            self._asleep_s, self._count = slept_s, count
+        counted = count != self._count
+        if counted and time.clock_gettime(time.CLOCK_MONOTONIC) < self._counts_from:
+            counted = False
+        self._count = count
+        if counted or slept_s > self._asleep_s + NOISE_S:
+            self._asleep_s = slept_s
             self._on_suspended()
         return ()
 
     def _counted(self) -> bytes:
-        """Return the kernel's count as it writes it; nothing where it has none."""
-        if self._count_fd < 0:
-            return b""
+        """Return the kernel's count as it writes it; the last one where it cannot be read."""
         with contextlib.suppress(OSError):
-            return os.pread(self._count_fd, COUNT_LENGTH_MAX, 0)
-        return b""
+            return os.pread(self._count_fd, COUNT_LENGTH_MAX, 0) or self._count
+        return self._count

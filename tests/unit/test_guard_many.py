@@ -58,7 +58,19 @@ def test_stop_of_every_run_is_no_order():
     told = Told().run(number=1).run(number=2)
 
     assert told.at(1.0, words.StopOrdered(words.EVERY_RUN, 1.0)) == []
-    assert told.at(1.0, words.KillOrdered(words.EVERY_RUN)) == []
+
+
+def test_an_order_to_kill_every_run_kills_what_a_dead_agent_left_too():
+    """Rules T6 and G2: who orders it dies next, and nothing gets a SIGTERM and time for that."""
+    told = Told().run(number=1)
+    told.at(1.0, words.AgentLost())
+    told.run(now=1.1, number=2)
+
+    ordered = told.at(1.2, words.KillOrdered(words.EVERY_RUN))
+    after = told.at(1.2, words.AgentLost())
+
+    assert [c.run for c in ordered if isinstance(c, words.KillProgram)] == [1, 2]
+    assert not [c for c in after if isinstance(c, words.SignalProgram)]
 
 
 def test_end_of_all_inherited_runs_is_said_once_with_the_last():

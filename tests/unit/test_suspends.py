@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from coordinator.runtime import suspends
-from coordinator.runtime.suspends import NOISE_S, Suspends
+from coordinator.runtime.suspends import COUNTED_AFTER_S, NOISE_S, Suspends
 
 BOOTTIME = 7
 
@@ -66,6 +66,26 @@ def test_a_sleep_that_counts_for_nothing_is_told_of(machine, counted_s):
     machine.sleep(counted_s)
 
     assert looks(watch, machine) == 1
+
+
+def test_a_sleep_that_is_counted_late_is_not_told_of_by_the_next_agent(machine):
+    watch = Suspends(machine.tell, succeeds=True)
+
+    machine.sleep(counted_s=0.0)
+
+    assert looks(watch, machine) == 0
+    machine.monotonic += COUNTED_AFTER_S
+    assert looks(watch, machine) == 0
+    machine.sleep(counted_s=0.0)
+    assert looks(watch, machine) == 1
+
+
+def test_a_count_that_cannot_be_read_any_more_is_no_sleep(machine):
+    watch = Suspends(machine.tell)
+
+    machine.count.write_text("")
+
+    assert looks(watch, machine) == 0
 
 
 def test_where_the_kernel_does_not_count_its_sleeps_the_clocks_tell(machine):
