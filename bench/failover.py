@@ -29,6 +29,8 @@ from tests.support.networks import Network
 from tests.support.postgres import Server
 
 READY_MAX_S = 60.0
+#: What was killed is gone after this, and what it wrote last does not look like life any more.
+GONE_S = 0.3
 
 
 #: In the place of a signal: the cable is cut; the machine is suspended by its own kernel, or
@@ -139,7 +141,7 @@ def _lose(contestant: Contestant, hurt: Hurt, net: Network | None, rng: random.R
     pause(rng.uniform(2 * HEARTBEAT_S, 3 * HEARTBEAT_S))  # any phase of a heartbeat
     pids = contestant.pids(old.node)
     everybody = family_of(pids["guardian" if "guardian" in pids else "agent"])
-    targets = everybody if hurt.who == "all" else [pids[_role(hurt, pids)]]
+    targets = everybody if hurt.who == "all" else [_one(hurt, pids)]
     with _held(targets) as held, _held(everybody) as family:
         hurt_at = boottime()
         _strike(hurt, held, net, old.node)
@@ -183,10 +185,14 @@ def _ready(contestant: Contestant) -> Run:
     return found
 
 
-def _role(hurt: Hurt, pids: dict[str, int]) -> str:
-    if hurt.who == "first":
-        return "guardian" if "guardian" in pids else "agent"
-    return hurt.who
+def _one(hurt: Hurt, pids: dict[str, int]) -> int:
+    """Return the process that is hurt."""
+    who = hurt.who
+    if who == "first":
+        who = "guardian" if "guardian" in pids else "agent"
+    if who not in pids:
+        raise BenchError(f"there is no {who} to be hurt")
+    return pids[who]
 
 
 def _strike(hurt: Hurt, held: list[int], net: Network | None, node: str) -> None:
@@ -224,6 +230,7 @@ def _mend(
         # Nobody else ends what a lock script left running.
         for descriptor in family:
             _signal(descriptor, signal.SIGKILL)
+        pause(GONE_S)
 
 
 @contextmanager
