@@ -152,7 +152,7 @@ def run(
     try:
         window = Window(agent, clock, settings.listen, logger)
     except CoordError as error:
-        logger.error("%s", error)
+        logger.error("%s", _with_origin(settings, str(error)))
         link.finish(error.exit_code)
         return error.exit_code
     finish = agent.run(connection)

@@ -6,6 +6,7 @@ import logging
 
 from coordinator.ports import Clock
 from coordinator.protocol.node import Node
+from coordinator.runtime import log
 from coordinator.runtime.agent import Agent
 from coordinator.web.endpoints import Reply, Snapshot, reply
 from coordinator.web.server import Server, split_address
@@ -27,8 +28,10 @@ class Window:
             return
         self._server = Server(*split_address(listen), self._answer)
         agent.onlookers.append(self._observe)
-        host, port = self._server.address
-        logger.info("%s: HTTP on %s:%d", agent.node.policy.group, host, port)
+        policy = agent.node.policy
+        fields = {"group": policy.group, "node": policy.node}
+        text = f"{policy.group}: HTTP on {self._server.where}"
+        log.say(logger, "http-on", text, fields)
 
     def close(self) -> None:
         """Stop serving."""

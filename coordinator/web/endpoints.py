@@ -61,8 +61,13 @@ def _describe(node: Node, now: float) -> dict[str, Any]:
         "role": "active" if active(node, now) else (node.standing or "candidate"),
         "term": term,
         "holder": holder,
-        "leaseRemainingSeconds": round(max(0.0, node.trusted_until - now), 3),
+        "leaseRemainingSeconds": _lease_left_s(node, now),
     }
+
+
+def _lease_left_s(node: Node, now: float) -> float | None:
+    """Return how long the holder may still run; a standby has no lease to show."""
+    return None if node.run is None else round(max(0.0, node.trusted_until - now), 3)
 
 
 def _free(node: Node) -> bool:

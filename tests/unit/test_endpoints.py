@@ -70,6 +70,12 @@ def test_healthz_always_answers_and_tells_the_term():
     assert answer.body["leaseRemainingSeconds"] == 1.0
 
 
+def test_a_standby_has_no_lease_to_show():
+    answer = reply("/standby", Snapshot(STANDBY, 0.0, 0.0), 103.0)
+
+    assert answer.body["leaseRemainingSeconds"] is None
+
+
 def test_an_unknown_path_names_those_that_exist():
     answer = reply("/nope", Snapshot(HOLDER, 0.0, 0.0), 100.0)
 
