@@ -98,12 +98,7 @@ class Channel:
             return None
 
     def _receive(self, flags: int) -> Received:
-        try:
-            packet, ancillary, _, _ = self._socket.recvmsg(
-                PACKET_MAX, _ANCILLARY, flags | socket.MSG_CMSG_CLOEXEC
-            )
-        except ConnectionError:
-            return None, []
+        packet, ancillary = receive(self._socket, PACKET_MAX, _ANCILLARY, flags)
         if not packet:
             return None, []
         fds = self._take(ancillary)
@@ -134,6 +129,25 @@ class Channel:
         """Close this end; the peer hears of it."""
         with contextlib.suppress(OSError):
             self._socket.close()
+
+
+def receive(
+    end: socket.socket, length_max: int, ancillary_max: int, flags: int
+) -> tuple[bytes, list[tuple[int, int, bytes]]]:
+    """Return the next packet and what came beside it; an empty one when the peer is gone.
+
+    A peer that closes with something unread makes the next read fail with ECONNRESET, once. What
+    it had sent before is still there, and may be the word that it ends in order.
+    Errors: BlockingIOError when nothing has come yet, and the flags forbid to wait.
+    """
+    flags |= socket.MSG_CMSG_CLOEXEC
+    while True:
+        try:
+            return end.recvmsg(length_max, ancillary_max, flags)[:2]
+        except ConnectionResetError:
+            continue
+        except ConnectionError:
+            return b"", []
 
 
 def pair() -> tuple[Channel, Channel]:

@@ -30,36 +30,17 @@ from coordinator.protocol.events import (
 from coordinator.protocol.node import Node
 from coordinator.protocol.timing import Timing
 from coordinator.runtime.channel import Channel
+from coordinator.runtime.echoes import IDLE_PING_SHARE, IDLE_SLACK_SHARE, echo_max_s, ping_s
 from coordinator.runtime.isolation import kill_all
 
 Message = dict[str, object]
 
-#: While a program runs, the guardian is pinged this often, or PINGS_PER_LIMIT times within the
-#: limit below where that is seldomer: each ping wakes two processes.
-PING_S = 0.1
-PINGS_PER_LIMIT = 5
-#: While none does, the first turn of the loop after this share of the liveness interval pings it,
-#: a heartbeat's as a rule; the loop is woken for it alone no sooner than that much later.
-IDLE_PING_SHARE, IDLE_SLACK_SHARE = 1 / 4, 1 / 8
-#: A guardian that has not echoed for this share of the lease is frozen; at most ECHO_MAX_S.
-ECHO_SHARE = 0.4
-ECHO_MAX_S = 1.5
 #: The guardian kills at the deadline; the agent does it this much later when it hears nothing.
 SECOND_BELT_S = 0.05
 #: The number of all runs that dead agents left behind, whatever those agents called them.
 INHERITED = -1
 #: Between two tries to kill what is left of a program whose guardian is gone.
 KILL_AGAIN_S = 0.05
-
-
-def echo_max_s(timing: Timing) -> float:
-    """Return for how long a guardian may owe an echo."""
-    return min(ECHO_MAX_S, ECHO_SHARE * timing.lease_s)
-
-
-def ping_s(timing: Timing) -> float:
-    """Return the seconds from one ping to the next while a program runs."""
-    return max(PING_S, echo_max_s(timing) / PINGS_PER_LIMIT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +96,8 @@ class GuardLink:
         self._slack_s = timing.liveness_s * IDLE_SLACK_SHARE
         self._unanswered_since: float | None = None
         self._guardian = os.getppid() if guardian is None else guardian
-        self._lost = ""
+        self._lost = ""  #: why there is nobody to speak to any more
+        self._silent = False  #: all that it had said was heard
         self._stop_asked = False  #: the machine knows that it is alone
         self._say(
             {
@@ -197,15 +179,16 @@ class GuardLink:
         return self._channel.fileno()
 
     def events(self) -> Iterable[Event]:
-        """Return what the guardian said."""
+        """Return what the guardian said: to the end, also when nothing can be said to it."""
         events: list[Event] = []
-        while not self._lost:
+        while not self._silent:
             received = self._channel.poll()
             if received is None:
                 break
             message, _ = received
             if message is None:
-                self._lost = "the guardian died"
+                self._silent = True
+                self._lost = self._lost or "the guardian died"
                 break
             event = self._understand(message)
             if event is not None:
@@ -305,6 +288,7 @@ class GuardLink:
             os.kill(self._guardian, signal.SIGKILL)
             self._guardian = 0
         events: list[Event] = []
+        self._silent = True  # what is still to come is about runs that are killed here
         if not self._stop_asked:
             self._stop_asked = True
             events.append(StopAsked(now, self._lost, 1))

@@ -21,7 +21,7 @@ from typing import NamedTuple, NoReturn
 
 from coordinator.protocol.guard_state import RUNS_MAX
 from coordinator.protocol.guard_words import StartOrdered
-from coordinator.runtime import kernel
+from coordinator.runtime import channel, kernel
 from coordinator.runtime.clock import BoottimeClock
 
 #: Exit codes that shells use: found but not executable, and not found.
@@ -66,13 +66,11 @@ class Line:
         space = socket.CMSG_SPACE(_CREDENTIALS.size)
         while not self.over:
             try:
-                packet, ancillary, _, _ = self._here.recvmsg(
-                    _PACKET_MAX, space, socket.MSG_DONTWAIT
+                packet, ancillary = channel.receive(
+                    self._here, _PACKET_MAX, space, socket.MSG_DONTWAIT
                 )
             except BlockingIOError:
                 return
-            except ConnectionError:
-                packet, ancillary = b"", []
             self.over = not packet
             yield packet, _sender(ancillary) if packet else 0
 
@@ -204,7 +202,7 @@ def become_program(launch: Launch, parent: int) -> None:
     if os.getppid() != parent:
         os._exit(NOT_FOUND)
     line.send(READY)
-    permission = line.recv(PERMISSION.size)
+    permission, _ = channel.receive(line, PERMISSION.size, 0, 0)
     if not permission:
         os._exit(NOT_FOUND)
     try:

@@ -263,6 +263,23 @@ def test_second_interrupt_kills_and_leaves_within_a_second(start: Start):
     await_death(agent)
 
 
+@pytest.mark.parametrize("code", [0, 75])
+def test_agent_that_ends_in_order_is_not_taken_for_dead(start: Start, code: int):
+    """Rule G11: also when the guardian is late, and the agent has left an echo unread."""
+    node = start()
+    agent = node.meet_agent()
+    agent.order(leave_unread=code)
+    agent.hear("unread")
+
+    node.guardian.send_signal(signal.SIGSTOP)
+    agent.order(now=True)
+    await_death(agent)
+    node.guardian.send_signal(signal.SIGCONT)
+
+    assert node.guardian.wait(15) == code
+    assert node.stderr() == ""
+
+
 def test_exit_with_the_program_still_running_ends_the_program(start: Start):
     node = start()
     agent = node.meet_agent()

@@ -134,8 +134,19 @@ class FakeAgent:
             case {"end": int(code)}:
                 self.line.send({"say": "exit", "code": code})
                 os._exit(code)
+            case {"leave_unread": int(code)}:
+                self.leave_unread(code)
             case {"crash": int(code)}:
                 os._exit(code)
+
+    def leave_unread(self, code: int) -> None:
+        """Get an echo, leave it unread, and end in order once the test says so."""
+        self.line.send({"say": "ping", "n": 0})
+        select.select([self.line.fileno()], [], [])
+        self.test.send({"heard": {"say": "unread"}})
+        self.test.receive()
+        self.line.send({"say": "exit", "code": code})
+        os._exit(code)
 
     def ping(self) -> None:
         if now() < self.ping_at:
