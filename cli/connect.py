@@ -5,12 +5,13 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from coordinator.cli.errors import say
 from coordinator.cli.options import Shared
-from coordinator.errors import DatabaseUnreachableError
+from coordinator.errors import ConfigError, DatabaseUnreachableError
 
 if TYPE_CHECKING:
     from coordinator.app.database import Resolved
@@ -25,19 +26,59 @@ def settings_of(
 
     from coordinator.app.config_loader import load
 
-    path = None if options.config is None else str(options.config)
     said = {**options.flags(), **(flags or {})}
-    return load(path, flags=said, environ=os.environ, argv=argv)
+    return load(_path(options), flags=said, environ=os.environ, argv=argv)
+
+
+def looking_settings_of(options: Shared) -> NodeSettings:
+    """Load the configuration for a command that only looks at the database.
+
+    What is wrong elsewhere (a trigger, a task) is a warning: it does not concern a look.
+    Errors: ConfigError with every problem when the part about the database is wrong, too.
+    """
+    import os
+
+    from coordinator.app.config_loader import load
+
+    try:
+        settings = settings_of(options)
+    except ConfigError as error:
+        try:
+            settings = load(_path(options), flags=options.flags(), environ=os.environ, looking=True)
+        except ConfigError:
+            raise error from None
+        _warn(options, tuple(str(error).splitlines()))
+    else:
+        from coordinator.app.config_names import misspelled
+
+        _warn(options, misspelled(os.environ))
+    return settings
+
+
+def _path(options: Shared) -> str | None:
+    return None if options.config is None else str(options.config)
+
+
+@cache
+def _warn(options: Shared, lines: tuple[str, ...]) -> None:
+    """Say what is odd; once, however often a command opens its database."""
+    if not options.quiet:
+        for line in lines:
+            say(f"warning: {line}")
 
 
 def database_of(options: Shared, settings: NodeSettings, *, footed: bool = False) -> Resolved:
-    """Find the database of a command, and say so when it is the embedded one.
+    """Find the database of a command, and say so when it is the embedded one. Starts nothing.
 
     footed: the answer itself says which server it is from.
     """
-    from coordinator.app.database import resolve
+    from coordinator.app.database import look_up
 
-    resolved = resolve(settings.database)
+    return told(options, look_up(settings), footed=footed)
+
+
+def told(options: Shared, resolved: Resolved, *, footed: bool = False) -> Resolved:
+    """Say where the embedded server is, when that is the database."""
     if resolved.note and not options.quiet and not footed:
         say(resolved.note)
     return resolved

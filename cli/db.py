@@ -26,11 +26,14 @@ app = typer.Typer(
 
 @app.command()
 def upgrade(context: typer.Context) -> None:
-    """Bring the schema to this version's."""
+    """Bring the schema to this version's; start the embedded server where that is meant."""
+    from coordinator.app.database import resolve
+    from coordinator.cli.connect import settings_of, told
     from coordinator.store import migrate
 
     options = shared(context)
-    resolved, schema = _database(options)
+    settings = settings_of(options)
+    resolved, schema = told(options, resolve(settings.database)), settings.database.schema
     # Somebody else's migration is waited for, so this command has no time-out of its own.
     before = migrate.current(resolved.conninfo, schema)
     migrate.upgrade(resolved.conninfo, schema)
@@ -202,9 +205,9 @@ def path(context: typer.Context) -> None:
 
 
 def _database(options: Shared) -> tuple[Resolved, str]:
-    from coordinator.cli.connect import database_of, settings_of
+    from coordinator.cli.connect import database_of, looking_settings_of
 
-    settings = settings_of(options)
+    settings = looking_settings_of(options)
     return database_of(options, settings), settings.database.schema
 
 

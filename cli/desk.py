@@ -29,9 +29,9 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 def desk(options: Shared, named: str | None = None) -> Iterator[tuple[Tasks, str, NodeSettings]]:
     """Open what changes and shows tasks, within the time-out; also the group that is meant."""
     from coordinator.app.tasks import Tasks
-    from coordinator.cli.connect import database_of, settings_of, within
+    from coordinator.cli.connect import database_of, looking_settings_of, within
 
-    settings = settings_of(options)
+    settings = looking_settings_of(options)
     group = named_group(options, named) or settings.group_id
     resolved = database_of(options, settings)
     with within(options.timeout_s, resolved.label):

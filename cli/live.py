@@ -6,7 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from coordinator.cli.connect import database_of, settings_of, within
+from coordinator.cli.connect import database_of, looking_settings_of, within
 from coordinator.cli.errors import say
 from coordinator.cli.options import Output, Shared, TimeStyle
 from coordinator.errors import DatabaseUnreachableError
@@ -22,7 +22,7 @@ class Watch:
     """The last answer, and what went wrong since."""
 
     def __init__(self, options: Shared, group: str | None) -> None:
-        settings = settings_of(options)
+        settings = looking_settings_of(options)
         self._options = options
         self._group = group
         self._schema = settings.database.schema

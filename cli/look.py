@@ -161,9 +161,9 @@ def print_status(options: Shared, found: Status, group: str | None) -> None:
 def looking(options: Shared) -> Iterator[tuple[Look, str]]:
     """Open what answers questions, within the time-out; also return the configured group."""
     from coordinator.app.look import Look
-    from coordinator.cli.connect import database_of, settings_of, within
+    from coordinator.cli.connect import database_of, looking_settings_of, within
 
-    settings = settings_of(options)
+    settings = looking_settings_of(options)
     resolved = database_of(options, settings, footed=True)
     with within(options.timeout_s, resolved.label):
         look = Look(resolved, schema=settings.database.schema, timeout_s=options.timeout_s)

@@ -7,6 +7,7 @@ because the program must not inherit it while the node still needs it.
 
 from __future__ import annotations
 
+import codecs
 import ipaddress
 import os
 import re
@@ -172,7 +173,7 @@ def read_password(path: str) -> str:
     try:
         with open(path, "rb") as file:
             raw = file.read(PASSWORD_BYTES_MAX + 1)
-        text = raw.decode().removesuffix("\n").removesuffix("\r")
+        text = raw.removeprefix(codecs.BOM_UTF8).decode().removesuffix("\n").removesuffix("\r")
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:

@@ -14,15 +14,14 @@ from pydantic import ValidationError
 
 from coordinator.app import config_database, config_values
 from coordinator.app.config_models import ConfigFile, RunOptions
+from coordinator.app.config_names import Keys, misspelled
 from coordinator.app.config_problems import SECRET_KEYS, Places, Problem, in_order, problems_of
 from coordinator.app.config_schema import json_schema, known_keys, run_keys
 from coordinator.app.config_settle import KeyRefusedError, database_settings, settled
 from coordinator.app.config_show import origins, rows
 from coordinator.app.config_sources import (
-    Keys,
     Sources,
     combine,
-    misspelled,
     nested,
     read_sources,
     text_problems,
@@ -38,6 +37,8 @@ Model = TypeVar("Model", bound=Table)
 #: The keys that Timing joins, in the order in which its message may name them.
 TIMING_KEYS = ("livenessCheckInterval", "heartbeatFrequency", "stopTimeout")
 USAGE_EXIT_CODE = 2
+#: What says which database and which group a command looks at.
+LOOKING_KEYS = ("databaseConfig", "groupId", "requireDatabase")
 #: Variables that may stand alone without meaning that there is a database somewhere.
 NAMELESS_VARIABLES = {"autoMigrate", "connectTimeout", "embedded"}
 
@@ -49,14 +50,18 @@ def load(
     environ: Mapping[str, str],
     argv: Sequence[str] = (),
     now: datetime | None = None,
+    looking: bool = False,
 ) -> NodeSettings:
     """Return the settings of one node.
 
     Shapes: flags maps a key of the file ("databaseConfig.url"), or one of RunOptions, to its
-            value; None means not given. argv is the command after "--".
+            value; None means not given. argv is the command after "--". looking: read only what
+            a look at the database needs; everything else is its default, right or wrong.
     Errors: ConfigError with every problem on a line of its own, and no secret in any.
     """
     sources = read_sources(path, flags, environ, argv)
+    if looking:
+        sources = sources.only(*LOOKING_KEYS)
     _refuse_visible_password(sources)
     values, places = combine(sources)
     problems = text_problems(values) + _clashes(sources)
@@ -71,7 +76,8 @@ def load(
         problems += joined_problems(config, options, places, now)
 
     if not problems and config is not None and options is not None:
-        database = _database(config, options, sources, environ, problems)
+        patient = looking or "connectTimeout" in sources.flags.table("databaseConfig")
+        database = _database(config, options, sources, environ, problems, patient=patient)
         if database is not None:
             return settled(
                 config,
@@ -180,6 +186,8 @@ def _database(
     sources: Sources,
     environ: Mapping[str, str],
     problems: list[Problem],
+    *,
+    patient: bool,
 ) -> DatabaseSettings | None:
     described = bool(sources.environ.table("databaseConfig").keys() - NAMELESS_VARIABLES)
     described = described or any(keys[0] == "databaseConfig" for keys in sources.file.values)
@@ -190,7 +198,7 @@ def _database(
             described=described,
             require_database=options.require_database,
             liveness_s=config.liveness_check_interval,
-            patient="connectTimeout" in sources.flags.table("databaseConfig"),
+            patient=patient,
         )
     except KeyRefusedError as error:
         problems.append(Problem(path=("databaseConfig", error.key), rule=error.rule))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from coordinator.app.config_names import Keys
 from coordinator.app.config_problems import Places, place_of
 from coordinator.app.config_schema import known_keys, run_keys
-from coordinator.app.config_sources import Keys
 from coordinator.app.settings import NodeSettings
 from coordinator.app.task_specs import spec_text
 

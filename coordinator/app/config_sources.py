@@ -5,7 +5,7 @@ Order: flag > COORD_* > Config.toml. Values are raw here; `config_models` gives 
 
 from __future__ import annotations
 
-import difflib
+import codecs
 import os
 import re
 import tomllib
@@ -14,69 +14,22 @@ from dataclasses import dataclass, replace
 
 from coordinator.app import config_database
 from coordinator.app.config_lines import Path, key_lines
+from coordinator.app.config_names import (
+    DEFAULT_FILE,
+    ENVIRONMENT,
+    SWITCHES,
+    SYSTEM_FILE,
+    Keys,
+    flag_name,
+)
 from coordinator.app.config_problems import Problem
 from coordinator.errors import ConfigError
 
-Keys = tuple[str, ...]
-
-DEFAULT_FILE = "Config.toml"
 #: A configuration of a megabyte is some other file.
 FILE_BYTES_MAX = 1_048_576
 #: No key of ours lies deeper than 2 ([[tasks]] is one value: a list whose tables stay whole); what
 #: lies deeper than this is an unknown key as it is.
 DEPTH_MAX = 8
-
-ENVIRONMENT: Mapping[str, Keys] = {
-    "COORD_TASK_ID": ("taskId",),
-    "COORD_GROUP_ID": ("groupId",),
-    "COORD_HEARTBEAT_FREQUENCY": ("heartbeatFrequency",),
-    "COORD_LIVENESS_CHECK_INTERVAL": ("livenessCheckInterval",),
-    "COORD_STOP_TIMEOUT": ("stopTimeout",),
-    "COORD_PRIORITY": ("priority",),
-    "COORD_ISOLATION": ("isolation",),
-    "COORD_HOSTS_TASKS": ("hostsTasks",),
-    "COORD_LOG_LEVEL": ("log", "level"),
-    "COORD_LOG_FORMAT": ("log", "format"),
-    "COORD_LISTEN": ("http", "listen"),
-    "COORD_AUTO_MIGRATE": ("databaseConfig", "autoMigrate"),
-    "COORD_DATABASE_URL": ("databaseConfig", "url"),
-    "COORD_DATABASE_SERVICE": ("databaseConfig", "service"),
-    "COORD_DATABASE_HOST": ("databaseConfig", "host"),
-    "COORD_DATABASE_PORT": ("databaseConfig", "port"),
-    "COORD_DATABASE_USER": ("databaseConfig", "user"),
-    "COORD_DATABASE_PASSWORD": ("databaseConfig", "password"),
-    "COORD_DATABASE_PASSWORD_FILE": ("databaseConfig", "passwordFile"),
-    "COORD_DATABASE_DATABASE": ("databaseConfig", "database"),
-    "COORD_DATABASE_SCHEMA": ("databaseConfig", "schema"),
-    "COORD_DATABASE_SSLMODE": ("databaseConfig", "sslmode"),
-    "COORD_DATABASE_SSLROOTCERT": ("databaseConfig", "sslrootcert"),
-    "COORD_DATABASE_SSLCERT": ("databaseConfig", "sslcert"),
-    "COORD_DATABASE_SSLKEY": ("databaseConfig", "sslkey"),
-    "COORD_DATABASE_EMBEDDED": ("databaseConfig", "embedded"),
-    "COORD_DATABASE_CONNECT_TIMEOUT": ("databaseConfig", "connectTimeout"),
-    "COORD_REQUIRE_DATABASE": ("requireDatabase",),
-    "COORD_PASS_DATABASE": ("passDatabase",),
-    "COORD_OBSERVE": ("observe",),
-}
-#: Ours too, but no settings of a node; a near miss of one of these is no typing error.
-OTHER_VARIABLES = (
-    *("COORD_CONFIG", "COORD_GROUP", "COORD_NODE", "COORD_TERM", "COORD_PG_BINDIR"),
-    *("COORD_TASK", "COORD_SESSION", "COORD_OPTIONS"),
-)
-FLAGS: Mapping[Keys, str] = {
-    ("groupId",): "--group",
-    ("databaseConfig", "url"): "--database-url",
-    ("databaseConfig", "connectTimeout"): "--timeout",
-    ("hostsTasks",): "--tasks",
-    ("program", "onExit"): "--restart",
-    ("log", "level"): "-q or -v",
-    ("log", "format"): "--log-format",
-    ("http", "listen"): "--listen",
-}
-#: Flags without a --no- form: False means that they were not given.
-SWITCHES = (
-    *("nonblock", "observe", "requireDatabase", "passDatabase", "program.shell", "hostsTasks"),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +42,11 @@ class Layer:
     def without(self, *tables: str) -> Layer:
         """Return the layer without some tables."""
         kept = {keys: value for keys, value in self.values.items() if keys[0] not in tables}
+        return replace(self, values=kept)
+
+    def only(self, *tables: str) -> Layer:
+        """Return the layer with some tables and outermost keys, and no others."""
+        kept = {keys: value for keys, value in self.values.items() if keys[0] in tables}
         return replace(self, values=kept)
 
     def table(self, table: str) -> dict[str, object]:
@@ -108,6 +66,15 @@ class Sources:
     file: Layer
     environ: Layer
     flags: Layer
+
+    def only(self, *tables: str) -> Sources:
+        """Return the sources with some tables and outermost keys, and no others."""
+        return replace(
+            self,
+            file=self.file.only(*tables),
+            environ=self.environ.only(*tables),
+            flags=self.flags.only(*tables),
+        )
 
     @property
     def layers(self) -> tuple[Layer, Layer, Layer]:
@@ -135,29 +102,13 @@ def read_sources(
     )
 
 
-def flag_name(keys: Keys) -> str:
-    """Return the flag that sets a key."""
-    words = re.sub(r"([A-Z])", lambda match: "-" + match[1].lower(), keys[-1])
-    return FLAGS.get(keys, f"--{words}")
-
-
-def misspelled(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Name the variables that nearly are one of ours; one of them may be the database's."""
-    known = (*ENVIRONMENT, *OTHER_VARIABLES)
-    lines = []
-    for variable in sorted(environ):
-        if variable.startswith("COORD_") and variable not in known:
-            near = difflib.get_close_matches(variable, known, n=1, cutoff=0.9)
-            lines += [f"env {variable}: unknown; did you mean {each}?" for each in near]
-    return tuple(lines)
-
-
 def _find(path: str | None, environ: Mapping[str, str]) -> tuple[str | None, str]:
     if path is not None:
         return path, ""
     if environ.get("COORD_CONFIG"):
         return environ["COORD_CONFIG"], " (named by env COORD_CONFIG)"
-    return (DEFAULT_FILE if os.path.lexists(DEFAULT_FILE) else None), ""
+    found = [each for each in (DEFAULT_FILE, SYSTEM_FILE) if os.path.lexists(each)]
+    return (found[0] if found else None), ""
 
 
 def _read_file(path: str, named_by: str) -> Layer:
@@ -170,7 +121,8 @@ def _read_file(path: str, named_by: str) -> Layer:
     if len(raw) > FILE_BYTES_MAX:
         raise ConfigError(f"{path}: is larger than {FILE_BYTES_MAX} bytes{named_by}")
     try:
-        text = raw.decode().replace("\r\n", "\n")
+        # Editors on Windows begin a file with a byte order mark.
+        text = raw.removeprefix(codecs.BOM_UTF8).decode().replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise ConfigError(f"{path}:{line}: is not UTF-8 text") from None

@@ -15,8 +15,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
-import struct
 import subprocess
 import time
 from contextlib import suppress
@@ -32,6 +30,13 @@ from coordinator.store.embedded_binaries import (
     ids,
     run_as,
 )
+from coordinator.store.embedded_choice import (
+    first_root,
+    made_by,
+    named_root,
+    ready,
+    settled_root,
+)
 from coordinator.store.embedded_home import (
     POLL_S,
     PORT,
@@ -39,7 +44,6 @@ from coordinator.store.embedded_home import (
     locked,
     make_home,
     make_sockets,
-    verify_private,
     watched,
 )
 
@@ -70,9 +74,24 @@ def start(root: Path | None = None) -> Running:
     Errors: ConfigError (no programs, a closed or foreign directory, another major version),
     DatabaseUnreachableError when it does not come up.
     """
-    binaries = find_binaries(copy_to=base())
-    home = root or default_root(binaries.major)
-    binaries = replace(binaries, account=Account.owning(home / "data"))
+    home = root or named_root()
+    if home is not None:
+        return _start(home)
+    above = base()
+    make_home(above, Account.choose())
+    # Two virtual environments with programs of their own must not make a server each.
+    with locked(above):
+        return _start(settled_root(above) or first_root(above))
+
+
+def _start(home: Path) -> Running:
+    # Whoever finds it running needs no programs.
+    running = status(home)
+    if running is not None:
+        return running
+    data = home / "data"
+    binaries = find_binaries(copy_to=base(), major=made_by(data))
+    binaries = replace(binaries, account=Account.owning(data))
     make_home(home, binaries.account)
     with locked(home):
         found = _answering(home, binaries.account)
@@ -88,10 +107,10 @@ def stop(root: Path | None = None) -> bool:
 
     Errors: DatabaseUnreachableError when it does not end in time.
     """
-    home = root or default_root()
-    account = Account.owning(home / "data")
-    if not home.is_dir():
+    home = root or known_root()
+    if home is None or not home.is_dir():
         return False
+    account = Account.owning(home / "data")
     with locked(home):
         found = _answering(home, account)
         if found is None:
@@ -109,20 +128,24 @@ def stop(root: Path | None = None) -> bool:
 
 def status(root: Path | None = None) -> Running | None:
     """Return the running server of `root`; None when none answers. Starts nothing."""
-    home = root or default_root()
-    found = _answering(home, Account.owning(home / "data")) if home.is_dir() else None
+    home = root or known_root()
+    if home is None or not home.is_dir():
+        return None
+    found = _answering(home, Account.owning(home / "data"))
     if found is None:
         return None
-    version = (home / "data" / "PG_VERSION").read_text().strip()
+    version = made_by(home / "data") or ""
     return Running(conninfo=conninfo(found[1]), version=version, path=home, pid=found[0])
 
 
-def default_root(major: str | None = None) -> Path:
-    """Return COORD_EMBEDDED_ROOT, or this user's own directory for the major version."""
-    named = os.environ.get("COORD_EMBEDDED_ROOT")
-    if named:
-        return Path(named).absolute()
-    return base() / f"pg{major or find_binaries(copy_to=base()).major}"
+def default_root() -> Path:
+    """Return the directory that `start` would use."""
+    return known_root() or first_root(base())
+
+
+def known_root() -> Path | None:
+    """Return COORD_EMBEDDED_ROOT, or the directory of this user's server; None before the first."""
+    return named_root() or settled_root(base())
 
 
 def conninfo(sockets: Path) -> str:
@@ -165,43 +188,17 @@ def options(sockets: Path) -> list[str]:
     return [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
 
 
-def ready(data: Path, owner: int) -> tuple[int, Path] | None:
-    """Return the pid and the socket directory of the server that answers for `data`.
-
-    Errors: ConfigError when the socket directory is open to others.
-    """
-    try:
-        lines = (data / "postmaster.pid").read_text().splitlines()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    if len(lines) < 8 or lines[7].strip() != "ready":
-        return None
-    sockets = Path(lines[4])
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1.0)
-        try:
-            probe.connect(str(sockets / f".s.PGSQL.{lines[3]}"))
-        except OSError:
-            return None
-        size = struct.calcsize("3i")
-        packed = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
-    pid, uid, _ = struct.unpack("3i", packed)
-    # A pid file can be older than the machine's boot; who listens now is what the kernel says.
-    if pid != int(lines[0]) or uid != owner:
-        return None
-    verify_private(sockets, owner)
-    return pid, sockets
-
-
 def _prepare(home: Path, binaries: Binaries) -> None:
     """Make sure that `home` has a complete cluster of the right major version."""
     data = home / "data"
     if data.is_dir():
-        found = (data / "PG_VERSION").read_text().strip()
+        found = made_by(data)
         if found != binaries.major:
             raise ConfigError(
                 f"{data} was made by PostgreSQL {found}, the programs found are"
-                f" {binaries.version}: set COORD_PG_BINDIR, or another COORD_EMBEDDED_ROOT"
+                f" {binaries.version}: start it from where PostgreSQL {found} is installed"
+                " (`coord db up`), set COORD_PG_BINDIR to its programs, or use another"
+                " COORD_EMBEDDED_ROOT"
             )
         return
     partial = home / "data.new"

@@ -105,8 +105,10 @@ class Binaries:
         return done.stdout
 
 
-def find_binaries(copy_to: Path | None = None) -> Binaries:
+def find_binaries(copy_to: Path | None = None, major: str | None = None) -> Binaries:
     """Find PostgreSQL's programs: COORD_PG_BINDIR, the wheel, Debian's newest, PATH.
+
+    `major`: the version that a data directory needs; others are returned only where it is nowhere.
 
     `copy_to`: for programs that only root can read (a virtual environment below /root): a
     directory that the account can reach, to which they are copied once.
@@ -119,14 +121,21 @@ def find_binaries(copy_to: Path | None = None) -> Binaries:
         if version is None:
             raise ConfigError(f"COORD_PG_BINDIR: no PostgreSQL programs can be run in {named}")
         return Binaries(bindir=Path(named), version=version, account=account)
+    others: list[Binaries] = []
     for bindir in _places():
         version = _version_of(account, bindir)
         ours_to_copy = account.switch_to and bindir.parent.name.startswith("pginstall")
         if version is None and ours_to_copy and copy_to:
             bindir = _copied(bindir, copy_to)
             version = _version_of(account, bindir)
-        if version is not None:
-            return Binaries(bindir=bindir, version=version, account=account)
+        if version is None:
+            continue
+        found = Binaries(bindir=bindir, version=version, account=account)
+        if major in (None, found.major):
+            return found
+        others.append(found)
+    if others:
+        return others[0]
     raise ConfigError(NO_BINARIES)
 
 

@@ -20,6 +20,7 @@ import pytest
 from coordinator.errors import ConfigError
 from coordinator.store import embedded, embedded_binaries
 from coordinator.store.embedded_binaries import Account, ids
+from coordinator.store.embedded_home import watched
 from tests.support.postgres import scratch
 
 START = "from coordinator.store import embedded; print(embedded.start().pid)"
@@ -138,7 +139,9 @@ def test_it_comes_back_with_its_rows_after_a_crash(root: Path):
     running = embedded.start(root)
     with psycopg.connect(running.conninfo) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 1 AS it")
-    os.kill(running.pid, signal.SIGKILL)
+    with watched(running.pid) as ended:
+        os.kill(running.pid, signal.SIGKILL)
+        assert ended(30)
 
     again = embedded.start(root)
 
@@ -282,3 +285,81 @@ def test_the_socket_of_somebody_else_is_not_believed(root: Path):
         impostor.listen()
         assert embedded.status(root) is None
     (root / "run" / ".s.PGSQL.5432").unlink()
+
+
+@pytest.fixture
+def users_own(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let `root` be the directory of this user's own servers."""
+    monkeypatch.setattr(embedded, "base", lambda: root)
+    monkeypatch.delenv("COORD_EMBEDDED_ROOT", raising=False)
+    return root
+
+
+def two_installations() -> tuple[str, str]:
+    """Return the directories of programs of two major versions."""
+    found: dict[str, str] = {}
+    account = Account.choose()
+    for bindir in embedded_binaries._places():
+        version = embedded_binaries._version_of(account, bindir)
+        if version is not None:
+            found.setdefault(version.partition(".")[0], str(bindir))
+    if len(found) < 2:
+        pytest.skip("needs programs of two major versions")
+    first, second = list(found.values())[:2]
+    return first, second
+
+
+def test_environments_with_other_programs_meet_in_one_server(
+    users_own: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for mine, other in (two_installations(), two_installations()[::-1]):
+        monkeypatch.setenv("COORD_PG_BINDIR", mine)
+        first = embedded.start()
+
+        monkeypatch.setenv("COORD_PG_BINDIR", other)
+        assert embedded.start().pid == first.pid
+        assert embedded.status().pid == first.pid
+
+        # The other environment's programs cannot start it, and must not make another one.
+        embedded.stop()
+        with pytest.raises(ConfigError, match=r"made by PostgreSQL .*start it from where"):
+            embedded.start()
+        assert [path.name for path in users_own.glob("pg*")] == [first.path.name]
+        shutil.rmtree(first.path)
+
+
+def test_whoever_joins_the_server_needs_no_programs(
+    users_own: Path, monkeypatch: pytest.MonkeyPatch
+):
+    first = embedded.start()
+    monkeypatch.setattr(embedded_binaries, "_places", lambda: iter(()))
+    monkeypatch.delenv("COORD_PG_BINDIR", raising=False)
+
+    assert embedded.start().pid == first.pid
+
+
+def test_cold_starts_of_two_environments_at_once_converge(
+    users_own: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Each finds no server when it begins: the lock above both directories decides."""
+    script = (
+        "import sys, pathlib; from coordinator.store import embedded\n"
+        "embedded.base = lambda: pathlib.Path(sys.argv[1])\n"
+        "print(embedded.start().pid)"
+    )
+
+    def start(bindir: str) -> str:
+        return subprocess.run(
+            [sys.executable, "-c", script, str(users_own)],
+            env=os.environ | {"COORD_PG_BINDIR": bindir},
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=True,
+        ).stdout
+
+    with ThreadPoolExecutor(2) as starters:
+        pids = set(starters.map(start, two_installations()))
+
+    assert len(pids) == 1
+    assert len(list(users_own.glob("pg*"))) == 1

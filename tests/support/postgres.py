@@ -23,6 +23,7 @@ from psycopg.conninfo import make_conninfo
 
 from coordinator.store import embedded
 from coordinator.store.embedded_binaries import Binaries, environment, find_binaries, ids
+from coordinator.store.embedded_choice import ready
 from coordinator.store.embedded_home import PORT, watched
 
 #: The server is our child's child; when our end of the pipe closes, the shell ends both.
@@ -116,7 +117,7 @@ class Server:
             watch, pid = self._spawn()
             with watched(pid) as ended:
                 while not ended(0.01):
-                    if embedded.ready(self.data, self.binaries.account.uid):
+                    if ready(self.data, self.binaries.account.uid):
                         self.pid, self._watch = pid, watch
                         return
                     assert time.monotonic() < give_up_at, self.log.read_text()

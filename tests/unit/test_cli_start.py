@@ -278,3 +278,63 @@ def _cpu_s(command: list[str]) -> float:
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     return used.ru_utime + used.ru_stime
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("status", "status g", "status -w", "leader", "history", "nodes", "doctor"),
+        *("observer status", "observer decisions", "observer suspend", "evict n --yes"),
+        *("task list", "task show t", "task add t -- true", "task delete t --yes"),
+        *("db current", "db check", "db url", "db psql"),
+    ],
+)
+def test_looking_starts_no_server(run: Run, tmp_path: Path, command: str) -> None:
+    """Only nodes, `db up`, `db upgrade` and the demonstration start the embedded server."""
+    root = tmp_path / "embedded"
+
+    answer = run(*command.split(), COORD_EMBEDDED_ROOT=str(root))
+
+    assert answer.code == 78
+    assert "no database is named, and there is no Config.toml here" in answer.err
+    assert "COORD_DATABASE_URL" in answer.err
+    assert not root.exists()
+
+
+def test_a_configuration_without_a_database_is_told_apart(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "Config.toml").write_text('groupId = "g"\n')
+
+    answer = run("leader", COORD_EMBEDDED_ROOT=str(tmp_path / "embedded"))
+
+    assert answer.code == 78
+    assert f"{tmp_path}/Config.toml: names no database" in answer.err
+    assert "coord run" in answer.err
+
+
+def test_an_embedded_server_that_is_asked_for_and_does_not_run_is_told(
+    run: Run, tmp_path: Path
+) -> None:
+    text = f'[databaseConfig]\nembedded = "{tmp_path}/pg"\n'
+    (tmp_path / "Config.toml").write_text(text)
+
+    answer = run("leader")
+
+    assert answer.code == 69
+    assert f"the embedded PostgreSQL in {tmp_path}/pg does not run; `coord db up`" in answer.err
+
+
+def test_what_is_wrong_elsewhere_is_a_warning_for_who_only_looks(run: Run, tmp_path: Path) -> None:
+    text = '[trigger]\ncron = "often"\n[databaseConfig]\nport = 1\n'
+    (tmp_path / "Config.toml").write_text(text)
+
+    answer = run("status", COORD_GROPU_ID="x")
+
+    assert answer.code == 69
+    assert "coord: warning: Config.toml:2: trigger.cron" in answer.err
+
+
+def test_a_misspelt_variable_is_named_by_every_command_that_looks(run: Run, tmp_path: Path) -> None:
+    answer = run("leader", COORD_DATABSE_URL="postgresql://db")
+
+    assert "coord: warning: env COORD_DATABSE_URL: no variable of coord" in answer.err
+    assert "did you mean COORD_DATABASE_URL?" in answer.err

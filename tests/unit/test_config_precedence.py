@@ -8,7 +8,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from coordinator.app.config_loader import load, show
-from coordinator.app.config_sources import ENVIRONMENT, OTHER_VARIABLES
+from coordinator.app.config_names import ENVIRONMENT, OTHER_VARIABLES
 from coordinator.app.settings import DatabaseSettings, NodeSettings, ProgramSettings
 from coordinator.errors import ConfigError
 
@@ -250,7 +250,7 @@ def test_a_variable_that_is_nearly_one_of_ours_is_warned_about(directory):
     settings = loaded("", {"COORD_DATABSE_URL": "x", "COORD_GROUP": "g", "COORD_NODE": "n"})
 
     assert settings.warnings == (
-        "env COORD_DATABSE_URL: unknown; did you mean COORD_DATABASE_URL?",
+        "env COORD_DATABSE_URL: no variable of coord; did you mean COORD_DATABASE_URL?",
     )
     assert not loaded("", dict.fromkeys(OTHER_VARIABLES[1:], "x")).warnings
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict
 
 from coordinator.app.config_loader import load, show
+from coordinator.app.config_names import ENVIRONMENT
 from coordinator.app.config_schema import known_keys, run_keys
-from coordinator.app.config_sources import ENVIRONMENT
 from coordinator.app.settings import NodeSettings, from_json, to_json
 from coordinator.app.templates import files
 from coordinator.errors import ConfigError
