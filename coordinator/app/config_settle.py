@@ -76,8 +76,9 @@ def settled(
         isolation=config.isolation,
         log_level=config.log.level,
         log_format=config.log.format,
-        nonblock=options.nonblock,
-        wait_s=options.wait,
+        # As flock has it: no seconds are no waiting, and a free token is taken.
+        nonblock=options.nonblock or options.wait == 0,
+        wait_s=options.wait or None,
         conflict_exit_code=options.conflict_exit_code,
         pass_database=options.pass_database,
         listen=config.http.listen,

@@ -17,6 +17,7 @@ from coordinator.app.orders import meanings, orders
 from coordinator.app.reload import LiveSettings
 from coordinator.app.sentences import sentence
 from coordinator.app.settings import NodeSettings
+from coordinator.app.since import trouble_of
 from coordinator.app.task_node import TaskNode, declare, manners_of
 from coordinator.app.window import Window
 from coordinator.errors import (
@@ -160,7 +161,7 @@ def run(
     if lookout is not None:
         lookout.stop()
     if finish.trouble:
-        logger.error("%s", _with_origin(settings, finish.trouble))
+        logger.error("%s", _with_origin(settings, trouble_of(settings, finish)))
     link.finish(finish.code)
     return finish.code
 
@@ -190,6 +191,7 @@ def first_node(made: Parts, now: float, legacy: Legacy | None) -> Node:
         on_exit=OnExit.RESTART if settings.on_exit == "on-failure" else OnExit(settings.on_exit),
         on_status=meanings(settings),
         nonblock=settings.nonblock,
+        outwaits_silent=settings.nonblock,
         wait_until=None if settings.wait_s is None else now + settings.wait_s,
         conflict_code=settings.conflict_exit_code,
         once=once,

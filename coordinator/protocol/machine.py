@@ -35,7 +35,6 @@ from coordinator.protocol.events import (
 from coordinator.protocol.losing import lose
 from coordinator.protocol.node import (
     NEVER,
-    Leaving,
     Node,
     active,
     held_by_other,
@@ -44,6 +43,7 @@ from coordinator.protocol.node import (
 )
 from coordinator.protocol.runs import Run
 from coordinator.protocol.trust import expired
+from coordinator.protocol.waiting import give_up_waiting
 from coordinator.protocol.watch import interrupted
 
 Step = tuple[Node, tuple[Command, ...]]
@@ -92,7 +92,7 @@ def _expire(node: Node, now: float) -> Step:
 
 
 def _start_or_stop(node: Node, now: float) -> Step:
-    node = _give_up_waiting(node, now)
+    node = give_up_waiting(node, now)
     if node.run is not None and not node.run.stopping and node.leaving is not None:
         run = replace(node.run, stopping=node.leaving.reason)
         node = replace(node, run=run, given_up=max(node.given_up, run.term))
@@ -103,20 +103,6 @@ def _start_or_stop(node: Node, now: float) -> Step:
         node = replace(node, run=run, run_count=run.number)
         return node, (StartProgram(run.number, run.term, node.trusted_until),)
     return node, ()
-
-
-def _give_up_waiting(node: Node, now: float) -> Node:
-    """Leave with the conflict code when the node was told not to wait (longer)."""
-    policy = node.policy
-    if node.run is not None or node.leaving is not None:
-        return node
-    out_of_time = policy.wait_until is not None and now >= policy.wait_until
-    if not out_of_time and not (policy.nonblock and held_by_other(node)):
-        return node
-    trouble = "the token could not be had in time"
-    if node.view is not None and node.view.token.node:
-        trouble = f"the token is held by {node.view.token.node} (term {node.view.token.term})"
-    return replace(node, leaving=Leaving("conflict", node.policy.conflict_code, trouble))
 
 
 def _ask(node: Node, now: float) -> Step:

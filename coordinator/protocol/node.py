@@ -39,6 +39,7 @@ class Policy:
     on_exit: OnExit = OnExit.RESTART
     on_status: tuple[tuple[int, OnExit], ...] = ()  #: exit codes that mean something else
     nonblock: bool = False  #: leave with conflict_code when another node holds the token
+    outwaits_silent: bool = False  #: nonblock, but a holder that looks dead is waited for
     wait_until: float | None = None  #: leave with conflict_code when not active by then
     conflict_code: int = 75
     once: bool = False  #: losing the token ends the node with code 76

@@ -424,24 +424,6 @@ def test_resigning_releases_after_the_program_and_lets_others_try() -> None:
     assert took_at == pytest.approx(0.5 + TIMING.liveness_s)
 
 
-def test_nonblock_leaves_when_another_node_holds() -> None:
-    script = Script(policy(nonblock=True))
-    commands = script.join(0.0, other())
-    assert isinstance(asked(commands), Leave)
-    finish = find(script.answer(0.1, other()), Finish)
-    assert isinstance(finish, Finish)
-    assert finish.code == 75
-    assert "other" in finish.trouble
-
-
-def test_waiting_no_longer_than_told() -> None:
-    script = standby(policy=policy(wait_until=3.0))
-    script.tick(1.0)
-    script.answer(1.0, other())
-    assert wake_at(script.node, 1.0) <= 3.0
-    assert isinstance(asked(script.tick(3.0)), Leave)
-
-
 def test_run_once_ends_when_the_token_is_lost() -> None:
     script = holder(policy(once=True))
     script.tick(LEASE_S)
