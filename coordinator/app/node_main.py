@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from coordinator import __version__
+from coordinator.app.first_words import first_words
 from coordinator.app.orders import meanings, orders
 from coordinator.app.reload import LiveSettings
 from coordinator.app.sentences import sentence
@@ -117,8 +118,7 @@ def run(
             logger.error("%s", error)
             channel.send({"say": "exit", "code": error.exit_code})
             return error.exit_code
-        if not connection.listening:
-            _say_no_push(logger, settings)
+        first_words(logger, settings, isolation, listening=connection.listening)
     live = LiveSettings(settings)
     tasks = TaskNode(settings, settings_fd, clock) if settings.hosts_tasks else None
 
@@ -297,15 +297,6 @@ def _say_started(logger: logging.Logger, settings: NodeSettings, term: int, pid:
     text = f"{settings.group_id}: started: {what} (pid {pid}, term {term})"
     fields = {"group": settings.group_id, "node": settings.task_id, "term": term, "pid": pid}
     log.say(logger, "program-started", text, fields)
-
-
-def _say_no_push(logger: logging.Logger, settings: NodeSettings) -> None:
-    text = (
-        f"{settings.group_id}: a pooler stands before the database and passes no notifications on:"
-        " a handover takes up to one heartbeat"
-    )
-    fields = {"group": settings.group_id, "node": settings.task_id}
-    log.say(logger, "no-push", text, fields)
 
 
 def _with_origin(settings: NodeSettings, trouble: str) -> str:

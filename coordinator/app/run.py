@@ -9,7 +9,6 @@ environment, which the program inherits.
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from dataclasses import replace
 from typing import NoReturn
@@ -21,6 +20,7 @@ from coordinator.errors import (
     CommandNotFoundError,
     ConfigError,
 )
+from coordinator.runtime import isolation, isolation_plain, kernel, programs
 
 
 def run_node(settings: NodeSettings) -> NoReturn:
@@ -81,17 +81,27 @@ def check_program(settings: NodeSettings) -> None:
         _check_callable(program.callable)
     elif program.argv is not None and not program.shell:
         check_executable(program.argv[0], program.cwd)
+        check_killable(program.argv[0], program.cwd, settings.isolation)
 
 
 def check_executable(command: str, cwd: str | None) -> None:
     """Refuse a command that is not there (127) or not executable (126), as a shell does."""
-    if shutil.which(os.path.join(cwd or "", command) if "/" in command else command):
-        return
-    path = os.path.join(cwd or "", command)
-    if "/" in command and os.path.exists(path):
+    path = programs.found(command, os.environ, cwd)
+    if path is None:
+        raise CommandNotFoundError(programs.not_found(command, None))
+    if not os.path.isfile(path) or not os.access(path, os.X_OK):
         raise CommandNotExecutableError(f"{command}: not executable; try `chmod +x {command}`")
-    where = "" if "/" in command else " in PATH"
-    raise CommandNotFoundError(f"{command}: command not found{where}")
+    if programs.interpreter_missing(path):
+        raise CommandNotExecutableError(programs.not_found(command, path))
+
+
+def check_killable(command: str, cwd: str | None, wanted: str) -> None:
+    """Refuse a command that runs as another user where this node could not kill it (126)."""
+    path = programs.found(command, os.environ, cwd)
+    if path is None or not programs.of_another_user(path) or kernel.may_kill_others():
+        return
+    if isolation.choose(wanted) == isolation_plain.LEVEL:
+        raise CommandNotExecutableError(programs.no_kill(command))
 
 
 def _check_callable(target: str) -> None:

@@ -19,7 +19,8 @@ Rules, each for every single run
   G2  Extending moves both, while trust lasts and nobody has told the program to stop.
       One extension of EVERY_RUN does it for all, and so does an order to kill.
   G3  Nothing is let go once SIGTERM would be due.
-  G4  `ended` and `refused` are said when no process of the run exists, and once.
+  G4  `ended` and `refused` are said when no process of the run exists, and once. What cannot be
+      killed is named at once, and the run has not ended while it lives.
   G5  An agent's death or silence stops all programs; the spare takes over at the same time.
   G6  When the guardian itself was held up, the agent's silence proves nothing.
   G8  Agents that die one after the other end the node; the last spare only gives the token back.
@@ -121,7 +122,7 @@ def _meet(guard: Guard, event: Event, now: float, orders: Orders) -> Guard:
             return _miss_promotion(guard, now, orders)
         case words.ProgramReady() | words.ProgramStarted() | words.ProgramRefused():
             return guard_run.on_program(guard, event, now, orders)
-        case words.ProgramEnded() | words.ProgramGone():
+        case words.ProgramEnded() | words.ProgramGone() | words.ProgramSurvives():
             return guard_run.on_program(guard, event, now, orders)
         case _:
             # A channel that was closed while its last message was read may speak for the dead.

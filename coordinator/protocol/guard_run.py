@@ -74,7 +74,7 @@ def kill(run: Run, why: Why, now: float, orders: Orders) -> Run:
         run = run._replace(why=why)
     pause_s = min(KILL_AGAIN_S * 2.0 ** min(run.kills, 10), KILL_AGAIN_LONGEST_S)
     orders.append(words.KillProgram(run.number))
-    if run.kills == KILLS_UNHEARD:
+    if run.kills == KILLS_UNHEARD and not run.survivors:
         orders.append(words.Report(f"program {run.pid} survives SIGKILL; is it stuck on a disk?"))
     return run._replace(phase="killing", kills=run.kills + 1, kill_again_at=now + pause_s)
 
@@ -133,6 +133,20 @@ def on_program(guard: Guard, event: ProgramEvent, now: float, orders: Orders) ->
             return guard.changed(stop(run, run.stop_timeout_s, "itself", now, orders))
         case words.ProgramGone():
             return _finish(guard, run, orders)
+        case words.ProgramSurvives(_, survivors):
+            return guard.changed(_note_survivors(run, survivors, orders))
+
+
+def _note_survivors(run: Run, survivors: tuple[tuple[int, str], ...], orders: Orders) -> Run:
+    """Name each process that cannot be killed, once and at once (G4)."""
+    for pid, name in survivors:
+        if pid not in run.survivors:
+            text = (
+                f"process {pid} ({name}) of program {run.pid} belongs to another user and cannot be"
+                f" killed: the token is not released while it lives; end it: kill -9 {pid}"
+            )
+            orders.append(words.Report(text))
+    return run._replace(survivors=run.survivors | {pid for pid, _ in survivors})
 
 
 def everything(guard: Guard) -> words.TellSpare:

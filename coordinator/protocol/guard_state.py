@@ -41,6 +41,7 @@ class Run(NamedTuple):
     refusal: tuple[str, int] | None = None  #: why it never ran, and the code for that
     inherited: bool = False  #: an agent that is dead ordered it
     start_by: float = math.inf  #: a deadline for its start alone
+    survivors: frozenset[int] = frozenset()  #: processes that were named: nobody can kill them
 
     @property
     def let_go_by(self) -> float:

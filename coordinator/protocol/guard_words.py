@@ -139,6 +139,13 @@ class ProgramGone(NamedTuple):
     run: int
 
 
+class ProgramSurvives(NamedTuple):
+    """The kernel protects these processes from SIGKILL: those of another user, as a rule."""
+
+    run: int
+    survivors: tuple[tuple[int, str], ...]  #: pid and name
+
+
 class SignalArrived(NamedTuple):
     """The guardian itself got a signal."""
 
@@ -167,6 +174,7 @@ Event = (
     | ProgramRefused
     | ProgramEnded
     | ProgramGone
+    | ProgramSurvives
     | SignalArrived
     | Ticked
 )
@@ -184,7 +192,9 @@ AGENT_EVENTS = (
 )
 
 #: What is heard of one run of a program.
-ProgramEvent = ProgramReady | ProgramStarted | ProgramRefused | ProgramEnded | ProgramGone
+ProgramEvent = (
+    ProgramReady | ProgramStarted | ProgramRefused | ProgramEnded | ProgramGone | ProgramSurvives
+)
 
 
 # --- commands -----------------------------------------------------------------------------------

@@ -1,22 +1,32 @@
 """How surely the program is caught: the levels, the choice, and the kill by handle.
 
-    cgroup  nothing escapes, and anybody with the path can kill it whole
-    pidns   nothing escapes, and it dies with the guardian by itself; needs CAP_SYS_ADMIN
+    cgroup  the kernel kills it whole; anybody with the path can have that done
+    pidns   it dies with the guardian by itself; needs CAP_SYS_ADMIN
     plain   sessions, groups and a subreaper; a reduced promise
+
+On every level a run has ended only when all belts say so: the cgroup or the namespace, what is
+below the keeper, the program's session, and the mark in the environment (traces.py).
 
 A handle is JSON. Whoever has it can kill what it names, when the guardian is dead or frozen too.
 """
 
 from __future__ import annotations
 
+import itertools
 import select
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from coordinator.errors import ConfigError
-from coordinator.runtime import isolation_cgroup, isolation_pidns, isolation_plain
-from coordinator.runtime.proctable import Look
+from coordinator.runtime import (
+    isolation_cgroup,
+    isolation_pidns,
+    isolation_plain,
+    kernel,
+    traces,
+)
+from coordinator.runtime.proctable import Look, Seen
 
 #: Strongest first.
 LEVELS = (isolation_cgroup.LEVEL, isolation_pidns.LEVEL, isolation_plain.LEVEL)
@@ -24,6 +34,11 @@ LEVELS = (isolation_cgroup.LEVEL, isolation_pidns.LEVEL, isolation_plain.LEVEL)
 KILL_MAX_S = 0.2
 #: A killed process needs a moment to end before looking again is worth it.
 _PAUSE_MS = 2
+#: After so many rounds the marks are looked for even while something known survives.
+ROUNDS_QUICK = 2
+
+#: The kernel kills a cgroup whole, whoever its processes belong to.
+_LEFT = " unless as another user (su, sudo)"
 
 #: What a `started` message tells of a program, so that anybody can kill it.
 Handle = Mapping[str, Any]
@@ -38,10 +53,17 @@ class Level(NamedTuple):
 
 
 class Room(Protocol):
-    """Where one run of the program is locked in; `root` is the guardian's child in it."""
+    """Where one run of the program is locked in."""
 
-    root: int
-    status_fd: int | None  #: where a keeper says how the program ended; None: root is it
+    @property
+    def root(self) -> int:
+        """The keeper, which is the guardian's child."""
+        ...
+
+    @property
+    def status_fd(self) -> int | None:
+        """Where the keeper says how the program ended; None before the launch."""
+        ...
 
     def launch(self, body: Callable[[int], object]) -> None:
         """Fork what runs body(parent's pid)."""
@@ -59,12 +81,19 @@ class Room(Protocol):
         """Return what kill_everything needs; pid is the program's first process."""
         ...
 
-    def kill(self, root_lives: bool, look: Look) -> None:
-        """SIGKILL everything once."""
+    def kill(self, root_lives: bool, look: Look, *, thorough: bool) -> tuple[Seen, ...]:
+        """SIGKILL what is known, once; return what the kernel protects from us.
+
+        The mark is looked for when nothing else is known to live, or when `thorough`.
+        """
         ...
 
-    def empty(self, root_lives: bool, root_status: int, look: Look) -> bool:
+    def empty(self, root_lives: bool, look: Look) -> bool:
         """Tell whether nothing is left; the look is younger than the root's death."""
+        ...
+
+    def leads_group(self) -> bool:
+        """Tell whether the process group of the program's first process is still the run's own."""
         ...
 
     def close(self) -> None:
@@ -106,6 +135,21 @@ def choose(wanted: str) -> str:
     return wanted
 
 
+def reach(level: str) -> str:
+    """Say what of a program this level can kill, and what escapes it."""
+    others = "" if kernel.may_kill_others() else "; not what becomes another user's (su, sudo)"
+    match level:
+        case isolation_cgroup.LEVEL:
+            return f"everything in the program's cgroup, and what left it{others and _LEFT}"
+        case isolation_pidns.LEVEL:
+            return "everything in the program's PID namespace"
+        case _:
+            return (
+                "everything that the program started, while the guardian lives; afterwards not"
+                f" what left the session and cleared its environment{others}"
+            )
+
+
 def build(level: str, marker: str) -> Room:
     """Make the room for one run; marker is unique to it."""
     match level:
@@ -132,12 +176,28 @@ def kill_all(handles: Mapping[int, Handle], within_s: float = KILL_MAX_S) -> set
     """
     until = time.monotonic() + within_s
     left = dict(handles)
-    while True:
+    for rounds in itertools.count():
         look = Look()
-        left = {number: handle for number, handle in left.items() if not _strike(handle, look)}
+        # What is known of any is killed before anybody looks for the marks of one.
+        known = {number for number, handle in left.items() if not _strike(handle, look)}
+        marked = {
+            number
+            for number, handle in left.items()
+            if (number not in known or rounds >= ROUNDS_QUICK) and _strike_marked(handle, look)
+        }
+        left = {number: left[number] for number in known | marked}
         if not left or time.monotonic() >= until:
-            return set(left)
+            break
         select.poll().poll(_PAUSE_MS)
+    return set(left)
+
+
+def _strike_marked(handle: Handle, look: Look) -> bool:
+    """SIGKILL what carries the mark of the run; tell whether anything did."""
+    trace = traces.traced(handle)
+    victims = trace.marked(look)
+    traces.kill(victims, trace.keeper)
+    return bool(victims)
 
 
 def _strike(handle: Handle, look: Look) -> bool:

@@ -1,7 +1,7 @@
 """Level `cgroup`: the program lives in a cgroup of its own, and `cgroup.kill` ends it whole.
 
-Nothing escapes: forks, double forks and new sessions stay inside, and the kernel kills forks that
-race with the kill.
+Forks, double forks and new sessions stay inside, and the kernel kills forks that race with the
+kill. What changes its cgroup (root may, and so does a login session) is below the keeper still.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import signal
 from collections.abc import Callable
 from typing import Any
 
-from coordinator.runtime import proctable, spawn
-from coordinator.runtime.proctable import Look
+from coordinator.runtime import isolation_plain, proctable, spawn, traces
+from coordinator.runtime.isolation_plain import PlainRoom
+from coordinator.runtime.proctable import Look, Seen
+from coordinator.runtime.traces import Trace
 
 LEVEL = "cgroup"
 _PREFIX = "coord-"
@@ -26,20 +27,28 @@ _REMOVE_AGAIN_S = 0.01
 
 
 class CgroupRoom:
-    """One cgroup for one run."""
+    """One cgroup for one run, and a keeper under which those are found that left the cgroup."""
 
     def __init__(self, marker: str) -> None:
         name = f"{_PREFIX}{_pid_namespace()}-{os.getpid()}-{proctable.started(os.getpid())}"
         self._path = os.path.join(home(), f"{name}-{marker}")
         os.mkdir(self._path, 0o755)
         self._events_fd = os.open(os.path.join(self._path, "cgroup.events"), os.O_RDONLY)
-        self.root = 0
-        self.status_fd: int | None = None  #: the root is the program itself
+        self._kept = PlainRoom(marker)
+
+    @property
+    def root(self) -> int:
+        """The keeper, which is not in the cgroup."""
+        return self._kept.root
+
+    @property
+    def status_fd(self) -> int | None:
+        """Where the keeper says how the program ended."""
+        return self._kept.status_fd
 
     def launch(self, body: Callable[[int], object]) -> None:
-        """Fork the program's process; it enters by itself."""
-        parent = os.getpid()
-        self.root = spawn.fork_clean(lambda: body(parent))
+        """Fork the keeper; the program's process enters by itself."""
+        self._kept.launch(body)
 
     def enter(self) -> None:
         """Move the calling process in."""
@@ -50,50 +59,54 @@ class CgroupRoom:
         return self._events_fd
 
     def handle(self, pid: int) -> dict[str, Any]:
-        """Return what `kill` needs in any process."""
-        return {"level": LEVEL, "path": self._path, "pid": pid, "started": proctable.started(pid)}
+        """Return what `strike` needs in any process."""
+        return self._kept.handle(pid) | {"level": LEVEL, "path": self._path}
 
-    def kill(self, root_lives: bool, _look: Look) -> None:
-        """SIGKILL everything inside, and the root, which may not have entered yet."""
-        if root_lives:
-            os.kill(self.root, signal.SIGKILL)
+    def kill(self, root_lives: bool, look: Look, *, thorough: bool) -> tuple[Seen, ...]:
+        """SIGKILL everything inside, what left it, and what has not entered yet."""
         with contextlib.suppress(OSError):
             _write(self._path, "cgroup.kill", b"1")
+        return self._kept.kill(root_lives, look, thorough=thorough)
 
-    def empty(self, root_lives: bool, _root_status: int, _look: Look) -> bool:
-        """Tell whether nothing is left."""
-        return not _populated(self._events_fd) and not root_lives
+    def empty(self, root_lives: bool, look: Look) -> bool:
+        """Tell whether nothing is left, inside or outside."""
+        return not _populated(self._events_fd) and self._kept.empty(root_lives, look)
+
+    def leads_group(self) -> bool:
+        """Tell whether the process group of the program's first process is still the run's own."""
+        return self._kept.leads_group()
 
     def close(self) -> None:
         """Close what is open."""
         os.close(self._events_fd)
+        self._kept.close()
 
     def clear(self) -> bool:
         """Remove the empty cgroup; false while the kernel calls it busy."""
         return _removed(self._path)
 
 
-def strike(handle: dict[str, Any], _look: Look) -> bool:
-    """SIGKILL a run through its handle; true when nothing is left."""
+def strike(handle: dict[str, Any], look: Look) -> bool:
+    """SIGKILL a run through its handle; true when nothing is left, inside or outside."""
     path = str(handle["path"])
-    pid, started = int(handle["pid"]), int(handle["started"])
-    if proctable.lives(pid, started):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    try:
-        _write(path, "cgroup.kill", b"1")
-        events_fd = os.open(os.path.join(path, "cgroup.events"), os.O_RDONLY)
-    except OSError:
-        # It has been removed, which nobody can do before it is empty.
-        return not proctable.lives(pid, started)
-    try:
-        empty = not _populated(events_fd)
-    finally:
-        os.close(events_fd)
-    if not empty or proctable.lives(pid, started):
+    inside = _struck(path)
+    if not isolation_plain.strike(handle, look) or inside:
         return False
     _remove(path)
     return True
+
+
+def _struck(path: str) -> bool:
+    """SIGKILL everything in a cgroup; tell whether anything is left in it."""
+    try:
+        _write(path, "cgroup.kill", b"1")
+        events_fd = os.open(os.path.join(path, "cgroup.events"), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False  # it has been removed, which nobody can do before it is empty
+    try:
+        return _populated(events_fd)
+    finally:
+        os.close(events_fd)
 
 
 def unavailable() -> str:
@@ -122,6 +135,8 @@ def clean_leftovers() -> None:
                 continue
             if fields[1].isdigit() and not proctable.lives(int(fields[1]), int(fields[2])):
                 path = os.path.join(home(), name)
+                left = Trace(fields[3]).marked(Look())
+                traces.kill(left, keeper=0)
                 with contextlib.suppress(OSError):
                     _write(path, "cgroup.kill", b"1")
                     events_fd = os.open(os.path.join(path, "cgroup.events"), os.O_RDONLY)

@@ -13,8 +13,9 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from coordinator.runtime import kernel, proctable, spawn
-from coordinator.runtime.proctable import Look
+from coordinator.runtime import isolation_plain, kernel, proctable, spawn
+from coordinator.runtime.isolation_plain import PlainRoom
+from coordinator.runtime.proctable import Look, Seen
 
 LEVEL = "pidns"
 
@@ -23,19 +24,27 @@ class PidnsRoom:
     """One PID namespace for one run."""
 
     def __init__(self, marker: str) -> None:
-        self._marker = marker
-        self.root = 0
-        self.status_fd: int | None = None  #: where the keeper says how the program ended
+        self._kept = PlainRoom(marker)
+
+    @property
+    def root(self) -> int:
+        """The keeper."""
+        return self._kept.root
+
+    @property
+    def status_fd(self) -> int | None:
+        """Where the keeper says how the program ended."""
+        return self._kept.status_fd
 
     def launch(self, body: Callable[[int], object]) -> None:
         """Fork the keeper as process 1 of a new namespace."""
         own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-        self.status_fd, write_fd = os.pipe()
-        os.set_blocking(self.status_fd, False)
+        self._kept.status_fd, write_fd = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self._kept.status_fd, False)
         try:
             kernel.unshare_pids()
             try:
-                self.root = spawn.fork_clean(lambda: spawn.keep(body, write_fd))
+                self._kept.launched(spawn.fork_clean(lambda: spawn.keep(body, write_fd)))
             finally:
                 # Only the keeper is born there; the next agent must not be.
                 kernel.join_pids(own)
@@ -51,32 +60,44 @@ class PidnsRoom:
         return None
 
     def handle(self, pid: int) -> dict[str, Any]:
-        """Return what `kill` needs in any process."""
-        started = proctable.started(self.root)
-        return {"level": LEVEL, "init": self.root, "started": started, "pid": pid}
+        """Return what `strike` needs in any process."""
+        return self._kept.handle(pid) | {"level": LEVEL}
 
-    def kill(self, root_lives: bool, _look: Look) -> None:
-        """SIGKILL process 1; the kernel does the rest."""
+    def kill(self, root_lives: bool, look: Look, *, thorough: bool) -> tuple[Seen, ...]:
+        """SIGKILL process 1, with which the kernel kills the rest; then what is outside of it."""
         if root_lives:
             os.kill(self.root, signal.SIGKILL)
+            return ()
+        return self._kept.kill(root_lives, look, thorough=thorough)
 
-    def empty(self, root_lives: bool, _root_status: int, _look: Look) -> bool:
+    def empty(self, root_lives: bool, look: Look) -> bool:
         """Tell whether nothing is left: process 1 cannot be collected before the others."""
-        return not root_lives
+        return self._kept.empty(root_lives, look)
+
+    def leads_group(self) -> bool:
+        """Tell whether the process group of the program's first process is still the run's own."""
+        return self._kept.leads_group()
 
     def close(self) -> None:
         """Close what is open."""
-        if self.status_fd is not None:
-            os.close(self.status_fd)
+        self._kept.close()
 
     def clear(self) -> bool:
         """Nothing to clear up."""
         return True
 
 
-def strike(handle: dict[str, Any], _look: Look) -> bool:
+def strike(handle: dict[str, Any], look: Look) -> bool:
     """SIGKILL a run through its handle; true when nothing is left."""
-    init, started = int(handle["init"]), int(handle["started"])
+    init, started = int(handle["keeper"]), int(handle["keeper_started"])
+    # Process 1 is dead only when all others of its namespace are.
+    if not _struck(init, started):
+        return False
+    return isolation_plain.strike(handle, look)
+
+
+def _struck(init: int, started: int) -> bool:
+    """SIGKILL process 1; tell whether it is dead."""
     try:
         pidfd = os.pidfd_open(init)
     except ProcessLookupError:
@@ -86,7 +107,6 @@ def strike(handle: dict[str, Any], _look: Look) -> bool:
             return True  # the number was given to another process
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-        # Readable when process 1 is dead, and it cannot be before all others are.
         poll = select.poll()
         poll.register(pidfd, select.POLLIN)
         return bool(poll.poll(0))

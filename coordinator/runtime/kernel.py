@@ -12,6 +12,7 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _CLONE_NEWPID = 0x20000000
 _CLOCK_BOOTTIME = 7
+_CAP_KILL = 5
 _CLOCK_REALTIME = 0
 _TFD_TIMER_ABSTIME, _TFD_TIMER_CANCEL_ON_SET = 1, 2
 #: A moment of the wall clock that no node lives to see: in the year 2106.
@@ -53,6 +54,15 @@ def unshare_pids() -> None:
 def join_pids(namespace_fd: int) -> None:
     """Put the next child into that PID namespace."""
     _checked(_libc.setns(namespace_fd, _CLONE_NEWPID))
+
+
+def may_kill_others() -> bool:
+    """Tell whether this process may kill processes of every user, as root may."""
+    with open("/proc/self/status", "rb") as file:
+        for line in file:
+            if line.startswith(b"CapEff:"):
+                return bool(int(line.split()[1], 16) >> _CAP_KILL & 1)
+    return False
 
 
 def descriptor_limits() -> tuple[int, int]:

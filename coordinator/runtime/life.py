@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable
 
 from coordinator.protocol import guard_words as words
 from coordinator.protocol.guard_words import Event
-from coordinator.runtime import isolation, spawn
+from coordinator.runtime import isolation, isolation_plain, kernel, spawn
 from coordinator.runtime.guard_loop import Loop
-from coordinator.runtime.proctable import Look
+from coordinator.runtime.proctable import Look, Seen
 
 #: The trust board: two native doubles, trusted_until and the moment of the last extension.
 BOARD = struct.Struct("@dd")
@@ -32,6 +32,7 @@ class Life:
         self.run = order.run
         self.pid = 0  #: the program's first process
         marker = os.urandom(12).hex()
+        self._level = level
         self._room = isolation.build(level, marker)
         self._line = spawn.Line()
         self._board_fd = os.memfd_create("coord-trust", os.MFD_CLOEXEC)
@@ -40,7 +41,7 @@ class Life:
         self.root_lives = True  #: the guardian's own child has not been collected
         self._status_over = False
         self._may_run = False
-        self._root_code = 0
+        self.rounds = 0  #: of SIGKILL
         self._status: int | None = None  #: how the first process ended, once known
         self._left = 1  #: whether the keeper still had something to keep then
         self._told = False
@@ -59,7 +60,9 @@ class Life:
         read_fd = os.open(f"/proc/self/fd/{self._board_fd}", os.O_RDONLY | os.O_CLOEXEC)
         try:
             env = spawn.environment(order, marker, read_fd)
-            launch = spawn.Launch(order, self._line.far.fileno(), read_fd, env, self._room.enter)
+            own_only = self._level == isolation_plain.LEVEL and not kernel.may_kill_others()
+            line_fd, enter = self._line.far.fileno(), self._room.enter
+            launch = spawn.Launch(order, line_fd, read_fd, env, enter, own_only)
             self._room.launch(lambda parent: spawn.become_program(launch, parent))
         finally:
             os.close(read_fd)
@@ -100,16 +103,18 @@ class Life:
 
     def signal(self, signum: int) -> None:
         """Signal the program's process group; SIGTERM wakes a stopped one too."""
-        if not self.pid:
+        if not self.pid or not self._room.leads_group():
             return
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signum)
             if signum == signal.SIGTERM:
                 os.killpg(self.pid, signal.SIGCONT)
 
-    def kill(self, look: Look) -> None:
-        """SIGKILL every process of it, once."""
-        self._room.kill(self.root_lives, look)
+    def kill(self, look: Look) -> tuple[Seen, ...]:
+        """SIGKILL every process that is known of it, once; return what cannot be killed."""
+        self.rounds += 1
+        thorough = self.rounds > isolation.ROUNDS_QUICK
+        return self._room.kill(self.root_lives, look, thorough=thorough)
 
     def close(self) -> None:
         """Close what is open; nothing of it is left."""
@@ -151,18 +156,16 @@ class Life:
             if text:
                 self._status, self._left = (int(field) for field in text.split())
 
-    def root_ended(self, code: int) -> None:
+    def root_ended(self) -> None:
         """Note that our own child was collected."""
         self._read_status()
-        self.root_lives, self._root_code = False, code
-        if self._room.status_fd is None:
-            self._status = code
+        self.root_lives = False
 
     def news(self, look: Look) -> tuple[list[Event], bool]:
         """Return what has changed about the end of the program, and whether nothing is left."""
         events = self._read_line()
         self._read_status()
-        gone = self._room.empty(self.root_lives, self._root_code, look)
+        gone = self._room.empty(self.root_lives, look)
         if self._status is None or self._told:
             if gone:
                 events.append(words.ProgramGone(self.run))
@@ -227,9 +230,15 @@ class Lives:
         """SIGKILL, once, what is condemned; `settle` tells what came of it; false: nothing was."""
         condemned, self._condemned = self._condemned, {}
         look = Look()
-        for life in condemned.values():
-            life.kill(look)
+        survivors: list[Event] = []
+        # Those first that were not killed before: a mark is not looked for while others wait.
+        for life in sorted(condemned.values(), key=lambda life: life.rounds):
+            protected = life.kill(look)
+            if protected:
+                named = tuple((seen.pid, seen.name) for seen in protected)
+                survivors.append(words.ProgramSurvives(life.run, named))
         self._changed |= condemned
+        self._feed(*survivors)
         return bool(condemned)
 
     def end(self) -> None:
@@ -257,11 +266,11 @@ class Lives:
 
     # --- what happened --------------------------------------------------------------------------
 
-    def child_ended(self, pid: int, code: int) -> bool:
+    def child_ended(self, pid: int, _code: int) -> bool:
         """Note that a child of the guardian was collected; false when it was no run's root."""
         life = self._by_root.pop(pid, None)
         if life is not None:
-            life.root_ended(code)
+            life.root_ended()
             self._changed[life.run] = life
             return True
         # An orphan, maybe: the last process of a run whose keeper was killed.

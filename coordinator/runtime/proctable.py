@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from coordinator.runtime import marks
+
 #: A process in one of these states runs nothing any more; only its parent has yet to notice.
 _DEAD_STATES = ("Z", "X", "x")
+#: The parent of the kernel's own threads, which have no environment.
+_KTHREADD = 2
 
 
 class Seen(NamedTuple):
@@ -20,6 +23,7 @@ class Seen(NamedTuple):
     group: int
     session: int
     started: int  #: in clock ticks since the machine was started
+    name: str = ""
 
     @property
     def alive(self) -> bool:
@@ -35,9 +39,11 @@ def look(pid: int) -> Seen | None:
     except OSError:
         return None
     # The command's name stands in brackets and may hold anything, brackets and spaces too.
-    fields = text[text.rindex(b")") + 2 :].split()
+    end = text.rindex(b")")
+    fields = text[end + 2 :].split()
     parent, group, session = (int(field) for field in fields[1:4])
-    return Seen(pid, fields[0].decode(), parent, group, session, int(fields[19]))
+    name = text[text.index(b"(") + 1 : end].decode(errors="replace")
+    return Seen(pid, fields[0].decode(), parent, group, session, int(fields[19]), name)
 
 
 def started(pid: int) -> int:
@@ -69,11 +75,16 @@ class Look:
     With many programs to kill at once, a look for each would take longer than their deadlines.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, proc: str = "/proc") -> None:
+        self._proc = proc  #: where environments are read
         self._table: dict[int, Seen] | None = None
         self._children: dict[int, list[Seen]] = {}
         self._sessions: dict[int, list[Seen]] = {}
         self._carriers: dict[bytes, list[Seen]] | None = None
+
+    def of(self, pid: int) -> Seen | None:
+        """Return what is known of one process; None when there was none."""
+        return self._seen().get(pid)
 
     def below(self, roots: Iterable[int]) -> dict[int, Seen]:
         """Return the children of the roots, their children, and so on; not the roots."""
@@ -89,11 +100,11 @@ class Look:
         """Return the processes that were started with NAME=value; always ask for one name."""
         if self._carriers is None:
             self._carriers = {}
-            for seen in self._seen().values():
-                for variable in environment(seen.pid):
-                    if variable.startswith(name + b"="):
-                        self._carriers.setdefault(variable, []).append(seen)
-        return self._carriers.get(name + b"=" + value, [])
+            table = self._seen()
+            alive = [seen.pid for seen in table.values() if seen.alive and seen.parent != _KTHREADD]
+            for pid, found in marks.values_of(name, alive, self._proc).items():
+                self._carriers.setdefault(found, []).append(table[pid])
+        return self._carriers.get(value, [])
 
     def _seen(self) -> dict[int, Seen]:
         if self._table is None:
@@ -129,11 +140,4 @@ def _below(children: dict[int, list[Seen]], roots: Iterable[int]) -> dict[int, S
 
 def carries(pid: int, variable: bytes) -> bool:
     """Tell whether the process was started with NAME=value in its environment."""
-    return variable in environment(pid)
-
-
-def environment(pid: int) -> list[bytes]:
-    """Return the variables that the process was started with; none of one that is not ours."""
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
-        return file.read().split(b"\0")
-    return []
+    return variable in marks.environment(pid)

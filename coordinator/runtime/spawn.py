@@ -1,11 +1,10 @@
 """Forking and executing by hand, so that each step stands where the promise needs it.
 
-    guardian ── program                  in a cgroup
-    guardian ── keeper ── program        in a PID namespace, or in nothing
+    guardian ── keeper ── program
 
 The keeper does nothing but collect what has died: as process 1 of a PID namespace it takes
 everything with it when it is killed; elsewhere it is the subreaper under which every process of
-the program is found. It dies with the guardian.
+the program is found, also one that left the cgroup. It dies with the guardian.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from typing import NamedTuple, NoReturn
 
 from coordinator.protocol.guard_state import RUNS_MAX
 from coordinator.protocol.guard_words import StartOrdered
-from coordinator.runtime import channel, kernel
+from coordinator.runtime import channel, kernel, programs
 from coordinator.runtime.clock import BoottimeClock
 
 #: Exit codes that shells use: found but not executable, and not found.
@@ -31,8 +30,8 @@ READY = b"ready"
 PERMISSION = struct.Struct("@d")
 _CREDENTIALS = struct.Struct("@iII")
 _PACKET_MAX = 65_536
-#: What the guardian has open for one run: its line, its board, its cgroup or its keeper's word.
-DESCRIPTORS_EACH = 4
+#: What the guardian has open for one run: its line, its board, its cgroup, its keeper's word.
+DESCRIPTORS_EACH = 5
 #: What the guardian has open for itself: a dozen, and what it inherited.
 DESCRIPTORS_OWN = 128
 #: More descriptors are of no use to a guardian.
@@ -94,6 +93,7 @@ class Launch(NamedTuple):
     board_fd: int
     env: dict[str, str]
     enter: Callable[[], None]  #: goes where the program is to be isolated
+    own_only: bool = False  #: nobody here could kill a program of another user
 
 
 def widen_descriptors() -> int:
@@ -208,9 +208,12 @@ def become_program(launch: Launch, parent: int) -> None:
     try:
         _execute(launch, line, PERMISSION.unpack(permission)[0])
     except OSError as error:
-        missing = isinstance(error, FileNotFoundError | NotADirectoryError)
-        name = error.filename or launch.order.argv[0]
-        _refuse(line, f"{name}: {error.strerror}", NOT_FOUND if missing else NOT_EXECUTABLE)
+        command = launch.order.argv[0]
+        if isinstance(error, FileNotFoundError | NotADirectoryError):
+            path = programs.found(command, launch.env)
+            code = NOT_FOUND if path is None else NOT_EXECUTABLE
+            _refuse(line, programs.not_found(command, path), code)
+        _refuse(line, f"{command}: {error.strerror}", NOT_EXECUTABLE)
     except ValueError as error:  # a null byte in an argument or in the environment
         _refuse(line, str(error), NOT_EXECUTABLE)
 
@@ -225,6 +228,9 @@ def _execute(launch: Launch, line: socket.socket, trusted_until: float) -> NoRet
             os.chdir(order.cwd)
         except OSError as error:
             _refuse(line, f"cannot go to {order.cwd}: {error.strerror}", NOT_EXECUTABLE)
+    path = programs.found(order.argv[0], launch.env) if launch.own_only else None
+    if path is not None and programs.of_another_user(path):
+        _refuse(line, programs.no_kill(order.argv[0]), NOT_EXECUTABLE)
     if BoottimeClock().now() >= trusted_until:  # the last check of all
         _refuse(line, "trust is over", 0)
     os.execvpe(order.argv[0], order.argv, launch.env)  # noqa: S606

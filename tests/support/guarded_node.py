@@ -73,7 +73,9 @@ class Voice:
 
 
 class GuardedNode:
-    def __init__(self, folder: Path, level: str, **settings: object) -> None:
+    def __init__(
+        self, folder: Path, level: str, *, through: tuple[str, ...] = (), **settings: object
+    ) -> None:
         folder.mkdir(exist_ok=True)
         self._announce_path = str(folder / "announce")
         self._announced = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -92,6 +94,7 @@ class GuardedNode:
         agent = [sys.executable, "-m", "tests.support.fake_agent"]
         self.guardian = subprocess.Popen(
             [
+                *through,
                 *(sys.executable, "-m", "coordinator.runtime.guardian"),
                 *("--settings-fd", str(settings_fd), "--isolation", level, "--"),
                 *agent,
@@ -202,6 +205,12 @@ class GuardedNode:
                 break
             text += piece
         return text.decode()
+
+    def await_stderr(self) -> str:
+        """Return what the node says next."""
+        assert self.guardian.stderr is not None
+        assert _readable(self.guardian.stderr.fileno(), now() + WAIT_S), "nothing was said"
+        return self.stderr()
 
     def close(self) -> None:
         """End whatever the test left; each process by its own descriptor."""

@@ -5,6 +5,7 @@ Run by its path, without the package: it must start fast and survive a cleared e
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import platform
@@ -22,9 +23,18 @@ SHAPES = {
     "pipeline": 2,
     "blocked": 2,
     "swarm": 21,
+    "leaves_cgroup": 2,
 }
 #: Not among the awkward ones.
-PLAIN_SHAPES = {"ends": 1, "sleeps": 1, "leaves_child": 2, "reports_signals": 1, "shows": 1}
+PLAIN_SHAPES = {
+    "ends": 1,
+    "sleeps": 1,
+    "leaves_child": 2,
+    "reports_signals": 1,
+    "shows": 1,
+    "becomes_another_user": 2,
+}
+NOBODY = 65_534
 
 _FOREVER_S = 600.0
 _CLONE_VFORK = 0x4000
@@ -91,6 +101,36 @@ def blocked() -> None:
         sleeps()  # its parent cannot return before this ends
 
 
+def leaves_cgroup() -> None:
+    """Do what a login session of a service manager does to its first process."""
+
+    def leave() -> None:
+        with contextlib.suppress(OSError):  # there is no cgroup v2, or it is not ours
+            with open("/proc/self/mountinfo") as mounts:
+                mount = next(line.split()[4] for line in mounts if " - cgroup2 " in line)
+            with open(f"{mount}/cgroup.procs", "w") as procs:
+                procs.write("0")
+        os.setsid()
+        ignores_term()
+
+    fork(leave)
+    sleeps()
+
+
+def becomes_another_user() -> None:
+    """Do what `su` and `sudo` do to a command."""
+
+    def become() -> None:
+        os.setsid()
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        say()
+        os.setuid(NOBODY)
+        rest()
+
+    fork(become)
+    sleeps()
+
+
 def swarm() -> None:
     """Twenty children, and a chain of processes of which each lives for a moment."""
     fork(comet)
@@ -113,7 +153,15 @@ def ends() -> None:
 
 
 def leaves_child() -> None:
-    fork(sleeps)
+    there, here = os.pipe()
+
+    def child() -> None:
+        say()
+        os.write(here, b"!")
+        rest()
+
+    fork(child)
+    os.read(there, 1)  # whoever ends first has its group told to end
     say()
     sys.exit(7)
 

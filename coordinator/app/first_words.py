@@ -1,0 +1,25 @@
+"""What a node says once, at its start: what it reached on this machine."""
+
+from __future__ import annotations
+
+import logging
+
+from coordinator.app.settings import NodeSettings
+from coordinator.runtime import log
+from coordinator.runtime.isolation import reach
+
+
+def first_words(
+    logger: logging.Logger, settings: NodeSettings, level: str, *, listening: bool
+) -> None:
+    """Say which level of isolation was reached, and whether notifications come."""
+    group = settings.group_id
+    fields = {"group": group, "node": settings.task_id}
+    text = f"{group}: isolation {level}: it kills {reach(level)}"
+    log.say(logger, "isolation", text, fields | {"isolation": level})
+    if not listening:
+        text = (
+            f"{group}: a pooler stands before the database and passes no notifications on:"
+            " a handover takes up to one heartbeat"
+        )
+        log.say(logger, "no-push", text, fields)

@@ -1,0 +1,120 @@
+"""How the processes of one run are found, and killed, whatever they did to be apart.
+
+    below     under the keeper, which adopts every orphan of its run
+    session   of the program's own session
+    marked    started with the run's COORD_RUN_ID
+
+Each belt catches what the others let go: a change of the cgroup changes no parent, a daemon
+that forks for others has no parent of ours, and a process with an empty environment has no mark.
+The first two cost one look at /proc and never wait; the third one may (marks.py), and comes last.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from coordinator.runtime import proctable
+from coordinator.runtime.proctable import Look, Seen
+
+VARIABLE = "COORD_RUN_ID"
+
+
+class Trace(NamedTuple):
+    """What the processes of one run are known by."""
+
+    marker: str  #: of this run and no other
+    keeper: int = 0  #: the guardian's child, under which all others are
+    keeper_started: int = 0
+    pid: int = 0  #: the program's first process, which leads its session
+    started: int = 0
+
+    def told(self) -> dict[str, Any]:
+        """Return it as a part of a handle."""
+        return self._asdict()
+
+    def keeper_lives(self) -> bool:
+        """Tell whether exactly this keeper may still run."""
+        return bool(self.keeper) and proctable.lives(self.keeper, self.keeper_started)
+
+    def related(self, look: Look) -> dict[int, Seen]:
+        """Return the living processes below the keeper or in the program's session."""
+        found: dict[int, Seen] = {}
+        keeper = look.of(self.keeper)
+        if keeper is not None and keeper.started == self.keeper_started:
+            found = look.below((self.keeper,))
+        found |= self._of_session(look)
+        return _living(found)
+
+    def marked(self, look: Look) -> dict[int, Seen]:
+        """Return the living processes with the mark, and those below them."""
+        found = {s.pid: s for s in look.carrying(VARIABLE.encode(), self.marker.encode())}
+        found.pop(self.keeper, None)
+        return _living(found | look.below(found))
+
+    def _of_session(self, look: Look) -> dict[int, Seen]:
+        if not self.pid:
+            return {}
+        leader = look.of(self.pid)
+        if leader is not None and leader.started != self.started:
+            return {}  # the number was given to another process, and nobody of ours is left in it
+        found = {seen.pid: seen for seen in look.of_session(self.pid)}
+        return found | look.below(found)
+
+
+def traced(handle: Mapping[str, Any]) -> Trace:
+    """Read the trace in a handle."""
+    numbers = (int(handle[name]) for name in ("keeper", "keeper_started", "pid", "started"))
+    return Trace(str(handle["marker"]), *numbers)
+
+
+def kill(victims: Mapping[int, Seen], keeper: int) -> tuple[Seen, ...]:
+    """SIGKILL each, and each group whole; return those that the kernel protects from us.
+
+    A group's kill also catches a fork in between. Before each kill the process is looked at once
+    more: its number may have been given to another since.
+    """
+    refused: list[Seen] = []
+    own = os.getsid(0)
+    groups: set[int] = set()
+    for seen in victims.values():
+        # Between fork and setsid the program is still in its keeper's group.
+        if seen.session != own and seen.group not in groups | {0, 1, keeper}:
+            groups.add(seen.group)
+            now = proctable.look(seen.pid)
+            if now is not None and _same(now, seen):
+                with contextlib.suppress(OSError):
+                    os.killpg(seen.group, signal.SIGKILL)
+        if not kill_one(seen):
+            refused.append(seen)
+    return tuple(refused)
+
+
+def kill_one(seen: Seen) -> bool:
+    """SIGKILL exactly this process; false when the kernel protects it from us."""
+    try:
+        pidfd = os.pidfd_open(seen.pid)
+    except ProcessLookupError:
+        return True  # it has been collected
+    try:
+        # With the descriptor open the number is this process's own, or the look says otherwise.
+        if proctable.started(seen.pid) == seen.started:
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    finally:
+        os.close(pidfd)
+    return True
+
+
+def _same(now: Seen, seen: Seen) -> bool:
+    return (now.started, now.group) == (seen.started, seen.group)
+
+
+def _living(found: Mapping[int, Seen]) -> dict[int, Seen]:
+    return {pid: seen for pid, seen in found.items() if seen.alive and pid != os.getpid()}
