@@ -16,6 +16,7 @@ from coordinator.protocol.duty_ends import (
     rejoined,
 )
 from coordinator.protocol.duty_read import read
+from coordinator.protocol.duty_told import last_error
 from coordinator.protocol.events import (
     Answered,
     Command,
@@ -167,7 +168,9 @@ def _taken(node: Node, duties: Duties, request: TakeTasks, answer: Answer, now: 
     commands: list[Command] = []
     for task, term in answer.taken:
         definition = record.tasks.get(task) if record else None
-        work = Work(definition=definition or TaskDef(name=task, enabled=False), term=term)
+        definition = definition or TaskDef(name=task, enabled=False)
+        # A task that fails again and again shows why, also while it is tried once more.
+        work = Work(definition=definition, term=term, error=last_error(duties, task))
         left = apart.pop(task, None)
         if left is not None and left.run is not None:
             # It went on without the database, and nobody else has had the token since.

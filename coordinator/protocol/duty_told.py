@@ -60,7 +60,15 @@ def _news(duties: Duties) -> Iterator[TaskTold]:
             yield told
     for task, told in duties.told.items():
         if told.state != "idle" and task not in duties.works and task not in duties.apart:
-            yield replace(told, state="idle")
+            yield replace(told, state="idle", error=last_error(duties, task))
+
+
+def last_error(duties: Duties, task: str) -> str:
+    """Return why the task failed here last, as far as this node knows."""
+    for note in reversed(duties.notes):
+        if note.task == task and note.note == "failed":
+            return note.error
+    return duties.told[task].error if task in duties.told else ""
 
 
 def _state(work: Work) -> TaskTold:

@@ -456,6 +456,18 @@ def test_a_file_that_cannot_be_executed_is_left_to_others_at_once():
     assert [given.failed for r in releases for given in r.given] == [True]
 
 
+def test_why_a_task_is_not_started_is_shown_while_it_is_tried_again_and_again():
+    script = started(task())
+
+    for _ in range(3):
+        script.happens(lambda now: ProgramRefused(now, run_of(script), "no such file", 127))
+        script.go(script.now + 10.0)
+
+    told = [line for r in script.desk.asked if isinstance(r, TellTasks) for line in r.told]
+    first = next(n for n, line in enumerate(told) if line.error)
+    assert {line.error for line in told[first:]} == {"no such file"}
+
+
 def test_a_hung_task_loses_only_its_own_token():
     """S7, rule D9."""
     script = started(task("hung", progress_s=3.0), task("busy", progress_s=3.0))
