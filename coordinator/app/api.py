@@ -16,27 +16,18 @@ guard a process, which it can kill.
 
 from __future__ import annotations
 
-import asyncio
-import functools
 import os
-import queue
-import socket
-import threading
-import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from coordinator.app.config_values import NAME, NAME_RULE
-from coordinator.errors import ConfigError, CoordError, TokenHeldError, TokenLostError
-from coordinator.protocol.events import Finish, Report, StopAsked
-from coordinator.protocol.node import Node, OnExit, Policy
-from coordinator.protocol.requests import NodeFacts
+from coordinator.app import in_process
+from coordinator.app.config_values import NAME, NAME_RULE, duration_s, node_name
+from coordinator.app.exclusive import exclusive
+from coordinator.app.in_process import Contest
+from coordinator.errors import ConfigError, TokenHeldError, TokenLostError
 from coordinator.protocol.timing import Timing
-from coordinator.runtime.agent import Agent
-from coordinator.runtime.clock import BoottimeClock
-from coordinator.runtime.local_program import Holding, LocalProgram, OnLost
+from coordinator.runtime.local_program import Holding, OnLost
 from coordinator.store.postgres import PostgresStore
 
 if TYPE_CHECKING:
@@ -45,10 +36,6 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-#: Leaving tells the database; this is how long the end of a `with` may wait for that.
-LEAVE_MAX_S = 5.0
-#: The first connection must be there in this time; later ones are waited for.
-CONNECT_S = 5.0
 #: Of a group and the token's name together, as the tables have it.
 NAME_LENGTH_MAX = 256
 
@@ -56,7 +43,8 @@ NAME_LENGTH_MAX = 256
 class Token:
     """A token that is held by this process.
 
-    Attributes: name (of the token), node, term (the fencing token), session.
+    Attributes: name (of the token), node (this contender's own name, which begins with the
+    taskId), term (the fencing token), session.
     """
 
     def __init__(self, holding: Holding, conninfo: str, schema: str) -> None:
@@ -65,6 +53,10 @@ class Token:
         self.node = holding.node
         self.term = holding.term
         self.session = holding.session
+
+    def __repr__(self) -> str:
+        state = f"held, {self.seconds_left:.1f} s left" if self.is_held() else "not held"
+        return f"<Token {self.name} term {self.term} of {self.node}: {state}>"
 
     @property
     def seconds_left(self) -> float:
@@ -80,7 +72,10 @@ class Token:
         self._holding.check()
 
     def on_lost(self, callback: OnLost) -> None:
-        """Call back with the reason when the token is lost; keep it short, it must not block."""
+        """Call back with the reason when the token is lost; keep it short, it must not block.
+
+        What a callback raises is logged, and stops neither the other callbacks nor the release.
+        """
         self._holding.on_lost(callback)
 
     @contextmanager
@@ -101,10 +96,16 @@ class Token:
 
 
 class Coordinator:
-    """One node of a group, for code in this process.
+    """One configuration for tokens that code in this process holds.
 
-    Units: heartbeat_frequency, liveness_check_interval in seconds, as in Config.toml.
-    Errors: TimingError when the intervals cannot keep their promise.
+    Any number of threads, tasks, forks and processes may use it at the same time: each block
+    contends under a name of its own.
+
+    task_id: the first part of those names; the machine's name when it is not given.
+    Units: heartbeat_frequency, liveness_check_interval, stop_timeout in seconds, or texts such as
+    "6s", as in Config.toml.
+    Errors: ConfigError for what is malformed; TimingError when the intervals cannot keep their
+    promise.
     """
 
     def __init__(
@@ -114,18 +115,18 @@ class Coordinator:
         database_url: str,
         task_id: str | None = None,
         schema: str = "public",
-        heartbeat_frequency: float = 1.0,
-        liveness_check_interval: float = 30.0,
-        stop_timeout: float | None = None,
+        heartbeat_frequency: float | str = 1.0,
+        liveness_check_interval: float | str = 30.0,
+        stop_timeout: float | str | None = None,
         priority: int = 1,
     ) -> None:
         self.group_id = group_id
-        self.task_id = task_id or f"{socket.gethostname()}-{os.getpid()}"
+        self.task_id = task_id or node_name("{hostname}")
         self._conninfo, self._schema, self._priority = database_url, schema, priority
         self._timing = Timing(
-            liveness_s=liveness_check_interval,
-            heartbeat_s=heartbeat_frequency,
-            stop_timeout_s=-1.0 if stop_timeout is None else stop_timeout,
+            liveness_s=_seconds("liveness_check_interval", liveness_check_interval),
+            heartbeat_s=_seconds("heartbeat_frequency", heartbeat_frequency),
+            stop_timeout_s=-1.0 if stop_timeout is None else _seconds("stop_timeout", stop_timeout),
         )
 
     @classmethod
@@ -150,7 +151,9 @@ class Coordinator:
         )
 
     @contextmanager
-    def token(self, name: str | None = None, *, timeout: float | None = None) -> Iterator[Token]:
+    def token(
+        self, name: str | None = None, *, timeout: float | str | None = None
+    ) -> Iterator[Token]:
         """Hold the group's token, or the token `name` of the group, for the body of a `with`.
 
         timeout: seconds to wait for it; None waits for ever, 0 does not wait.
@@ -158,122 +161,66 @@ class Coordinator:
         CoordError when the database refuses; TokenLostError at the end of the body when the token
         was lost meanwhile.
         """
-        life = _Life(self._agent_parts(name), timeout)
-        try:
-            holding = life.wait()
+        with in_process.held(self._contest(name, timeout)) as holding:
             yield Token(holding, self._conninfo, self._schema)
-            if not holding.is_held():
-                holding.check()
-        finally:
-            life.end()
 
     #: The same, in the words of those who think of being active rather than of holding a lock.
     active = token
 
     @asynccontextmanager
     async def token_async(
-        self, name: str | None = None, *, timeout: float | None = None
+        self, name: str | None = None, *, timeout: float | str | None = None
     ) -> AsyncIterator[Token]:
-        """Hold a token for the body of an `async with`; heartbeats go on in their own thread.
+        """Hold a token for the body of an `async with`; heartbeats go on in a thread of their own.
 
+        A task that is cancelled holds nothing afterwards, whenever it is cancelled.
         Errors: as `token`.
         """
-        life = _Life(self._agent_parts(name), timeout)
-        try:
-            holding = await asyncio.to_thread(life.wait)
+        async with in_process.held_async(self._contest(name, timeout)) as holding:
             yield Token(holding, self._conninfo, self._schema)
-            if not holding.is_held():
-                holding.check()
-        finally:
-            # Shielded: a cancelled task must still give its token back.
-            await asyncio.shield(asyncio.to_thread(life.end))
 
     def exclusive(
-        self, name: str | None = None, *, timeout: float | None = None
+        self, name: str | None = None, *, timeout: float | str | None = None
     ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-        """Decorate a function so that each call runs while this process holds the token."""
+        """Decorate a function or coroutine function: its body runs while this call holds the token.
+
+        Errors: TypeError for generator functions, when they are decorated.
+        """
 
         def decorate(function: Callable[P, R]) -> Callable[P, R]:
-            @functools.wraps(function)
-            def call(*args: P.args, **kwargs: P.kwargs) -> R:
-                with self.token(name, timeout=timeout):
-                    return function(*args, **kwargs)
-
-            return call
+            return exclusive(
+                function,
+                lambda: self.token(name, timeout=timeout),
+                lambda: self.token_async(name, timeout=timeout),
+            )
 
         return decorate
 
-    def _agent_parts(self, name: str | None) -> tuple[PostgresStore, Policy, Timing]:
+    def _contest(self, name: str | None, timeout: float | str | None) -> Contest:
         group = self.group_id if name is None else f"{self.group_id}/{name}"
         _refuse_malformed(group=group, task_id=self.task_id)
-        facts = NodeFacts(
-            node=self.task_id,
-            group=group,
-            liveness_s=self._timing.liveness_s,
-            heartbeat_s=self._timing.heartbeat_s,
-            lease_s=self._timing.lease_s,
+        return Contest(
+            token=group,
+            task_id=self.task_id,
+            timing=self._timing,
+            store=lambda facts: PostgresStore(self._conninfo, self._schema, facts),
             priority=self._priority,
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            isolation="in-process",
+            timeout_s=None if timeout is None else _seconds("timeout", timeout),
         )
-        policy = Policy(
-            node=self.task_id,
-            group=group,
-            seed=uuid.uuid4().hex,
-            priority=self._priority,
-            on_exit=OnExit.STOP,
-        )
-        return PostgresStore(self._conninfo, self._schema, facts), policy, self._timing
 
 
-class _Life:
-    """One node's life in a thread, from the wait for the token to its release."""
+def _seconds(key: str, given: float | str) -> float:
+    """Return a duration in seconds.
 
-    def __init__(
-        self, parts: tuple[PostgresStore, Policy, Timing], timeout_s: float | None
-    ) -> None:
-        store, policy, timing = parts
-        self._clock = BoottimeClock()
-        self._granted: queue.Queue[Holding | Finish | CoordError] = queue.Queue()
-        self._program = LocalProgram(self._clock, self._granted.put)
-        now = self._clock.now()
-        wait_until = now + timeout_s if timeout_s else None
-        patience = replace(policy, wait_until=wait_until, nonblock=timeout_s == 0)
-        node = Node(policy=patience, timing=timing)
-        self._agent = Agent(node, store, self._program, self._clock, _quiet)
-        self._holding: Holding | None = None
-        self._thread = threading.Thread(target=self._run, name="coord-node", daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            connection = self._agent.store.connect(CONNECT_S)
-            self._granted.put(self._agent.run(connection))
-        except CoordError as error:
-            self._granted.put(error)
-
-    def wait(self) -> Holding:
-        """Wait for the token."""
-        answer = self._granted.get()
-        match answer:
-            case Holding():
-                self._holding = answer
-                return answer
-            case Finish(code=ConfigError.exit_code, trouble=trouble):
-                raise ConfigError(trouble)
-            case Finish(trouble=trouble):
-                raise TokenHeldError(trouble)
-            case CoordError():
-                raise answer
-
-    def end(self) -> None:
-        """Release the token and leave the group."""
-        inbox, now = self._agent.inbox, self._clock.now()
-        inbox.put(StopAsked(now, "the block ended"))
-        if self._holding is not None:
-            inbox.put(self._program.ended(self._holding))
-        self._thread.join(LEAVE_MAX_S)
+    Errors: ConfigError.
+    """
+    try:
+        seconds = duration_s(given)
+    except ValueError as error:
+        raise ConfigError(f"{key}: {error} (got {given!r})") from None
+    if seconds < 0:
+        raise ConfigError(f"{key}: must not be negative (got {given!r})")
+    return seconds
 
 
 def _refuse_malformed(**names: str) -> None:
@@ -285,10 +232,6 @@ def _refuse_malformed(**names: str) -> None:
         parts = given.split("/") if key == "group" else [given]
         if len(given) > NAME_LENGTH_MAX or not all(NAME.fullmatch(part) for part in parts):
             raise ConfigError(f"{key}: {NAME_RULE} (got {given!r})")
-
-
-def _quiet(report: Report, node: Node) -> None:
-    """A library does not talk; `Token.on_lost` does."""
 
 
 __all__ = ["Coordinator", "Token", "TokenHeldError", "TokenLostError"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections import deque
 from collections.abc import Iterator
 
@@ -19,6 +20,8 @@ class Inbox:
 
     def __init__(self) -> None:
         self._events: deque[Event] = deque()
+        self._lock = threading.Lock()
+        self._closed = False
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
     def fileno(self) -> int:
@@ -26,9 +29,12 @@ class Inbox:
         return self._wake
 
     def put(self, event: Event) -> None:
-        """Add an event; callable from any thread."""
-        self._events.append(event)
-        os.eventfd_write(self._wake, 1)
+        """Add an event; callable from any thread. Nothing happens once the inbox is closed."""
+        with self._lock:
+            # A closed descriptor's number may be somebody else's by now.
+            if not self._closed:
+                self._events.append(event)
+                os.eventfd_write(self._wake, 1)
 
     def take(self) -> Iterator[Event]:
         """Yield what has come, oldest first."""
@@ -38,5 +44,8 @@ class Inbox:
             yield self._events.popleft()
 
     def close(self) -> None:
-        """Close the descriptor; nobody may put anything any more."""
-        os.close(self._wake)
+        """Close the descriptor; what is put from now on is dropped."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                os.close(self._wake)

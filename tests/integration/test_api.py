@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
+import os
+import re
 import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from coordinator import Coordinator, Token, TokenHeldError, TokenLostError
-from coordinator.errors import CoordError, TimingError
+from coordinator.errors import ConfigError, CoordError, TimingError
+from tests.support.postgres import wait_until
+
+#: Long enough for a machine that is busy with other things; nothing that is right waits for it.
+WITHIN_S = 60.0
 
 
 def node(database, name: str, **more) -> Coordinator:
-    settings = {"heartbeat_frequency": 0.3, "liveness_check_interval": 1.5, **more}
+    settings = {"heartbeat_frequency": 0.3, "liveness_check_interval": 30.0, **more}
     return Coordinator(
         group_id="orders",
         task_id=name,
@@ -26,14 +37,19 @@ def test_a_token_by_name_is_held_for_the_block_and_given_back(database):
     """S8: a lock by name as an API of its own."""
     with node(database, "a").token("nightly") as token:
         assert isinstance(token, Token)
-        assert (token.name, token.term, token.node) == ("orders/nightly", 1, "a")
+        assert (token.name, token.term) == ("orders/nightly", 1)
+        assert token.node.startswith("a.")
         assert token.is_held()
+        assert re.fullmatch(
+            r"<Token orders/nightly term 1 of a\S+: held, \d+\.\d s left>", repr(token)
+        )
         assert token.seconds_left > 0
         token.check()
 
     rows = database.query("SELECT session, term FROM token_holder WHERE group_id='orders/nightly'")
     assert rows == [(None, 1)]
     assert not token.is_held()
+    assert repr(token) == f"<Token orders/nightly term 1 of {token.node}: not held>"
 
 
 def test_terms_rise_through_releases(database):
@@ -91,6 +107,20 @@ def test_the_decorator_holds_the_token_for_each_call(database):
     assert work(1) == 2
 
 
+def test_the_decorator_holds_the_token_while_a_coroutine_runs(database):
+    """Calling a coroutine function runs nothing: its body must not find the token released."""
+    coordinator = node(database, "a")
+
+    @coordinator.exclusive("report")
+    async def work() -> list[tuple[object, ...]]:
+        await asyncio.sleep(0)
+        return database.query(
+            "SELECT session IS NOT NULL FROM token_holder WHERE group_id='orders/report'"
+        )
+
+    assert asyncio.run(work()) == [(True,)]
+
+
 def test_the_asyncio_form_gives_the_token_back_when_the_task_is_cancelled(database):
     async def hold(entered: asyncio.Event) -> None:
         async with node(database, "a").token_async():
@@ -108,6 +138,29 @@ def test_the_asyncio_form_gives_the_token_back_when_the_task_is_cancelled(databa
     asyncio.run(main())
 
     assert database.query("SELECT session FROM token_holder") == [(None,)]
+
+
+def test_the_asyncio_form_needs_no_thread_of_an_executor(database):
+    """The executor's threads may all be taken: by other waits for the token, or by anything."""
+    coordinator = node(database, "a")
+    order: list[str] = []
+
+    async def use(name: str) -> None:
+        async with coordinator.token_async():
+            order.append(f"{name} in")
+            await asyncio.sleep(0)
+            order.append(f"{name} out")
+
+    async def main() -> None:
+        executor = ThreadPoolExecutor(1)
+        asyncio.get_running_loop().set_default_executor(executor)
+        executor.shutdown()  # whoever asks it for a thread is refused
+        await asyncio.gather(use("a"), use("b"), use("c"))
+
+    asyncio.run(asyncio.wait_for(main(), WITHIN_S))
+
+    assert len(order) == 6
+    assert all(order[i + 1] == order[i].replace("in", "out") for i in (0, 2, 4))
 
 
 def test_a_fenced_transaction_commits_while_the_token_is_held(database):
@@ -165,7 +218,7 @@ def test_losing_the_token_raises_and_calls_back(database):
 
 def test_impossible_intervals_are_refused_before_anything_is_touched(database):
     with pytest.raises(TimingError, match="livenessCheckInterval"):
-        node(database, "a", heartbeat_frequency=1.0)
+        node(database, "a", liveness_check_interval=0.8)
 
 
 def test_a_database_that_is_not_there_is_one_error(tmp_path):
@@ -173,3 +226,107 @@ def test_a_database_that_is_not_there_is_one_error(tmp_path):
 
     with pytest.raises(CoordError, match="No such file"), coordinator.token():
         pytest.fail("there is no database")
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Be the only one between here and the end of the block, whatever the process."""
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+    yield
+    path.unlink()
+
+
+def use_once(coordinator: Coordinator, path: Path) -> None:
+    with coordinator.token("t", timeout=WITHIN_S) as token, alone(path):
+        token.check()
+
+
+def let_wait(database, token: Token, alive: Callable[[], bool], count: int) -> None:
+    """Return when so many others have waited for as long as it takes to tell a namesake."""
+    live = "SELECT count(*) FROM health_check WHERE ended_at IS NULL AND session IS NOT NULL"
+    beats = "SELECT beat FROM health_check WHERE session::text = %s"
+    wait_until(lambda: not alive() or database.query(live) == [(count + 1,)], WITHIN_S)
+    ((seen,),) = database.query(beats, token.session)
+    wait_until(lambda: not alive() or database.query(beats, token.session)[0][0] > seen + 4)
+    assert alive()
+
+
+def test_threads_wait_for_the_token_of_one_coordinator(database, tmp_path):
+    """A contender's name is not the node's: the second thread is no namesake of the first."""
+    coordinator = node(database, "a", heartbeat_frequency=0.1)
+
+    with ThreadPoolExecutor(4) as pool, coordinator.token("t") as token:
+        ended = [pool.submit(use_once, coordinator, tmp_path / "inside") for _ in range(4)]
+        let_wait(database, token, lambda: not any(one.done() for one in ended), 4)
+
+    assert [one.exception() for one in ended] == [None] * 4
+
+
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_processes_of_one_configuration_wait_for_the_token(database, tmp_path, start):
+    """A cron job that overlaps itself; workers that were forked with a Coordinator in them."""
+    coordinator = node(database, "a", heartbeat_frequency=0.1)
+    processes = multiprocessing.get_context(start)
+    ended = [
+        processes.Process(target=use_once, args=(coordinator, tmp_path / "inside"))
+        for _ in range(3)
+    ]
+
+    try:
+        with coordinator.token("t") as token:
+            for process in ended:
+                process.start()
+            let_wait(database, token, lambda: all(one.is_alive() for one in ended), 3)
+        for process in ended:
+            process.join(WITHIN_S)
+    finally:
+        for process in ended:
+            process.kill()
+            process.join()
+
+    assert [process.exitcode for process in ended] == [0, 0, 0]
+    terms = "SELECT max(term) FROM token_holder WHERE group_id = 'orders/t'"
+    assert database.query(terms) == [(4,)]
+
+
+def test_holdings_leave_no_descriptor_no_thread_and_no_row(database):
+    """The names that contenders take are few, and come again: each is a row in the database."""
+    coordinator = node(database, "a")
+    use = coordinator.exclusive("t")(lambda: None)
+    use()
+    before = opened()
+
+    for _ in range(10):
+        use()
+
+    assert opened() == before
+    rows = "SELECT count(*) FROM health_check WHERE group_id = 'orders/t'"
+    assert database.query(rows) == [(1,)]
+
+
+def opened() -> tuple[int, set[str]]:
+    """Return the number of open descriptors and the threads of this process."""
+    for thread in threading.enumerate():
+        if thread.name == "coord-courier":
+            thread.join(WITHIN_S)
+    return len(os.listdir("/proc/self/fd")), {thread.name for thread in threading.enumerate()}
+
+
+def test_intervals_are_written_as_in_the_configuration(database):
+    with node(database, "a", heartbeat_frequency="300ms", liveness_check_interval="1.5s").token():
+        rows = database.query("SELECT heartbeat_ms, liveness_ms FROM health_check")
+
+    assert rows == [(300, 1500)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "key"),
+    [
+        ({"liveness_check_interval": "6 x"}, "liveness_check_interval"),
+        ({"heartbeat_frequency": None}, "heartbeat_frequency"),
+        ({"stop_timeout": -1}, "stop_timeout"),
+    ],
+)
+def test_a_malformed_interval_is_one_error_that_names_it(settings, key):
+    with pytest.raises(ConfigError, match=f"^{key}: must"):
+        Coordinator(group_id="g", database_url="", **settings)

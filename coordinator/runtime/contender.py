@@ -1,0 +1,63 @@
+"""The name under which code in a process contends for a token.
+
+A node's name (taskId) says which machine and configuration it is; a lock needs one that tells two
+threads, two forks and two processes of one configuration apart. The kernel keeps such names apart
+on one machine: a number belongs to whoever has bound its abstract socket, and is free again when
+that process is dead, whatever it died of. So the names are few and come again: each is a row.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import socket
+from collections.abc import Iterator
+
+from coordinator.errors import CoordError
+
+#: Processes begin to look for a free number at different ones. After a crash the next process
+#: does not get the dead one's name, whose session may have to be waited for.
+FIRST_NUMBERS = 256
+#: More contenders than this for one token on one machine are a mistake.
+CONTENDERS_MAX = 10_000
+
+
+@contextlib.contextmanager
+def own_name(group: str, task_id: str) -> Iterator[str]:
+    """Reserve a name that nobody else has while the block lasts, such as "node-1.a1b2c3-17".
+
+    A forked child keeps the number in use as well, until it ends.
+    Errors: CoordError when CONTENDERS_MAX numbers are in use.
+    """
+    line, number = _reserved(_digest(str(os.getuid()), group, task_id))
+    with contextlib.closing(line):
+        yield f"{task_id}.{_place()}-{number}"
+
+
+def _reserved(key: str) -> tuple[socket.socket, int]:
+    first = os.getpid() % FIRST_NUMBERS
+    for number in range(first, first + CONTENDERS_MAX):
+        line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            line.bind(f"\0coord/{key}/{number}")
+        except OSError as error:
+            line.close()
+            if error.errno != errno.EADDRINUSE:
+                raise
+        else:
+            return line, number
+    raise CoordError(f"{CONTENDERS_MAX} contenders of this machine want the token already")
+
+
+def _place() -> str:
+    """Return what the numbers are counted in: this machine, or this container."""
+    network = ""
+    with contextlib.suppress(OSError):
+        network = os.readlink("/proc/self/ns/net")
+    return _digest(socket.gethostname(), network)[:6]
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.blake2b("/".join(parts).encode(), digest_size=8).hexdigest()
