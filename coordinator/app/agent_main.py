@@ -12,23 +12,18 @@ kills the programs and ends the session itself.
 from __future__ import annotations
 
 import argparse
-import faulthandler
 import gc
 import os
 import signal
 import sys
-from typing import Any
 
-from coordinator.app import node_main
+from coordinator.app import node_main, spare
 from coordinator.app.node_main import Legacy
 from coordinator.app.run import recall
 from coordinator.app.secrecy import leave_no_core
 from coordinator.app.settings import from_json
+from coordinator.runtime import log
 from coordinator.runtime.channel import Channel
-from coordinator.runtime.isolation import Handle, kill_all
-
-#: Tries to kill what a dead guardian left, of 0.2 s each.
-KILLS_MAX = 25
 
 
 def main() -> None:
@@ -37,7 +32,8 @@ def main() -> None:
     for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         # The guardian gets these and says what they mean; a service manager sends them to all.
         signal.signal(signum, signal.SIG_IGN)
-    faulthandler.register(signal.SIGQUIT)
+    # Until an agent is at work and knows where to say its stacks: see stacks.py.
+    signal.signal(signal.SIGQUIT, signal.SIG_IGN)
     leave_no_core()
     settings = from_json(recall(arguments.settings_fd))
     channel = Channel.from_fd(arguments.channel_fd)
@@ -46,54 +42,20 @@ def main() -> None:
     if arguments.previous_session is not None:
         legacy = Legacy(arguments.previous_session or None, arguments.previous_term, True)
     if arguments.as_spare:
-        legacy, spare_fd = _wait_as_spare(channel, settings)
+        legacy, spare_fd = spare.wait(channel, settings)
     # What was imported is no garbage: a full collection went through 100,000 objects, which took
     # 90 ms in the midst of a takeover. And what nobody touches stays shared with the spare.
     gc.freeze()
-    while (spare := os.fork()) == 0:
+    while (child := os.fork()) == 0:
         channel.close()
         channel = Channel.from_fd(spare_fd)
-        legacy, spare_fd = _wait_as_spare(channel, settings)
+        legacy, spare_fd = spare.wait(channel, settings)
     os.close(spare_fd)
     code = node_main.run(
-        settings, arguments.settings_fd, channel, legacy, arguments.isolation, spare
+        settings, arguments.settings_fd, channel, legacy, arguments.isolation, child
     )
-    sys.stderr.flush()
+    log.end()
     os._exit(code)
-
-
-def _wait_as_spare(channel: Channel, settings: Any) -> tuple[Legacy, int]:
-    """Wait until this process is to be the agent; ends it when it is not needed any more."""
-    handles: dict[int, Handle] = {}
-    session: str | None = None
-    while True:
-        message, fds = channel.receive()
-        match message:
-            case None:
-                # The guardian is dead, and the agent may be: nothing of any program may live.
-                # Each try is bounded; a process that the kernel cannot end now may end later.
-                any(not kill_all(handles) for _ in range(KILLS_MAX))
-                if session is not None:
-                    node_main.bury(settings, session)
-                os._exit(1)
-            case {"say": "quit"}:
-                os._exit(0)
-            case {"say": "runs", "runs": list(runs), "session": found}:
-                handles, session = dict(runs), _text(found)
-            case {"say": "running", "run": int(number), "handle": dict(handle)}:
-                handles[number] = handle
-            case {"say": "idle", "run": int(number)}:
-                handles.pop(number, None)
-            case {"say": "session", "session": found}:
-                session = _text(found)
-            case {"say": "become", "session": found, "term": int(term), "program": program}:
-                return Legacy(_text(found), term, program == "dying"), fds[0]
-            case _:
-                pass
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
 
 
 def _arguments(argv: list[str]) -> argparse.Namespace:

@@ -29,10 +29,10 @@ from coordinator.errors import (
 from coordinator.protocol.duties import Duties
 from coordinator.protocol.events import EVERY_RUN, Report, StartProgram
 from coordinator.protocol.node import Node, OnExit, Policy
-from coordinator.protocol.requests import Leave, NodeFacts
+from coordinator.protocol.requests import NodeFacts
 from coordinator.protocol.runs import Run
 from coordinator.protocol.timing import Timing
-from coordinator.runtime import log
+from coordinator.runtime import log, stacks
 from coordinator.runtime.agent import Agent
 from coordinator.runtime.channel import Channel
 from coordinator.runtime.clock import BoottimeClock
@@ -44,8 +44,6 @@ from coordinator.store.postgres import PostgresConnection, PostgresStore
 
 #: Between two tries to reach the database at the start.
 FIRST_RETRY_S = 0.1
-#: Ending a dead agent's session is tried for this long when nobody else is left to do it.
-BURY_S = 5.0
 #: The other hosts of the database are looked at once in so many heartbeats: a connection each.
 LOOK_BEATS = 5
 #: But sooner than a node may act on the new identity, which takes a whole livenessCheckInterval.
@@ -106,7 +104,7 @@ def run(
     spare: int,
 ) -> int:
     """Run the node until it is finished; returns its exit code."""
-    logger = log.set_up(settings.log_level, settings.log_format)
+    logger = _logger(settings)
     made = parts(settings, isolation)
     clock = BoottimeClock()
     connection: PostgresConnection | None = None
@@ -164,6 +162,14 @@ def run(
         logger.error("%s", _with_origin(settings, trouble_of(settings, finish)))
     link.finish(finish.code)
     return finish.code
+
+
+def _logger(settings: NodeSettings) -> logging.Logger:
+    """Return what this process says its lines with: none of them waits for a reader (G10)."""
+    logger = log.set_up(settings.log_level, settings.log_format)
+    log.take_stderr(logger)
+    stacks.tell_on_quit(partial(logger.error, "%s"))
+    return logger
 
 
 def _lookout(
@@ -247,20 +253,6 @@ def first_connection(made: Parts, settings_fd: int, clock: BoottimeClock) -> Pos
             pause.wait(FIRST_RETRY_S)
 
 
-def bury(settings: NodeSettings, session: str) -> None:
-    """End a session whose guardian and agent are both dead; the program has been killed."""
-    made, clock, pause = parts(settings), BoottimeClock(), threading.Event()
-    give_up_at = clock.now() + BURY_S
-    while clock.now() < give_up_at:
-        try:
-            connection = made.store.connect(1.0)
-            connection.ask(Leave(session=session, reason="the node died"), 1.0)
-        except CoordError:
-            pause.wait(FIRST_RETRY_S)
-        else:
-            return
-
-
 def _suspends(
     channel: Channel, logger: logging.Logger, settings: NodeSettings, legacy: Legacy | None
 ) -> Suspends:
@@ -275,6 +267,7 @@ def _die_of_sleep(channel: Channel, logger: logging.Logger, settings: NodeSettin
     text = f"{settings.group_id}: this machine was suspended: whatever was trusted is over"
     fields = {"group": settings.group_id, "node": settings.task_id}
     log.say(logger, "suspended", text, fields)
+    log.end()
     os.kill(os.getpid(), signal.SIGKILL)
 
 

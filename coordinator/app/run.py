@@ -9,6 +9,7 @@ environment, which the program inherits.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from dataclasses import replace
 from typing import NoReturn
@@ -21,6 +22,9 @@ from coordinator.errors import (
     ConfigError,
 )
 from coordinator.runtime import isolation, isolation_plain, kernel, programs
+
+#: Signals that the guardian catches from its first turn on.
+HEEDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 def run_node(settings: NodeSettings) -> NoReturn:
@@ -42,16 +46,21 @@ def run_node(settings: NodeSettings) -> NoReturn:
     )
     fd = keep(to_json(replace(settings, database=database)))
     sys.stdout.flush()
-    arguments = guardian_arguments(fd, settings.isolation)
+    arguments = guardian_arguments(fd, settings)
+    # Until the guardian listens to them: each would end it before it could say with which code.
+    signal.pthread_sigmask(signal.SIG_BLOCK, HEEDED)
     os.execv(arguments[0], arguments)  # noqa: S606 - the point of it: no shell, no child
 
 
-def guardian_arguments(settings_fd: int, isolation: str) -> list[str]:
+def guardian_arguments(settings_fd: int, settings: NodeSettings) -> list[str]:
     """Return the command line of a guardian and, behind the dashes, of its agent."""
     # -P: the directory that coord was started in holds the user's modules, not ours.
     python = [sys.executable, "-P", "-m"]
     guardian = [*python, "coordinator.runtime.guardian", "--settings-fd", str(settings_fd)]
-    return [*guardian, "--isolation", isolation, "--", *python, "coordinator.app.agent_main"]
+    guardian += ["--isolation", settings.isolation]
+    guardian += ["--log-format", settings.log_format, "--log-level", settings.log_level]
+    guardian += ["--group", settings.group_id, "--node", settings.task_id]
+    return [*guardian, "--", *python, "coordinator.app.agent_main"]
 
 
 def keep(text: str) -> int:

@@ -24,6 +24,7 @@ Rules, each for every single run
   G5  An agent's death or silence stops all programs; the spare takes over at the same time.
   G6  When the guardian itself was held up, the agent's silence proves nothing.
   G8  Agents that die one after the other end the node; the last spare only gives the token back.
+  G10 In each step whatever kills, signals or promotes comes before what is only reported.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ def step(guard: Guard, event: Event, now: float) -> tuple[Guard, tuple[Command, 
     guard = _keep_trust(guard, now, orders)
     guard = _keep_agents(guard, now, orders)
     guard = _keep_leaving(guard, now, orders)
-    return guard, tuple(orders)
+    return guard, guard_run.reports_last(orders)
 
 
 def due(guard: Guard) -> float:

@@ -20,6 +20,11 @@ KILLS_UNHEARD = 8
 Orders = list[Command]
 
 
+def reports_last(orders: Orders) -> tuple[Command, ...]:
+    """Return the orders with those last that only tell the operator something (G10)."""
+    return tuple(sorted(orders, key=lambda order: isinstance(order, words.Report)))
+
+
 def start(guard: Guard, order: words.StartOrdered, now: float, orders: Orders) -> Guard:
     """Launch the program unless something speaks against it (G3)."""
     run = Run(order.run, order.trusted_until, order.stop_timeout_s, start_by=order.start_by)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import faulthandler
 import os
 import select
 import signal
@@ -63,9 +62,9 @@ class Loop:
         read_fd, write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         for signum in _SIGNALS:
             signal.signal(signum, _noted)
-        # The stacks are written by the C handler, so that they come from a hung guardian too.
-        faulthandler.register(signal.SIGQUIT, chain=True)
         signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
+        # Blocked since before this program was executed: one of them would have ended it.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
         def arrived() -> None:
             with contextlib.suppress(BlockingIOError):

@@ -59,11 +59,14 @@ class Peers:
         loop: Loop,
         feed: Callable[[Event], None],
         leaving: Callable[[], bool],
+        report: Callable[[str], None],
     ) -> None:
         self._recipe, self._loop, self._feed, self._leaving = recipe, loop, feed, leaving
+        self._report = report
         self._agent: _Peer | None = None
         self._spare: _Peer | None = None
         self._agents_group = 0
+        self._forked: set[int] = set()  #: children that were to become an agent or a spare
 
     def agent_fd(self) -> int:
         """Return the agent's channel; -1 when there is none."""
@@ -174,9 +177,12 @@ class Peers:
 
     # --- what happened --------------------------------------------------------------------------
 
-    def child_ended(self, pid: int) -> None:
+    def child_ended(self, pid: int, code: int) -> None:
         """Hear that a child of the guardian was collected."""
         agent, spare = self._agent, self._spare
+        if code == spawn.NOT_FOUND and pid in self._forked:
+            self._report(f"{self._recipe.argv[0]}: cannot be executed")
+        self._forked.discard(pid)
         if agent is not None and pid == agent.pid:
             agent.collected = True
             self._listen(agent, _LAST_WORDS_MAX)  # among them maybe an orderly `exit`
@@ -208,7 +214,7 @@ class Peers:
         try:
             event = understand(message)
         except (KeyError, TypeError, ValueError) as error:
-            report(f"the agent said {message}: {error!r}")
+            self._report(f"the agent said {message}: {error!r}")
             return
         if event is not None:
             self._feed(event)
@@ -248,13 +254,9 @@ class Peers:
         recipe = self._recipe
         argv = [*recipe.argv, "--settings-fd", str(recipe.settings_fd)]
         argv += ["--isolation", recipe.level, *more]
-        return spawn.fork_agent(argv, (recipe.settings_fd, *fds))
-
-
-def report(text: str) -> None:
-    """Tell the operator one line."""
-    with contextlib.suppress(OSError):
-        os.write(2, f"coord: {text}\n".encode())
+        pid = spawn.fork_agent(argv, (recipe.settings_fd, *fds))
+        self._forked.add(pid)
+        return pid
 
 
 def _signal(pid: int, signum: int) -> None:

@@ -1,6 +1,7 @@
 """The guardian's process: it obeys coordinator/protocol/guard.py, and decides nothing itself.
 
-    python -P -m coordinator.runtime.guardian --settings-fd N [--isolation LEVEL] -- AGENT...
+    python -P -m coordinator.runtime.guardian --settings-fd N [--isolation LEVEL]
+        [--log-format text|json|auto] [--log-level LEVEL] [--group G] [--node N] -- AGENT...
 
 One thread (a death signal is bound to the thread that forks), one selector, the standard library,
 and of that as little as possible. The agent is started as
@@ -20,7 +21,7 @@ import os
 import signal
 import sys
 from collections import deque
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from coordinator.errors import CoordError
 from coordinator.protocol import guard
@@ -29,8 +30,9 @@ from coordinator.protocol.guard_state import Guard
 from coordinator.protocol.guard_words import Command, Event
 from coordinator.runtime import isolation, kernel, spawn
 from coordinator.runtime.clock import BoottimeClock
+from coordinator.runtime.guard_log import GuardLog, Voice
 from coordinator.runtime.guard_loop import Loop
-from coordinator.runtime.guard_peers import Peers, Recipe, report
+from coordinator.runtime.guard_peers import Peers, Recipe
 from coordinator.runtime.life import Lives
 
 
@@ -40,24 +42,30 @@ class Arguments(NamedTuple):
     settings_fd: int
     isolation: str
     agent: tuple[str, ...]
+    voice: Voice
 
 
 class Guardian:
     """Wires the machine to processes, sockets, signals and the clock."""
 
-    def __init__(self, arguments: Arguments, level: str, descriptors_max: int) -> None:
+    def __init__(
+        self, arguments: Arguments, level: str, descriptors_max: int, log: GuardLog
+    ) -> None:
         self._clock = BoottimeClock()
+        self._log = log
         self._loop = Loop()
         self._guard = Guard()
         self._events: deque[Event] = deque()
         self._lives = Lives(level, self._loop, self._feed, descriptors_max)
         self._code: int | None = None
         recipe = Recipe(arguments.agent, arguments.settings_fd, level)
-        self._peers = Peers(recipe, self._loop, self._feed, lambda: self._guard.leaving is not None)
+        leaving = lambda: self._guard.leaving is not None  # noqa: E731
+        self._peers = Peers(recipe, self._loop, self._feed, leaving, log.put)
 
     def run(self) -> int:
         """Run the node; returns its exit code."""
         self._loop.catch_signals(self._on_signals)
+        self._log.catch_stacks()
         self._guard, commands = guard.begin(self._clock.now())
         self._obey(commands)
         try:
@@ -68,6 +76,7 @@ class Guardian:
                 if self._lives.strike():
                     self._reap()
                 self._lives.turn(self._clock.now())
+                self._log.turn()  # after all that was to be killed (G10)
         finally:
             self._lives.end()
         return self._code
@@ -89,7 +98,7 @@ class Guardian:
         for command in commands:
             match command:
                 case words.Report(text):
-                    report(text)
+                    self._log.put(text)
                 case words.Quit(code):
                     self._code = code
                 case words.LaunchProgram(order):
@@ -141,6 +150,8 @@ class Guardian:
     def _on_signals(self, arrived: bytes) -> None:
         if signal.SIGCHLD in arrived:
             self._reap()
+        if signal.SIGQUIT in arrived:
+            self._log.put_stacks()
         for signum in arrived:
             if signum != signal.SIGCHLD:
                 self._feed(words.SignalArrived(signum))
@@ -152,8 +163,9 @@ class Guardian:
                 pid, status = os.waitpid(-1, os.WNOHANG)
                 if pid == 0:
                     break
-                if not self._lives.child_ended(pid, os.waitstatus_to_exitcode(status)):
-                    self._peers.child_ended(pid)
+                code = os.waitstatus_to_exitcode(status)
+                if not self._log.child_ended(pid, code) and not self._lives.child_ended(pid, code):
+                    self._peers.child_ended(pid, code)
         self._lives.settle()
 
 
@@ -161,25 +173,46 @@ def parse(argv: list[str]) -> Arguments:
     """Read the command line; argparse would double what the guardian imports."""
     split = argv.index("--")
     options = dict(zip(argv[:split:2], argv[1:split:2], strict=True))
+    style = options.get("--log-format", "text")
+    if style == "auto":
+        style = "text" if os.isatty(2) else "json"
+    level, group = options.get("--log-level", "info"), options.get("--group", "")
     return Arguments(
         settings_fd=int(options["--settings-fd"]),
         isolation=options.get("--isolation", "auto"),
         agent=tuple(argv[split + 1 :]),
+        voice=Voice(style, level, group, options.get("--node", "")),
     )
 
 
-def main() -> int:
-    """Be the guardian; returns the node's exit code."""
+def main() -> NoReturn:
+    """Be the guardian, and end with the node's exit code."""
     arguments = parse(sys.argv[1:])
-    kernel.become_subreaper()
+    # Whatever the interpreter itself might say would wait for the reader of the log.
+    sys.stdout = sys.stderr = None
+    log = GuardLog(arguments.voice)
     try:
-        level = isolation.choose(arguments.isolation)
+        code = _guard(arguments, log)
     except CoordError as error:
-        report(str(error))
-        return error.exit_code
+        log.put(str(error), "ERROR")
+        code = error.exit_code
+    except BaseException:  # noqa: BLE001 - the top of a process: all is killed by now
+        import traceback
+
+        for line in traceback.format_exc().splitlines():
+            log.put(line, "CRITICAL")
+        code = 1
+    log.end()
+    # Nothing else of the interpreter's end: it would let a signal end us with a code of its own.
+    os._exit(code)
+
+
+def _guard(arguments: Arguments, log: GuardLog) -> int:
+    kernel.become_subreaper()
+    level = isolation.choose(arguments.isolation)
     isolation.clean_leftovers()
-    return Guardian(arguments, level, spawn.widen_descriptors()).run()
+    return Guardian(arguments, level, spawn.widen_descriptors(), log).run()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -119,7 +119,7 @@ def unavailable() -> str:
     try:
         if not os.path.exists(os.path.join(path, "cgroup.kill")):
             return "the kernel has no cgroup.kill (it needs Linux 5.14)"
-        pid = spawn.fork_clean(lambda: _probe(path))
+        pid = spawn.fork_clean(lambda: _probe(path))  # ends with NOT_FOUND when it cannot
         _, status = os.waitpid(pid, 0)
         return "" if status == 0 else "a process cannot be moved into a cgroup"
     finally:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
 from collections.abc import Mapping
+
+from coordinator.runtime.line_writer import LineWriter
 
 LOGGER = "coord"
 
@@ -23,18 +26,79 @@ _WARNINGS = frozenset(
 _ERRORS = frozenset({"program-refused", "guardian-lost", "two-primaries"})
 
 
+#: A process that ends gives its last lines so long to be written.
+END_MAX_S = 0.5
+
+
+class _QueuedHandler(logging.Handler):
+    """Hands whole lines to a writer: whoever logs never waits for the reader of the log."""
+
+    def __init__(self, formatter: logging.Formatter) -> None:
+        super().__init__()
+        self.setFormatter(formatter)
+        self._writer = LineWriter(2, self._told_of_loss)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = self.format(record)
+        except Exception as error:  # noqa: BLE001 - a line less is no reason to end
+            line = self.format(_record(logging.ERROR, f"a line could not be made: {error!r}"))
+        self._writer.put(f"{line}\n")
+
+    def flush(self) -> None:
+        self._writer.flush(END_MAX_S)
+
+    def _told_of_loss(self, lost: int) -> str:
+        text = f"{lost} lines were lost here: the log did not take them"
+        return f"{self.format(_record(logging.WARNING, text))}\n"
+
+
+class _Stream(io.TextIOBase):
+    """Stands for stderr, so that the interpreter's own words wait for nobody either."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        super().__init__()
+        self._logger, self._begun = logger, ""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        *whole, self._begun = (self._begun + text).split("\n")
+        for line in whole:
+            self._logger.error("%s", line)
+        return len(text)
+
+
 def set_up(level: str, style: str) -> logging.Logger:
-    """Configure the logger of this process; style is "auto", "text" or "json"."""
+    """Configure the logger of this process; style is "auto", "text" or "json".
+
+    Nothing that it says waits for a reader.
+    """
     logger = logging.getLogger(LOGGER)
     logger.setLevel(level.upper())
-    handler = logging.StreamHandler(sys.stderr)
     if style == "json" or (style == "auto" and not os.isatty(2)):
-        handler.setFormatter(_json_formatter())
+        handler = _QueuedHandler(_json_formatter())
     else:
-        handler.setFormatter(logging.Formatter("coord: %(message)s"))
+        handler = _QueuedHandler(logging.Formatter("coord: %(message)s"))
     logger.handlers[:] = [handler]
     logger.propagate = False
     return logger
+
+
+def take_stderr(logger: logging.Logger) -> None:
+    """Let tracebacks and warnings of the interpreter wait for no reader either."""
+    sys.stderr = _Stream(logger)
+
+
+def end() -> None:
+    """Have the last lines written, if they can be at once."""
+    for handler in logging.getLogger(LOGGER).handlers:
+        handler.flush()
+
+
+def _record(level: int, text: str) -> logging.LogRecord:
+    return logging.LogRecord(LOGGER, level, "", 0, text, None, None)
 
 
 def _json_formatter() -> logging.Formatter:

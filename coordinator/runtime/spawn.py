@@ -58,7 +58,7 @@ class Line:
     def permit(self, trusted_until: float) -> None:
         """Permit the exec; a process that is gone needs no permission."""
         with contextlib.suppress(OSError):
-            self._here.send(PERMISSION.pack(trusted_until))
+            self._here.send(PERMISSION.pack(trusted_until), socket.MSG_DONTWAIT)
 
     def packets(self) -> Iterator[tuple[bytes, int]]:
         """Return what has come, and from which process; an empty packet, once, is the end."""
@@ -109,7 +109,10 @@ def widen_descriptors() -> int:
 
 
 def fork_clean(body: Callable[[], object]) -> int:
-    """Fork; the child has default signals, runs body, and never returns into our code."""
+    """Fork; the child has default signals, runs body, and never returns into our code.
+
+    It says nothing where it might have to wait: an error ends it with NOT_FOUND.
+    """
     every = signal.valid_signals()
     # Nothing may arrive in the child while it still has our handlers and our wakeup descriptor.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, every)
@@ -122,8 +125,6 @@ def fork_clean(body: Callable[[], object]) -> int:
                 signal.pthread_sigmask(signal.SIG_SETMASK, ())
                 kernel.limit_descriptors(_DESCRIPTORS_GIVEN)
                 body()
-            except OSError as error:
-                os.write(2, f"coord: {error}\n".encode())
             finally:
                 os._exit(NOT_FOUND)
     finally:
@@ -155,7 +156,7 @@ def keep(body: Callable[[int], object], status_fd: int) -> None:
     """Be the keeper: fork the program, say how it ended, end when nothing of it is left."""
     os.setsid()
     kernel.set_death_signal(signal.SIGKILL)
-    _ignore_signals()
+    ignore_signals()
     keeper = os.getpid()
     main = fork_clean(lambda: body(keeper))
     close_except((status_fd,))
@@ -179,7 +180,8 @@ def _children_left() -> bool:
     return True
 
 
-def _ignore_signals() -> None:
+def ignore_signals() -> None:
+    """Ignore all that can be ignored."""
     for signum in signal.valid_signals() - {signal.SIGCHLD}:
         with contextlib.suppress(OSError):
             signal.signal(signum, signal.SIG_IGN)
@@ -195,10 +197,10 @@ def become_program(launch: Launch, parent: int) -> None:
     line = socket.socket(fileno=launch.line_fd)
     try:
         launch.enter()
+        os.setsid()
+        kernel.set_death_signal(signal.SIGKILL)
     except OSError as error:
         _refuse(line, f"cannot be isolated: {error}", NOT_EXECUTABLE)
-    os.setsid()
-    kernel.set_death_signal(signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(NOT_FOUND)
     line.send(READY)
@@ -263,8 +265,4 @@ def _become_agent(argv: list[str], kept_fds: tuple[int, ...]) -> NoReturn:
     close_except((0, 1, 2, *kept_fds))
     for fd in kept_fds:
         os.set_inheritable(fd, True)
-    try:
-        os.execvp(argv[0], argv)  # noqa: S606
-    except OSError as error:
-        os.write(2, f"coord: {argv[0]}: {error.strerror}\n".encode())
-        os._exit(NOT_FOUND)
+    os.execvp(argv[0], argv)  # noqa: S606

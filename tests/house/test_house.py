@@ -74,20 +74,17 @@ def test_unit_tests_use_no_mocks_and_no_sleeps():
     assert bad == []
 
 
+def loaded_by_the_guardian() -> list[str]:
+    script = "import sys, coordinator.runtime.guardian; print(*sorted(sys.modules))"
+    command = [sys.executable, "-c", script]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+
+
 def test_the_guardian_loads_the_standard_library_only():
     """The guardian is a process of its own on every node: what it loads, every node pays."""
-    script = (
-        "import sys, coordinator.runtime.guardian;"
-        "print(*sorted({name.partition('.')[0] for name in sys.modules}))"
-    )
-
-    loaded = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    ).stdout.split()
-
     foreign = {
         name
-        for name in loaded
+        for name in {name.partition(".")[0] for name in loaded_by_the_guardian()}
         if name not in sys.stdlib_module_names
         and not name.startswith(("_", "__editable__"))
         and name not in ("coordinator", "site", "sitecustomize", "usercustomize")
@@ -107,3 +104,62 @@ def test_no_sql_is_pasted_together():
     ]
 
     assert found == []
+
+
+#: What may wait for a reader: a process that has to kill must do none of it (rule G10).
+WAITS = {"print", "input", "os.write", "os.writev", "os.pwritev", "os.system", "os.sendfile"}
+WAITS |= {"sys.stdout", "sys.stderr", "sys.__stderr__", "sys.__stdout__", "logging", "subprocess"}
+WAITS |= {"faulthandler.enable", "faulthandler.dump_traceback", "warnings"}
+#: Where it is done all the same, and why nobody waits.
+DOES_NOT_WAIT = {
+    ("guard_log", "_write", "os.write"),  # the writer's own process
+    ("guardian", "main", "sys.stdout"),  # set to None, so that nobody writes there
+    ("guardian", "main", "sys.stderr"),
+    ("isolation_cgroup", "_write", "os.write"),  # a file of the kernel's
+    ("marks", "_answer", "os.write"),  # a process of its own, for which nobody waits long
+    ("spawn", "keep", "os.write"),  # the keeper's process, into an empty pipe
+}
+
+
+def waits_in(path: Path) -> set[tuple[str, str, str]]:
+    """Return (module, function, what) of all in a file that may wait for a reader."""
+    found = set()
+    for function in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(function, ast.FunctionDef | ast.Module):
+            continue
+        for node in ast.walk(function):
+            name = ast.unparse(node) if isinstance(node, ast.Name | ast.Attribute) else ""
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                module = getattr(node, "module", None)
+                name = module or ",".join(alias.name for alias in node.names)
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "faulthandler.register":
+                # Without a file it writes to stderr, from within the handler.
+                kept = any(keyword.arg == "file" for keyword in node.keywords)
+                name = "" if kept else "faulthandler.enable"
+            if name in WAITS and isinstance(function, ast.FunctionDef):
+                found.add((path.stem, function.name, name))
+            elif isinstance(node, ast.Import | ast.ImportFrom) and name in WAITS:
+                found.add((path.stem, "", name))
+    return found
+
+
+def test_the_guardian_writes_nowhere_that_may_make_it_wait():
+    """Rule G10, in all that the guardian loads: also what only a child of it does is listed."""
+    paths = {ROOT / f"{name.replace('.', '/')}.py" for name in loaded_by_the_guardian()}
+    ours = {path for path in paths if path in SOURCES}
+    assert ROOT / "coordinator/runtime/guard_peers.py" in ours
+
+    found = {each for path in ours for each in waits_in(path)}
+
+    assert found == DOES_NOT_WAIT
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["print('x')", "os.write(2, b'')", "sys.stderr.write('x')", "faulthandler.register(3)"],
+)
+def test_a_word_that_may_make_it_wait_is_found(tmp_path, line):
+    path = tmp_path / "guardian.py"
+    path.write_text(f"import os\n\ndef f():\n    {line}\n")
+
+    assert len(waits_in(path)) == 1

@@ -185,15 +185,19 @@ class Bed:
         command: tuple[str, ...] | None = None,
         config: str | None = None,
         env: dict[str, str] | None = None,
+        stderr: int | None = None,
     ) -> RunningNode:
-        """Start one `coord run`; its program is the recorder unless a command is given."""
+        """Start one `coord run`; its program is the recorder unless a command is given.
+
+        stderr: where it and all its processes write, instead of the node's log.
+        """
         if config is not None:
             path = self.path / f"{name}.toml"
             path.write_text(config)
             options = ("--config", str(path), *options)
         behind = () if config is not None and command is None else self._behind(command)
         arguments, environ = self.command_of(name, *options, behind=behind, env=env)
-        return self._spawn(name, arguments, environ, self.path)
+        return self._spawn(name, arguments, environ, self.path, stderr)
 
     def command_of(
         self,
@@ -235,7 +239,12 @@ class Bed:
         return self._spawn(name, [*coord, "--", *program], environ, home)
 
     def _spawn(
-        self, name: str, command: list[str], environ: dict[str, str], cwd: Path
+        self,
+        name: str,
+        command: list[str],
+        environ: dict[str, str],
+        cwd: Path,
+        stderr: int | None = None,
     ) -> RunningNode:
         log = self.path / f"{name}.log"
         with log.open("ab") as out:
@@ -245,7 +254,7 @@ class Bed:
                 cwd=cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
-                stderr=out,
+                stderr=out if stderr is None else stderr,
                 start_new_session=True,
             )
         node = RunningNode(name, process, log)

@@ -1,4 +1,4 @@
-"""Rules G1 to G5 for each of many runs, under any order of events and pauses of the guardian."""
+"""Rules G1 to G5 for each of many runs, and G10, under any order of events and pauses."""
 
 from __future__ import annotations
 
@@ -78,6 +78,8 @@ class Guarded(RuleBasedStateMachine):
         self.nothing_lives_without_trust()
 
     def obey(self, commands: tuple[Command, ...]) -> None:
+        reports = [isinstance(command, words.Report) for command in commands]
+        assert reports == sorted(reports)
         for command in commands:
             match command:
                 case words.LaunchProgram(order):
@@ -397,12 +399,18 @@ def _inherits_nothing(run: Run, now: float, orders: guard_run.Orders) -> Run:
     return real_inherit(run, now, orders)._replace(inherited=False)
 
 
+def _in_any_order(orders: guard_run.Orders) -> tuple[Command, ...]:
+    """Break G10: report when there is something to report, before a spare is promoted."""
+    return tuple(orders)
+
+
 BROKEN = {
     "G1": ("due", _forgets_all_but_the_first),
     "G2": ("extend", _extends_what_stops),
     "G3": ("_let_go", _lets_go_whatever),
     "G4": ("on_program", _ends_while_some_is_left),
     "G5": ("inherit", _inherits_nothing),
+    "G10": ("reports_last", _in_any_order),
 }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from coordinator.app import agent_main
+from coordinator.app import spare
 from coordinator.runtime import proctable
 from coordinator.runtime.channel import pair
 
@@ -33,16 +33,16 @@ def sleepers() -> Iterator[list[Message]]:
 def left_by_spare_that_heard(*messages: Message) -> int:
     """Let a spare hear this and then its guardian's death; return its exit code."""
     here, there = pair()
-    spare = os.fork()
-    if spare == 0:
+    child = os.fork()
+    if child == 0:
         here.close()
-        agent_main._wait_as_spare(there, None)
+        spare.wait(there, None)
         os._exit(99)
     there.close()
     for message in messages:
         assert here.send(message)
     here.close()
-    return os.waitstatus_to_exitcode(os.waitpid(spare, 0)[1])
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def living(handles: list[Message]) -> list[bool]:
