@@ -322,13 +322,17 @@ inline leave(i) {
     forget_hopeless()
 }
 
-/* Believe nothing after a failure: no view, and the wait starts again (O3). */
-inline forget_view(i) {
+/* Believe nothing after a failure: no view. The wait goes on if the next look shows the same (O3). */
+inline fail(i) {
     node[i].asked = 0;
     node[i].age = 0;
     node[i].view = NOTHING;
     node[i].view_term = 0;
-    node[i].view_identity = 0;
+    node[i].view_identity = 0
+}
+
+inline forget_view(i) {
+    fail(i);
     node[i].watched = 0;
     node[i].same_beat = 0
 }
@@ -482,13 +486,13 @@ inline agent(i) {
         late.seen_term = node[i].view_term;
         late.seen_identity = node[i].view_identity;
         late.same_beat = node[i].same_beat;
-        forget_view(i);
+        fail(i);
         forget_hopeless()
     }
     :: d_step {  /* unknown: the question was lost, or its answer */
         AGENT_ACTS(i) && node[i].session != 0 && (node[i].asked || node[i].view != NOTHING) &&
         !CALM ->
-        forget_view(i)
+        fail(i)
     }
     :: d_step {
         HAS_ANSWER(i) ->
@@ -626,7 +630,7 @@ inline pass(i) {
     :: else
     fi;
     if
-    :: node[i].view == HELD -> MORE(node[i].watched, WAIT)
+    :: node[i].view == HELD || node[i].same_beat -> MORE(node[i].watched, WAIT)
     :: else
     fi
 }

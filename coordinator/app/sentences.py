@@ -29,6 +29,10 @@ SENTENCES = {
     "program-refused": "the program was not started: {why}",
     "database-lost": "no word from the database: {why}",
     "database-back": "the database answers again",
+    "idle-limit": (
+        "the last {breaks} connections ended between two heartbeats: an idle limit of the server,"
+        " a pooler or a firewall is below heartbeatFrequency; each heartbeat connects anew"
+    ),
     "trust-ended": "no heartbeat was acknowledged for a whole lease: this session is over",
     "session-ended": "another node ended this session",
     "two-primaries": (

@@ -51,12 +51,15 @@ from coordinator.protocol.requests import (
 )
 from coordinator.protocol.task_requests import TakeTasks
 from coordinator.protocol.trust import trust_end
-from coordinator.protocol.watch import Sight, interrupted, watched
+from coordinator.protocol.watch import NO_BEAT, Sight, interrupted, watched
 
 Step = tuple[Node, tuple[Command, ...]]
 
 #: After a failure the next try comes after this, then twice as long, up to a heartbeat.
 RETRY_FIRST_S = 0.02
+#: After so many connections in a row that broke while idle, with one heartbeat on each, a limit
+#: below heartbeatFrequency is the likely cause: connect for heartbeats only, and say so.
+IDLE_BREAKS_MAX = 3
 #: A node that leaves waits this long for the database to hear that it released.
 LEAVE_S = 2.0
 
@@ -145,9 +148,19 @@ def _give_up_leaving(node: Node, commands: tuple[Command, ...], now: float) -> S
 
 
 def _failed(node: Node, now: float, request: Request | None, why: str) -> Step:
-    """Believe nothing: not that it happened, not that it did not, nor what was seen before."""
+    """Believe nothing: not that it happened, not that it did not, nor what was seen before.
+
+    A watch stays: the next answer confirms it, or starts it anew (rule O3).
+    """
     if request is not None and request is not node.pending:
         return node, ()
+    node = duty_absorb.in_doubt(replace(node, view=None))
+    if request is None and node.pending is None and node.session is not None:
+        node = replace(node, idle_breaks=node.idle_breaks + 1, beats_since_break=0)
+        if node.idle_breaks >= IDLE_BREAKS_MAX:
+            # A steady condition: reconnecting at once would ask more often than heartbeats do.
+            told = Report("idle-limit", (("breaks", node.idle_breaks),))
+            return node, (told,) if node.idle_breaks == IDLE_BREAKS_MAX else ()
     failures = node.failures + 1
     wait_s = min(node.timing.heartbeat_s, RETRY_FIRST_S * 2 ** min(failures - 1, 10))
     node = replace(
@@ -157,11 +170,7 @@ def _failed(node: Node, now: float, request: Request | None, why: str) -> Step:
         failures=failures,
         retry_at=now + beats.jittered(node, wait_s),
         beat_at=now,
-        view=None,
-        watch=interrupted(node.watch),
-        namesake_watch=interrupted(node.namesake_watch),
     )
-    node = duty_absorb.in_doubt(node)
     first = (Report("database-lost", (("why", why),)),) if failures == 1 else ()
     return node, first
 
@@ -189,12 +198,15 @@ def _note_view(node: Node, view: View, now: float) -> Node:
     remembered = max(node.remembered, view.token.term)
     if before is not None and epoch.changed(before, view):
         node = duty_absorb.moved(node)
+    if node.view is not None and node.view.token != view.token:
+        node = replace(node, refused_takes=0)
     node = replace(node, view=view, epoch=seen, remembered=remembered)
-    if is_free(view) or view.holder is None or holds(node):
+    if is_free(view) or holds(node):
         free_since = None if holds(node) else (node.free_since or now)
         return replace(node, watch=None, free_since=free_since)
     node = replace(node, free_since=None)
-    sight = Sight(view.identity, view.token.term, view.token.session, view.holder.beat)
+    beat = NO_BEAT if view.holder is None else view.holder.beat
+    sight = Sight(view.identity, view.token.term, view.token.session, beat)
     return replace(node, watch=watched(node.watch, sight, now, node.timing.gap_max_s))
 
 
@@ -208,16 +220,14 @@ def _note_outcome(node: Node, event: Answered, request: Request, answer: Answer)
         case Beat() if not answer.done:
             return _session_ended(node, now)
         case Beat():
-            return _renewed(beats.schedule(node, now), event)
+            return _renewed(_beaten(beats.schedule(node, now)), event)
         case Take() if answer.done:
-            node = replace(node, remembered=max(node.remembered, answer.term))
+            remembered = max(node.remembered, answer.term)
+            node = replace(node, remembered=remembered, refused_takes=0)
             node, renewed = _renewed(node, event)
             return node, (*renewed, *duty_absorb.succeeded(node, request))
         case Take():
-            # Somebody was faster, or the holder lives: look again soon, by a heartbeat.
-            soon = now + node.timing.heartbeat_s / 4
-            cool_until = max(node.cool_until, soon)
-            return replace(node, beat_at=min(node.beat_at, soon), cool_until=cool_until), ()
+            return _take_refused(node, now), ()
         case Release():
             return replace(node, given_up=max(node.given_up, request.term)), ()
         case Leave():
@@ -250,8 +260,28 @@ def _note_upkeep(
             later = epoch.postponed(node.epoch, now + node.timing.heartbeat_s)
             return replace(node, epoch=later, beat_at=min(node.beat_at, now))
         case RaiseFloor():
-            # The rows are gone, as after a restore; a beat or a join finds out.
-            return replace(node, beat_at=min(node.beat_at, now))
+            # Another server answered, or rows are deleted again and again (rule O7).
+            return replace(node, floor_at=now + node.timing.heartbeat_s)
+
+
+def _take_refused(node: Node, now: float) -> Node:
+    """Look again soon, by a heartbeat: another node was faster, or the holder lives.
+
+    While the same is refused again, the pause grows to a whole heartbeat (rule O7).
+    """
+    pause_s = node.timing.heartbeat_s * min(1.0, 2.0**node.refused_takes / 4)
+    return replace(
+        node,
+        refused_takes=node.refused_takes + 1,
+        beat_at=min(node.beat_at, now + pause_s),
+        cool_until=max(node.cool_until, now + pause_s),
+    )
+
+
+def _beaten(node: Node) -> Node:
+    """Count the heartbeats of one connection: the second one shows that it outlives a pause."""
+    count = node.beats_since_break + 1
+    return replace(node, beats_since_break=count, idle_breaks=0 if count > 1 else node.idle_breaks)
 
 
 def _renewed(node: Node, event: Answered) -> Step:

@@ -82,7 +82,7 @@ def _without_session(node: Node, now: float) -> Choice:
         return node, EndNamesake(session=sight.session, beat=sight.beat)
     if now < node.beat_at:
         # Needs no session: who remembers must not be late because a namesake is waited out.
-        return node, _raise_floor(node)
+        return node, _raise_floor(node, now)
     if node.joining is None:
         # The same name is asked for until the answer is known, so that a lost answer is no harm.
         joining = session_name(node.policy, node.session_count + 1)
@@ -117,9 +117,11 @@ def take_at(node: Node) -> float | None:
     start_s = head_start(node.place)
     if is_free(view):
         return max(node.cool_until, (node.free_since or 0.0) + start_s)
-    if node.watch is None or view.holder is None:
+    if node.watch is None:
         return None
-    silent = silent_at(node.watch, view.holder, node.timing.liveness_s)
+    # The longest interval that this node knows of, where the holder's own went with its row.
+    unknown_s = node.epoch.longest_liveness_s if node.epoch else node.timing.liveness_s
+    silent = silent_at(node.watch, view.holder, unknown_s)
     return max(node.cool_until, silent + start_s)
 
 
@@ -160,7 +162,7 @@ def _upkeep(node: Node, now: float) -> Request | None:
     view = node.view
     if view is None or node.epoch is None:
         return None
-    floor = _raise_floor(node)
+    floor = _raise_floor(node, now)
     if floor is not None:
         return floor
     if not view.settled and now >= settle_at(node.epoch):
@@ -174,9 +176,13 @@ def _upkeep(node: Node, now: float) -> Request | None:
     return None
 
 
-def _raise_floor(node: Node) -> RaiseFloor | None:
+def _raise_floor(node: Node, now: float) -> RaiseFloor | None:
     view = node.view
-    if view is None or node.remembered <= max(view.token.term, view.token.term_floor):
+    if (
+        view is None
+        or now < node.floor_at
+        or node.remembered <= max(view.token.term, view.token.term_floor)
+    ):
         return None
     return RaiseFloor(term=node.remembered)
 

@@ -50,10 +50,13 @@ AGAIN_SHARE = 0.25
 
 
 def in_doubt(node: Node) -> Node:
-    """Return the node after a failure: what was read, and watched, proves nothing any more."""
+    """Return the node after a failure: what was read proves nothing any more.
+
+    What was watched stays, until the next look confirms it or starts it anew (rule B1).
+    """
     if node.duties is None:
         return node
-    return replace(node, duties=replace(node.duties, current=False, watched=None))
+    return replace(node, duties=replace(node.duties, current=False))
 
 
 def moved(node: Node) -> Node:

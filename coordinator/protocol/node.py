@@ -69,6 +69,9 @@ class Node:
     pending:      the request that is under way; there is never more than one.
     given_up:     the highest term that this node has released or lost.
     remembered:   the highest term that this node has ever seen.
+    floor_at:     own clock: before it, the floor of terms is not raised again.
+    refused_takes: tries in a row to take the token as it is, all refused.
+    idle_breaks:  connections in a row that broke while idle, after one heartbeat at most.
     duties:       None while the group has one program; `run` is that program's.
     """
 
@@ -92,11 +95,15 @@ class Node:
     beat_count: int = 0
     retry_at: float = NEVER
     failures: int = 0
+    refused_takes: int = 0
+    idle_breaks: int = 0
+    beats_since_break: int = 0
     run: Run | None = None
     run_count: int = 0
     restarts: Restarts = field(default_factory=Restarts)
     given_up: int = 0
     remembered: int = 0
+    floor_at: float = NEVER
     place: int = 0
     roster_version: int = -1
     roster_at: float = NEVER
@@ -137,12 +144,13 @@ def held_by_other(node: Node) -> bool:
 
 
 def is_free(view: View) -> bool:
-    """Say whether the token was released, never held, or its holder's session was ended."""
-    return (
-        view.token.session is None
-        or view.holder is None
-        or view.holder.ended
-        or view.holder.session != view.token.session
+    """Say whether the token was released, never held, or its holder's session was ended.
+
+    A holder without a row has not ended: somebody deleted the row under it (rule R5).
+    """
+    holder = view.holder
+    return view.token.session is None or (
+        holder is not None and (holder.ended or holder.session != view.token.session)
     )
 
 

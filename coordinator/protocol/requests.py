@@ -68,6 +68,7 @@ class View:
     holder: NodeSeen | None  #: the row of token.node; None when there is no such row
     group_version: int
     longest_liveness_s: float  #: the longest interval in any row; 0.0 when settled (not needed)
+    lacks_rows: bool = False  #: the token's row or the group's was deleted; the store makes it anew
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,9 @@ from dataclasses import dataclass, replace
 
 from coordinator.protocol.requests import Identity, NodeSeen
 
+#: The beat of a holder whose row was deleted: it is waited for like a silent one.
+NO_BEAT = -1
+
 
 @dataclass(frozen=True, slots=True)
 class Sight:
@@ -34,7 +37,8 @@ def watched(watch: Watch | None, sight: Sight, now: float, gap_max_s: float) -> 
     """Return the watch after an answer that arrived at `now`.
 
     A change starts the wait again, and so does a gap in the watching itself: a node that did not
-    look (suspended, cut off) does not know what it missed.
+    look (suspended, cut off) does not know what it missed. A lost answer or connection is neither:
+    the identity names one run of one server, which shows its newest beat over any connection.
     """
     if watch is None or watch.sight != sight or not kept(watch, now, gap_max_s):
         return Watch(sight, now, now)
@@ -42,7 +46,7 @@ def watched(watch: Watch | None, sight: Sight, now: float, gap_max_s: float) -> 
 
 
 def interrupted(watch: Watch | None) -> Watch | None:  # noqa: ARG001
-    """Return the watch after a failed read or a reconnect: none, the wait starts again."""
+    """Return the watch after the node left its session or its server: none, it starts again."""
     return None
 
 
@@ -51,6 +55,9 @@ def kept(watch: Watch, now: float, gap_max_s: float) -> bool:
     return now - watch.confirmed_at <= gap_max_s
 
 
-def silent_at(watch: Watch, seen: NodeSeen, own_liveness_s: float) -> float:
-    """Return the moment at which the watched node counts as dead."""
-    return watch.since + (seen.liveness_s or own_liveness_s)
+def silent_at(watch: Watch, seen: NodeSeen | None, own_liveness_s: float) -> float:
+    """Return the moment at which the watched node counts as dead.
+
+    own_liveness_s: what counts where the node has no row, or has written no interval.
+    """
+    return watch.since + ((0.0 if seen is None else seen.liveness_s) or own_liveness_s)

@@ -169,6 +169,8 @@ class PostgresConnection:
         try:
             self._limit(timeout_s)
             answer = self._carry_out(request, asked_at + timeout_s)
+            if answer.view.lacks_rows:
+                session.ensure_rows(self._cursor, self._place)
         except psycopg.Error as error:
             raise self._judged(error) from error
         if self._doubt is not None:

@@ -104,6 +104,8 @@ ADMINISTRATOR: dict[str, dict[str, str]] = {
     },
     "event": {"INSERT": "group_id, kind, reason, who"},
 }
+#: Run by triggers alone, with the rights of their owner or of the writer.
+TRIGGER_FUNCTIONS = ("coord_guard_token()", "coord_refuse_name()", "coord_restore_token()")
 #: What belongs to a group alone, and to people.
 PRIVATE = ("task", "task_node", "task_cursor")
 #: A node's row goes when its session is over, whoever asks for it.
@@ -174,7 +176,7 @@ def _belongings(schema: str, home: str, people: str, quoted: dict[str, str]) -> 
     lines += [f"ALTER VIEW {view} OWNER TO {owner};" for view in _views(home, people)]
     lines += [
         f"ALTER FUNCTION {home}.{function} OWNER TO {owner};"
-        for function in (*NODE_FUNCTIONS, "coord_guard_token()", "coord_refuse_name()")
+        for function in (*NODE_FUNCTIONS, *TRIGGER_FUNCTIONS)
     ]
     guarded = [table for table in TABLES if table not in UNGUARDED]
     return lines + [f"ALTER TABLE {home}.{table} ENABLE ROW LEVEL SECURITY;" for table in guarded]

@@ -70,12 +70,13 @@ def view_of(row: Sequence[Any], system_identifier: int) -> View:
             system_identifier=system_identifier, timeline=timeline, started_at=started_at
         ),
         settled=settled,
-        # The rows were made at connect; they lack only where a pooler moved us to a server that
-        # lost them. Then nothing is held there, and nothing can be taken either.
+        # The rows were made at connect; they lack where somebody deleted them, or where a pooler
+        # moved us to a server that lost them. Nothing can be taken there before they are made anew.
         token=TokenSeen(term=term or 0, node=node, session=session, term_floor=floor or 0),
         holder=None if known is None else node_seen(row[10:18]),
         group_version=version or 0,
         longest_liveness_s=longest_ms / 1000,
+        lacks_rows=version is None or term is None,
     )
 
 

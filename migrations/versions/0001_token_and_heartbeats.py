@@ -103,6 +103,38 @@ CREATE TABLE {schema}.token_history (
     CONSTRAINT token_history_pkey PRIMARY KEY (group_id, term)
 )
 """,
+    # A row that was deleted by hand, or lost by a restore of one table, comes back as the history
+    # knows it: still held by a session that may live, and never below its last term.
+    """
+CREATE FUNCTION {schema}.coord_restore_token() RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $coord$
+DECLARE
+    v_last record;
+BEGIN
+    SELECT held.* INTO v_last
+    FROM {schema}.token_history AS held
+    WHERE held.group_id = NEW.group_id
+    ORDER BY held.term DESC
+    LIMIT 1;
+    IF FOUND AND NEW.term < v_last.term THEN
+        NEW.term := v_last.term;
+        NEW.task_id := v_last.task_id;
+        NEW.acquired_at := v_last.acquired_at;
+        NEW.session := CASE WHEN v_last.ended_at IS NULL THEN v_last.session END;
+        NEW.released_at := v_last.ended_at;
+    END IF;
+    RETURN NEW;
+END
+$coord$
+""",
+    """
+CREATE TRIGGER coord_restore_token BEFORE INSERT ON {schema}.token_holder
+FOR EACH ROW
+EXECUTE FUNCTION {schema}.coord_restore_token()
+""",
     """
 CREATE TABLE {schema}.database_epoch (
     system_identifier bigint NOT NULL,
@@ -348,6 +380,7 @@ DROPS = (
     "DROP TABLE {schema}.group_record",
     "DROP TABLE {schema}.health_check",
     "DROP TABLE {schema}.token_holder",
+    "DROP FUNCTION {schema}.coord_restore_token()",
 )
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+
+import psycopg
 import pytest
 
 from coordinator.store import migrate
@@ -115,3 +119,43 @@ def test_a_promotion_that_lost_the_last_takeover_never_repeats_a_term(cluster):
     assert after.first - lost.last > 0
     assert overlaps(runs) == []
     assert terms_rise(runs)
+
+
+class IdleLimit:
+    """Ends sessions that are idle for longer than `limit_s`, as a firewall or a pooler does."""
+
+    def __init__(self, server: Server, limit_s: float) -> None:
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(server, limit_s), daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join(10)
+
+    def _run(self, server: Server, limit_s: float) -> None:
+        idle = (
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE state = 'idle' AND application_name LIKE 'coord%%'"
+            " AND clock_timestamp() > state_change + %s * interval '1 second'"
+        )
+        with psycopg.connect(server.conninfo(), autocommit=True) as connection:
+            while not self._end.wait(0.02):
+                connection.execute(idle, (limit_s,))
+
+
+def test_an_idle_limit_below_the_heartbeat_hides_no_death(tmp_path, primary):
+    """O3: each connection breaks before its second heartbeat; the wait goes on all the same."""
+    with bed(tmp_path, primary.conninfo(), "public") as group:
+        first = pair(group)
+        with IdleLimit(primary, group.heartbeat_s / 3):
+            (standby,) = group.standbys(first.node)
+            eventually(lambda: "idle limit" in standby.said(), 20, group.story)
+
+            group.nodes[first.node].send(signal.SIGKILL, "all")
+
+            second = group.wait_for_run(after=first.term, within_s=20)
+        assert second.node == standby.name
+        assert overlaps(group.runs()) == []

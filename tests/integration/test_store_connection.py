@@ -373,3 +373,36 @@ def wait_for_backend(database, event: str, *, column: str = "wait_event_type") -
     """Wait until a backend waits for `event`."""
     query = f"SELECT count(*) > 0 FROM pg_stat_activity WHERE {column} = '{event}'"
     wait_until(lambda: database.query(query) == [(True,)], timeout_s=10)
+
+
+# --- rows that somebody deletes under live connections ------------------------------------------
+
+
+def test_a_deleted_token_comes_back_as_its_history_knows_it(database):
+    """O7: the first look that misses the row makes it anew, held by the session that still runs."""
+    with joined_nodes(database, "a", "b") as (holder, standby):
+        term = holder.win()
+        database.query("DELETE FROM token_holder")
+
+        assert standby.look().lacks_rows
+        seen = standby.look()
+
+        assert not seen.lacks_rows
+        assert (seen.token.node, seen.token.session) == ("a", holder.session)
+        assert seen.token.term == term
+
+
+def test_a_deleted_token_that_was_released_comes_back_free_and_never_lower(database):
+    """N2"""
+    with joined_nodes(database, "a") as (node,):
+        term = node.win()
+        node.release(term)
+        database.query("DELETE FROM token_holder")
+        database.query("DELETE FROM group_record")
+
+        node.look()
+        seen = node.look()
+
+        assert (seen.token.session, seen.token.term) == (None, term)
+        assert seen.group_version >= 1
+        assert node.win() == term + 1

@@ -40,6 +40,7 @@ class Scripted:
     facts: NodeFacts
     asked: list[tuple[float, Request]] = field(default_factory=list)
     running: dict[int, StartProgram] = field(default_factory=dict)
+    connected: bool = False
 
     def take_in(self, event: Event) -> None:
         """Feed the machine; its programs end at once when they are told to."""
@@ -58,9 +59,12 @@ class Scripted:
     def _ask(self, now: float, request: Request) -> None:
         self.asked.append((now, request))
         if not self.database.available:
+            self.connected = False
             self.take_in(Failed(now, request, "no database"))
             return
-        self.database.prepare(self.facts)
+        if not self.connected:
+            self.database.prepare(self.facts)
+            self.connected = True
         answer = self.database.carry_out(self.facts, request)
         self.take_in(Answered(now + ROUND_TRIP_S, request, answer, now))
 
@@ -70,15 +74,16 @@ class Scripted:
         self.take_in(ProgramEnded(now, run, status, why))
 
     def runs(self, task: str) -> list[StartProgram]:
-        """Return the starts of the task's programs that have not ended."""
+        """Return the starts of the task's programs that have not ended; "": the group's own."""
         return [start for start in self.running.values() if start.task == task]
 
 
 class GroupScript:
     """A few nodes, one clock for all, and a database that never fails by itself."""
 
-    def __init__(self, *names: str) -> None:
+    def __init__(self, *names: str, hosts_tasks: bool = True) -> None:
         self.now = 0.0
+        self.hosts_tasks = hosts_tasks
         self.database = MemoryDatabase(now=lambda: self.now)
         self.nodes = {name: self._node(name) for name in names}
         self.silent: set[str] = set()
@@ -90,10 +95,11 @@ class GroupScript:
             liveness_s=TIMING.liveness_s,
             heartbeat_s=TIMING.heartbeat_s,
             lease_s=TIMING.lease_s,
-            hosts_tasks=True,
+            hosts_tasks=self.hosts_tasks,
         )
-        policy = Policy(node=name, group=GROUP, seed=name, manners=MANNERS)
-        node = Node(policy=policy, timing=TIMING, duties=Duties())
+        manners, duties = (MANNERS, Duties()) if self.hosts_tasks else (None, None)
+        policy = Policy(node=name, group=GROUP, seed=name, manners=manners)
+        node = Node(policy=policy, timing=TIMING, duties=duties)
         return Scripted(name, self.database, node, facts)
 
     def __getitem__(self, name: str) -> Scripted:

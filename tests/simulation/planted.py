@@ -68,8 +68,23 @@ def _never_expired(trusted_until: float, now: float) -> bool:
     return False
 
 
-def _goes_on(seen: watch.Watch | None) -> watch.Watch | None:
-    return seen
+def _on_any_server(
+    known: watch.Watch | None, sight: watch.Sight, now: float, gap_max_s: float
+) -> watch.Watch:
+    """Take the same beat for the same, whichever run of whichever server shows it."""
+    if known is not None:
+        sight = replace(sight, identity=known.sight.identity)
+    return watch.watched(known, sight, now, gap_max_s)
+
+
+_real_failed = absorb._failed
+
+
+def _failure_ends_the_watch(
+    at: node.Node, now: float, request: Request | None, why: str
+) -> tuple[node.Node, tuple[Command, ...]]:
+    after, told = _real_failed(at, now, request, why)
+    return replace(after, watch=None), told
 
 
 def _lease_of_one_clock(liveness_s: float) -> float:
@@ -84,7 +99,6 @@ def _no_deadline(run: GuardRun) -> float:
 
 
 _real_due = guard_run.due
-_real_failed = absorb._failed
 
 
 def _failed_is_done(
@@ -149,9 +163,13 @@ PLANTED: dict[str, Planted] = {
         Bias(stories=("beat in the last moment",), extreme=True, timing=(6.0, 2.0)),
         database=BeatUnseen,
     ),
+    "identity": Planted(
+        "another run of the server starts the wait again",
+        patches=((absorb, "watched", _on_any_server),),
+    ),
     "reconnect": Planted(
-        "a reconnect starts the wait again",
-        patches=((absorb, "interrupted", _goes_on), (machine, "interrupted", _goes_on)),
+        "a lost connection does not start the wait again",
+        patches=((absorb, "_failed", _failure_ends_the_watch),),
     ),
     "lease": Planted(
         "the lease fits into the interval",

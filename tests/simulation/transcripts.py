@@ -7,10 +7,11 @@ are held by these transcripts, and the planted bugs of the same name fail here.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from coordinator.protocol.events import ExtendTrust, Failed, KillProgram, StartProgram
-from coordinator.protocol.requests import Beat, EndNamesake, Join, RaiseFloor, Release, Take
-from tests.simulation.script import TIMING, Script, asked, held, kinds, seen, view
+from coordinator.protocol.requests import Beat, EndNamesake, Join, RaiseFloor, Release, Take, View
+from tests.simulation.script import TIMING, Script, asked, held, identity, kinds, seen, view
 
 
 def late_answer_revives_nothing() -> None:
@@ -37,35 +38,60 @@ def late_answer_revives_nothing() -> None:
     assert script.node.session is None
 
 
-def reconnect_starts_the_wait_again() -> None:
-    """O3: who did not look does not know what it missed.
+def another_run_of_the_server_starts_the_wait_again() -> None:
+    """O3: the same beat on another run of the server is not the same sight.
 
     1. 0.0   a standby joins and sees the holder's beat 7.
     2. 3.0   its read fails: the connection is gone.
-    3. 3.1   over a new connection it sees beat 7 again. The server that shows it may have been
-             restored to just this beat from a backup, for all the standby knows.
+    3. 3.1   over a new connection it sees beat 7 again, from a server that started since. It may
+             have been restored to just this beat from a backup, for all the standby knows.
     4. 6.2   more than a whole interval after 1, less than one after 3: not yet.
     5. 9.2   a whole interval after 3: the holder is dead.
     """
     script = Script()
     shown = view(held("other-session", term=4), seen("other-session", 7, age_s=2.0))
-    script.join(0.0, shown)
-    script.tick(1.0)
-    script.answer(1.0, shown)
-    script.tick(3.0)
-    script.fail(3.0)
+    again = replace(shown, identity=identity(started_at=2))
+    _look_until_a_connection_breaks(script, shown)
+    script.tick(3.1)
+    script.answer(3.1, again)
+    script.tick(5.0)
+    script.answer(5.0, again)
+
+    assert not isinstance(asked(script.tick(6.2)), Take)
+    script.answer(6.2, again)
+    script.tick(8.0)
+    script.answer(8.0, again)
+    taken = asked(script.tick(9.2))
+    assert isinstance(taken, Take)
+    assert taken.seen_beat == 7
+
+
+def a_lost_connection_does_not_start_the_wait_again() -> None:
+    """O3: an idle limit below heartbeatFrequency must not hide a death for ever.
+
+    As above, but the server that answers at 3.1 is the same run of the same one: it would show a
+    newer beat. A whole interval after 1 the holder is dead.
+    """
+    script = Script()
+    shown = view(held("other-session", term=4), seen("other-session", 7, age_s=2.0))
+    _look_until_a_connection_breaks(script, shown)
     script.tick(3.1)
     script.answer(3.1, shown)
     script.tick(5.0)
     script.answer(5.0, shown)
 
-    assert not isinstance(asked(script.tick(6.2)), Take)
-    script.answer(6.2, shown)
-    script.tick(8.0)
-    script.answer(8.0, shown)
-    taken = asked(script.tick(9.2))
+    taken = asked(script.tick(6.0))
+
     assert isinstance(taken, Take)
     assert taken.seen_beat == 7
+
+
+def _look_until_a_connection_breaks(script: Script, shown: View) -> None:
+    script.join(0.0, shown)
+    script.tick(1.0)
+    script.answer(1.0, shown)
+    script.tick(3.0)
+    script.fail(3.0)
 
 
 def nothing_starts_on_an_unsettled_identity() -> None:
@@ -182,7 +208,8 @@ def a_released_term_is_not_started_by_an_old_answer() -> None:
 #: By the name of the planted bug that fails it.
 OF_PLANTED: dict[str, Callable[[], None]] = {
     "revive": late_answer_revives_nothing,
-    "reconnect": reconnect_starts_the_wait_again,
+    "identity": another_run_of_the_server_starts_the_wait_again,
+    "reconnect": a_lost_connection_does_not_start_the_wait_again,
     "unsettled-start": nothing_starts_on_an_unsettled_identity,
 }
 FOUND: tuple[Callable[[], None], ...] = (

@@ -192,8 +192,25 @@ class MemoryDatabase:
         """Make the rows that must exist beforehand, as every connect does."""
         self.ensure_epoch()
         self.nodes.setdefault((facts.group, facts.node), NEVER_JOINED)
-        self.tokens.setdefault(facts.token, NEVER_HELD)
+        self.ensure_token(facts.token)
         self.versions.setdefault(facts.group, 1)
+
+    def ensure_token(self, name: str) -> None:
+        """Make a token's row; a deleted one comes back as its history knows it."""
+        if name in self.tokens:
+            return
+        held = [row for (of, _), row in self.history.items() if of == name]
+        last = max(held, key=lambda row: row.term, default=None)
+        self.tokens[name] = (
+            NEVER_HELD
+            if last is None
+            else TokenSeen(
+                term=last.term,
+                node=last.node,
+                session=None if last.ended else last.session,
+                term_floor=0,
+            )
+        )
 
     def ensure_epoch(self) -> None:
         if self.epoch_key() not in self.epochs:
@@ -202,7 +219,13 @@ class MemoryDatabase:
     # --- requests --------------------------------------------------------------------------------
 
     def carry_out(self, facts: NodeFacts, request: Request) -> Answer:
-        """Carry out one request wholly, or not at all."""
+        """Carry out one request wholly, or not at all; then make rows anew that it missed."""
+        answer = self._carry_out(facts, request)
+        if answer.view.lacks_rows:
+            self.prepare(facts)
+        return answer
+
+    def _carry_out(self, facts: NodeFacts, request: Request) -> Answer:
         match request:
             case Beat():
                 return self.told(facts, memory_sessions.beat(self, facts, request.session))
@@ -239,6 +262,7 @@ class MemoryDatabase:
             holder=None if row is None else self.seen(row),
             group_version=self.versions.get(facts.group, 0),
             longest_liveness_s=0.0 if settled else self._longest_liveness_s(),
+            lacks_rows=facts.token not in self.tokens or facts.group not in self.versions,
         )
 
     def seen(self, row: NodeRow) -> NodeSeen:
@@ -268,7 +292,7 @@ class MemoryDatabase:
 
     def raise_version(self, group: str, what: str) -> None:
         """Let everybody of a task group look again: its record has changed."""
-        if self.raises_version(what):
+        if group in self.versions and self.raises_version(what):
             self.versions[group] += 1
         self.notify(group)
 
@@ -283,7 +307,7 @@ class MemoryDatabase:
         self, group: str, observer: str, term: int, decisions: Iterable[Decision]
     ) -> None:
         """Write down what an observer decided, with the version that it led to."""
-        version = self.versions[group]
+        version = self.versions.get(group, 0)
         self.decisions += tuple(
             DecisionRow(group=group, version=version, observer=observer, term=term, decision=one)
             for one in decisions

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from coordinator.protocol.group import TaskDef, token_name
-from tests.support.memory_rows import NEVER_HELD, TaskRow
+from tests.support.memory_rows import TaskRow
 
 if TYPE_CHECKING:
     from tests.support.memory_database import MemoryDatabase
@@ -18,7 +18,7 @@ def define(database: MemoryDatabase, group: str, definition: TaskDef) -> TaskDef
     revision = 1 if before is None else before.definition.revision + 1
     definition = replace(definition, revision=revision)
     database.tasks[group, definition.name] = TaskRow(definition)
-    database.tokens.setdefault(token_name(group, definition.name), NEVER_HELD)
+    database.ensure_token(token_name(group, definition.name))
     for (of, task, node), known in database.task_nodes.items():
         if (of, task) == (group, definition.name):
             database.task_nodes[of, task, node] = replace(known, failed_count=0)

@@ -107,7 +107,7 @@ def record(database: MemoryDatabase, group: str) -> GroupRecord:
         if of == group and row.failed_count and task in tasks
     }
     return GroupRecord(
-        version=database.versions[group],
+        version=database.versions.get(group, 0),
         tasks=tasks,
         nodes=nodes,
         tokens=tokens,
@@ -165,6 +165,8 @@ def _take(database: MemoryDatabase, facts: NodeFacts, request: TakeTasks) -> Ans
     for wanted in sorted(request.wanted, key=lambda wanted: wanted.task):
         task = database.tasks.get((group, wanted.task))
         name = token_name(group, wanted.task)
+        if wanted.seen_term == 0:
+            database.ensure_token(name)
         token = database.tokens.get(name)
         if task is None or task.deleted or not task.definition.enabled or token is None:
             continue
