@@ -109,7 +109,7 @@ def named_group(options: Shared, argument: str | None) -> str | None:
     named = named or os.environ.get("COORD_GROUP_ID") or os.environ.get("COORD_GROUP") or None
     if named is not None and not named.isascii():
         # Bytes that are no text cannot even be asked for; and no group has such a name.
-        raise NotFoundError(f"there is no group {named!a}: names have no such letters")
+        raise NotFoundError(f"there is no group {named!a}: names have ASCII letters only")
     return named
 
 

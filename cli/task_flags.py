@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from coordinator.errors import ConfigError
+from coordinator.errors import UsageError
 
 if TYPE_CHECKING:
     from coordinator.protocol.group import TaskDef
@@ -40,7 +40,7 @@ def task_of_flags(said: Mapping[Keys, object], *, failover: bool) -> TaskDef:
     """Return the definition; what is None was not said.
 
     failover: of tasks that do not say it themselves.
-    Errors: ConfigError with the flag, the key, the rule and the value of all that is wrong.
+    Errors: UsageError with the flag, the key, the rule and the value of all that is wrong.
     """
     from coordinator.app.task_specs import task_from_flags
 
@@ -52,14 +52,14 @@ def task_of_flags(said: Mapping[Keys, object], *, failover: bool) -> TaskDef:
 def variables(said: Sequence[str]) -> dict[str, str] | None:
     """Return the variables of NAME=VALUE texts.
 
-    Errors: ConfigError for a text without a name.
+    Errors: UsageError for a text without a name.
     """
     found = {}
     for text in said:
         name, equals, value = text.partition("=")
         if not equals or not name:
             # The text may be a secret that was meant as a value.
-            raise ConfigError("flag --env: env: must be NAME=VALUE")
+            raise UsageError("--env: must be NAME=VALUE")
         found[name] = value
     return found or None
 
@@ -67,7 +67,7 @@ def variables(said: Sequence[str]) -> dict[str, str] | None:
 def json_of(flag: str, text: str | None) -> object:
     """Return what a flag's JSON says.
 
-    Errors: ConfigError for any other text.
+    Errors: UsageError for any other text.
     """
     if text is None:
         return None
@@ -75,17 +75,17 @@ def json_of(flag: str, text: str | None) -> object:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         why = str(error) if isinstance(error, ValueError) else "nested without end"
-        raise ConfigError(f"flag --{flag}: {flag}: must be JSON: {why}") from None
+        raise UsageError(f"--{flag}: must be JSON: {why}") from None
 
 
 def checked_node(flag: str, name: str) -> str:
     """Return the name of a node unchanged.
 
-    Errors: ConfigError for what no node may be called.
+    Errors: UsageError for what no node may be called.
     """
     from coordinator.app import config_values
 
     try:
         return config_values.name(name)
     except ValueError as error:
-        raise ConfigError(f"flag --{flag}: preferred: {error} (got {name!r})") from None
+        raise UsageError(f"--{flag}: {error} (got {name!r})") from None

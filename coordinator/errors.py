@@ -69,6 +69,12 @@ class ConfigError(CoordError):
     exit_code = 78
 
 
+class UsageError(ConfigError):
+    """The command line is wrong: an option, an argument, or what they mean together."""
+
+    exit_code = 2
+
+
 class TimingError(ConfigError):
     """The intervals cannot keep the promise that the program is dead before a takeover."""
 

@@ -83,12 +83,12 @@ def clashes(layer: Mapping[str, object]) -> dict[str, str]:
     found: dict[str, str] = {}
     if "url" in layer:
         found |= {
-            key: "cannot stand beside databaseConfig.url"
+            key: "cannot be combined with databaseConfig.url"
             for key in ("service", *PARTS)
             if key in layer
         }
     if _wants_embedded(layer) and _any(layer, (*WHOLE, *PARTS, *CREDENTIALS)):
-        found["embedded"] = "cannot stand beside keys that name another database"
+        found["embedded"] = "cannot be combined with keys that name another database"
     return found
 
 

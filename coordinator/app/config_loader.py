@@ -15,7 +15,14 @@ from pydantic import ValidationError
 from coordinator.app import config_database, config_values
 from coordinator.app.config_models import ConfigFile, RunOptions
 from coordinator.app.config_names import Keys, misspelled
-from coordinator.app.config_problems import SECRET_KEYS, Places, Problem, in_order, problems_of
+from coordinator.app.config_problems import (
+    SECRET_KEYS,
+    Places,
+    Problem,
+    in_order,
+    is_usage,
+    problems_of,
+)
 from coordinator.app.config_schema import json_schema, known_keys, run_keys
 from coordinator.app.config_settle import KeyRefusedError, database_settings, settled
 from coordinator.app.config_show import origins, rows
@@ -29,14 +36,13 @@ from coordinator.app.config_sources import (
 from coordinator.app.config_table import Table
 from coordinator.app.config_tasks import joined_problems
 from coordinator.app.settings import DatabaseSettings, NodeSettings
-from coordinator.errors import ConfigError, TimingError
+from coordinator.errors import ConfigError, TimingError, UsageError
 from coordinator.protocol.timing import Timing
 
 Model = TypeVar("Model", bound=Table)
 
 #: The keys that Timing joins, in the order in which its message may name them.
 TIMING_KEYS = ("livenessCheckInterval", "heartbeatFrequency", "stopTimeout")
-USAGE_EXIT_CODE = 2
 #: What says which database and which group a command looks at.
 LOOKING_KEYS = ("databaseConfig", "groupId", "requireDatabase")
 #: Variables that may stand alone without meaning that there is a database somewhere.
@@ -95,7 +101,8 @@ def load(
             )
     otherwise = sources.path or "settings"
     lines = [problem.line(places, otherwise) for problem in in_order(problems, places)]
-    raise ConfigError("\n".join(dict.fromkeys(lines)))
+    on_line = all(is_usage(problem.place(places) or otherwise) for problem in problems)
+    raise (UsageError if on_line else ConfigError)("\n".join(dict.fromkeys(lines)))
 
 
 def _run_values(sources: Sources) -> dict[Keys, object]:
@@ -135,13 +142,11 @@ def _refuse_visible_password(sources: Sources) -> None:
     except (KeyError, ValueError):
         return  # no URL, or one that the models refuse
     if found.get("password") or found.get("sslpassword"):
-        error = ConfigError(
-            "flag --database-url: databaseConfig.url: must not hold a password, which other"
-            " users could read in the list of processes; give the URL as COORD_DATABASE_URL, or"
-            " the password in PGPASSFILE or COORD_DATABASE_PASSWORD_FILE"
+        raise UsageError(
+            "--database-url: must not hold a password, which other users could read in the list of"
+            " processes; give the URL as COORD_DATABASE_URL, or the password in PGPASSFILE or"
+            " COORD_DATABASE_PASSWORD_FILE"
         )
-        error.exit_code = USAGE_EXIT_CODE
-        raise error
 
 
 def _clashes(sources: Sources) -> list[Problem]:

@@ -83,7 +83,7 @@ class DatabaseTable(Table):
     @model_validator(mode="after")
     def _one_source(self) -> DatabaseTable:
         if self.password is not None and self.password_file is not None:
-            raise broken_rule("passwordFile", "cannot stand beside password")
+            raise broken_rule("passwordFile", "cannot be combined with password")
         return self
 
 
@@ -162,5 +162,5 @@ class RunOptions(Table):
     @model_validator(mode="after")
     def _one_patience(self) -> RunOptions:
         if self.nonblock and self.wait is not None:
-            raise broken_rule("wait", "cannot stand beside nonblock")
+            raise broken_rule("wait", "cannot be combined with --nonblock")
         return self

@@ -29,6 +29,12 @@ ELEMENT = re.compile(r"\.(\d+)(?=\.|$)")
 SHOWN_LETTERS_MAX = 60
 
 
+#: Between a key and its rule; another gap makes the key the first word of a sentence.
+KEY_GAP = ": "
+#: How the places of a command line begin.
+FLAG, ARGUMENT, COMMAND_LINE = "flag ", "argument ", "command line"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """One thing to change before a node may start."""
@@ -37,16 +43,18 @@ class Problem:
     rule: str
     got: str = ""
     at: Path | None = None  #: the key whose place is shown, when it is another one
-    gap: str = ": "  #: between key and rule
+    gap: str = KEY_GAP  #: between key and rule
 
     def line(self, places: Places, otherwise: str) -> str:
         """Write the problem as one line; `otherwise` is the place of what stands nowhere."""
         key = ".".join(str(part) for part in self.path)
         key = ELEMENT.sub(r"[\1]", key)
         got = f" (got {self.got})" if self.got else ""
-        # A rule about the whole of a table that stands alone has no key.
-        what = f"{key}{self.gap}" if key else ""
-        return f"{self.place(places) or otherwise}: {what}{self.rule}{got}"
+        # A rule about the whole of a table that stands alone has no key; a flag says it already.
+        where = self.place(places) or otherwise
+        named_by_flag = is_usage(where) and self.gap == KEY_GAP
+        what = f"{key}{self.gap}" if key and not named_by_flag else ""
+        return f"{where.removeprefix(FLAG)}: {what}{self.rule}{got}"
 
     def place(self, places: Places) -> str | None:
         """Return where to look for it."""
@@ -59,6 +67,11 @@ def place_of(path: Path, places: Places) -> str | None:
         if path[:end] in places:
             return places[path[:end]]
     return None
+
+
+def is_usage(place: str) -> bool:
+    """Say whether a place is on the command line."""
+    return place.startswith((FLAG, ARGUMENT, COMMAND_LINE))
 
 
 def problems_of(error: ValidationError, known: Known) -> list[Problem]:

@@ -48,7 +48,7 @@ def _group_problems(config: ConfigFile, options: RunOptions, places: Places) -> 
     key = "hostsTasks" if config.hosts_tasks else "tasks"
     if "program" in config.model_fields_set:
         where = next((places[path] for path in PROGRAM if path in places), "")
-        rule = f"cannot stand beside [program] ({where}): a group has one program, or tasks"
+        rule = f"cannot be combined with [program] ({where}): a group has one program, or tasks"
         found.append(Problem(path=(key,), rule=rule))
     if config.hosts_tasks is False:
         found.append(Problem(path=("hostsTasks",), rule="must not be false beside [[tasks]]"))
@@ -57,7 +57,7 @@ def _group_problems(config: ConfigFile, options: RunOptions, places: Places) -> 
         found.append(Problem(path=("tasksPolicy", "commands"), rule=rule))
     for name, given in (("nonblock", options.nonblock), ("wait", options.wait is not None)):
         if given:
-            rule = "cannot stand beside tasks: there is no one token to wait for"
+            rule = "cannot be combined with tasks: there is no one token to wait for"
             found.append(Problem(path=(name,), rule=rule))
     return found
 

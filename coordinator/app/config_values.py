@@ -17,16 +17,18 @@ from typing import Any
 
 NAME = re.compile(r"[A-Za-z0-9_.:@-]{1,128}")
 SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,30}")
-NAME_RULE = "must be 1 to 128 of letters, digits and _ . : @ - ('/' is reserved)"
+NAME_RULE = "must be 1 to 128 of ASCII letters, digits and _ . : @ - ('/' is reserved)"
 #: With its group and a '/' it is the name of a token, which may have 256 letters.
 TASK_NAME = re.compile(r"[A-Za-z0-9.:@-][A-Za-z0-9_.:@-]{0,126}")
 TASK_NAME_RULE = (
-    "must be 1 to 127 of letters, digits and _ . : @ -, no _ first (it is reserved, as '/' is)"
+    "must be 1 to 127 of ASCII letters, digits and _ . : @ -,"
+    " no _ first (it is reserved, as '/' is)"
 )
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 #: What every node of the group reads again with each change must stay small.
 OPTIONS_LETTERS_MAX = 16_384
 DURATION = re.compile(r"\s*(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|m|h|d|)\s*", re.ASCII)
+NEGATIVE = re.compile(r"\s*-\s*[\d.]+\s*[a-z]*\s*", re.ASCII)
 DURATION_RULE = 'must be seconds as a number, or text such as "500ms", "6s", "2m", "1h"'
 UNIT_S = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 CALLABLE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
@@ -41,6 +43,8 @@ def duration_s(raw: object) -> float:
     if isinstance(raw, str) and (match := DURATION.fullmatch(raw)):
         # Whole milliseconds must not become 0.30000000000000004 s in what people read.
         return round(float(match[1]) * UNIT_S[match[2]], 6)
+    if isinstance(raw, str) and NEGATIVE.fullmatch(raw):
+        raise ValueError("must not be negative")
     if isinstance(raw, int | float) and not isinstance(raw, bool) and math.isfinite(raw):
         return float(raw)
     raise ValueError(DURATION_RULE)
@@ -124,7 +128,7 @@ def variables(raw: object) -> dict[str, str]:
     found = {}
     for key, value in raw.items():
         if not isinstance(key, str) or not VARIABLE.fullmatch(key):
-            raise ValueError("must have names of letters, digits and _, no digit first")
+            raise ValueError("must have names of ASCII letters, digits and _, no digit first")
         if key.startswith("COORD_"):
             raise ValueError("must have no name that begins with COORD_: those are the node's")
         if isinstance(value, bool) or not isinstance(value, str | int):

@@ -43,7 +43,7 @@ def _check_program(
 ) -> None:
     """Refuse what is no program; one of the two is given."""
     if command is not None and function is not None:
-        raise broken_rule("callable", "cannot stand beside command; give one of them")
+        raise broken_rule("callable", "cannot be combined with command; give one of them")
     if shell and not isinstance(command, str):
         raise broken_rule("shell", "needs command as one text")
     try:
@@ -105,7 +105,7 @@ class TriggerTable(Table):
     def _one_kind(self) -> TriggerTable:
         kinds = [key for key in ("interval", "cron", "at") if getattr(self, key) is not None]
         if len(kinds) != 1:
-            rule = f"cannot stand beside {kinds[0]}" if kinds else "needs interval, cron or at"
+            rule = f"cannot be combined with {kinds[0]}" if kinds else "needs interval, cron or at"
             raise broken_rule(kinds[1] if kinds else "", rule)
         if self.end_time and self.start_time and self.end_time <= self.start_time:
             raise broken_rule("endTime", "must be later than startTime")

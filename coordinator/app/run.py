@@ -20,6 +20,7 @@ from coordinator.errors import (
     CommandNotExecutableError,
     CommandNotFoundError,
     ConfigError,
+    UsageError,
 )
 from coordinator.runtime import isolation, isolation_plain, kernel, programs
 
@@ -81,16 +82,28 @@ def check_program(settings: NodeSettings) -> None:
     program = settings.program
     if program is None:
         if settings.priority > 0 and not settings.hosts_tasks:
-            raise ConfigError(
-                "there is no program to run: write `coord run -- COMMAND`, set [program] in"
-                " Config.toml, or watch only with --observe"
-            )
+            raise _no_program(settings.config_path)
         return
     if program.callable is not None:
         _check_callable(program.callable)
     elif program.argv is not None and not program.shell:
         check_executable(program.argv[0], program.cwd)
         check_killable(program.argv[0], program.cwd, settings.isolation)
+
+
+def _no_program(path: str | None) -> ConfigError:
+    """Say what to write, and where."""
+    if path is None:
+        return UsageError(
+            "no program to run: write `coord run -- COMMAND`, or a Config.toml with [program]"
+            " command (`coord init` makes one); `coord run --observe` watches only"
+        )
+    return ConfigError(
+        f"{path}: no program to run: write `coord run -- COMMAND`, or add these two lines at the"
+        " end of the file (`coord run --observe` watches only):\n"
+        "    [program]\n"
+        '    command = ["python", "my_program.py"]'
+    )
 
 
 def check_executable(command: str, cwd: str | None) -> None:

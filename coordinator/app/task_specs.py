@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from coordinator.app.settings import TriggerSettings
-from coordinator.errors import ConfigError
+from coordinator.errors import UsageError
 from coordinator.protocol.group import OnDone, TaskDef
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def task_from_flags(
     """Return the definition that the flags of a command mean.
 
     Shapes: values by the keys of [[tasks]], as ("trigger", "cron"); places name the flag of each.
-    Errors: ConfigError with every problem on a line of its own: flag, key, rule, value.
+    Errors: UsageError with every problem on a line of its own: flag, rule, value.
     """
     from pydantic import ValidationError
 
@@ -85,7 +85,7 @@ def task_from_flags(
         return task
     lines = [problem.line(places, "the task") for problem in problems]
     lines = lines or [f"the task: must not be longer than {SPEC_LETTERS_MAX} letters of JSON"]
-    raise ConfigError("\n".join(dict.fromkeys(lines)))
+    raise UsageError("\n".join(dict.fromkeys(lines)))
 
 
 def canonical(spec: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ from coordinator.app.task_views import (
     TaskLine,
     TaskPage,
 )
-from coordinator.errors import ConfigError, DuplicateTaskError, NotFoundError
+from coordinator.errors import DuplicateTaskError, NotFoundError, UsageError
 from coordinator.protocol.group import GroupRecord, TaskDef
 from coordinator.protocol.placement import responsible
 from coordinator.store.task_admin import TaskDesk
@@ -148,14 +148,14 @@ class Tasks:
         """Add a task, or with `replace` change the one that there is.
 
         Returns warnings for a person.
-        Errors: ConfigError when there is one already, or the group runs one program.
+        Errors: UsageError when there is one already, or the group runs one program.
         """
         self._refuse_one_program(group)
         if not (replace and self._replaced(group, definition, reason)):
             try:
                 self._desk.add(group, definition, who=self._who, reason=reason)
             except DuplicateTaskError as error:
-                raise ConfigError(f"{error}; --replace changes it") from error
+                raise UsageError(f"{error}; --replace changes it") from error
         named = [*definition.nodes, *([definition.preferred] if definition.preferred else [])]
         return self._unknown(group, named)
 
@@ -233,7 +233,7 @@ class Tasks:
         """Refuse tasks for a group whose live nodes race for the token of one program."""
         live = [row for row in self._desk.nodes(group) if row["state"] != "ended"]
         if live and not self._desk.observer(group)["hosts_tasks"]:
-            raise ConfigError(
+            raise UsageError(
                 f"{group}: its nodes run one program, {live[0]['node']} for one; tasks need nodes"
                 " that were started with --tasks, in a group of their own"
             )

@@ -94,7 +94,7 @@ def test_a_callable_that_cannot_be_imported(coord, database):
 def test_no_program_at_all(coord, database):
     code, err = coord()
 
-    assert code == 78
+    assert code == 2
     assert "no program to run" in err
     assert_no_token_kept(database)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -96,11 +97,21 @@ def test_an_observer_never_takes_the_token(settle: Settle) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("run",), 78, "no program to run"),
+        (("run",), 2, "no program to run: write `coord run -- COMMAND`"),
         (("run", "--", "no-such-command"), 127, "no-such-command: command not found"),
         (("run", "--", "./plain.txt"), 126, "./plain.txt: not executable"),
-        (("run", "--stop-timeout", "soon", "--", "true"), 78, "flag --stop-timeout: stopTimeout"),
-        (("run", "-n", "-w", "1", "--", "true"), 78, "nonblock"),
+        (
+            ("run", "--stop-timeout", "soon", "--", "true"),
+            2,
+            "coord: --stop-timeout: must be seconds",
+        ),
+        (("run", "-w", "-1", "--", "true"), 2, "coord: --wait: must not be negative (got '-1')"),
+        (("run", "--listen", "8008", "--", "true"), 2, 'coord: --listen: must be "host:port"'),
+        (
+            ("run", "-n", "-w", "1", "--", "true"),
+            2,
+            "coord: --wait: cannot be combined with --nonblock",
+        ),
         (("run", "--require-database", "--", "true"), 78, "no database is named"),
         (("run", "-E", "256", "--", "true"), 2, "256"),
     ],
@@ -124,3 +135,29 @@ def test_a_node_that_cannot_run_is_refused_before_anything_starts(
 
     assert end.value.code == code
     assert said in capsys.readouterr().err
+
+
+def test_a_configuration_without_a_program_is_told_which_lines_to_add(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """B9: the origin's Config.toml alone; what it is told to add is enough."""
+    from coordinator.app.config_loader import load
+    from coordinator.app.run import check_program
+    from coordinator.cli.main import main
+
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "Config.toml"
+    file.write_text(
+        'taskId = "node-1"\ngroupId = "task-group-01"\nheartbeatFrequency = 1\n'
+        'livenessCheckInterval = 6\n\n[databaseConfig]\nuser = "root"\npassword = "password"\n'
+        'database = "database"\nport = 5432\n'
+    )
+    with pytest.raises(SystemExit) as end:
+        main(["run"])
+    first, *lines = capsys.readouterr().err.splitlines()
+
+    assert end.value.code == 78
+    assert f"{file}: no program to run" in first
+    added = "".join(f"{line.removeprefix('coord: ')}\n" for line in lines)
+    file.write_text(file.read_text() + added.replace("python", sys.executable))
+    check_program(load(None, flags={}, environ={}))

@@ -151,7 +151,10 @@ def test_all_problems_are_told_at_once_in_the_order_of_the_file(tmp_path, monkey
 
     places = [line.split(": ")[:2] for line in str(refused.value).splitlines()]
     assert places == [
-        ["flag --stop-timeout", "stopTimeout"],
+        [
+            "--stop-timeout",
+            'must be seconds as a number, or text such as "500ms", "6s", "2m", "1h" (got \'soon\')',
+        ],
         ["env COORD_PRIORITY", "priority"],
         ["Config.toml:1", "taskId"],
         ["Config.toml:3", "foo"],

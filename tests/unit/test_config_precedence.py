@@ -90,7 +90,7 @@ def test_run_options_come_from_flags_and_switches_that_are_off_say_nothing(direc
 
     assert (settings.wait_s, settings.conflict_exit_code, settings.nonblock) == (2.0, 9, False)
     assert settings.pass_database
-    with pytest.raises(ConfigError, match=r"^flag --wait: wait: cannot stand beside nonblock$"):
+    with pytest.raises(ConfigError, match=r"^--wait: cannot be combined with --nonblock$"):
         loaded("", {}, {"nonblock": True, "wait": 1})
 
 

@@ -99,7 +99,7 @@ def test_a_task_with_a_trigger_is_finished_when_nothing_is_left_to_fire():
     [
         (
             {"name": "a/b"},
-            "argument NAME: name: must be 1 to 127 of letters, digits and _ . : @ -,"
+            "argument NAME: must be 1 to 127 of ASCII letters, digits and _ . : @ -,"
             " no _ first (it is reserved, as '/' is) (got 'a/b')",
         ),
         (
@@ -110,11 +110,11 @@ def test_a_task_with_a_trigger_is_finished_when_nothing_is_left_to_fire():
             {"trigger__cron": "61 * * * *"},
             "the task: trigger.cron: must be five cron fields:",
         ),
-        ({"trigger__interval": "-1"}, "the task: trigger.interval: must be seconds as a number"),
-        ({"progressTimeout": "-1s"}, "the task: progressTimeout: must be seconds as a number"),
+        ({"trigger__interval": "-1"}, "the task: trigger.interval: must not be negative"),
+        ({"progressTimeout": "-1s"}, "the task: progressTimeout: must not be negative"),
         ({"pinned": True}, "the task: pinned: needs preferred: the node that it is pinned to"),
         ({"cwd": "a\0b"}, "the task: cwd: must be Unicode text without NUL"),
-        ({"callable": "a:b"}, "the task: callable: cannot stand beside command"),
+        ({"callable": "a:b"}, "the task: callable: cannot be combined with command"),
         (
             {"command": ["x" * SPEC_LETTERS_MAX]},
             f"the task: must not be longer than {SPEC_LETTERS_MAX} letters of JSON",

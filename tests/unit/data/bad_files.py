@@ -8,20 +8,20 @@ from __future__ import annotations
 BAD_FILES: tuple[tuple[str, str], ...] = (
     (
         'taskId = "a/b"',
-        "Config.toml:1: taskId: must be 1 to 128 of letters, digits and _ . : @ - ('/' is reserved) (got 'a/b')",
+        "Config.toml:1: taskId: must be 1 to 128 of ASCII letters, digits and _ . : @ - ('/' is reserved) (got 'a/b')",
     ),
     (
         'taskId = ""',
-        "Config.toml:1: taskId: must be 1 to 128 of letters, digits and _ . : @ - ('/' is reserved) (got '')",
+        "Config.toml:1: taskId: must be 1 to 128 of ASCII letters, digits and _ . : @ - ('/' is reserved) (got '')",
     ),
     ("taskId = 5", "Config.toml:1: taskId: must be a valid string (got 5)"),
     (
         'groupId = "two words"',
-        "Config.toml:1: groupId: must be 1 to 128 of letters, digits and _ . : @ - ('/' is reserved) (got 'two words')",
+        "Config.toml:1: groupId: must be 1 to 128 of ASCII letters, digits and _ . : @ - ('/' is reserved) (got 'two words')",
     ),
     (
         'groupId = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"',
-        "Config.toml:1: groupId: must be 1 to 128 of letters, digits and _ . : @ - ('/' is reserved) (got 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…)",
+        "Config.toml:1: groupId: must be 1 to 128 of ASCII letters, digits and _ . : @ - ('/' is reserved) (got 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…)",
     ),
     (
         "heartbeatFrequency = 0",
@@ -155,7 +155,7 @@ BAD_FILES: tuple[tuple[str, str], ...] = (
     ),
     (
         '[databaseConfig]\nurl = "postgresql://db/x"\nhost = "db"\nservice = "s"',
-        "Config.toml:3: databaseConfig.host: cannot stand beside databaseConfig.url\nConfig.toml:4: databaseConfig.service: cannot stand beside databaseConfig.url",
+        "Config.toml:3: databaseConfig.host: cannot be combined with databaseConfig.url\nConfig.toml:4: databaseConfig.service: cannot be combined with databaseConfig.url",
     ),
     (
         '[databaseConfig]\nsslmode = "yes"',
@@ -171,7 +171,7 @@ BAD_FILES: tuple[tuple[str, str], ...] = (
     ),
     (
         '[databaseConfig]\npassword = "x"\npasswordFile = "y"',
-        "Config.toml:3: databaseConfig.passwordFile: cannot stand beside password",
+        "Config.toml:3: databaseConfig.passwordFile: cannot be combined with password",
     ),
     (
         '[databaseConfig]\npasswordFile = "/nonexistent/password"',
@@ -179,7 +179,7 @@ BAD_FILES: tuple[tuple[str, str], ...] = (
     ),
     (
         '[databaseConfig]\nembedded = true\nhost = "db"',
-        "Config.toml:2: databaseConfig.embedded: cannot stand beside keys that name another database",
+        "Config.toml:2: databaseConfig.embedded: cannot be combined with keys that name another database",
     ),
     (
         "[databaseConfig]\nembedded = 5",
@@ -219,7 +219,7 @@ BAD_FILES: tuple[tuple[str, str], ...] = (
     ),
     (
         '[program]\ncommand = "a"\ncallable = "a:b"',
-        "Config.toml:3: program.callable: cannot stand beside command; give one of them",
+        "Config.toml:3: program.callable: cannot be combined with command; give one of them",
     ),
     (
         '[program]\ncallable = "a.b"',
@@ -241,7 +241,7 @@ BAD_FILES: tuple[tuple[str, str], ...] = (
     ),
     (
         '[program]\ncallable = "a:b"\n[trigger]\ninterval = 5\ncron = "* * * * *"',
-        "Config.toml:5: trigger.cron: cannot stand beside interval",
+        "Config.toml:5: trigger.cron: cannot be combined with interval",
     ),
     (
         '[program]\ncallable = "a:b"\n[trigger]\ncron = "61 * * * *"',
