@@ -256,8 +256,9 @@ def coord(place: Place) -> Iterator[Contestant]:
     conninfo, database = place.database()
     if place.net is not None:
         migrate.upgrade(database.conninfo, floor.SCHEMA)
-        database.query(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {USER}")
-        database.query(f"GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {USER}")
+        database.query(f"GRANT USAGE ON SCHEMA {floor.SCHEMA} TO {USER}")
+        database.query(f"GRANT ALL ON ALL TABLES IN SCHEMA {floor.SCHEMA} TO {USER}")
+        database.query(f"GRANT ALL ON ALL SEQUENCES IN SCHEMA {floor.SCHEMA} TO {USER}")
     bed = Bed(place.folder, conninfo, floor.SCHEMA)
     bed.liveness_s, bed.heartbeat_s = LIVENESS_S, HEARTBEAT_S
     made = Coord(bed, place.net, database.connect())

@@ -19,7 +19,7 @@ from bench.measure import BenchError
 from coordinator.store import migrate
 from tests.support.postgres import Server
 
-SCHEMA = "public"
+SCHEMA = "coord"
 #: So many nodes of a swarm, and some more.
 CONNECTIONS_MAX = 1200
 END_S = 10.0

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 
     from coordinator.app.database import Resolved
 
+#: What a superuser should know before the script is run under living nodes.
+LOCKED_OUT = (
+    "the script takes the rights of every other role away at once: a role that nodes use now is"
+    " locked out, unless it owns the tables or is a superuser; make each group's login first, as"
+    " the end of the script shows"
+)
+
 app = typer.Typer(
     help="Set up the database; start and stop the embedded one.",
     no_args_is_help=True,
@@ -37,10 +44,13 @@ def upgrade(context: typer.Context) -> None:
     # Somebody else's migration is waited for, so this command has no time-out of its own.
     before = migrate.current(resolved.conninfo, schema)
     migrate.upgrade(resolved.conninfo, schema)
+    missing = migrate.offer_aliases(resolved.conninfo, schema)
     if not options.quiet:
         now = migrate.SCHEMA_HEAD
         change = "is at" if before == now else "upgraded to"
         print(f"{resolved.label}: schema {schema} {change} {now}")
+        for sentence in missing:
+            say(sentence)
 
 
 @app.command()
@@ -125,6 +135,7 @@ def roles(
             "must be 1 to 31 of a-z, 0-9 and _, no digit first", param_hint="--prefix"
         )
     settings = settings_of(shared(context), flags={"databaseConfig.schema": schema})
+    say(LOCKED_OUT)
     print("\n".join(roles_for(settings.database.schema, prefix, settings.group_id)))
 
 

@@ -80,4 +80,7 @@ def _print_database(options: Shared) -> None:
 
     with looking(options) as (look, _):
         server = look.server()
+        remarks = look.remarks()
     print(footer(server))
+    for sentence in remarks:
+        print(sentence)

@@ -16,6 +16,7 @@ def run() -> None:
         connection=None if context.is_offline_mode() else context.config.attributes["connection"],
         dialect_name="postgresql" if context.is_offline_mode() else None,
         target_metadata=metadata_for(schema),
+        version_table="coord_version",
         version_table_schema=schema,
         include_schemas=True,
     )

@@ -25,6 +25,7 @@ from coordinator.app import in_process
 from coordinator.app.config_values import NAME, NAME_RULE, duration_s, node_name
 from coordinator.app.exclusive import exclusive
 from coordinator.app.in_process import Contest
+from coordinator.app.settings import DEFAULT_SCHEMA
 from coordinator.errors import ConfigError, TokenHeldError, TokenLostError
 from coordinator.protocol.timing import Timing
 from coordinator.runtime.local_program import Holding, OnLost
@@ -114,7 +115,7 @@ class Coordinator:
         group_id: str,
         database_url: str,
         task_id: str | None = None,
-        schema: str = "public",
+        schema: str = DEFAULT_SCHEMA,
         heartbeat_frequency: float | str = 1.0,
         liveness_check_interval: float | str = 30.0,
         stop_timeout: float | str | None = None,

@@ -34,7 +34,7 @@ from coordinator.app.config_work import (
     TaskTable,
     TriggerTable,
 )
-from coordinator.app.settings import Isolation, LogFormat
+from coordinator.app.settings import DEFAULT_SCHEMA, Isolation, LogFormat
 
 
 class DatabaseTable(Table):
@@ -70,7 +70,7 @@ class DatabaseTable(Table):
     sslcert: str | None = Field(default=None, description="File with this node's certificate.")
     sslkey: str | None = Field(default=None, description="File with this node's private key.")
     schema_name: SchemaName = Field(
-        default="public", alias="schema", description="Schema that holds coord's tables."
+        default=DEFAULT_SCHEMA, alias="schema", description="Schema that holds coord's tables."
     )
     auto_migrate: bool = Field(default=True, description="Create and update the tables at start.")
     connect_timeout: Interval = Field(

@@ -21,11 +21,12 @@ from pathlib import Path
 
 from coordinator.app.database import Resolved
 from coordinator.app.look import GroupLine, Look, Status, Takeover
+from coordinator.app.settings import DEFAULT_SCHEMA
 from coordinator.errors import CoordError, NotFoundError
 from coordinator.runtime.kernel import set_death_signal
 from coordinator.runtime.proctable import Seen, descendants, everyone, look
 
-SCHEMA = "public"
+SCHEMA = DEFAULT_SCHEMA
 HEARTBEAT_S = 1.0
 LIVENESS_S = 3.0
 #: A takeover that begins later than this after the last heartbeat breaks the promise.

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from coordinator.app.settings import DEFAULT_SCHEMA
 from coordinator.errors import ConfigError
 from coordinator.protocol.group import token_name
 
@@ -56,7 +57,7 @@ class HeldTask:
             ) from error
         self.options: dict[str, Any] = json.loads(environ.get("COORD_OPTIONS", "{}"))
         self._database_url = database_url or environ.get("COORD_DATABASE_URL")
-        self._schema = schema or environ.get("COORD_DATABASE_SCHEMA", "public")
+        self._schema = schema or environ.get("COORD_DATABASE_SCHEMA", DEFAULT_SCHEMA)
         self._notify = environ.get("NOTIFY_SOCKET")
         # A loop may say it at every turn; the node need not hear each of them.
         self._progress_every_s = float(environ.get("WATCHDOG_USEC", "0")) / 1e6 * PROGRESS_SHARE

@@ -156,6 +156,10 @@ class Look:
             round_trip_s=time.monotonic() - asked_at,
         )
 
+    def remarks(self) -> list[str]:
+        """Return a sentence for whatever an operator should know of the schema."""
+        return self._eye.remarks()
+
     def close(self) -> None:
         """Close the connection."""
         self._eye.close()

@@ -23,6 +23,9 @@ OnTerminate = Literal["release", "stop"]
 Isolation = Literal["auto", "cgroup", "pidns", "plain"]
 LogFormat = Literal["auto", "text", "json"]
 
+#: Where coord's tables are, unless databaseConfig.schema says it.
+DEFAULT_SCHEMA = "coord"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProgramSettings:
@@ -88,7 +91,7 @@ class DatabaseSettings:
     #: Only the keys that the user gave: libpq's own sources (PG*, service and password files)
     #: fill the rest, below the file. "" when nothing was given.
     conninfo: str = field(default="", repr=False)
-    schema: str = "public"
+    schema: str = DEFAULT_SCHEMA
     auto_migrate: bool = True
     embedded: bool | str | None = None  #: a path puts the embedded server there; False forbids it
     named: bool = False  #: something names a database, so the embedded one is out of the question

@@ -110,7 +110,7 @@ livenessCheckInterval = 6
 # sslcert = "/etc/coord/node.crt"
 # sslkey = "/etc/coord/node.key"
 ## Schema that holds coord's tables.
-# schema = "public"
+# schema = "coord"
 ## Create and update the tables at start; false: somebody runs `coord db upgrade`.
 # autoMigrate = true
 ## Seconds until a connection must stand; less than livenessCheckInterval.

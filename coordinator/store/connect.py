@@ -14,7 +14,7 @@ from coordinator.protocol.requests import NodeFacts
 from coordinator.store import faults
 from coordinator.store.epoch import ensure_epoch
 from coordinator.store.heartbeat import rehearse
-from coordinator.store.migrate import judge
+from coordinator.store.migrate import judge, why_none
 from coordinator.store.session import ensure_rows
 from coordinator.store.statement import named
 from coordinator.store.transaction import Cursor
@@ -38,7 +38,7 @@ PREPARE_ON_REQUEST_ONLY = 2**31 - 1
 #: that it lends must not keep our settings: the next transaction in it may be somebody else's.
 PROBE: LiteralString = """
 SELECT
-    (SELECT max(version_num) FROM {schema}.alembic_version),
+    (SELECT max(version_num) FROM {schema}.coord_version),
     pg_is_in_recovery(),
     (SELECT system_identifier FROM pg_control_system()),
     current_setting('fsync'),
@@ -204,6 +204,8 @@ def _probe(cursor: Cursor, schema: str, where: str, timeout_s: float) -> tuple[i
                 f"{where}: the server runs with {setting} = off and may lose acknowledged"
                 f" commits in a crash: set {setting} = on"
             )
+    if revision is None:
+        raise why_none(cursor.connection, schema, where)
     judge(revision, schema, where)
     return int(system_identifier), int(started_at), bool(lent)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from psycopg import sql
 
-from coordinator.store.people import people_schema
+from coordinator.store.aliases import PEOPLE_VIEWS, for_each_alias
 
 #: What a running node does with each table, and what it declares; nothing is ever deleted.
 TABLES = {
@@ -21,10 +21,10 @@ TABLES = {
     "observer_decision": "SELECT, INSERT",
 }
 VIEWS = ("coord_status", "coord_nodes", "coord_history")
+#: What people read under other names, too.
+VIEWS_FOR_PEOPLE = tuple(f"sys_{view}" for view in PEOPLE_VIEWS)
 #: Once the script of `coord db roles` was run, group_role says who writes for which group.
-READ = ("alembic_version", "group_role", *VIEWS)
-#: In the schema for people.
-PEOPLE_VIEWS = ("nodes", "ongoing_tasks", "task_nodes", "observer_decisions")
+READ = ("coord_version", "group_role", *VIEWS, *VIEWS_FOR_PEOPLE)
 #: What a view calls for whoever looks, and what tells how far a task has come.
 READ_FUNCTIONS = ("coord_last_error(text, text, text)", "coord_read_cursor(text, text)")
 #: What a program of the holder calls in its own transactions.
@@ -49,13 +49,18 @@ NODE_FUNCTIONS = (*READ_FUNCTIONS, *HOLDER_FUNCTIONS, *RACE_FUNCTIONS)
 def grants_for(schema: str, role: str, *, read_only: bool = False) -> list[str]:
     """Return the statements, one a line; `role` may be anything that can be quoted."""
     home = sql.Identifier(schema).as_string(None)
-    people = sql.Identifier(people_schema(schema)).as_string(None)
     whom = sql.Identifier(role).as_string(None)
-    lines = [f"GRANT USAGE ON SCHEMA {place} TO {whom};" for place in (home, people)]
+    lines = [f"GRANT USAGE ON SCHEMA {home} TO {whom};"]
     for table, privileges in TABLES.items():
         granted = "SELECT" if read_only else privileges
         lines.append(f"GRANT {granted} ON {home}.{table} TO {whom};")
     lines += [f"GRANT SELECT ON {home}.{relation} TO {whom};" for relation in READ]
-    lines += [f"GRANT SELECT ON {people}.{view} TO {whom};" for view in PEOPLE_VIEWS]
     functions = READ_FUNCTIONS if read_only else NODE_FUNCTIONS
-    return lines + [f"GRANT EXECUTE ON FUNCTION {home}.{name} TO {whom};" for name in functions]
+    lines += [f"GRANT EXECUTE ON FUNCTION {home}.{name} TO {whom};" for name in functions]
+    return [*lines, for_each_alias(schema, *alias_grants(whom))]
+
+
+def alias_grants(whom: str) -> tuple[str, ...]:
+    """Return what lets roles, already quoted, read each of the views outside our schema."""
+    whom = whom.replace("%", "%%")
+    return (f"GRANT USAGE ON SCHEMA %1$I TO {whom}", f"GRANT SELECT ON %1$I.%2$I TO {whom}")

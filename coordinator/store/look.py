@@ -13,10 +13,11 @@ from psycopg import sql
 from psycopg.rows import DictRow, dict_row
 
 from coordinator.errors import CoordError, SchemaError
+from coordinator.store.aliases import remarks
 from coordinator.store.faults import database_error
-from coordinator.store.people import people_schema
+from coordinator.store.migrate import why_none
 
-REVISION = sql.SQL("SELECT version_num FROM {schema}.alembic_version")
+REVISION = sql.SQL("SELECT version_num FROM {schema}.coord_version")
 
 GROUPS = sql.SQL(
     """
@@ -87,9 +88,7 @@ class Eye:
         except psycopg.Error as error:
             raise database_error(error, self._where) from error
         if row is None:
-            raise SchemaError(
-                f"{self._where}: schema {self._schema!r} is missing: run `coord db upgrade`"
-            )
+            raise self._why_none()
         return str(row["version_num"])
 
     def ask(self, *questions: sql.SQL, **values: object) -> list[list[Row]]:
@@ -116,13 +115,25 @@ class Eye:
         moment: datetime = row["server_time"]
         return moment
 
+    def remarks(self) -> list[str]:
+        """Return a sentence for whatever an operator should know of the schema."""
+        try:
+            return remarks(self._connection, self._schema)
+        except psycopg.Error as error:
+            raise database_error(error, self._where) from error
+
     def close(self) -> None:
         """Close the connection; never waits."""
         self._connection.close()
 
+    def _why_none(self) -> SchemaError:
+        try:
+            return why_none(self._connection, self._schema, self._where)
+        except psycopg.Error as error:
+            raise database_error(error, self._where) from error
+
     def _named(self, question: sql.SQL) -> sql.Composed:
-        people = sql.Identifier(people_schema(self._schema))
-        return question.format(schema=sql.Identifier(self._schema), people=people)
+        return question.format(schema=sql.Identifier(self._schema))
 
 
 def open_for_people(conninfo: str, where: str, timeout_s: float) -> psycopg.Connection[DictRow]:

@@ -8,18 +8,19 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, LiteralString
 
 import psycopg
 from psycopg import sql
+from psycopg.rows import tuple_row
 
-from coordinator.errors import ConfigError, DatabaseRefusedError, SchemaError
+from coordinator.errors import ConfigError, CoordError, DatabaseRefusedError, SchemaError
+from coordinator.store.aliases import make_aliases, missing_aliases, remarks
 from coordinator.store.engine import connect, engine
 from coordinator.store.faults import database_error, label
-from coordinator.store.people import people_schema
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -32,9 +33,30 @@ SCHEMA_HEAD = REVISIONS[-1]
 #: Another node's migration may take this long before we give up waiting for it.
 LOCK_WAIT = "60s"
 
+#: What another's table, view, function or type of our name makes of a migration.
+TAKEN = (
+    psycopg.errors.DuplicateTable,
+    psycopg.errors.DuplicateObject,
+    psycopg.errors.DuplicateFunction,
+)
+
 #: Alembic keeps the running migration in module globals, so one thread at a time. Taken after the
 #: database's lock and never held while waiting for one.
 _ALEMBIC = threading.Lock()
+
+
+#: Why a schema has no revision. An earlier, unreleased revision kept it in alembic's own table.
+WHY_NONE: LiteralString = """
+SELECT
+    to_regnamespace(quote_ident({text})) IS NOT NULL,
+    EXISTS (
+        SELECT FROM pg_catalog.pg_class AS old
+        JOIN pg_catalog.pg_class AS ours
+            ON ours.relnamespace = old.relnamespace AND ours.relname = 'database_epoch'
+        JOIN pg_catalog.pg_namespace AS home ON home.oid = old.relnamespace
+        WHERE home.nspname = {text} AND old.relname = 'alembic_version'
+    )
+"""
 
 
 def upgrade(conninfo: str, schema: str) -> None:
@@ -42,7 +64,7 @@ def upgrade(conninfo: str, schema: str) -> None:
 
     Any number of nodes may call this at once, on an empty database too.
     Errors: DatabaseUnreachableError, DatabaseRefusedError (names the GRANT), SchemaError when the
-    schema is newer than this version.
+    schema is newer than this version, or when another's tables have our names there.
     """
     found = current(conninfo, schema)
     if found == SCHEMA_HEAD:
@@ -57,37 +79,89 @@ def upgrade(conninfo: str, schema: str) -> None:
             # than the lock, and the loser of the race would migrate again.
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
             _lock(connection, schema)
-            for name in (schema, people_schema(schema)):
-                _create_schema(connection, name)
+            _create_schema(connection, schema)
             config = _alembic(schema)
             config.attributes["connection"] = connection
             with _ALEMBIC:
                 command.upgrade(config, "head")
+            for statement in make_aliases(schema):
+                connection.exec_driver_sql(statement)
     except (psycopg.Error, sqlalchemy.exc.DBAPIError) as error:
-        raise database_error(error, label(conninfo)) from error
+        raise _upgrade_error(error, schema, label(conninfo)) from error
+
+
+def offer_aliases(conninfo: str, schema: str) -> list[str]:
+    """Make the views outside our schema whose names are free by now.
+
+    Returns a sentence for whatever an operator should know. `schema` is at SCHEMA_HEAD.
+    """
+    with _session(conninfo) as connection:
+        if missing_aliases(connection, schema):
+            for statement in make_aliases(schema):
+                connection.execute(statement.encode())
+        return remarks(connection, schema)
+
+
+def remarks_on(conninfo: str, schema: str) -> list[str]:
+    """Return a sentence for whatever an operator should know of a migrated schema."""
+    with _session(conninfo) as connection:
+        return remarks(connection, schema)
 
 
 def current(conninfo: str, schema: str) -> str | None:
-    """Return the revision of `schema`; None when it was never migrated."""
+    """Return the revision of `schema`; None when it was never migrated.
+
+    Errors: SchemaError when it holds the tables of an unreleased revision.
+    """
     with _session(conninfo) as connection:
-        query = sql.SQL("SELECT version_num FROM {}.alembic_version").format(sql.Identifier(schema))
-        try:
+        query = sql.SQL("SELECT version_num FROM {}.coord_version").format(sql.Identifier(schema))
+        row = None
+        with suppress(psycopg.errors.UndefinedTable):
             row = connection.execute(query).fetchone()
-        except psycopg.errors.UndefinedTable:
-            return None
+        if row is None:
+            why_none(connection, schema, label(conninfo))
     return str(row[0]) if row else None
 
 
 def check(conninfo: str, schema: str) -> None:
     """Raise SchemaError when `schema` is missing, older or newer than this version needs."""
-    judge(current(conninfo, schema), schema, label(conninfo))
-
-
-def judge(found: str | None, schema: str, where: str) -> None:
-    """Raise SchemaError unless `found`, the revision in alembic_version, is SCHEMA_HEAD."""
-    _refuse_newer(found, schema, where)
+    where, found = label(conninfo), current(conninfo, schema)
     if found is None:
-        raise SchemaError(f"{where}: schema {schema!r} is missing: run `coord db upgrade`")
+        with _session(conninfo) as connection:
+            raise why_none(connection, schema, where)
+    judge(found, schema, where)
+
+
+def why_none(connection: psycopg.Connection[Any], schema: str, where: str) -> SchemaError:
+    """Return the error of a schema that has no revision; psycopg's own when it cannot be asked.
+
+    Errors: SchemaError when the schema holds the tables of an unreleased revision.
+    """
+    query = sql.SQL(WHY_NONE).format(text=sql.Literal(schema))
+    with connection.cursor(row_factory=tuple_row) as cursor:
+        row = cursor.execute(query).fetchone()
+    assert row is not None, "a SELECT without FROM has one row"
+    exists, unreleased = row
+    if unreleased:
+        raise SchemaError(
+            f"{where}: schema {schema!r} holds the tables of an unreleased revision of coord:"
+            " dump what you need of them and drop them, or name another schema in"
+            " databaseConfig.schema"
+        )
+    if not exists:
+        return SchemaError(
+            f"{where}: schema {schema!r} is missing: run `coord db upgrade`, or name another"
+            " schema in databaseConfig.schema"
+        )
+    return SchemaError(
+        f"{where}: schema {schema!r} has no tables of coord: run `coord db upgrade`, or name"
+        " another schema in databaseConfig.schema"
+    )
+
+
+def judge(found: str, schema: str, where: str) -> None:
+    """Raise SchemaError unless `found`, the revision in coord_version, is SCHEMA_HEAD."""
+    _refuse_newer(found, schema, where)
     if found != SCHEMA_HEAD:
         raise SchemaError(
             f"{where}: schema {schema!r} is at {found}, older than this version's"
@@ -103,7 +177,20 @@ def upgrade_sql(schema: str) -> str:
     with _ALEMBIC:
         command.upgrade(_alembic(schema, script), "head", sql=True)
     quoted = sql.Identifier(schema).as_string(None)
-    return f"CREATE SCHEMA IF NOT EXISTS {quoted};\n\n{script.getvalue()}"
+    aliases = "".join(f"{statement.strip()};\n\n" for statement in make_aliases(schema))
+    return f"CREATE SCHEMA IF NOT EXISTS {quoted};\n\n{script.getvalue()}\n{aliases}"
+
+
+def _upgrade_error(error: Exception, schema: str, where: str) -> CoordError:
+    """Return our error for a migration that failed."""
+    taken = isinstance(getattr(error, "orig", error), TAKEN)
+    if not taken:
+        return database_error(error, where)
+    first = str(getattr(error, "orig", error)).partition("\n")[0]
+    return SchemaError(
+        f"{where}: schema {schema!r} holds something that is not coord's ({first}):"
+        " name another schema in databaseConfig.schema"
+    )
 
 
 def _refuse_newer(found: str | None, schema: str, where: str) -> None:

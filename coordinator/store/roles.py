@@ -22,9 +22,15 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
-from coordinator.store.grants import NODE_FUNCTIONS, PEOPLE_VIEWS, READ_FUNCTIONS, VIEWS
+from coordinator.store.aliases import for_each_alias
+from coordinator.store.grants import (
+    NODE_FUNCTIONS,
+    READ_FUNCTIONS,
+    VIEWS,
+    VIEWS_FOR_PEOPLE,
+    alias_grants,
+)
 from coordinator.store.migrate import SCHEMA_HEAD
-from coordinator.store.people import people_schema
 
 #: Needs no quotes anywhere, and leaves room for the longest name below.
 PREFIX = re.compile(r"[a-z_][a-z0-9_]{0,30}")
@@ -86,11 +92,19 @@ NODE: dict[str, Needs] = {
         select="", insert="group_id, version, observer, term, node, kind, before, after, reason"
     ),
     "group_role": Needs(),
-    "alembic_version": Needs(),
+    "coord_version": Needs(),
 }
 TABLES = tuple(NODE)
+#: What runs by itself, as a trigger.
+TRIGGER_FUNCTIONS = (
+    "coord_guard_token()",
+    "coord_refuse_name()",
+    "coord_refuse_clash()",
+    "coord_restore_token()",
+)
+FUNCTIONS = (*NODE_FUNCTIONS, *TRIGGER_FUNCTIONS)
 #: What has no policies: one of them decides who is admitted, the other says the revision.
-UNGUARDED = ("group_role", "alembic_version")
+UNGUARDED = ("group_role", "coord_version")
 #: What an administrator writes, of any group: column lists, or "" for the whole row.
 ADMINISTRATOR: dict[str, dict[str, str]] = {
     "group_role": {"INSERT": "", "DELETE": ""},
@@ -104,8 +118,6 @@ ADMINISTRATOR: dict[str, dict[str, str]] = {
     },
     "event": {"INSERT": "group_id, kind, reason, who"},
 }
-#: Run by triggers alone, with the rights of their owner or of the writer.
-TRIGGER_FUNCTIONS = ("coord_guard_token()", "coord_refuse_name()", "coord_restore_token()")
 #: What belongs to a group alone, and to people.
 PRIVATE = ("task", "task_node", "task_cursor")
 #: A node's row goes when its session is over, whoever asks for it.
@@ -121,23 +133,24 @@ def roles_for(schema: str, prefix: str, group: str) -> list[str]:
     `group` is the one in the examples at the end.
     """
     home = sql.Identifier(schema).as_string(None)
-    people = sql.Identifier(people_schema(schema)).as_string(None)
     names = {role: f"{prefix}_{role}" for role in ROLES}
     quoted = {role: sql.Identifier(name).as_string(None) for role, name in names.items()}
     return [
         f"-- Least privileges for coord in schema {home}, revision {SCHEMA_HEAD}. Run it as a",
         "-- superuser with `psql -f`, and again after each `coord db upgrade`.",
+        "-- A role that nodes use now loses its rights at once, unless it owns the tables or is a",
+        "-- superuser: make each group's login first (see the end), or do it while no node runs.",
         "BEGIN;",
         f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}';",
         *(line for name in names.values() for line in _create(name)),
         "",
-        *_belongings(schema, home, people, quoted),
+        *_belongings(schema, home, quoted),
         "",
-        *_revocations(home, people, quoted),
+        *_revocations(schema, home, quoted),
         "",
-        *_node(home, people, quoted["node"]),
+        *_node(schema, home, quoted["node"]),
         "",
-        *_people(home, people, quoted),
+        *_people(schema, home, quoted),
         "",
         *_policies(home, quoted),
         "COMMIT;",
@@ -158,42 +171,47 @@ def _create(name: str) -> list[str]:
     ]
 
 
-def _belongings(schema: str, home: str, people: str, quoted: dict[str, str]) -> list[str]:
+def _belongings(schema: str, home: str, quoted: dict[str, str]) -> list[str]:
     """Give everything to the owner, and turn row level security on."""
     owner = quoted["owner"]
-    ours = [people]
     if schema == "public":
-        # It has other inhabitants, so it stays whose it is.
-        lines = [f"GRANT USAGE, CREATE ON SCHEMA {home} TO {owner};"]
+        # It has other inhabitants, so it stays whose it is. Who may create there could make a
+        # function of ours once more, for other types of arguments.
+        lines = [
+            f"GRANT USAGE, CREATE ON SCHEMA {home} TO {owner};",
+            f"REVOKE CREATE ON SCHEMA {home} FROM PUBLIC;",
+        ]
     else:
-        lines, ours = [], [home, people]
-    for place in ours:
-        lines += [
-            f"ALTER SCHEMA {place} OWNER TO {owner};",
-            f"REVOKE ALL ON SCHEMA {place} FROM PUBLIC;",
+        lines = [
+            f"ALTER SCHEMA {home} OWNER TO {owner};",
+            f"REVOKE ALL ON SCHEMA {home} FROM PUBLIC;",
         ]
     lines += [f"ALTER TABLE {home}.{table} OWNER TO {owner};" for table in TABLES]
-    lines += [f"ALTER VIEW {view} OWNER TO {owner};" for view in _views(home, people)]
-    lines += [
-        f"ALTER FUNCTION {home}.{function} OWNER TO {owner};"
-        for function in (*NODE_FUNCTIONS, *TRIGGER_FUNCTIONS)
-    ]
+    lines += [f"ALTER VIEW {view} OWNER TO {owner};" for view in _views(home)]
+    lines += [f"ALTER FUNCTION {home}.{name} OWNER TO {owner};" for name in FUNCTIONS]
+    owned = _format(owner)
+    lines.append(
+        for_each_alias(
+            schema,
+            f"GRANT USAGE, CREATE ON SCHEMA %1$I TO {owned}",
+            f"ALTER VIEW %1$I.%2$I OWNER TO {owned}",
+        )
+    )
     guarded = [table for table in TABLES if table not in UNGUARDED]
     return lines + [f"ALTER TABLE {home}.{table} ENABLE ROW LEVEL SECURITY;" for table in guarded]
 
 
-def _revocations(home: str, people: str, quoted: dict[str, str]) -> list[str]:
+def _revocations(schema: str, home: str, quoted: dict[str, str]) -> list[str]:
     """Begin with nothing, whatever an earlier script or somebody by hand has granted."""
     others = ", ".join(["PUBLIC", *(name for role, name in quoted.items() if role != "owner")])
-    relations = (*(f"{home}.{table}" for table in TABLES), *_views(home, people))
+    relations = (*(f"{home}.{table}" for table in TABLES), *_views(home))
     lines = [f"REVOKE ALL ON {relation} FROM {others};" for relation in relations]
-    return lines + [
-        f"REVOKE ALL ON FUNCTION {home}.{name} FROM {others};" for name in NODE_FUNCTIONS
-    ]
+    lines.append(for_each_alias(schema, f"REVOKE ALL ON %1$I.%2$I FROM {_format(others)}"))
+    return lines + [f"REVOKE ALL ON FUNCTION {home}.{name} FROM {others};" for name in FUNCTIONS]
 
 
-def _node(home: str, people: str, node: str) -> list[str]:
-    lines = [f"GRANT USAGE ON SCHEMA {home}, {people} TO {node};"]
+def _node(schema: str, home: str, node: str) -> list[str]:
+    lines = [f"GRANT USAGE ON SCHEMA {home} TO {node};"]
     for table, needs in NODE.items():
         granted = [
             verb if columns == "*" else f"{verb} ({columns})"
@@ -205,20 +223,20 @@ def _node(home: str, people: str, node: str) -> list[str]:
             if columns
         ]
         lines.append(f"GRANT {', '.join(granted)} ON {home}.{table} TO {node};")
-    lines += [f"GRANT SELECT ON {view} TO {node};" for view in _views(home, people)]
-    return lines + [
-        f"GRANT EXECUTE ON FUNCTION {home}.{name} TO {node};" for name in NODE_FUNCTIONS
-    ]
+    lines += [f"GRANT SELECT ON {view} TO {node};" for view in _views(home)]
+    lines += [f"GRANT EXECUTE ON FUNCTION {home}.{name} TO {node};" for name in NODE_FUNCTIONS]
+    return [*lines, for_each_alias(schema, *alias_grants(node))]
 
 
-def _people(home: str, people: str, quoted: dict[str, str]) -> list[str]:
+def _people(schema: str, home: str, quoted: dict[str, str]) -> list[str]:
     administrator = quoted["system_administrator"]
     both = f"{quoted['reader']}, {administrator}"
-    relations = (*(f"{home}.{table}" for table in TABLES), *_views(home, people))
+    relations = (*(f"{home}.{table}" for table in TABLES), *_views(home))
     lines = [
-        f"GRANT USAGE ON SCHEMA {home}, {people} TO {both};",
+        f"GRANT USAGE ON SCHEMA {home} TO {both};",
         *(f"GRANT SELECT ON {relation} TO {both};" for relation in relations),
         *(f"GRANT EXECUTE ON FUNCTION {home}.{name} TO {both};" for name in READ_FUNCTIONS),
+        for_each_alias(schema, *alias_grants(both)),
     ]
     for table, verbs in ADMINISTRATOR.items():
         granted = [f"{verb} ({columns})" if columns else verb for verb, columns in verbs.items()]
@@ -251,8 +269,13 @@ def _policies(home: str, quoted: dict[str, str]) -> list[str]:
     ]
 
 
-def _views(home: str, people: str) -> list[str]:
-    return [*(f"{home}.{view}" for view in VIEWS), *(f"{people}.{view}" for view in PEOPLE_VIEWS)]
+def _views(home: str) -> list[str]:
+    return [f"{home}.{view}" for view in (*VIEWS, *VIEWS_FOR_PEOPLE)]
+
+
+def _format(text: str) -> str:
+    """Return a text as format() takes it."""
+    return text.replace("%", "%%")
 
 
 def _examples(home: str, names: dict[str, str], quoted: dict[str, str], group: str) -> list[str]:

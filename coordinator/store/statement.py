@@ -1,8 +1,7 @@
 """How a statement gets its schema, and the fragments that several statements share.
 
 A statement is a constant beside its only user. Braces name what is put in once per schema: {schema}
-itself, {people} where the views for people are, and the fragments below; values are always bound
-parameters.
+itself, and the fragments below; values are always bound parameters.
 """
 
 from __future__ import annotations
@@ -11,8 +10,6 @@ from functools import cache
 from typing import LiteralString
 
 from psycopg import sql
-
-from coordinator.store.people import people_schema
 
 #: Microseconds of the server's clock; tells one run of a server from another.
 STARTED_AT: LiteralString = "(date_part('epoch', pg_postmaster_start_time()) * 1e6)::bigint"
@@ -163,10 +160,7 @@ _FRAGMENTS: dict[str, LiteralString] = {
 @cache
 def named(statement: LiteralString, schema: str) -> bytes:
     """Return the statement with the quoted schema and the fragments it names, composed once."""
-    parts: dict[str, sql.Composable] = {
-        "schema": sql.Identifier(schema),
-        "people": sql.Identifier(people_schema(schema)),
-    }
+    parts: dict[str, sql.Composable] = {"schema": sql.Identifier(schema)}
     # In this order a fragment names only those before it.
     for name, fragment in _FRAGMENTS.items():
         parts[name] = sql.SQL(fragment).format(**parts)

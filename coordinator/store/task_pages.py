@@ -13,7 +13,7 @@ SELECT
     task.stop_timeout_ms,
     task.spec::text AS spec,
     date_part('epoch', statement_timestamp() - shown.since) AS since_age_s
-FROM {people}.ongoing_tasks AS shown
+FROM {schema}.sys_ongoing_tasks AS shown
 JOIN {schema}.task AS task ON task.group_id = shown.group_id AND task.name = shown.task
 WHERE (CAST(%(group)s AS text) IS NULL OR shown.group_id = %(group)s)
     AND (CAST(%(task)s AS text) IS NULL OR shown.task = %(task)s)
@@ -22,21 +22,21 @@ ORDER BY shown.group_id, shown.task
 
 TASK_NODES: LiteralString = """
 SELECT shown.*, date_part('epoch', statement_timestamp() - shown.told_at) AS told_age_s
-FROM {people}.task_nodes AS shown
+FROM {schema}.sys_task_nodes AS shown
 WHERE shown.group_id = %(group)s AND shown.task = %(task)s
 ORDER BY shown.node
 """
 
 NODES: LiteralString = """
 SELECT shown.*
-FROM {people}.nodes AS shown
+FROM {schema}.sys_nodes AS shown
 WHERE CAST(%(group)s AS text) IS NULL OR shown.group_id = %(group)s
 ORDER BY shown.group_id, shown.state = 'ended', shown.node
 """
 
 DECISIONS: LiteralString = """
 SELECT shown.*, date_part('epoch', statement_timestamp() - shown.at) AS age_s
-FROM {people}.observer_decisions AS shown
+FROM {schema}.sys_observer_decisions AS shown
 WHERE shown.group_id = %(group)s
 ORDER BY shown.id DESC
 LIMIT %(count)s

@@ -1,4 +1,4 @@
-"""Tasks of groups: definitions, standings, decisions, cursors, and the views in `sys`.
+"""Tasks of groups: definitions, standings, decisions, cursors, and the views for people.
 
 Also: names of nodes and tokens are checked when they are written, and not at every heartbeat. A
 CHECK constraint runs its regular expression at every UPDATE of a row, whatever it changes. AFTER
@@ -343,10 +343,10 @@ FROM (
 ) AS judged
 """
 
-#: For people, in a schema of its own: `sys.ongoing_tasks` is what they look for.
+#: For people, who look for `sys.ongoing_tasks`: store/aliases.py shows it under that name.
 VIEWS = {
     "nodes": """
-CREATE VIEW {sys}.nodes AS
+CREATE VIEW {schema}.sys_nodes AS
 SELECT
     seen.group_id,
     seen.task_id AS node,
@@ -384,7 +384,7 @@ LEFT JOIN LATERAL (
 """,
     # 'stuck': held by a session that was ended, or that is silent for longer than its interval.
     "ongoing_tasks": """
-CREATE VIEW {sys}.ongoing_tasks AS
+CREATE VIEW {schema}.sys_ongoing_tasks AS
 SELECT
     task.group_id,
     task.name AS task,
@@ -436,7 +436,7 @@ LEFT JOIN {schema}.task_node AS told
 WHERE NOT task.deleted
 """,
     "task_nodes": """
-CREATE VIEW {sys}.task_nodes AS
+CREATE VIEW {schema}.sys_task_nodes AS
 SELECT
     task.group_id,
     task.name AS task,
@@ -466,7 +466,7 @@ LEFT JOIN {schema}.task_node AS told
 WHERE NOT task.deleted
 """,
     "observer_decisions": """
-CREATE VIEW {sys}.observer_decisions AS
+CREATE VIEW {schema}.sys_observer_decisions AS
 SELECT
     made.id,
     made.group_id,
@@ -669,32 +669,6 @@ def guard(revision: str) -> str:
     return made
 
 
-#: A role that may not create schemas finds it made by somebody else.
-CREATE_SYS = """
-DO $coord$
-BEGIN
-    IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = {sys_text}) THEN
-        CREATE SCHEMA {sys};
-    END IF;
-END
-$coord$
-"""
-#: Whoever else keeps something there keeps the schema.
-DROP_SYS = """
-DO $coord$
-BEGIN
-    IF NOT EXISTS (
-        SELECT FROM pg_class AS other
-        JOIN pg_namespace AS home ON home.oid = other.relnamespace
-        WHERE home.nspname = {sys_text}
-    ) THEN
-        DROP SCHEMA {sys};
-    END IF;
-END
-$coord$
-"""
-
-
 def upgrade() -> None:
     _execute(
         [
@@ -705,7 +679,6 @@ def upgrade() -> None:
             *status_views("0003"),
             REFUSE_CLASH,
             *CLASHES,
-            CREATE_SYS,
             *VIEWS.values(),
             guard("0003"),
             *policies(),
@@ -716,8 +689,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     _execute(
         [
-            *(f"DROP VIEW {{sys}}.{view}" for view in reversed(VIEWS)),
-            DROP_SYS,
+            *(f"DROP VIEW {{schema}}.sys_{view}" for view in reversed(VIEWS)),
             guard("0002"),
             *status_views("0001"),
             "DROP TRIGGER group_record_clash_check ON {schema}.group_record",
@@ -744,21 +716,10 @@ ALTER TABLE {schema}.health_check
 
 
 def _execute(statements: list[str]) -> None:
-    """Run the statements in the schema that the caller of alembic named, and in its `sys`."""
+    """Run the statements in the schema that the caller of alembic named."""
     schema: str = context.config.attributes["schema"]
-    people = "sys" if schema == "public" else f"{schema}_sys"
-    parts = {
-        "{schema}": _identifier(schema),
-        "{schema_in_text}": _identifier(schema).replace("'", "''"),
-        "{sys}": _identifier(people),
-        "{sys_text}": "'" + people.replace("'", "''") + "'",
-    }
+    quoted = '"' + schema.replace('"', '""') + '"'
+    in_text = quoted.replace("'", "''")
     for statement in statements:
-        ddl = statement
-        for part, text in parts.items():
-            ddl = ddl.replace(part, text)
+        ddl = statement.replace("{schema}", quoted).replace("{schema_in_text}", in_text)
         op.execute(sa.text(ddl.replace(":", r"\:")))
-
-
-def _identifier(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

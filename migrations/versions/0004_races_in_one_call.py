@@ -14,6 +14,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import context, op
 
+from coordinator.store.aliases import for_each_alias
+
 revision = "0004"
 down_revision = "0003"
 branch_labels = None
@@ -392,6 +394,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    schema: str = context.config.attributes["schema"]
+    op.execute(sa.text(for_each_alias(schema, "DROP VIEW %1$I.%2$I").replace(":", r"\:")))
     _execute(DROPS)
 
 

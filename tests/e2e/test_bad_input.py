@@ -179,7 +179,7 @@ def test_missing_rights(coord, database):
 
 
 def test_a_schema_that_is_newer(coord, database):
-    database.query("UPDATE alembic_version SET version_num = '9999'")
+    database.query("UPDATE coord_version SET version_num = '9999'")
 
     code, err = coord("--", "true")
 

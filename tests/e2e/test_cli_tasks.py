@@ -525,7 +525,7 @@ def test_the_view_for_people_is_the_list(night: Database) -> None:
     _, said, _ = coord(night, "task", "list", "-g", "night", "-o", "json")
 
     rows = night.query(
-        f"SELECT task, state, node, term FROM {night.schema}_sys.ongoing_tasks ORDER BY 1"
+        f"SELECT task, state, node, term FROM {night.schema}.sys_ongoing_tasks ORDER BY 1"
     )
     assert rows == [
         tuple(each[key] for key in ("name", "state", "node", "term"))

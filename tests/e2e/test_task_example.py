@@ -108,7 +108,7 @@ def test_the_example_of_five_nodes(net, machines):
     assert new.first - cut_at <= 3.0 + 2 * 0.5 + MACHINE_S
     assert machines.standings()["B"] == "rehab"
     decided = machines.ask(
-        "SELECT * FROM {sys}.observer_decisions WHERE node = 'B' ORDER BY at DESC LIMIT 1"
+        "SELECT * FROM {schema}.sys_observer_decisions WHERE node = 'B' ORDER BY at DESC LIMIT 1"
     )[0]
     assert "no heartbeat of B" in decided["reason"]
     observer = next(

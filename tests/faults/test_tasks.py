@@ -86,7 +86,9 @@ def test_a_dead_nodes_task_is_stuck_before_it_is_taken(tasks):
     seen: list[tuple[str, str]] = []
 
     def look() -> bool:
-        row = tasks.ask("SELECT state, node FROM {sys}.ongoing_tasks WHERE task = %(t)s", t=task)[0]
+        row = tasks.ask(
+            "SELECT state, node FROM {schema}.sys_ongoing_tasks WHERE task = %(t)s", t=task
+        )[0]
         if not seen or seen[-1] != (row["state"], row["node"]):
             seen.append((row["state"], row["node"]))
         return row["state"] == "running" and row["node"] != victim
@@ -220,7 +222,9 @@ def test_a_task_that_crashes_at_once_moves_on_and_disturbs_nobody(tasks):
     eventually(lambda: len(tried()) >= 2, 30, lambda: f"a second node tries{tasks.story()}")
     runs = tasks.task_runs()
     assert len(runs) == 3, "the others were not touched"
-    rows = tasks.ask("SELECT * FROM {sys}.ongoing_tasks WHERE group_id = 'G' AND task = 'bad'")
+    rows = tasks.ask(
+        "SELECT * FROM {schema}.sys_ongoing_tasks WHERE group_id = 'G' AND task = 'bad'"
+    )
     assert "3" in rows[0]["last_error"]
 
 
@@ -286,7 +290,8 @@ def test_a_task_that_is_done_is_never_started_again(tasks):
 
     eventually(
         lambda: tasks.ask(
-            "SELECT 1 AS done FROM {sys}.ongoing_tasks WHERE task = 'once' AND state = 'disabled'"
+            "SELECT 1 AS done FROM {schema}.sys_ongoing_tasks"
+            " WHERE task = 'once' AND state = 'disabled'"
         ),
         10,
         lambda: f"it is done{tasks.story()}",
@@ -336,7 +341,7 @@ def test_a_spec_that_nobody_can_read_stops_that_task_alone(tasks):
     tasks.add(TaskDef(name="broken", spec='{"nothing": "to run"}'))
 
     def told() -> bool:
-        rows = tasks.ask("SELECT last_error FROM {sys}.ongoing_tasks WHERE task = 'broken'")
+        rows = tasks.ask("SELECT last_error FROM {schema}.sys_ongoing_tasks WHERE task = 'broken'")
         return "cannot be read" in str(rows[0]["last_error"])
 
     eventually(told, 10, lambda: f"the reason is shown{tasks.story()}")

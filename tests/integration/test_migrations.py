@@ -52,7 +52,7 @@ def catalog(conninfo: str, schema: str) -> set[tuple[object, ...]]:
     with psycopg.connect(conninfo) as connection:
         names = {"schema": schema, "quoted": f'"{schema}"' if "-" in schema else schema}
         rows = connection.execute(CATALOG, names).fetchall()
-    return {row for row in rows if row[0] != "alembic_version"}
+    return {row for row in rows if row[0] != "coord_version"}
 
 
 def differences(conninfo: str, schema: str) -> list[object]:
@@ -62,7 +62,7 @@ def differences(conninfo: str, schema: str) -> list[object]:
     def ours(name: str | None, kind: str, _: object) -> bool:
         if kind == "schema":
             return name == schema
-        return name != "alembic_version"
+        return name != "coord_version"
 
     with engine(other_default).connect() as connection:
         options = {
@@ -181,7 +181,7 @@ def test_a_database_at_the_head_needs_no_right_to_change_it(server: Server, empt
     migrate.upgrade(empty, "app")
     reader = stranger(server, empty, "GRANT USAGE ON SCHEMA app TO {0}")
     with psycopg.connect(empty) as connection:
-        connection.execute("GRANT SELECT ON app.alembic_version TO stranger")
+        connection.execute("GRANT SELECT ON app.coord_version TO stranger")
 
     migrate.upgrade(reader, "app")
 
@@ -196,7 +196,7 @@ def test_a_missing_schema_says_what_to_run(empty: str):
 def test_a_newer_schema_is_neither_used_nor_touched(empty: str):
     migrate.upgrade(empty, "app")
     with psycopg.connect(empty) as connection:
-        connection.execute("UPDATE app.alembic_version SET version_num = '9999'")
+        connection.execute("UPDATE app.coord_version SET version_num = '9999'")
 
     for ask in (migrate.check, migrate.upgrade):
         with pytest.raises(SchemaError, match="at 9999, newer than this version's"):

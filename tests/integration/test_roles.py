@@ -23,8 +23,9 @@ from coordinator.errors import DatabaseRefusedError, NodeAliveError
 from coordinator.protocol.group import TaskDef
 from coordinator.protocol.requests import RaiseFloor, Settle
 from coordinator.store import migrate, schedule
+from coordinator.store.aliases import ALIASES
 from coordinator.store.fence import fence_sql
-from coordinator.store.grants import PEOPLE_VIEWS, VIEWS
+from coordinator.store.grants import VIEWS, VIEWS_FOR_PEOPLE
 from coordinator.store.migrate import upgrade
 from coordinator.store.postgres import PostgresStore
 from coordinator.store.roles import NODE, ROLES, TABLES, Needs
@@ -130,7 +131,7 @@ FORBIDDEN = {
     "turn the trigger off": "SET session_replication_role = replica",
     "drop the trigger": "DROP TRIGGER coord_guard_token ON token_holder",
     "make a table": "CREATE TABLE {schema}.mine (x int)",
-    "change the revision": "UPDATE alembic_version SET version_num = '9999'",
+    "change the revision": "UPDATE coord_version SET version_num = '9999'",
     "read passwords": "SELECT rolpassword FROM pg_authid",
     "read files": "SELECT pg_read_file('postgresql.conf')",
     "add a command": """
@@ -281,8 +282,8 @@ def test_what_no_node_may_do_in_its_own_group_either(filled: Roles, deed: str):
 @pytest.mark.parametrize("role", ["reader", "system_administrator"])
 def test_who_only_looks_reads_everything(filled: Roles, role: str):
     with filled.connect(role) as connection:
-        people = (f"{filled.database.schema}_sys.{view}" for view in PEOPLE_VIEWS)
-        for relation in (*TABLES, *VIEWS, *people):
+        outside = (f"{alias.place}.{alias.name}" for alias in ALIASES)
+        for relation in (*TABLES, *VIEWS, *VIEWS_FOR_PEOPLE, *outside):
             row = connection.execute(f"SELECT count(*) FROM {relation}").fetchone()
             assert row is not None
             assert row[0] > 0, relation
@@ -326,12 +327,11 @@ def test_a_node_declares_what_an_administrator_has_declared(filled: Roles):
 
 def test_definitions_errors_and_cursors_are_read_by_their_own_group_alone(filled: Roles):
     filled.database.query("UPDATE task_node SET error = 'secret', told_at = now()")
-    people = f"{filled.database.schema}_sys"
     with filled.connect("node", GROUP) as connection:
         for table in ("task", "task_node", "task_cursor"):
             groups = connection.execute(f"SELECT DISTINCT group_id FROM {table}").fetchall()
             assert (table, groups) == (table, [(GROUP,)])
-        shown = f"SELECT group_id, last_error FROM {people}.ongoing_tasks ORDER BY 1"
+        shown = "SELECT group_id, last_error FROM sys.ongoing_tasks ORDER BY 1"
         assert connection.execute(shown).fetchall() == [(OTHER, None), (GROUP, "secret")]
 
 
@@ -457,8 +457,8 @@ def test_every_table_has_its_rights_and_its_policies(roles: Roles):
     bare = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = %s::regnamespace"
     unguarded = roles.database.query(f"{bare} AND NOT relrowsecurity", roles.database.schema)
 
-    assert ours == set(NODE) - {"alembic_version"}
-    assert {row[0] for row in unguarded} == {"group_role", "alembic_version"}
+    assert ours == set(NODE) - {"coord_version"}
+    assert {row[0] for row in unguarded} == {"group_role", "coord_version"}
 
 
 def test_columns_that_a_node_needs_exist():

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
 
-from coordinator.errors import DatabaseRefusedError
 from coordinator.protocol.group import TaskDef
 from coordinator.protocol.task_requests import Decide, EndSession, TaskTold, TellTasks
-from coordinator.store import migrate
 from tests.conformance.test_tasks import give, over, read, take, watched
 from tests.conformance.worlds import PostgresWorld
 from tests.integration.test_store_tasks import members
@@ -19,7 +16,7 @@ pytestmark = pytest.mark.real
 
 
 def states(database) -> dict[object, tuple[object, object]]:
-    rows = database.query("SELECT task, state, node FROM app_sys.ongoing_tasks")
+    rows = database.query("SELECT task, state, node FROM sys_ongoing_tasks")
     return {task: (state, node) for task, state, node in rows}
 
 
@@ -73,13 +70,13 @@ def test_each_task_is_shown_for_each_node(database):
         tell(second, "idle", error="exit status 4")
         tell(third, "apart")
 
-    rows = database.query("SELECT node, state, last_error FROM app_sys.task_nodes ORDER BY node")
+    rows = database.query("SELECT node, state, last_error FROM sys_task_nodes ORDER BY node")
     assert rows == [
         ("a", "backing off", "exit status 3"),
         ("b", "NotOnThisNode", "exit status 4"),
         ("c", "apart", None),
     ]
-    last = database.query("SELECT last_error, told, since IS NULL FROM app_sys.ongoing_tasks")
+    last = database.query("SELECT last_error, told, since IS NULL FROM sys_ongoing_tasks")
     assert last == [("exit status 4", "backing off", False)]
 
 
@@ -91,7 +88,7 @@ def test_nodes_are_shown_with_their_standing_and_what_they_hold(database):
 
     rows = database.query(
         "SELECT node, standing, state, task_count, observer, seen_version, caught_up"
-        " FROM app_sys.nodes ORDER BY node"
+        " FROM sys_nodes ORDER BY node"
     )
     assert rows == [
         ("a", "member", "ok", 0, True, None, False),
@@ -117,7 +114,7 @@ def test_decisions_are_kept_with_their_reasons(database):
         second.take(second.look(), reason="no beat for 6 s")
 
     rows = database.query(
-        "SELECT observer, term, node, kind, before, after, reason FROM app_sys.observer_decisions"
+        "SELECT observer, term, node, kind, before, after, reason FROM sys_observer_decisions"
     )
     assert rows == [("b", 2, "a", "ended", "member", "rehab", "no beat for 6 s")]
 
@@ -163,30 +160,6 @@ def test_nothing_looks_at_a_name_that_a_beat_does_not_write(database):
 def test_a_task_that_no_node_could_hold_is_refused_by_the_database(database, name):
     with pytest.raises(psycopg.errors.CheckViolation):
         database.query("INSERT INTO task (group_id, name) VALUES ('orders', %s)", name)
-
-
-# --- the schema for people ------------------------------------------------------------------------
-
-
-def test_a_role_that_may_not_make_the_schema_for_people_is_told_the_grant(server, unmigrated):
-    """Somebody else may make it beforehand; then nothing more is needed."""
-    server.query("CREATE ROLE tenant LOGIN")
-    with unmigrated.connect() as connection:
-        connection.execute(f"CREATE SCHEMA {unmigrated.schema} AUTHORIZATION tenant")
-    conninfo = make_conninfo(unmigrated.conninfo, user="tenant")
-    try:
-        with pytest.raises(
-            DatabaseRefusedError, match=r"create schema 'app_sys' .*GRANT CREATE ON"
-        ):
-            migrate.upgrade(conninfo, unmigrated.schema)
-        unmigrated.query("CREATE SCHEMA app_sys AUTHORIZATION tenant")
-
-        migrate.upgrade(conninfo, unmigrated.schema)
-
-        migrate.check(conninfo, unmigrated.schema)
-    finally:
-        unmigrated.query("DROP OWNED BY tenant CASCADE")
-        server.query("DROP ROLE tenant")
 
 
 @pytest.mark.parametrize(

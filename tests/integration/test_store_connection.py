@@ -87,7 +87,7 @@ def test_a_database_without_our_schema_is_refused(unmigrated):
 
 
 def test_a_newer_schema_is_refused(database):
-    database.query("UPDATE alembic_version SET version_num = '9999'")
+    database.query("UPDATE coord_version SET version_num = '9999'")
 
     with pytest.raises(SchemaError, match="newer"):
         store(database.conninfo, database.schema).connect(5.0)

@@ -114,10 +114,9 @@ class TaskBed(Bed):
                 desk.add(self.group, definition, who="test")
 
     def ask(self, query: str, **values: object) -> list[dict[str, Any]]:
-        """Ask the database; `{schema}` and `{sys}` are put in."""
-        people = "sys" if self.schema == "public" else f"{self.schema}_sys"
+        """Ask the database; `{schema}` is put in."""
         composed = sql.SQL(query).format(  # type: ignore[arg-type]
-            schema=sql.Identifier(self.schema), sys=sql.Identifier(people)
+            schema=sql.Identifier(self.schema)
         )
         with psycopg.connect(self.conninfo, autocommit=True, row_factory=dict_row) as connection:
             return connection.execute(composed, values).fetchall()
