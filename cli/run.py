@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from coordinator.cli.options import shared
+from coordinator.errors import CoordError
 
 
 class Restart(StrEnum):
@@ -176,4 +177,24 @@ def run(
     from coordinator.app.run import run_node
     from coordinator.cli.connect import settings_of
 
-    run_node(settings_of(chosen, flags=flags, argv=tuple(command or ())))
+    style = log_format and log_format.value
+    try:
+        settings = settings_of(chosen, flags=flags, argv=tuple(command or ()))
+        style = settings.log_format
+        run_node(settings)
+    except CoordError as error:
+        _refuse(error, style)
+
+
+def _refuse(error: CoordError, style: str | None) -> NoReturn:
+    """End with an error; where the node's lines would have been JSON, this one is."""
+    import os
+    import sys
+
+    from coordinator.runtime.voice import voice_for
+
+    voice = voice_for(2, style or os.environ.get("COORD_LOG_FORMAT") or "auto", "info")
+    if voice.style != "json":
+        raise error
+    sys.stderr.write(voice.line(str(error), "ERROR", "not-started"))
+    raise typer.Exit(error.exit_code)

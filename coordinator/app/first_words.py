@@ -9,6 +9,12 @@ from coordinator.runtime import log
 from coordinator.runtime.isolation import reach
 
 
+def say_warnings(logger: logging.Logger, settings: NodeSettings) -> None:
+    """Say what is odd in the configuration, and that the embedded server is the database."""
+    for line in settings.warnings:
+        log.say(logger, "warning", line, {})
+
+
 def first_words(
     logger: logging.Logger, settings: NodeSettings, level: str, *, listening: bool
 ) -> None:

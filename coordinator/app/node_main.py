@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from coordinator import __version__
-from coordinator.app.first_words import first_words
+from coordinator.app.first_words import first_words, say_warnings
 from coordinator.app.orders import meanings, orders
 from coordinator.app.reload import LiveSettings
 from coordinator.app.sentences import sentence
@@ -109,11 +109,12 @@ def run(
     clock = BoottimeClock()
     connection: PostgresConnection | None = None
     if legacy is None:
+        say_warnings(logger, settings)
         try:
             connection = first_connection(made, settings_fd, clock)
             declare(settings, logger)
         except CoordError as error:
-            logger.error("%s", error)
+            log.fail(logger, "not-started", str(error))
             channel.send({"say": "exit", "code": error.exit_code})
             return error.exit_code
         first_words(logger, settings, isolation, listening=connection.listening)
@@ -151,7 +152,7 @@ def run(
     try:
         window = Window(agent, clock, settings.listen, logger)
     except CoordError as error:
-        logger.error("%s", _with_origin(settings, str(error)))
+        log.fail(logger, "not-started", _with_origin(settings, str(error)))
         link.finish(error.exit_code)
         return error.exit_code
     finish = agent.run(connection)
@@ -159,16 +160,18 @@ def run(
     if lookout is not None:
         lookout.stop()
     if finish.trouble:
-        logger.error("%s", _with_origin(settings, trouble_of(settings, finish)))
+        log.fail(logger, "ended", _with_origin(settings, trouble_of(settings, finish)))
     link.finish(finish.code)
     return finish.code
 
 
 def _logger(settings: NodeSettings) -> logging.Logger:
     """Return what this process says its lines with: none of them waits for a reader (G10)."""
-    logger = log.set_up(settings.log_level, settings.log_format)
+    logger = log.set_up(
+        settings.log_level, settings.log_format, group=settings.group_id, node=settings.task_id
+    )
     log.take_stderr(logger)
-    stacks.tell_on_quit(partial(logger.error, "%s"))
+    stacks.tell_on_quit(partial(log.fail, logger, "stacks"))
     return logger
 
 
@@ -273,7 +276,7 @@ def _die_of_sleep(channel: Channel, logger: logging.Logger, settings: NodeSettin
 
 def _on_signal(signum: int, agent: Agent, live: LiveSettings, logger: logging.Logger) -> None:
     if signum == signal.SIGUSR2:
-        logger.info("state: %s", agent.node)
+        logger.info("state: %s", agent.node, extra={"event": "state"})
     elif signum == signal.SIGHUP:
         live.reload(logger)
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from coordinator.app.settings import NodeSettings, from_json, to_json
 from coordinator.errors import CoordError
+from coordinator.runtime import log
 
 #: What the next start of the program, or the next log line, simply looks up.
 LIVE = ("program", "trigger", "policy", "pass_database", "log_level")
@@ -79,15 +80,16 @@ class LiveSettings:
                 timeout=READ_MAX_S,
             )
         except subprocess.TimeoutExpired:
-            logger.error("reload: the configuration could not be read in %g s", READ_MAX_S)
+            text = f"reload: the configuration could not be read in {READ_MAX_S:g} s"
+            log.fail(logger, "reload", text)
             return
         if answer.returncode != 0:
-            logger.error("reload: nothing changed: %s", answer.stderr.strip())
+            log.fail(logger, "reload", f"reload: nothing changed: {answer.stderr.strip()}")
             return
         changed, kept, settings = merged(self.now, from_json(answer.stdout))
         self.now = settings
         logger.setLevel(settings.log_level.upper())
-        logger.info("reload: %s", summary(changed, kept))
+        log.say(logger, "reload", f"reload: {summary(changed, kept)}", {})
 
 
 def merged(

@@ -35,10 +35,9 @@ def run_node(settings: NodeSettings) -> NoReturn:
     """
     check_program(settings)
     resolved = resolve(settings.database)
-    if resolved.note and settings.log_level not in ("error", "critical"):
-        print(f"coord: {resolved.note}", file=sys.stderr, flush=True)
-    for warning in settings.warnings:
-        print(f"coord: {warning}", file=sys.stderr, flush=True)
+    # The agent says them, in the form of all its lines.
+    notes = (resolved.note,) if resolved.note else ()
+    settings = replace(settings, warnings=(*notes, *settings.warnings))
     database = replace(
         settings.database,
         conninfo=resolved.conninfo,

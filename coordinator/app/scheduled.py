@@ -67,7 +67,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CoordError as error:
         print(f"coord: {error}", file=sys.stderr)
         return error.exit_code
-    log.set_up(start.settings.log_level, start.settings.log_format)
+    settings = start.settings
+    log.set_up(
+        settings.log_level, settings.log_format, group=settings.group_id, node=settings.task_id
+    )
     try:
         return run(start)
     except CoordError as error:

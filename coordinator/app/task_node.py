@@ -82,7 +82,7 @@ def declare(settings: NodeSettings, logger: logging.Logger) -> None:
         timeout_s=database.connect_timeout_s,
     ) as desk:
         for line in desk.declare(settings.group_id, settings.tasks, who=settings.task_id):
-            logger.warning("%s: %s", settings.group_id, line)
+            logger.warning("%s: %s", settings.group_id, line, extra={"event": "warning"})
 
 
 def _definition(node: Node, command: StartProgram) -> TaskDef:

@@ -9,45 +9,21 @@ to say, and goes on (rule G10). It has no `logging`: that would double what it l
 from __future__ import annotations
 
 import faulthandler
-import json
 import os
 import select
 import signal
-import time
 from collections import deque
-from typing import NamedTuple
 
 from coordinator.runtime import kernel, spawn
+from coordinator.runtime.voice import Voice
 
 #: So many lines wait for a writer that hangs; what comes then is counted.
 LINES_MAX = 100
 #: A guardian that ends gives its last lines so long to be written.
 END_MAX_S = 0.5
 _STACKS_MAX = 65_536
-_LEVELS = {"WARNING": 30, "ERROR": 40, "CRITICAL": 50}
-
-
-class Voice(NamedTuple):
-    """How the lines of this node look, as `log.set_up` says for its agent."""
-
-    style: str = "text"
-    level: str = "info"
-    group: str = ""
-    node: str = ""
-
-    def line(self, text: str, level: str = "WARNING") -> str:
-        """Return one whole line."""
-        if self.style == "text":
-            return f"coord: {text}\n"
-        said = {"level": level, "text": text, "event": "guardian"}
-        who = {"group": self.group, "node": self.node}
-        said |= {name: value for name, value in who.items() if value}
-        said["timestamp"] = _wall_clock()
-        return json.dumps(said) + "\n"
-
-    def says(self, level: str) -> bool:
-        """Tell whether the operator wants lines of this level."""
-        return _LEVELS[level] >= _LEVELS.get(self.level.upper(), 0)
+#: The event of all lines of the guardian.
+_EVENT = "guardian"
 
 
 class GuardLog:
@@ -68,7 +44,7 @@ class GuardLog:
         if len(self._lines) >= LINES_MAX:
             self._dropped += 1
             return
-        self._lines.append(self._voice.line(text, level))
+        self._lines.append(self._voice.line(text, level, _EVENT))
 
     def turn(self) -> None:
         """Fork a writer for what waits, when none is at work."""
@@ -76,7 +52,9 @@ class GuardLog:
             return
         lines, self._lines = list(self._lines), deque()
         if self._dropped:
-            lines.append(self._voice.line(f"{self._dropped} lines of the guardian were lost"))
+            lines.append(
+                self._voice.line(f"{self._dropped} lines of the guardian were lost", event=_EVENT)
+            )
         text = "".join(lines).encode(errors="backslashreplace")
         guardian = os.getpid()
         try:
@@ -133,13 +111,6 @@ def _ends(child: int, within_s: float) -> bool:
     ended = poll.poll(within_s * 1000)
     os.close(pidfd)
     return bool(ended)
-
-
-def _wall_clock() -> str:
-    """Return the time of day; `datetime` would be one more module to load."""
-    seconds, nanoseconds = divmod(time.clock_gettime_ns(time.CLOCK_REALTIME), 1_000_000_000)
-    day = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-    return f"{day}.{nanoseconds // 1000:06}+00:00"
 
 
 def _write(text: bytes, guardian: int) -> None:

@@ -30,10 +30,11 @@ from coordinator.protocol.guard_state import Guard
 from coordinator.protocol.guard_words import Command, Event
 from coordinator.runtime import isolation, kernel, spawn
 from coordinator.runtime.clock import BoottimeClock
-from coordinator.runtime.guard_log import GuardLog, Voice
+from coordinator.runtime.guard_log import GuardLog
 from coordinator.runtime.guard_loop import Loop
 from coordinator.runtime.guard_peers import Peers, Recipe
 from coordinator.runtime.life import Lives
+from coordinator.runtime.voice import Voice, voice_for
 
 
 class Arguments(NamedTuple):
@@ -173,15 +174,18 @@ def parse(argv: list[str]) -> Arguments:
     """Read the command line; argparse would double what the guardian imports."""
     split = argv.index("--")
     options = dict(zip(argv[:split:2], argv[1:split:2], strict=True))
-    style = options.get("--log-format", "text")
-    if style == "auto":
-        style = "text" if os.isatty(2) else "json"
-    level, group = options.get("--log-level", "info"), options.get("--group", "")
+    voice = voice_for(
+        2,
+        options.get("--log-format", "text"),
+        options.get("--log-level", "info"),
+        group=options.get("--group", ""),
+        node=options.get("--node", ""),
+    )
     return Arguments(
         settings_fd=int(options["--settings-fd"]),
         isolation=options.get("--isolation", "auto"),
         agent=tuple(argv[split + 1 :]),
-        voice=Voice(style, level, group, options.get("--node", "")),
+        voice=voice,
     )
 
 

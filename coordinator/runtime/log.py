@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 import sys
 from collections.abc import Mapping
 
 from coordinator.runtime.line_writer import LineWriter
+from coordinator.runtime.voice import NO_EVENT, Voice, voice_for
 
 LOGGER = "coord"
 
@@ -19,8 +19,8 @@ _WARNINGS = frozenset(
         "trust-ended",
         "session-ended",
         "dead-branch",
-        "left",
         "suspended",
+        "warning",
     }
 )
 _ERRORS = frozenset({"program-refused", "guardian-lost", "two-primaries"})
@@ -66,22 +66,19 @@ class _Stream(io.TextIOBase):
     def write(self, text: str) -> int:
         *whole, self._begun = (self._begun + text).split("\n")
         for line in whole:
-            self._logger.error("%s", line)
+            self._logger.error("%s", line, extra={"event": "stderr"})
         return len(text)
 
 
-def set_up(level: str, style: str) -> logging.Logger:
+def set_up(level: str, style: str, *, group: str = "", node: str = "") -> logging.Logger:
     """Configure the logger of this process; style is "auto", "text" or "json".
 
-    Nothing that it says waits for a reader.
+    Nothing that it says waits for a reader, and every line tells whose it is.
     """
     logger = logging.getLogger(LOGGER)
     logger.setLevel(level.upper())
-    if style == "json" or (style == "auto" and not os.isatty(2)):
-        handler = _QueuedHandler(_json_formatter())
-    else:
-        handler = _QueuedHandler(logging.Formatter("coord: %(message)s"))
-    logger.handlers[:] = [handler]
+    voice = voice_for(2, style, level, group=group, node=node)
+    logger.handlers[:] = [_QueuedHandler(_Formatter(voice))]
     logger.propagate = False
     return logger
 
@@ -98,18 +95,34 @@ def end() -> None:
 
 
 def _record(level: int, text: str) -> logging.LogRecord:
-    return logging.LogRecord(LOGGER, level, "", 0, text, None, None)
+    record = logging.LogRecord(LOGGER, level, "", 0, text, None, None)
+    record.event = "log-lost"
+    return record
 
 
-def _json_formatter() -> logging.Formatter:
-    from pythonjsonlogger.json import JsonFormatter
+class _Formatter(logging.Formatter):
+    """Writes a record in the voice of its process, with all that was given as `extra`."""
 
-    return JsonFormatter(
-        "{levelname}{message}",
-        style="{",
-        timestamp=True,
-        rename_fields={"levelname": "level", "message": "text"},
-    )
+    def __init__(self, voice: Voice) -> None:
+        super().__init__()
+        self._voice = voice
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = record.getMessage()
+        raised = self.formatException(record.exc_info) if record.exc_info else ""
+        known = vars(record)
+        fields = {key: known[key] for key in known.keys() - _USUAL}
+        event = str(fields.pop("event", NO_EVENT))
+        if raised and self._voice.style == "json":
+            fields["exception"] = raised
+        line = self._voice.line(text, record.levelname, event, fields, record.created)
+        if raised and self._voice.style == "text":
+            line += f"{raised}\n"
+        return line.removesuffix("\n")
+
+
+#: What every record has.
+_USUAL = vars(logging.makeLogRecord({})).keys() | {"message", "asctime", "taskName"}
 
 
 def level_of(event: str) -> int:
@@ -123,3 +136,8 @@ def say(logger: logging.Logger, event: str, text: str, fields: Mapping[str, obje
     """Log one event as one line: a text for people, fields for machines."""
     shown = {key: value for key, value in fields.items() if value is not None}
     logger.log(level_of(event), text, extra={"event": event, **shown})
+
+
+def fail(logger: logging.Logger, event: str, text: str) -> None:
+    """Log why this process cannot go on, or could not do what it was asked for."""
+    logger.error("%s", text, extra={"event": event})

@@ -59,7 +59,7 @@ def test_the_guardians_own_lines_are_in_the_form_of_the_log(tmp_path: Path):
     finally:
         node.close()
 
-    assert [line["text"] for line in lines] == ["agent died: the spare takes over"]
+    assert [line["message"] for line in lines] == ["agent died: the spare takes over"]
     assert (lines[0]["group"], lines[0]["node"], lines[0]["level"]) == ("g", "n", "WARNING")
 
 

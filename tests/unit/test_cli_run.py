@@ -127,6 +127,7 @@ def test_a_node_that_cannot_run_is_refused_before_anything_starts(
     from coordinator.cli.main import main
 
     monkeypatch.setenv("COORD_EMBEDDED_ROOT", "/proc/nowhere")
+    monkeypatch.setenv("COORD_LOG_FORMAT", "text")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "plain.txt").write_text("no program")
 
@@ -146,6 +147,7 @@ def test_a_configuration_without_a_program_is_told_which_lines_to_add(
     from coordinator.cli.main import main
 
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COORD_LOG_FORMAT", "text")
     file = tmp_path / "Config.toml"
     file.write_text(
         'taskId = "node-1"\ngroupId = "task-group-01"\nheartbeatFrequency = 1\n'
@@ -161,3 +163,20 @@ def test_a_configuration_without_a_program_is_told_which_lines_to_add(
     added = "".join(f"{line.removeprefix('coord: ')}\n" for line in lines)
     file.write_text(file.read_text() + added.replace("python", sys.executable))
     check_program(load(None, flags={}, environ={}))
+
+
+def test_a_refused_node_says_so_in_the_form_of_its_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import json
+
+    from coordinator.cli.main import main
+
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        main(["run", "--log-format", "json", "--stop-timeout", "soon", "--", "true"])
+
+    assert end.value.code == 2
+    said = json.loads(capsys.readouterr().err)
+    assert (said["level"], said["event"]) == ("ERROR", "not-started")
+    assert said["message"].startswith("--stop-timeout: must be seconds")
