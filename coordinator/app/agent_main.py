@@ -38,22 +38,26 @@ def main() -> None:
     settings = from_json(recall(arguments.settings_fd))
     channel = Channel.from_fd(arguments.channel_fd)
     spare_fd: int = arguments.spare_fd
+    deadlines_fd: int = arguments.deadlines_fd
+    if deadlines_fd >= 0:
+        os.set_inheritable(deadlines_fd, False)
     legacy: Legacy | None = None
     if arguments.previous_session is not None:
         legacy = Legacy(arguments.previous_session or None, arguments.previous_term, True)
     if arguments.as_spare:
-        legacy, spare_fd = spare.wait(channel, settings)
+        legacy, spare_fd = spare.wait(channel, settings, deadlines_fd)
     # What was imported is no garbage: a full collection went through 100,000 objects, which took
     # 90 ms in the midst of a takeover. And what nobody touches stays shared with the spare.
     gc.freeze()
     while (child := os.fork()) == 0:
         channel.close()
         channel = Channel.from_fd(spare_fd)
-        legacy, spare_fd = spare.wait(channel, settings)
+        # What its agent has inherited, the spare knows without being told.
+        known = {} if legacy is None else legacy.handles
+        legacy, spare_fd = spare.wait(channel, settings, deadlines_fd, known)
     os.close(spare_fd)
-    code = node_main.run(
-        settings, arguments.settings_fd, channel, legacy, arguments.isolation, child
-    )
+    level, settings_fd = arguments.isolation, arguments.settings_fd
+    code = node_main.run(settings, settings_fd, channel, legacy, level, child, deadlines_fd)
     log.end()
     os._exit(code)
 
@@ -63,6 +67,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--settings-fd", type=int, required=True)
     parser.add_argument("--channel-fd", type=int, required=True)
     parser.add_argument("--spare-fd", type=int, default=-1)
+    parser.add_argument("--deadlines-fd", type=int, default=-1)
     parser.add_argument("--as-spare", action="store_true")
     parser.add_argument("--previous-session")
     parser.add_argument("--previous-term", type=int, default=0)

@@ -9,7 +9,8 @@ import signal
 import socket
 import threading
 import uuid
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from coordinator import __version__
@@ -37,6 +38,8 @@ from coordinator.runtime.agent import Agent
 from coordinator.runtime.channel import Channel
 from coordinator.runtime.clock import BoottimeClock
 from coordinator.runtime.guard_link import INHERITED, GuardLink, Orders
+from coordinator.runtime.isolation import Handle
+from coordinator.runtime.left_behind import LeftBehind
 from coordinator.runtime.lookout import Lookout
 from coordinator.runtime.suspends import Suspends
 from coordinator.store import branches
@@ -57,6 +60,11 @@ class Legacy:
     session: str | None
     term: int
     program_dying: bool
+    handles: Mapping[int, Handle] = field(default_factory=dict)  #: of its runs, as far as known
+
+    def left_behind(self, deadlines_fd: int) -> LeftBehind | None:
+        """Return what is still to die; None when nothing is."""
+        return LeftBehind(self.handles, deadlines_fd) if self.program_dying else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +110,7 @@ def run(
     legacy: Legacy | None,
     isolation: str,
     spare: int,
+    deadlines_fd: int = -1,
 ) -> int:
     """Run the node until it is finished; returns its exit code."""
     logger = _logger(settings)
@@ -138,7 +147,7 @@ def run(
         made.timing,
         orders=ordered,
         on_started=started,
-        inherited=legacy is not None and legacy.program_dying,
+        inherited=None if legacy is None else legacy.left_behind(deadlines_fd),
         upkeep=lambda: _collect(spare),
     )
     node = first_node(made, clock.now(), legacy)

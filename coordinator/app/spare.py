@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import Any
+from collections.abc import Mapping
+from typing import NoReturn
 
 from coordinator.app import node_main
 from coordinator.app.node_main import Legacy
 from coordinator.app.settings import NodeSettings
 from coordinator.errors import CoordError
 from coordinator.protocol.requests import Leave
+from coordinator.runtime import log
 from coordinator.runtime.channel import Channel
 from coordinator.runtime.clock import BoottimeClock
 from coordinator.runtime.isolation import Handle, kill_all
+from coordinator.runtime.third_belt import ThirdBelt
 
 #: Tries to kill what a dead guardian left, of 0.2 s each.
 KILLS_MAX = 25
@@ -21,34 +24,65 @@ KILLS_MAX = 25
 BURY_S = 5.0
 
 
-def wait(channel: Channel, settings: Any) -> tuple[Legacy, int]:
-    """Wait until this process is to be the agent; ends it when it is not needed any more."""
-    handles: dict[int, Handle] = {}
+def wait(
+    channel: Channel,
+    settings: NodeSettings,
+    deadlines_fd: int = -1,
+    known: Mapping[int, Handle] | None = None,
+) -> tuple[Legacy, int]:
+    """Wait until this process is to be the agent; ends it when it is not needed any more.
+
+    known: the runs that the agent it is a copy of has inherited.
+    """
+    belt = ThirdBelt(channel, deadlines_fd, known or {})
     session: str | None = None
     while True:
+        belt.watch()
         message, fds = channel.receive()
         match message:
             case None:
-                # The guardian is dead, and the agent may be: nothing of any program may live.
-                # Each try is bounded; a process that the kernel cannot end now may end later.
-                any(not kill_all(handles) for _ in range(KILLS_MAX))
-                if session is not None:
-                    bury(settings, session)
-                os._exit(1)
+                _end_alone(belt, settings, session)
             case {"say": "quit"}:
                 os._exit(0)
             case {"say": "runs", "runs": list(runs), "session": found}:
-                handles, session = dict(runs), _text(found)
+                belt.know(dict(runs))
+                session = _text(found)
             case {"say": "running", "run": int(number), "handle": dict(handle)}:
-                handles[number] = handle
+                belt.handles[number] = handle
             case {"say": "idle", "run": int(number)}:
-                handles.pop(number, None)
+                belt.forget(number)
             case {"say": "session", "session": found}:
                 session = _text(found)
             case {"say": "become", "session": found, "term": int(term), "program": program}:
-                return Legacy(_text(found), term, program == "dying"), fds[0]
+                belt.close()
+                return Legacy(_text(found), term, program == "dying", belt.handles), fds[0]
             case _:
                 pass
+
+
+def _end_alone(belt: ThirdBelt, settings: NodeSettings, session: str | None) -> NoReturn:
+    """End the node: the guardian is dead, and the agent may be.
+
+    Nothing of any program may live. Each try is bounded; a process that the kernel cannot end now
+    may end later.
+    """
+    any(not kill_all(belt.handles) for _ in range(KILLS_MAX))
+    if belt.killed:
+        _say_late(settings, belt.killed)
+    if session is not None:
+        bury(settings, session)
+    log.end()
+    os._exit(1)
+
+
+def _say_late(settings: NodeSettings, killed: int) -> None:
+    group, node = settings.group_id, settings.task_id
+    logger = log.set_up(settings.log_level, settings.log_format, group=group, node=node)
+    text = (
+        f"{group}: neither guardian nor agent ended {killed} programs in time:"
+        " the spare did, and ends the node"
+    )
+    log.say(logger, "guardian-lost", text, {})
 
 
 def _text(value: object) -> str | None:

@@ -121,6 +121,13 @@ class Channel:
                 self.peer_pid = _CREDENTIALS.unpack(content[: _CREDENTIALS.size])[0]
         return fds
 
+    def maker_pid(self) -> int:
+        """Return the process that made this line with `pair`."""
+        credentials = self._socket.getsockopt(
+            socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size
+        )
+        return int(_CREDENTIALS.unpack(credentials)[0])
+
     def detach(self) -> int:
         """Give the descriptor away, for a process that inherits it or is sent it."""
         return self._socket.detach()

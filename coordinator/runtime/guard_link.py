@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from coordinator.errors import CoordError
 from coordinator.ports import Clock
+from coordinator.protocol.belts import BELT_S
 from coordinator.protocol.events import (
     EVERY_RUN,
     Event,
@@ -31,12 +32,13 @@ from coordinator.protocol.node import Node
 from coordinator.protocol.timing import Timing
 from coordinator.runtime.channel import Channel
 from coordinator.runtime.echoes import IDLE_PING_SHARE, IDLE_SLACK_SHARE, echo_max_s, ping_s
-from coordinator.runtime.isolation import kill_all
+from coordinator.runtime.isolation import Handle, kill_all
+from coordinator.runtime.left_behind import LeftBehind
 
 Message = dict[str, object]
 
 #: The guardian kills at the deadline; the agent does it this much later when it hears nothing.
-SECOND_BELT_S = 0.05
+SECOND_BELT_S = BELT_S
 #: The number of all runs that dead agents left behind, whatever those agents called them.
 INHERITED = -1
 #: Between two tries to kill what is left of a program whose guardian is gone.
@@ -77,7 +79,7 @@ class GuardLink:
         orders: Callable[[StartProgram, str], Orders],
         on_started: Callable[[StartProgram, int], None],
         *,
-        inherited: bool = False,
+        inherited: LeftBehind | None = None,  #: what dead agents left and is not dead yet
         upkeep: Callable[[], None],
         guardian: int | None = None,  #: the process to kill when it is frozen; None: our parent
     ) -> None:
@@ -86,7 +88,8 @@ class GuardLink:
         self.on_signal: Callable[[int], None] | None = None
         now = clock.now()
         self._runs: dict[int, _Started] = {}
-        if inherited:
+        self._left_behind = inherited or LeftBehind({}, -1)
+        if inherited is not None:
             until = now + timing.lease_s
             nobodys = StartProgram(run=INHERITED, term=0, trusted_until=until)
             self._runs[INHERITED] = _Started(nobodys, until, timing.stop_timeout_s, stopping=True)
@@ -214,6 +217,7 @@ class GuardLink:
                 if number != EVERY_RUN:
                     self._runs.pop(number, None)
                     return ProgramEnded(now, number, status, why)
+                self._left_behind.clear()
                 if self._runs.pop(INHERITED, None) is not None:
                     return ProgramEnded(now, INHERITED, status, why)
             case {"say": "signal", "signum": int(signum)}:
@@ -259,16 +263,18 @@ class GuardLink:
             moments.append(self._unanswered_since + limit_s)
         if self._runs:
             first = min(run.trusted_until for run in self._runs.values())
-            moments.append(max(first + SECOND_BELT_S, now + KILL_AGAIN_S))
+            first = min(first + SECOND_BELT_S, self._left_behind.due())
+            moments.append(max(first, now + KILL_AGAIN_S))
         return min(moments), ()
 
     def _kill_late(self, now: float) -> None:
         """Kill each run that the guardian should have killed."""
-        late = {
+        late: dict[int, Handle] = {
             number: run.handle
             for number, run in self._runs.items()
             if run.handle is not None and now >= run.trusted_until + SECOND_BELT_S
         }
+        late |= self._left_behind.late(now)
         if late:
             kill_all(late)
 
@@ -292,8 +298,12 @@ class GuardLink:
         if not self._stop_asked:
             self._stop_asked = True
             events.append(StopAsked(now, self._lost, 1))
-        handles = {n: run.handle for n, run in self._runs.items() if run.handle is not None}
-        left = kill_all(handles)
+        handles: dict[int, Handle] = {
+            n: run.handle for n, run in self._runs.items() if run.handle is not None
+        }
+        left = kill_all(handles | self._left_behind.handles)
+        if left & self._left_behind.handles.keys():
+            left.add(INHERITED)
         for number in self._runs.keys() - left:
             del self._runs[number]
             events.append(ProgramEnded(now, number, -int(signal.SIGKILL), "killed"))

@@ -36,6 +36,7 @@ class Recipe(NamedTuple):
 
     argv: tuple[str, ...]
     settings_fd: int
+    deadlines_fd: int
     level: str
 
 
@@ -253,8 +254,8 @@ class Peers:
     def _fork(self, more: list[str], fds: tuple[int, ...]) -> int:
         recipe = self._recipe
         argv = [*recipe.argv, "--settings-fd", str(recipe.settings_fd)]
-        argv += ["--isolation", recipe.level, *more]
-        pid = spawn.fork_agent(argv, (recipe.settings_fd, *fds))
+        argv += ["--deadlines-fd", str(recipe.deadlines_fd), "--isolation", recipe.level, *more]
+        pid = spawn.fork_agent(argv, (recipe.settings_fd, recipe.deadlines_fd, *fds))
         self._forked.add(pid)
         return pid
 

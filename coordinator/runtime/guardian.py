@@ -6,12 +6,12 @@
 One thread (a death signal is bound to the thread that forks), one selector, the standard library,
 and of that as little as possible. The agent is started as
 
-    AGENT... --settings-fd N --isolation LEVEL --channel-fd M --spare-fd K
+    AGENT... --settings-fd N --deadlines-fd D --isolation LEVEL --channel-fd M --spare-fd K
         [--previous-session S --previous-term T]      after a death without a spare
 
 and a spare that is not a fork of the agent as
 
-    AGENT... --settings-fd N --isolation LEVEL --channel-fd M --as-spare
+    AGENT... --settings-fd N --deadlines-fd D --isolation LEVEL --channel-fd M --as-spare
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from coordinator.protocol.guard_state import Guard
 from coordinator.protocol.guard_words import Command, Event
 from coordinator.runtime import isolation, kernel, spawn
 from coordinator.runtime.clock import BoottimeClock
+from coordinator.runtime.deadlines import Deadlines
 from coordinator.runtime.guard_log import GuardLog
 from coordinator.runtime.guard_loop import Loop
 from coordinator.runtime.guard_peers import Peers, Recipe
@@ -57,9 +58,10 @@ class Guardian:
         self._loop = Loop()
         self._guard = Guard()
         self._events: deque[Event] = deque()
-        self._lives = Lives(level, self._loop, self._feed, descriptors_max)
+        deadlines = Deadlines()
+        self._lives = Lives(level, self._loop, self._feed, descriptors_max, deadlines)
         self._code: int | None = None
-        recipe = Recipe(arguments.agent, arguments.settings_fd, level)
+        recipe = Recipe(arguments.agent, arguments.settings_fd, deadlines.fd, level)
         leaving = lambda: self._guard.leaving is not None  # noqa: E731
         self._peers = Peers(recipe, self._loop, self._feed, leaving, log.put)
 

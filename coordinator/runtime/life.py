@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from coordinator.protocol import guard_words as words
 from coordinator.protocol.guard_words import Event
 from coordinator.runtime import isolation, isolation_plain, kernel, spawn
+from coordinator.runtime.deadlines import Deadlines
 from coordinator.runtime.guard_loop import Loop
 from coordinator.runtime.proctable import Look, Seen
 
@@ -28,8 +29,9 @@ _CLEARS_MAX = 50
 class Life:
     """The processes of one run, from launch until nothing is left."""
 
-    def __init__(self, order: words.StartOrdered, level: str) -> None:
+    def __init__(self, order: words.StartOrdered, level: str, deadlines: Deadlines) -> None:
         self.run = order.run
+        self._deadlines = deadlines
         self.pid = 0  #: the program's first process
         marker = os.urandom(12).hex()
         self._level = level
@@ -98,7 +100,8 @@ class Life:
         self._line.permit(trusted_until)
 
     def write_board(self, trusted_until: float, extended_at: float) -> None:
-        """Show the program how long it is trusted."""
+        """Show the program how long it is trusted, and agent and spare when it must be dead."""
+        self._deadlines.put(self.run, trusted_until)
         os.pwrite(self._board_fd, BOARD.pack(trusted_until, extended_at), 0)
 
     def signal(self, signum: int) -> None:
@@ -118,6 +121,7 @@ class Life:
 
     def close(self) -> None:
         """Close what is open; nothing of it is left."""
+        self._deadlines.drop(self.run)
         self._line.close()
         os.close(self._board_fd)
         self._room.close()
@@ -185,9 +189,15 @@ class Lives:
     """
 
     def __init__(
-        self, level: str, loop: Loop, feed: Callable[..., None], descriptors_max: int
+        self,
+        level: str,
+        loop: Loop,
+        feed: Callable[..., None],
+        descriptors_max: int,
+        deadlines: Deadlines,
     ) -> None:
         self._level, self._loop, self._feed = level, loop, feed
+        self._deadlines = deadlines
         self._lives_max = (descriptors_max - spawn.DESCRIPTORS_OWN) // spawn.DESCRIPTORS_EACH
         self._waiting: dict[int, words.StartOrdered] = {}
         self._lives: dict[int, Life] = {}
@@ -254,7 +264,7 @@ class Lives:
         try:
             if len(self._lives) >= self._lives_max:
                 raise OSError(f"{self._lives_max} have all descriptors")
-            life = Life(order, self._level)
+            life = Life(order, self._level, self._deadlines)
         except OSError as error:
             why = f"the program's process cannot be made: {error}"
             refused = words.ProgramRefused(order.run, why, spawn.NOT_EXECUTABLE)

@@ -225,7 +225,11 @@ class Bed:
         return [*run, *options, *(self._behind(None) if behind is None else behind)], environ
 
     def _behind(self, command: tuple[str, ...] | None) -> tuple[str, ...]:
-        return ("--", *(command or (sys.executable, "-S", str(RECORDER), str(self.record))))
+        return ("--", *(command or self.recorder()))
+
+    def recorder(self) -> tuple[str, ...]:
+        """Return the command of a program that writes down when it lives."""
+        return (sys.executable, "-S", str(RECORDER), str(self.record))
 
     def start_as_written(self, name: str, config: str) -> RunningNode:
         """Start `coord run` as a person does: Config.toml where it is started says everything."""

@@ -27,6 +27,7 @@ from coordinator.protocol.timing import Timing
 from coordinator.runtime import proctable
 from coordinator.runtime.channel import Channel, pair
 from coordinator.runtime.guard_link import INHERITED, SECOND_BELT_S, GuardLink, Orders, ping_s
+from coordinator.runtime.left_behind import LeftBehind
 
 TIMING = Timing(liveness_s=30.0, heartbeat_s=1.0, stop_timeout_s=5.0)
 NODE = Node(policy=Policy(node="n", group="g", seed="s"), timing=TIMING, session="s-1")
@@ -49,7 +50,9 @@ class StillClock:
 class Line:
     """A link, and the test in the guardian's place."""
 
-    def __init__(self, *, inherited: bool = False) -> None:
+    def __init__(
+        self, *, inherited: dict[int, Message] | None = None, deadlines_fd: int = -1
+    ) -> None:
         here, self.far = pair()
         self.clock = StillClock()
         self.unreadable = False
@@ -61,7 +64,7 @@ class Line:
             TIMING,
             self.orders,
             lambda command, pid: self.started.append((command.task, pid)),
-            inherited=inherited,
+            inherited=None if inherited is None else LeftBehind(inherited, deadlines_fd),
             upkeep=lambda: None,
             guardian=0,
         )
@@ -182,7 +185,7 @@ def test_each_run_is_told_of_by_its_task_and_ends_by_its_number():
 
 
 def test_end_of_what_was_inherited_is_heard_beside_own_runs():
-    line = Line(inherited=True)
+    line = Line(inherited={})
     line.start(1)
 
     own = line.heard(say="ended", run=1, status=0, why="itself")
@@ -242,7 +245,7 @@ def test_next_tick_is_due_at_the_first_deadline_of_all():
 
 def test_dead_guardian_ends_every_run_and_asks_once_to_stop(sleepers: list[Message]):
     """Rule G7."""
-    line = Line(inherited=True)
+    line = Line(inherited={})
     for run, handle in enumerate(sleepers, 1):
         line.start(run)
         line.runs_as(run, handle)

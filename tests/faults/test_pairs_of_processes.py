@@ -1,0 +1,137 @@
+"""Two and three faults of one node's processes at once: one of the three that is left is enough.
+
+The holder's program ignores SIGTERM and writes when it lives; so does its successor. Rules G5, G7
+and G9: whatever was stopped or killed, the program is dead before the next one starts.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+from contextlib import suppress
+
+import pytest
+
+from coordinator.runtime import isolation
+from tests.support.nodes import Bed, RunningNode, eventually
+from tests.support.record import Interval, overlaps, terms_rise
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
+
+LEVELS = [level.name for level in isolation.available() if level.available]
+WHO = ("guardian", "agent", "spare")
+SIGNALS = {"stop": signal.SIGSTOP, "kill": signal.SIGKILL}
+FAULTS = list(itertools.product(SIGNALS, WHO))
+Fault = tuple[str, str]
+#: An old program that is still there has so long to show that it runs beside its successor.
+BESIDE_S = 0.7
+
+PAIRS = list(itertools.combinations_with_replacement(FAULTS, 2))
+#: Three faults that leave one of the three processes alone.
+TRIPLES = [
+    faults
+    for faults in itertools.combinations_with_replacement(FAULTS, 3)
+    if len({who for _, who in faults}) == 2
+]
+#: One of each kind, for each change.
+SOME = [
+    (("kill", "agent"), ("stop", "guardian")),
+    (("stop", "agent"), ("stop", "guardian")),
+    (("stop", "guardian"), ("kill", "agent"), ("stop", "agent")),
+]
+
+
+def named(faults: tuple[Fault, ...]) -> str:
+    return ", ".join(" ".join(fault) for fault in faults)
+
+
+class Holder:
+    """The node that holds, and its processes as they were before the first fault."""
+
+    def __init__(self, nodes: Bed, run: Interval) -> None:
+        self.run, self.node = run, nodes.nodes[run.node]
+        found = eventually(
+            lambda: self.node.family() if set(WHO) <= self.node.family().keys() else None,
+            15,
+            lambda: f"{run.node} is whole{nodes.story()}",
+        )
+        assert isinstance(found, dict)
+        self.pids: dict[str, int] = found
+
+    def hurt(self, faults: tuple[Fault, ...]) -> None:
+        """Inject the faults at one moment; a second one of a process meets its successor."""
+        hurt: set[str] = set()
+        for what, who in faults:
+            pid = self.node.family().get(who) if who in hurt else self.pids[who]
+            hurt.add(who)
+            if pid is not None:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, SIGNALS[what])
+
+
+def deaf_node(nodes: Bed, name: str, level: str) -> RunningNode:
+    """Start a node whose program SIGTERM does not end."""
+    recorder = nodes.recorder()
+    deaf = ("sh", "-c", 'trap "" TERM; "$@" & wait', "sh", *recorder)
+    return nodes.start(name, "--isolation", level, command=deaf)
+
+
+def go_through(nodes: Bed, level: str, cases: list[tuple[Fault, ...]]) -> None:
+    """Hurt the holder in each of these ways; the other node takes over, and a fresh one joins."""
+    for name in ("node-1", "node-2"):
+        deaf_node(nodes, name, level)
+    run = nodes.wait_for_run()
+    for faults in cases:
+        nodes.wait_for_standbys(1)
+        holder = Holder(nodes, run)
+        holder.hurt(faults)
+        successor = next_run(nodes, run, faults)
+        run_beside(nodes, successor)
+        found = overlaps(nodes.runs())
+        assert found == [], f"{named(faults)}: {found}{nodes.story()}"
+        holder.node.end()
+        run = nodes.runs()[-1]
+        other = next(name for name in ("node-1", "node-2") if name != run.node)
+        deaf_node(nodes, other, level)
+    assert terms_rise(nodes.runs())
+
+
+def next_run(nodes: Bed, run: Interval, faults: tuple[Fault, ...]) -> Interval:
+    """Wait for a run under a later term; what harms nothing is followed by an end by hand."""
+    if {who for _, who in faults} == {"spare"}:
+        nodes.nodes[run.node].send(signal.SIGKILL, "guardian")
+    return nodes.wait_for_run(after=run.term, within_s=30)
+
+
+def run_beside(nodes: Bed, successor: Interval) -> None:
+    def long_enough() -> bool:
+        now = next(run for run in nodes.runs() if run.term >= successor.term)
+        newest = nodes.runs()[-1]
+        return newest is not now or now.last - now.first > BESIDE_S
+
+    eventually(long_enough, 15, "the successor runs for a while")
+
+
+@pytest.mark.parametrize("level", LEVELS[:1])
+def test_some_pairs_and_triples_leave_no_program_behind(nodes: Bed, level: str):
+    """Rule G9."""
+    go_through(nodes, level, list(SOME))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("faults", PAIRS, ids=named)
+def test_no_pair_leaves_a_program_behind(nodes: Bed, level: str, faults: tuple[Fault, ...]):
+    go_through(nodes, level, [faults])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("faults", TRIPLES, ids=named)
+def test_no_triple_leaves_a_program_behind(nodes: Bed, level: str, faults: tuple[Fault, ...]):
+    go_through(nodes, level, [faults])
+
+
+def test_there_are_21_pairs_and_36_triples():
+    assert (len(PAIRS), len(TRIPLES)) == (21, 36)
