@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from coordinator.protocol.requests import Answer, Request
+from coordinator.protocol.schedule import Claim
 
 
 class Clock(Protocol):
@@ -60,3 +63,11 @@ class Store(Protocol):
         UnsafeServerError (final).
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What the record of a schedule says to a claim, and the database's clock with it."""
+
+    claim: Claim
+    now: datetime | None  #: None: the token is not ours, and nothing was read

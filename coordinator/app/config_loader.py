@@ -7,6 +7,7 @@ default > the embedded server, and that one only when nothing names a database.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -21,6 +22,7 @@ from coordinator.app.config_problems import (
     Problem,
     in_order,
     is_usage,
+    place_of,
     problems_of,
 )
 from coordinator.app.config_schema import json_schema, known_keys, run_keys
@@ -35,7 +37,9 @@ from coordinator.app.config_sources import (
 )
 from coordinator.app.config_table import Table
 from coordinator.app.config_tasks import joined_problems
-from coordinator.app.settings import DatabaseSettings, NodeSettings
+from coordinator.app.schedule_warnings import schedule_warnings
+from coordinator.app.settings import DatabaseSettings, NodeSettings, TriggerSettings
+from coordinator.app.task_specs import trigger_in
 from coordinator.errors import ConfigError, TimingError, UsageError
 from coordinator.protocol.timing import Timing
 
@@ -85,7 +89,7 @@ def load(
         patient = looking or "connectTimeout" in sources.flags.table("databaseConfig")
         database = _database(config, options, sources, environ, problems, patient=patient)
         if database is not None:
-            return settled(
+            settings = settled(
                 config,
                 options,
                 database,
@@ -98,6 +102,9 @@ def load(
                     ),
                 ),
                 commanded=bool(argv),
+            )
+            return replace(
+                settings, warnings=(*settings.warnings, *_schedule_warnings(settings, places, now))
             )
     otherwise = sources.path or "settings"
     lines = [problem.line(places, otherwise) for problem in in_order(problems, places)]
@@ -222,6 +229,22 @@ def _warnings(sources: Sources, environ: Mapping[str, str]) -> tuple[str, ...]:
             f" run chmod 600 {path}, or keep the password in ~/.pgpass"
         )
     return tuple(lines)
+
+
+def _schedule_warnings(settings: NodeSettings, places: Places, now: datetime) -> tuple[str, ...]:
+    """Say which schedules will never run, or run at once because their moment has passed."""
+    triggers: list[tuple[tuple[str | int, ...], str, TriggerSettings | None]] = [
+        (("trigger",), "trigger", settings.trigger),
+        *(
+            (("tasks", index, "trigger"), f"task {task.name}", trigger_in(task.spec))
+            for index, task in enumerate(settings.tasks)
+        ),
+    ]
+    return tuple(
+        f"{place_of(path, places) or 'settings'}: {what}: {line}"
+        for path, what, trigger in triggers
+        for line in schedule_warnings(trigger, now)
+    )
 
 
 def _tls_warnings(

@@ -223,6 +223,10 @@ def timezone(raw: str) -> str:
     try:
         ZoneInfo(raw)
     except (KeyError, ValueError, OSError):
+        try:
+            ZoneInfo("Europe/Berlin")
+        except KeyError:
+            raise ValueError("no time zones are installed: install the package tzdata") from None
         raise ValueError('must be a time zone such as "Europe/Berlin"') from None
     return raw
 
@@ -236,12 +240,14 @@ def address(raw: str) -> str:
 
 
 def cron(raw: str) -> str:
-    """Return five cron fields unchanged, once the scheduler has understood them."""
-    from coordinator.runtime.timetable import cron_triggers
+    """Return five cron fields unchanged, once they are understood, and due some day."""
+    from coordinator.runtime import cron as lines
 
     try:
-        cron_triggers(raw, UTC)
-    except (ValueError, TypeError, KeyError) as error:
+        lines.parse(raw)
+    except lines.NeverDueError as error:
+        raise ValueError(f"is never due: {error}") from None
+    except ValueError as error:
         raise ValueError(f"must be five cron fields: {error}") from None
     return raw
 

@@ -137,7 +137,7 @@ def run(
 
     def started(command: StartProgram, pid: int) -> None:
         if tasks is not None:
-            tasks.say_started(logger, command, pid)
+            tasks.say_started(logger, command, pid, agent.node)
         else:
             _say_started(logger, live.now, command.term, pid)
 
@@ -299,7 +299,11 @@ def _say_started(logger: logging.Logger, settings: NodeSettings, term: int, pid:
     program = settings.program
     assert program is not None
     what = program.callable or " ".join(program.argv or ())
-    text = f"{settings.group_id}: started: {what} (pid {pid}, term {term})"
+    if settings.trigger is None:
+        text = f"{settings.group_id}: started: {what} (pid {pid}, term {term})"
+    else:
+        # Nothing has run yet; the schedule's own process says when it will.
+        text = f"{settings.group_id}: armed: {what} (pid {pid} of its schedule, term {term})"
     fields = {"group": settings.group_id, "node": settings.task_id, "term": term, "pid": pid}
     log.say(logger, "program-started", text, fields)
 

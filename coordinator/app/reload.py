@@ -21,7 +21,7 @@ from coordinator.runtime import log
 #: What the next start of the program, or the next log line, simply looks up.
 LIVE = ("program", "trigger", "policy", "pass_database", "log_level")
 #: What has no meaning of its own for a running node.
-UNSEEN = ("origins", "warnings", "config_hash", "config_path", "task_id")
+UNSEEN = ("origins", "warnings", "config_hash", "config_path", "task_id", "started_at_s")
 #: Origins of what the command line said; it is not asked again.
 FLAGS = ("flag ", "command line")
 FLAG_KEYS = {

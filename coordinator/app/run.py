@@ -23,6 +23,7 @@ from coordinator.errors import (
     UsageError,
 )
 from coordinator.runtime import isolation, isolation_plain, kernel, programs
+from coordinator.runtime.clock import BoottimeClock
 
 #: Signals that the guardian catches from its first turn on.
 HEEDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
@@ -44,7 +45,8 @@ def run_node(settings: NodeSettings) -> NoReturn:
         label=resolved.label or settings.database.label,
         named=True,
     )
-    fd = keep(to_json(replace(settings, database=database)))
+    started_at_s = BoottimeClock().now()
+    fd = keep(to_json(replace(settings, database=database, started_at_s=started_at_s)))
     sys.stdout.flush()
     arguments = guardian_arguments(fd, settings)
     # Until the guardian listens to them: each would end it before it could say with which code.

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 import psycopg
 
 from coordinator.app.settings import DatabaseSettings
-from coordinator.errors import DatabaseUnreachableError
-from coordinator.protocol.schedule import AlreadyFired, Claim, Claimed, Outcome
-from coordinator.runtime.timetable import ScheduleSeen
+from coordinator.errors import CoordError, DatabaseUnreachableError
+from coordinator.ports import Answered, Clock
+from coordinator.protocol.schedule import AlreadyFired, Claimed, Outcome
+from coordinator.runtime.opening import ScheduleSeen
+from coordinator.runtime.run_log import error_text, shown
 from coordinator.store import schedule as store
+from coordinator.store import schedule_ends as ends
 from coordinator.store.faults import database_error
 
 T = TypeVar("T")
@@ -27,9 +30,17 @@ class DatabaseLedger:
     """
 
     def __init__(
-        self, database: DatabaseSettings, me: store.Holding, max_count: int | None
+        self,
+        database: DatabaseSettings,
+        me: store.Holding,
+        max_count: int | None,
+        *,
+        clock: Clock,
+        node_started_at: float,
     ) -> None:
+        """node_started_at: on `clock`; a node's start asks for a schedule that was terminated."""
         self._database, self._me, self._max_count = database, me, max_count
+        self._clock, self._node_started_at = clock, node_started_at
         self._connection: store.Connection | None = None
         #: The slot whose claim ended without an answer: if it is found fired, we have fired it.
         self._unknown: datetime | None = None
@@ -37,57 +48,92 @@ class DatabaseLedger:
     def open(self) -> ScheduleSeen:
         """Read the record, or begin it."""
         row = self._twice(lambda connection: store.read(connection, self._me))
+        asked_at = row.task_asked_at
+        if not self._me.owner:
+            asked_at = row.now - timedelta(seconds=self._clock.now() - self._node_started_at)
         return ScheduleSeen(
             fired_count=row.fired_count,
             last_fire_at=row.last_fire_at,
             ended=row.ended,
+            end_reason=row.end_reason,
+            terminated_at=row.terminated_at,
+            asked_at=asked_at,
+            unfinished=row.unfinished,
+            term=row.term,
             now=row.now,
         )
 
-    def reopen(self) -> bool:
+    def reopen(self, reason: str) -> bool:
         """Take back that the schedule has ended."""
-        return self._twice(lambda connection: store.reopen(connection, self._me))
+        return self._twice(lambda connection: ends.reopen(connection, self._me, reason=reason))
 
-    def claim(self, slot: datetime, next_at: datetime | None) -> Claim:
+    def settle(self) -> str | None:
+        """Write down a run that never ended as one that died; returns what to tell of it."""
+        died = self._twice(lambda connection: ends.settle(connection, self._me))
+        if died is None:
+            return None
+        run = f"run {died.count} ({shown(died.slot)}) under term {died.term}"
+        return f"{run} died: its process, or its node, ended before it; it counts as made"
+
+    def claim(self, slot: datetime, next_at: datetime | None, skipped: int) -> Answered:
         """Count `slot` as fired; an answer that was lost is asked for again."""
 
-        def ask(connection: store.Connection) -> Claim:
+        def ask(connection: store.Connection) -> Answered:
             asked_before, self._unknown = self._unknown == slot, slot
-            claim = store.claim(
-                connection, self._me, slot=slot, next_at=next_at, max_count=self._max_count
+            answered = store.claim(
+                connection,
+                self._me,
+                slot=slot,
+                next_at=next_at,
+                max_count=self._max_count,
+                skipped=skipped,
             )
             self._unknown = None
             # Under our term nobody else claims: that was us.
-            match claim:
+            match answered.claim:
                 case AlreadyFired(term, count, same=True) if asked_before and term == self._me.term:
-                    return Claimed(count)
+                    return Answered(Claimed(count), answered.now)
                 case _:
-                    return claim
+                    return answered
 
         return self._twice(ask)
 
+    def unsure(self, slot: datetime) -> bool:
+        """Tell whether a claim of this slot was sent, and its answer lost."""
+        return self._unknown == slot
+
     def finish(
-        self, slot: datetime, outcome: Outcome, duration_s: float, error: str | None
+        self,
+        slot: datetime,
+        outcome: Outcome,
+        duration_s: float,
+        error: str | None,
+        terminate: str | None,
     ) -> bool:
-        """Write how the run of `slot` went."""
+        """Write how the run of `slot` went, and the end of the schedule with it."""
         return self._twice(
-            lambda connection: store.finish(
+            lambda connection: ends.finish(
                 connection,
                 self._me,
                 slot=slot,
                 outcome=outcome,
                 duration_s=duration_s,
                 error=error,
+                terminate=terminate,
             )
         )
 
-    def skipped(self, count: int) -> bool:
-        """Count slots that were not run."""
-        return self._twice(lambda connection: store.skipped(connection, self._me, count=count))
-
-    def end(self, reason: str) -> bool:
+    def end(self, reason: str, skipped: int) -> bool:
         """Mark the schedule as ended for the whole group."""
-        return self._twice(lambda connection: store.end(connection, self._me, reason=reason))
+        return self._twice(
+            lambda connection: ends.end(connection, self._me, reason=reason, skipped=skipped)
+        )
+
+    def alert(self, kind: str, reason: str) -> bool:
+        """Write down what an operator should hear of."""
+        return self._twice(
+            lambda connection: ends.alert(connection, self._me, kind=kind, reason=reason)
+        )
 
     def close(self) -> None:
         """Close the connection."""
@@ -103,7 +149,10 @@ class DatabaseLedger:
             return self._once(verb)
 
     def _once(self, verb: Callable[[store.Connection], T]) -> T:
-        """Run a verb; after any error the connection is thrown away."""
+        """Run a verb; after any error the connection is thrown away.
+
+        Errors: one of ours, whatever was raised: nobody above knows the driver's.
+        """
         try:
             if self._connection is None:
                 self._connection = store.open_connection(
@@ -113,3 +162,10 @@ class DatabaseLedger:
         except psycopg.Error as error:
             self.close()
             raise database_error(error, self._database.label) from error
+        except CoordError:
+            self.close()
+            raise
+        except Exception as error:
+            self.close()
+            what = f"{self._database.label}: unexpected error in the schedule's record"
+            raise CoordError(f"{what}: {error_text(error)}") from error

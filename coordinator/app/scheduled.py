@@ -7,7 +7,8 @@ the deadline of trust (COORD_TRUST_FD), and the node's settings (COORD_SETTINGS_
     --check module:function    import it, and exit with 0, or with 78 and one line that says why
 
 Exit codes: 0 told to stop, the service returned, or no run is left for the whole group; 70 ended
-by the error policy; 76 the token is not ours; 1 the program failed; others as in errors.py.
+by the error policy; 76 the token is not ours; 143 told to stop, and a command had to be ended; 1
+the program failed; others as in errors.py.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from dataclasses import dataclass
 from coordinator.app import settings as node_settings
 from coordinator.app.callables import Function, load_callable
 from coordinator.app.settings import NodeSettings
-from coordinator.app.task_program import SPEC_VARIABLE, for_task
+from coordinator.app.task_program import SPEC_VARIABLE, STOP_TIMEOUT_VARIABLE, for_task
 from coordinator.errors import ConfigError, CoordError, TokenLostError
 from coordinator.runtime import log
 from coordinator.runtime.clock import BoottimeClock
@@ -88,7 +89,8 @@ def started(environ: Mapping[str, str]) -> Start:
         trust_fd = int(environ["COORD_TRUST_FD"])
         settings = node_settings.from_json(_whole(settings_fd))
         if task := environ.get("COORD_TASK"):
-            settings = for_task(settings, task, environ[SPEC_VARIABLE])
+            stop_timeout_s = float(environ[STOP_TIMEOUT_VARIABLE])
+            settings = for_task(settings, task, environ[SPEC_VARIABLE], stop_timeout_s)
         start = Start(
             settings=settings,
             group=settings.group_id,
@@ -102,7 +104,8 @@ def started(environ: Mapping[str, str]) -> Start:
             f"this program is started by `coord run`, not by hand ({type(error).__name__}: {error})"
         ) from error
     os.close(settings_fd)
-    for name in ("COORD_SETTINGS_FD", "COORD_TRUST_FD", SPEC_VARIABLE):
+    ours = ("COORD_SETTINGS_FD", "COORD_TRUST_FD", SPEC_VARIABLE, STOP_TIMEOUT_VARIABLE)
+    for name in ours:
         os.environ.pop(name, None)
     return start
 
@@ -141,13 +144,14 @@ def run(start: Start) -> int:
         return serve(function, context)
     from coordinator.app.scheduled_run import run_schedule
 
+    clock = BoottimeClock()
     if function is not None:
         job = function_job(function)
     else:
         assert program.argv is not None, "a program has a callable or a command"
         argv = ("/bin/sh", "-c", program.argv[0]) if program.shell else program.argv
-        job = command_job(argv, stop)
-    return run_schedule(start.settings, job, context, stop, BoottimeClock())
+        job = command_job(argv, stop, start.trust, clock, start.settings.stop_timeout_s)
+    return run_schedule(start.settings, job, context, stop, clock)
 
 
 def serve(function: Function, context: RunContext) -> int:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from zoneinfo import ZoneInfo
+import signal
 
 from coordinator.app.schedule_ledger import DatabaseLedger
+from coordinator.app.schedule_warnings import moment_of, zone_of
 from coordinator.app.settings import NodeSettings, TriggerSettings
-from coordinator.errors import ScheduleEndedError, TokenLostError
+from coordinator.errors import ConfigError, ScheduleEndedError, TokenLostError
 from coordinator.ports import Clock
 from coordinator.protocol.schedule import Policy, Retry
 from coordinator.protocol.timing import lease_of
+from coordinator.runtime import cron
 from coordinator.runtime.jobs import Job, RunContext
-from coordinator.runtime.run_log import RunLog
+from coordinator.runtime.run_log import RunLog, error_text
 from coordinator.runtime.schedule import Ending, Schedule
 from coordinator.runtime.stopping import StopSignal
 from coordinator.runtime.timetable import Timetable
@@ -25,13 +26,24 @@ def run_schedule(
     """Run `job` as the trigger says, until the schedule ends; returns the exit code."""
     assert settings.trigger is not None, "a service has no schedule"
     timetable = timetable_of(settings.trigger)
+    owner, _, task = context.group.rpartition("/")  # the token of a task is named GROUP/TASK
+    task = task if owner else ""
     holding = Holding(
         schema=settings.database.schema,
         group=context.group,
         term=context.term,
         session=context.session,
+        owner=owner,
+        task=task,
+        node=context.node,
     )
-    ledger = DatabaseLedger(settings.database, holding, timetable.max_count)
+    ledger = DatabaseLedger(
+        settings.database,
+        holding,
+        timetable.max_count,
+        clock=clock,
+        node_started_at=settings.started_at_s,
+    )
     log = RunLog(group=context.group, node=context.node, term=context.term)
     schedule = Schedule(
         timetable=timetable,
@@ -43,49 +55,63 @@ def run_schedule(
         clock=clock,
         lease_s=lease_of(settings.liveness_s),
         heartbeat_s=settings.heartbeat_s,
+        stop_timeout_s=settings.stop_timeout_s,
     )
     try:
-        return exit_code(schedule.run(), log)
+        return exit_code(schedule.run(), log, _how_to_resume(owner, task))
     finally:
         ledger.close()
 
 
-def exit_code(ending: Ending, log: RunLog) -> int:
+def exit_code(ending: Ending, log: RunLog, how_to_resume: str) -> int:
     """Say why the schedule runs nothing more here, and return the code that says it too."""
     match ending.kind:
         case "stopped":
             return 0
+        case "cut":
+            log.warn("run-cut", ending.reason)
+            return 128 + signal.SIGTERM
         case "exhausted":
             log.say("schedule-ended", f"the schedule has ended: {ending.reason}")
             return 0
         case "terminated":
-            log.warn("schedule-terminated", f"the schedule is terminated: {ending.reason}")
+            text = f"the schedule is terminated: {ending.reason}; {how_to_resume}"
+            log.warn("schedule-terminated", text)
             return ScheduleEndedError.exit_code
         case "lost":
             log.warn("token-lost", f"no further run: {ending.reason}")
             return TokenLostError.exit_code
 
 
+def _how_to_resume(group: str, task: str) -> str:
+    if task:
+        return f"to go on: coord task enable {task} -g {group}"
+    return "to go on: start a node of the group again"
+
+
 def timetable_of(trigger: TriggerSettings) -> Timetable:
-    """Return the settings of a trigger as moments and a zone."""
+    """Return the settings of a trigger as moments and a zone.
+
+    Errors: ConfigError for a line or a zone that this node cannot read.
+    """
+    try:
+        if trigger.cron is not None:
+            cron.parse(trigger.cron)
+        zone = zone_of(trigger.timezone)
+    except (KeyError, ValueError) as error:
+        why = error_text(error)
+        raise ConfigError(f"the trigger cannot be read on this node: {why}") from error
     return Timetable(
         interval_s=trigger.interval_s,
         cron=trigger.cron,
-        at=_moment(trigger.at),
+        at=moment_of(trigger.at),
         max_count=trigger.max_count,
-        opens_at=_moment(trigger.start_time),
-        closes_at=_moment(trigger.end_time),
-        timezone=ZoneInfo(trigger.timezone) if trigger.timezone not in (None, "UTC") else UTC,
+        opens_at=moment_of(trigger.start_time),
+        closes_at=moment_of(trigger.end_time),
+        timezone=zone,
         catch_up=trigger.catch_up,
         misfire_grace_s=trigger.misfire_grace_s,
     )
-
-
-def _moment(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    moment = datetime.fromisoformat(text)
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def policy_of(settings: NodeSettings) -> Policy:

@@ -135,6 +135,7 @@ class NodeSettings:
     origins: dict[str, str] = field(default_factory=dict)  #: "taskId" -> "Config.toml:1"
     warnings: tuple[str, ...] = ()  #: lines for the operator; nothing is refused for them
     config_hash: str = ""  #: equal in all nodes of a group that agree
+    started_at_s: float = 0.0  #: when `coord run` began, on CLOCK_BOOTTIME
 
 
 def config_hash(

@@ -46,10 +46,14 @@ class TaskNode:
             runs = {work.run.number for work in node.duties.runs() if work.run is not None}
             self.progress.keep(runs)
 
-    def say_started(self, logger: logging.Logger, command: StartProgram, pid: int) -> None:
-        """Say that a task's program runs."""
+    def say_started(
+        self, logger: logging.Logger, command: StartProgram, pid: int, node: Node
+    ) -> None:
+        """Say that a task's program runs, or its schedule waits for the first slot."""
         settings = self._settings
-        text = f"{settings.group_id}: task {command.task}: started (pid {pid}, term {command.term})"
+        work = None if node.duties is None else node.duties.works.get(command.task)
+        done = "armed" if work is not None and work.definition.scheduled else "started"
+        text = f"{settings.group_id}: task {command.task}: {done} (pid {pid}, term {command.term})"
         fields = {"group": settings.group_id, "node": settings.task_id, "task": command.task}
         log.say(logger, "task-started", text, {**fields, "term": command.term, "pid": pid})
 

@@ -7,7 +7,7 @@ import sys
 
 from coordinator.app.orders import SECRETS
 from coordinator.app.settings import NodeSettings
-from coordinator.app.task_program import SPEC_VARIABLE, spec_of
+from coordinator.app.task_program import SPEC_VARIABLE, STOP_TIMEOUT_VARIABLE, spec_of
 from coordinator.errors import CommandNotExecutableError
 from coordinator.protocol.events import StartProgram
 from coordinator.protocol.group import TaskDef
@@ -61,6 +61,7 @@ def task_orders(
         argv: tuple[str, ...] = (sys.executable, "-P", "-m", "coordinator.app.scheduled")
         env["COORD_SETTINGS_FD"] = str(settings_fd)
         env[SPEC_VARIABLE] = text
+        env[STOP_TIMEOUT_VARIABLE] = repr(stop_timeout_s)
         return Orders(argv, env, unset, program.cwd, (settings_fd,), stop_timeout_s)
     assert program.argv is not None, "a spec has a command or a callable"
     argv = ("/bin/sh", "-c", program.argv[0]) if program.shell else program.argv

@@ -16,6 +16,8 @@ from coordinator.protocol.group import token_name
 
 #: Which task's program a process of ours is to run, beside the node's settings.
 SPEC_VARIABLE = "COORD_TASK_SPEC"
+#: Seconds that its runs have to end, as the node can keep it.
+STOP_TIMEOUT_VARIABLE = "COORD_TASK_STOP_TIMEOUT"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +62,14 @@ def _texts(key: str, values: object) -> tuple[str, ...]:
     return tuple(values)
 
 
-def for_task(settings: NodeSettings, task: str, text: str) -> NodeSettings:
+def for_task(settings: NodeSettings, task: str, text: str, stop_timeout_s: float) -> NodeSettings:
     """Return the settings with which a schedule of a task runs: its own token, its own counts."""
     spec = spec_of(text)
     group = token_name(settings.group_id, task)
-    return replace(settings, group_id=group, program=spec.program, trigger=spec.trigger)
+    return replace(
+        settings,
+        group_id=group,
+        program=spec.program,
+        trigger=spec.trigger,
+        stop_timeout_s=stop_timeout_s,
+    )

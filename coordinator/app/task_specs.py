@@ -139,6 +139,12 @@ def trigger_of(raw: Mapping[str, Any]) -> TriggerSettings:
     return TriggerSettings(**{TRIGGER_KEYS[key]: value for key, value in raw.items()})
 
 
+def trigger_in(spec: str) -> TriggerSettings | None:
+    """Return the trigger of a spec that one of ours wrote; None when it has none."""
+    raw = json.loads(spec).get("trigger")
+    return None if raw is None else trigger_of(raw)
+
+
 def _iso(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat()
 

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from dataclasses import replace as replaced
 
 from coordinator.app.database import Resolved
+from coordinator.app.schedule_warnings import schedule_warnings
 from coordinator.app.task_rows import decision_of, host_of, line_of, on_node_of
+from coordinator.app.task_specs import trigger_in
 from coordinator.app.task_views import (
     Asked,
     CursorPage,
@@ -157,7 +159,8 @@ class Tasks:
             except DuplicateTaskError as error:
                 raise UsageError(f"{error}; --replace changes it") from error
         named = [*definition.nodes, *([definition.preferred] if definition.preferred else [])]
-        return self._unknown(group, named)
+        warnings = schedule_warnings(trigger_in(definition.spec), self._desk.server_time())
+        return (*warnings, *self._unknown(group, named))
 
     def switch(self, group: str, task: str, *, on: bool, reason: str | None) -> bool:
         """Enable or disable a task; false when it was so before.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from coordinator.errors import ScheduleEndedError
 from coordinator.protocol.duties import Duties, Work
 from coordinator.protocol.duty_told import NOTES_MAX
 from coordinator.protocol.events import Command, ProgramEnded, ProgramRefused, Report
@@ -30,7 +31,9 @@ def ended(node: Node, duties: Duties, work: Work, event: ProgramEnded) -> Step:
     why = run.stopping or event.why
     fields = (("task", work.task), ("status", event.status), ("why", why), ("term", run.term))
     told = Report("task-ended", fields)
-    error = "" if run.stopping or event.status == 0 else f"exit status {event.status}"
+    # What ended a schedule is in the record, written by its own process.
+    quiet = run.stopping or event.status == 0 or _terminated(work, event)
+    error = "" if quiet else f"exit status {event.status}"
     work = replace(work, run=None, error=error or work.error)
     if work.apart_since is not None:
         return _end_apart(node, duties, work, event.now), (told,)
@@ -130,6 +133,8 @@ def _end_apart(node: Node, duties: Duties, work: Work, now: float) -> Node:
 def _ended_itself(
     node: Node, duties: Duties, work: Work, event: ProgramEnded, ran_s: float
 ) -> tuple[Work, Duties]:
+    if _terminated(work, event):
+        return replace(work, ending="its schedule was terminated", done=True), duties
     match work.definition.on_done:
         case OnDone.FINISH if event.status == 0:
             return replace(work, ending="the task is done", done=True), duties
@@ -139,6 +144,11 @@ def _ended_itself(
             return replace(work, ending="its program ended"), replace(duties, cool_until=cool)
         case OnDone.RESTART | OnDone.FINISH:
             return _counted(work, ran_s, event.now), duties
+
+
+def _terminated(work: Work, event: ProgramEnded) -> bool:
+    """Say whether a schedule was ended by its error policy, for the whole group."""
+    return event.status == ScheduleEndedError.exit_code and work.definition.scheduled
 
 
 def _counted(work: Work, ran_s: float, now: float) -> Work:

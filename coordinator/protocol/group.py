@@ -6,6 +6,7 @@ follows from it alone (placement.py). The token row decides who may act.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -70,6 +71,12 @@ class TaskDef:
     progress_s: float = 0.0
     stop_timeout_s: float = 0.0
     spec: str = "{}"
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether its program is a schedule of ours, whose exit status says how that ended."""
+        spec = json.loads(self.spec)
+        return isinstance(spec, dict) and "trigger" in spec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

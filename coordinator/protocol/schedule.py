@@ -2,6 +2,9 @@
 
 A *slot* is the moment that a run is due at. The group's record knows the last slot that was
 fired, under whatever term; slots only rise, so a slot that is not later than it was fired before.
+
+Rules C of docs/protocol.md: a slot is a moment of the database's clock, and that clock alone says
+whether it is due.
 """
 
 from __future__ import annotations
@@ -13,7 +16,14 @@ CatchUp = Literal["none", "once", "all"]
 ErrorPolicy = Literal["LOG_AND_TERMINATE", "LOG_AND_CONTINUE", "TERMINATE", "CONTINUE"]
 WaitingPolicy = Literal["WAIT", "IGNORE", "LOG_AND_IGNORE"]
 Backoff = Literal["FIXED", "EXPONENTIAL"]
-Outcome = Literal["ok", "failed", "stopped"]
+Outcome = Literal["ok", "failed", "stopped", "skipped"]
+
+#: A slot may be so much later than the database's clock when it is claimed: what a round trip and
+#: the rates of two clocks add up to between two looks. Beyond it the claim is refused (C2).
+SLOT_AHEAD_MAX_S = 1.0
+#: A record whose last run lies so far ahead of the database's clock is waited out: the clock was
+#: set back a little, and its moments come again. Beyond it the schedule begins anew (C4).
+RECORD_AHEAD_MAX_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,4 +85,11 @@ class AlreadyEnded:
     reason: str
 
 
-Claim = Claimed | CountExhausted | AlreadyFired | NotHolder | AlreadyEnded
+@dataclass(frozen=True, slots=True)
+class TooEarly:
+    """The database's clock has not come to the slot yet, by ahead_s."""
+
+    ahead_s: float
+
+
+Claim = Claimed | CountExhausted | AlreadyFired | NotHolder | AlreadyEnded | TooEarly

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
+import signal
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
@@ -16,6 +18,7 @@ from coordinator.errors import (
     ConfigError,
     CoordError,
 )
+from coordinator.ports import Clock
 from coordinator.runtime.stopping import StopSignal
 from coordinator.runtime.trust_board import Trust
 
@@ -25,6 +28,10 @@ CONTEXT_NAMES = ("ctx", "context")
 
 class RunStoppedError(CoordError):
     """The node was told to stop before the run had ended well."""
+
+
+class RunCutError(RunStoppedError):
+    """The command was going on when its time to end was over, and got SIGTERM."""
 
 
 class RunFailedError(CoordError):
@@ -90,7 +97,10 @@ def call(function: Callable[..., object], context: RunContext) -> None:
 
 
 def function_job(function: Callable[..., object]) -> Job:
-    """Return a job that calls `function`; sys.exit() in it ends the run, not the schedule."""
+    """Return a job that calls `function`; what ends its thread or process ends the run alone.
+
+    That is sys.exit(), and an exception that is no Exception, such as asyncio's CancelledError.
+    """
 
     def run(context: RunContext) -> None:
         try:
@@ -98,15 +108,21 @@ def function_job(function: Callable[..., object]) -> Job:
         except SystemExit as leaving:
             if leaving.code not in (None, 0):
                 raise RunFailedError(f"sys.exit({leaving.code!r})") from leaving
+        except (Exception, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            raise RunFailedError(f"{type(error).__name__}: {error}") from error
 
     return run
 
 
-def command_job(argv: Sequence[str], stop: StopSignal) -> Job:
-    """Return a job that runs a command to its end; on stop it gets SIGTERM.
+def command_job(
+    argv: Sequence[str], stop: StopSignal, trust: Trust, clock: Clock, stop_timeout_s: float
+) -> Job:
+    """Return a job that runs a command to its end; a stop waits for it, within stopTimeout.
 
-    It stays in our process group and shares our stdout and stderr. The deadline of a command that
-    does not heed SIGTERM is the guardian's.
+    It shares our stdout and stderr, but has a process group of its own: the guardian's SIGTERM is
+    for us. The command gets it when half of the time is over, and SIGKILL at its end, with us.
     """
 
     def run(context: RunContext) -> None:
@@ -115,10 +131,15 @@ def command_job(argv: Sequence[str], stop: StopSignal) -> Job:
             "COORD_SCHEDULED_AT": context.scheduled_at.isoformat(),
             "COORD_RUN_COUNT": str(context.count),
         }
-        with _started(argv, os.environ | more) as process, stop.calling(process.terminate):
+        with _started(argv, os.environ | more) as process:
+            end = _EndInTime(process, trust, clock, stop_timeout_s)
+            with stop.calling(end.begin):
+                # Not collected yet, so that no signal of ours can meet another process.
+                os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+            cut = end.over()
             code = process.wait()
-        if code != 0 and stop.event.is_set():
-            raise RunStoppedError("the command was told to stop")
+        if code != 0 and cut:
+            raise RunCutError(f"{argv[0]} was going on after stopTimeout, and got SIGTERM")
         if code != 0:
             ended = f"exit code {code}" if code > 0 else f"killed by signal {-code}"
             raise RunFailedError(f"{argv[0]}: {ended}")
@@ -126,9 +147,57 @@ def command_job(argv: Sequence[str], stop: StopSignal) -> Job:
     return run
 
 
+class _EndInTime:
+    """Ends a command when a stop has waited for it for long enough."""
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        trust: Trust,
+        clock: Clock,
+        stop_timeout_s: float,
+    ) -> None:
+        self._process, self._trust, self._clock = process, trust, clock
+        self._stop_timeout_s = stop_timeout_s
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._cut = False
+
+    def begin(self) -> None:
+        """Begin to wait; called once, by the thread that hears of the stop."""
+        with self._lock:
+            if not self._ended.is_set():
+                self._thread = threading.Thread(target=self._run, name="end-command", daemon=True)
+                self._thread.start()
+
+    def over(self) -> bool:
+        """Say that the command has ended; returns whether it got SIGTERM from us."""
+        with self._lock:
+            self._ended.set()
+        if self._thread is not None:
+            self._thread.join()
+        return self._cut
+
+    def _run(self) -> None:
+        kept_s = self._stop_timeout_s / 2
+        deadline = self._clock.now() + self._stop_timeout_s
+        # Trust may be prolonged meanwhile, or run out before.
+        while True:
+            left_s = min(deadline - self._clock.now(), self._trust.remaining_s()) - kept_s
+            if left_s <= 0:
+                break
+            if self._ended.wait(left_s):
+                return
+        self._cut = True
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGTERM)
+            os.killpg(self._process.pid, signal.SIGCONT)
+
+
 def _started(argv: Sequence[str], environ: dict[str, str]) -> subprocess.Popen[bytes]:
     try:
-        return subprocess.Popen(argv, env=environ, stdin=subprocess.DEVNULL)
+        return subprocess.Popen(argv, env=environ, stdin=subprocess.DEVNULL, process_group=0)
     except FileNotFoundError as error:
         raise CommandNotFoundError(f"{argv[0]}: command not found") from error
     except PermissionError as error:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Protocol
 
-from coordinator.protocol.schedule import Claim, Outcome
-from coordinator.runtime.timetable import ScheduleSeen
+from coordinator.ports import Answered
+from coordinator.protocol.schedule import Outcome
+from coordinator.runtime.opening import ScheduleSeen
 
 
 class Ledger(Protocol):
@@ -20,24 +21,40 @@ class Ledger(Protocol):
         """Read the record, or begin it."""
         ...
 
-    def reopen(self) -> bool:
-        """Take back that the schedule has ended, because its settings allow more."""
+    def reopen(self, reason: str) -> bool:
+        """Take back that the schedule has ended."""
         ...
 
-    def claim(self, slot: datetime, next_at: datetime | None) -> Claim:
-        """Count `slot` as fired, if it may be."""
+    def settle(self) -> str | None:
+        """Write down a run that never ended as one that died; returns what to tell of it."""
+        ...
+
+    def claim(self, slot: datetime, next_at: datetime | None, skipped: int) -> Answered:
+        """Count `slot` as fired, if it may be; skipped: slots before it that nobody runs."""
+        ...
+
+    def unsure(self, slot: datetime) -> bool:
+        """Tell whether a claim of this slot was sent, and its answer lost."""
         ...
 
     def finish(
-        self, slot: datetime, outcome: Outcome, duration_s: float, error: str | None
+        self,
+        slot: datetime,
+        outcome: Outcome,
+        duration_s: float,
+        error: str | None,
+        terminate: str | None,
     ) -> bool:
-        """Write how the run of `slot` went; false when the token is not ours any more."""
+        """Write how the run of `slot` went; false when the token is not ours any more.
+
+        terminate: why the error policy ends the schedule with it, for the whole group.
+        """
         ...
 
-    def skipped(self, count: int) -> bool:
-        """Count slots that were not run."""
+    def end(self, reason: str, skipped: int) -> bool:
+        """Mark the schedule as ended for the whole group; skipped: slots that nobody runs."""
         ...
 
-    def end(self, reason: str) -> bool:
-        """Mark the schedule as ended for the whole group."""
+    def alert(self, kind: str, reason: str) -> bool:
+        """Write down what an operator should hear of."""
         ...

@@ -34,8 +34,7 @@ class AfterError:
 class Waiting:
     """What a waiting policy orders for a slot that comes while a run is going on."""
 
-    queue_max: int  #: slots in the hands of the runner, the one that is running included
-    coalesce: bool  #: of slots that came at once only the last one is run
+    ignore: bool  #: it is skipped; else it is run afterwards
     log: bool  #: say that a slot was skipped
 
 
@@ -58,11 +57,11 @@ def waiting(policy: WaitingPolicy) -> Waiting:
     """Decide what happens to a slot that comes while a run is going on."""
     match policy:
         case "WAIT":
-            return Waiting(queue_max=QUEUE_MAX, coalesce=False, log=True)
+            return Waiting(ignore=False, log=True)
         case "IGNORE":
-            return Waiting(queue_max=1, coalesce=True, log=False)
+            return Waiting(ignore=True, log=False)
         case "LOG_AND_IGNORE":
-            return Waiting(queue_max=1, coalesce=True, log=True)
+            return Waiting(ignore=True, log=True)
         case _:
             assert_never(policy)
 

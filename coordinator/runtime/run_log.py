@@ -19,8 +19,11 @@ _BETWEEN = ("coordinator", "tenacity", "concurrent", "asyncio")
 
 
 def error_text(error: BaseException) -> str:
-    """Return an error as one line."""
-    text = " ".join(str(error).split())
+    """Return an error as one line; one that cannot even say what it is has its type's name."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # noqa: BLE001 - a program's own __str__ may raise anything
+        text = "(its text cannot be read)"
     if isinstance(error, CoordError):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -74,10 +74,12 @@ NODE: dict[str, Needs] = {
     "event": Needs(select="", insert="group_id, kind, task_id, session, term, reason, who"),
     # Not last_error: it is a program's own text, and the groups of others are in this table too.
     "schedule": Needs(
-        select="group_id, name, fired_count, last_fire_at, skipped_count, ended, end_reason, term",
+        select="group_id, name, fired_count, last_fire_at, last_outcome, skipped_count, ended,"
+        " end_reason, terminated_at, term",
         insert="group_id, name, updated_at",
         update="fired_count, last_fire_at, last_finished_at, last_outcome, last_error,"
-        " last_duration_ms, skipped_count, next_fire_at, ended, end_reason, term, updated_at",
+        " last_duration_ms, skipped_count, next_fire_at, ended, end_reason, terminated_at, term,"
+        " updated_at",
     ),
     "task": Needs(update="enabled, end_reason, changed_at, changed_by"),
     "task_node": Needs(

@@ -1,4 +1,6 @@
-"""The group's record of its schedule: what was fired last, how often, and how it went.
+"""The group's record of its schedule: what was fired last, and what is claimed next.
+
+How it goes on (outcomes, ends) is in schedule_ends.py.
 
 Every write is one transaction under the fence: it holds the token row FOR SHARE until its commit,
 so that no takeover can slip between the check and the write, and it changes nothing when
@@ -18,14 +20,17 @@ import psycopg
 from psycopg import IsolationLevel, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from coordinator.ports import Answered
 from coordinator.protocol.schedule import (
+    RECORD_AHEAD_MAX_S,
+    SLOT_AHEAD_MAX_S,
     AlreadyEnded,
     AlreadyFired,
     Claim,
     Claimed,
     CountExhausted,
     NotHolder,
-    Outcome,
+    TooEarly,
 )
 from coordinator.store.engine import connect
 
@@ -33,8 +38,6 @@ from coordinator.store.engine import connect
 NOT_CURRENT = "CF001"
 #: Longer than any of these transactions takes; beyond it a run is better skipped than late.
 TIMEOUT_MS = 5000
-#: An error's text is for a person who looks why; the whole of it is in the log.
-ERROR_TEXT_MAX = 1000
 
 Connection = psycopg.Connection[Any]
 
@@ -57,15 +60,30 @@ VALUES (%(group)s, %(name)s, clock_timestamp())
 ON CONFLICT (group_id, name) DO NOTHING
 """
 
+#: `enabled` is false for a task that nobody has asked for since it ended.
 _READ: LiteralString = """
-SELECT fired_count, last_fire_at, ended, end_reason, clock_timestamp()
-FROM {schema}.schedule
-WHERE group_id = %(group)s AND name = %(name)s
+SELECT
+    seen.fired_count,
+    seen.last_fire_at,
+    seen.ended,
+    COALESCE(seen.end_reason, ''),
+    seen.terminated_at,
+    task.changed_at,
+    COALESCE(seen.last_outcome, '') = 'running',
+    COALESCE(seen.term, 0),
+    clock_timestamp()
+FROM {schema}.schedule AS seen
+LEFT JOIN {schema}.task AS task
+    ON task.group_id = %(owner)s AND task.name = %(task)s AND task.enabled
+WHERE seen.group_id = %(group)s AND seen.name = %(name)s
 """
 
+#: The server's own clock says whether the slot is due (C2); a record that lies far ahead of it
+#: holds nobody up, but its own slot is not fired again (C4).
 _CLAIM: LiteralString = """
 UPDATE {schema}.schedule
 SET fired_count = fired_count + 1,
+    skipped_count = skipped_count + %(skipped)s,
     last_fire_at = %(slot)s,
     next_fire_at = %(next_at)s,
     last_outcome = 'running',
@@ -77,50 +95,30 @@ SET fired_count = fired_count + 1,
 WHERE group_id = %(group)s
     AND name = %(name)s
     AND NOT ended
-    AND (last_fire_at IS NULL OR last_fire_at < %(slot)s)
+    AND %(slot)s <= clock_timestamp() + make_interval(secs => %(slot_ahead_s)s)
+    AND (
+        last_fire_at IS NULL
+        OR last_fire_at < %(slot)s
+        OR (
+            last_fire_at > clock_timestamp() + make_interval(secs => %(record_ahead_s)s)
+            AND last_fire_at <> %(slot)s
+        )
+    )
     AND (CAST(%(max_count)s AS bigint) IS NULL OR fired_count < %(max_count)s)
-RETURNING fired_count
+RETURNING fired_count, clock_timestamp()
 """
 
 _WHY_NOT: LiteralString = """
-SELECT fired_count, last_fire_at, COALESCE(term, 0), ended, COALESCE(end_reason, '')
+SELECT
+    fired_count,
+    last_fire_at,
+    COALESCE(term, 0),
+    ended,
+    COALESCE(end_reason, ''),
+    extract(epoch FROM %(slot)s - clock_timestamp())::double precision,
+    clock_timestamp()
 FROM {schema}.schedule
 WHERE group_id = %(group)s AND name = %(name)s
-"""
-
-_FINISH: LiteralString = """
-UPDATE {schema}.schedule
-SET last_outcome = %(outcome)s,
-    last_error = %(error)s,
-    last_duration_ms = %(duration_ms)s,
-    last_finished_at = clock_timestamp(),
-    updated_at = clock_timestamp()
-WHERE group_id = %(group)s
-    AND name = %(name)s
-    AND term = %(term)s
-    AND last_fire_at = %(slot)s
-"""
-
-_SKIPPED: LiteralString = """
-UPDATE {schema}.schedule
-SET skipped_count = skipped_count + %(count)s, updated_at = clock_timestamp()
-WHERE group_id = %(group)s AND name = %(name)s
-"""
-
-_END: LiteralString = """
-UPDATE {schema}.schedule
-SET ended = true,
-    end_reason = %(reason)s,
-    next_fire_at = NULL,
-    term = %(term)s,
-    updated_at = clock_timestamp()
-WHERE group_id = %(group)s AND name = %(name)s AND NOT ended
-"""
-
-_REOPEN: LiteralString = """
-UPDATE {schema}.schedule
-SET ended = false, end_reason = NULL, term = %(term)s, updated_at = clock_timestamp()
-WHERE group_id = %(group)s AND name = %(name)s AND ended
 """
 
 _EVENT: LiteralString = """
@@ -133,13 +131,20 @@ WHERE group_id = %(group)s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holding:
-    """Whose schedule, and under which holding of the token it is written."""
+    """Whose schedule, and under which holding of the token it is written.
+
+    group: the token's name; of a task it is "OWNER/TASK".
+    owner: the task's group; "" for the program of a group.
+    """
 
     schema: str
     group: str
     term: int
     session: str
     name: str = ""  #: a group's only schedule has no name
+    owner: str = ""
+    task: str = ""
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +157,11 @@ class Row:
     fired_count: int
     last_fire_at: datetime | None
     ended: bool
-    end_reason: str | None
+    end_reason: str
+    terminated_at: datetime | None
+    task_asked_at: datetime | None  #: when the task was last defined, or enabled; None: it is not
+    unfinished: bool  #: the last run was claimed, and its end was never written
+    term: int  #: under which the record was last written
     now: datetime
 
 
@@ -163,6 +172,7 @@ def open_connection(conninfo: str, connect_timeout_s: float) -> Connection:
         "connect_timeout": max(2, math.ceil(connect_timeout_s)),  # libpq takes 1 for 2
         "tcp_user_timeout": TIMEOUT_MS,
         "target_session_attrs": "read-write",
+        "client_encoding": "utf8",
     }
     missing = {key: value for key, value in ours.items() if key not in given}
     connection = connect(make_conninfo(conninfo, **missing))
@@ -173,18 +183,26 @@ def open_connection(conninfo: str, connect_timeout_s: float) -> Connection:
 def read(connection: Connection, me: Holding) -> Row:
     """Read the record, after beginning it where there is none; needs no token."""
     with connection.transaction():
-        _do(connection, me, _LIMITS, timeout=str(TIMEOUT_MS))
-        _do(connection, me, _BEGIN)
-        row = _do(connection, me, _READ).fetchone()
+        do(connection, me, _LIMITS, timeout=str(TIMEOUT_MS))
+        do(connection, me, _BEGIN)
+        row = do(connection, me, _READ).fetchone()
     assert row is not None, "the record was made in this transaction"
-    fired_count, last_fire_at, ended, end_reason, now = row
+    fired_count, last_fire_at, ended, end_reason, terminated_at, asked_at, running, term, now = row
     return Row(
         fired_count=fired_count,
-        last_fire_at=None if last_fire_at is None else last_fire_at.astimezone(UTC),
+        last_fire_at=_in_utc(last_fire_at),
         ended=ended,
         end_reason=end_reason,
+        terminated_at=_in_utc(terminated_at),
+        task_asked_at=_in_utc(asked_at),
+        unfinished=running,
+        term=term,
         now=now.astimezone(UTC),
     )
+
+
+def _in_utc(moment: datetime | None) -> datetime | None:
+    return None if moment is None else moment.astimezone(UTC)
 
 
 def claim(
@@ -194,106 +212,75 @@ def claim(
     slot: datetime,
     next_at: datetime | None = None,
     max_count: int | None = None,
-) -> Claim:
-    """Count `slot` as fired under our term, if it is later than every slot that was fired.
+    skipped: int = 0,
+) -> Answered:
+    """Count `slot` as fired under our term, if it is due and later than every slot that was fired.
 
+    skipped: slots between the last one that was fired and this one, which nobody runs.
     Errors: psycopg's; after one of them the claim may or may not have been made.
     """
+    more = {"slot": slot, "next_at": next_at, "max_count": max_count, "skipped": skipped}
+    limits = {"slot_ahead_s": SLOT_AHEAD_MAX_S, "record_ahead_s": RECORD_AHEAD_MAX_S}
     try:
-        with _under_term(connection, me):
-            claimed = _do(
-                connection, me, _CLAIM, slot=slot, next_at=next_at, max_count=max_count
-            ).fetchone()
+        with under_term(connection, me):
+            claimed = do(connection, me, _CLAIM, **more, **limits).fetchone()
             if claimed is not None:
-                return Claimed(claimed[0])
+                return Answered(Claimed(claimed[0]), claimed[1].astimezone(UTC))
             return _why_not(connection, me, slot)
     except psycopg.Error as error:
         if error.sqlstate != NOT_CURRENT:
             raise
-        return NotHolder(str(error).partition("\n")[0])
+        return Answered(NotHolder(str(error).partition("\n")[0]), None)
 
 
-def _why_not(connection: Connection, me: Holding, slot: datetime) -> Claim:
-    row = _do(connection, me, _WHY_NOT).fetchone()
+def _why_not(connection: Connection, me: Holding, slot: datetime) -> Answered:
+    row = do(connection, me, _WHY_NOT, slot=slot).fetchone()
     assert row is not None, "the record is begun before anything is claimed"
-    count, last_fire_at, term, ended, reason = row
+    count, last_fire_at, term, ended, reason, ahead_s, now = row
+    answer: Claim
     if ended:
-        return AlreadyEnded(reason)
-    if last_fire_at is not None and last_fire_at >= slot:
+        answer = AlreadyEnded(reason)
+    elif ahead_s > SLOT_AHEAD_MAX_S:
+        answer = TooEarly(ahead_s)
+        why = f"the run of {slot.isoformat()} is {ahead_s:.1f} s ahead of the database's clock"
+        tell(connection, me, "run-refused", why)
+    elif last_fire_at is not None and last_fire_at >= slot:
         # Before the count: it may be the caller's own last claim, whose answer was lost.
-        return AlreadyFired(term, count, same=last_fire_at == slot)
-    return CountExhausted(count)
+        answer = AlreadyFired(term, count, same=last_fire_at == slot)
+    else:
+        answer = CountExhausted(count)
+    return Answered(answer, now.astimezone(UTC))
 
 
-def finish(
-    connection: Connection,
-    me: Holding,
-    *,
-    slot: datetime,
-    outcome: Outcome,
-    duration_s: float,
-    error: str | None,
-) -> bool:
-    """Write how the run of `slot` went; false when it is not our holding's run any more."""
-    more = {
-        "slot": slot,
-        "outcome": outcome,
-        "duration_ms": round(duration_s * 1000),
-        "error": None if error is None else error[:ERROR_TEXT_MAX],
-    }
-    return _write(connection, me, _FINISH, more) == 1
-
-
-def skipped(connection: Connection, me: Holding, *, count: int) -> bool:
-    """Count slots that were not run; false when the token is not ours."""
-    return _write(connection, me, _SKIPPED, {"count": count}) is not None
-
-
-def end(connection: Connection, me: Holding, *, reason: str) -> bool:
-    """Mark the schedule as ended for the whole group; false when the token is not ours."""
-    more = {"reason": reason, "kind": "schedule-ended"}
-    return _write(connection, me, _END, more, event=True) is not None
-
-
-def reopen(connection: Connection, me: Holding) -> bool:
-    """Take the end back, because the settings allow more; false when the token is not ours."""
-    more = {"reason": "the settings allow more runs", "kind": "schedule-reopened"}
-    return _write(connection, me, _REOPEN, more, event=True) is not None
-
-
-def _write(
-    connection: Connection,
-    me: Holding,
-    statement: LiteralString,
-    more: dict[str, Any],
-    *,
-    event: bool = False,
-) -> int | None:
-    """Run one statement under the fence; returns the rows it changed, None when not current."""
-    try:
-        with _under_term(connection, me):
-            changed = _do(connection, me, statement, **more).rowcount
-            if event and changed:
-                _do(connection, me, _EVENT, **more)
-            return changed
-    except psycopg.Error as error:
-        if error.sqlstate != NOT_CURRENT:
-            raise
-        return None
+def tell(connection: Connection, me: Holding, kind: str, reason: str) -> None:
+    """Write an event in the transaction that is open."""
+    do(connection, me, _EVENT, kind=kind, reason=reason)
 
 
 @contextmanager
-def _under_term(connection: Connection, me: Holding) -> Iterator[None]:
-    """Open a transaction in which the token is ours until the commit."""
+def under_term(connection: Connection, me: Holding) -> Iterator[None]:
+    """Open a transaction in which the token is ours until the commit.
+
+    Errors: a psycopg.Error of state NOT_CURRENT when it is not.
+    """
     with connection.transaction():
-        _do(connection, me, _LIMITS, timeout=str(TIMEOUT_MS))
-        _do(connection, me, _FENCE)
+        do(connection, me, _LIMITS, timeout=str(TIMEOUT_MS))
+        do(connection, me, _FENCE)
         yield
 
 
-def _do(
+def do(
     connection: Connection, me: Holding, statement: LiteralString, **more: Any
 ) -> psycopg.Cursor[Any]:
+    """Run a statement with the names of a holding."""
     query = sql.SQL(statement).format(schema=sql.Identifier(me.schema))
-    known = {"group": me.group, "name": me.name, "term": me.term, "session": me.session}
+    known = {
+        "group": me.group,
+        "name": me.name,
+        "term": me.term,
+        "session": me.session,
+        "owner": me.owner,
+        "task": me.task,
+        "node": me.node,
+    }
     return connection.execute(query, known | more)

@@ -186,6 +186,7 @@ schedule = sa.Table(
     sa.Column("next_fire_at", MOMENT),
     sa.Column("ended", sa.Boolean, nullable=False, server_default=sa.text("false")),
     sa.Column("end_reason", sa.Text),
+    sa.Column("terminated_at", MOMENT),
     sa.Column("term", sa.BigInteger),
     sa.Column("updated_at", MOMENT),
     sa.PrimaryKeyConstraint("group_id", "name"),

@@ -24,6 +24,7 @@ WHERE group_id = %(group)s AND task_id = %(node)s
 """
 
 #: In the order of the names, as everybody locks these rows. Of a deleted task nothing is kept.
+#: A node that tells no error has none of its own; the runs of a schedule wrote theirs themselves.
 TELL_TASKS: LiteralString = """
 INSERT INTO {schema}.task_node AS known (group_id, task, node, state, term, error, told_at)
 SELECT %(group)s, told.task, %(node)s, told.state, told.term, told.error, clock_timestamp()
@@ -36,7 +37,10 @@ ORDER BY told.task
 ON CONFLICT (group_id, task, node) DO UPDATE
 SET state = excluded.state,
     term = excluded.term,
-    error = excluded.error,
+    error = CASE
+        WHEN excluded.error = '' AND excluded.term = known.term THEN known.error
+        ELSE excluded.error
+    END,
     told_at = excluded.told_at
 """
 

@@ -175,6 +175,7 @@ CREATE TABLE {schema}.schedule (
     next_fire_at timestamptz,
     ended boolean DEFAULT false NOT NULL,
     end_reason text,
+    terminated_at timestamptz,
     term bigint,
     updated_at timestamptz,
     CONSTRAINT schedule_pkey PRIMARY KEY (group_id, name)

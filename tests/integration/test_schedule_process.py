@@ -22,6 +22,7 @@ from coordinator.app.settings import (
     TriggerSettings,
     to_json,
 )
+from coordinator.runtime.clock import BoottimeClock
 from coordinator.store.schedule import Holding
 from tests.conftest import Database
 from tests.integration.test_schedule_store import columns, hold
@@ -78,6 +79,8 @@ class Starter:
         trigger: TriggerSettings | None = None,
         policy: PolicySettings | None = None,
         trusted_until: float = math.inf,
+        node_started_at: float = 0.0,
+        stop_timeout_s: float = WAIT_S,
     ) -> subprocess.Popen[str]:
         settings = NodeSettings(
             task_id="n",
@@ -87,6 +90,8 @@ class Starter:
             policy=policy or PolicySettings(),
             database=DatabaseSettings(conninfo=self.database.conninfo, schema=self.database.schema),
             log_format="text",
+            stop_timeout_s=stop_timeout_s,
+            started_at_s=min(node_started_at, BoottimeClock().now()),
         )
         fds = [
             _memory(to_json(settings).encode()),
@@ -205,7 +210,25 @@ def test_error_policy_that_terminates_is_70(starter: Starter) -> None:
     assert "ValueError: no luck" in err
     assert 'user_jobs.py", line' in err
     assert "the schedule is terminated" in err
-    assert columns(starter.database, "last_outcome, ended") == ("failed", False)
+    assert columns(starter.database, "last_outcome, ended") == ("failed", True)
+
+
+def test_terminated_schedule_runs_nothing_for_the_next_holder(starter: Starter) -> None:
+    """C5: until a node is started after its end."""
+    fail, minute = ProgramSettings(callable="user_jobs:fail"), TriggerSettings(interval_s=60)
+    assert ended(starter.start(hold(starter.database, 1), fail, minute))[0] == 70
+
+    code, _, err = ended(starter.start(hold(starter.database, 2, "other"), fail, minute))
+
+    assert code == 70
+    assert "the schedule is terminated: run 1 failed: ValueError: no luck" in err
+    assert columns(starter.database, "fired_count, last_outcome") == (1, "failed")
+
+    tick = ProgramSettings(callable="user_jobs:tick")
+    once = TriggerSettings(interval_s=0.01, max_count=2)
+    later = starter.start(hold(starter.database, 3), tick, once, node_started_at=math.inf)
+    assert ended(later)[0] == 0
+    assert (starter.cwd / "runs").read_text() == "3:2 "
 
 
 def test_command_is_started_anew_for_each_run(starter: Starter) -> None:
@@ -251,6 +274,78 @@ def test_sigterm_waits_for_the_run_and_exits_with_zero(starter: Starter) -> None
 
     assert ended(process)[:2] == (0, "ended\n")
     assert columns(starter.database, "fired_count, last_outcome") == (1, "ok")
+
+
+def test_sigterm_waits_for_a_command_in_mid_run(starter: Starter) -> None:
+    """H5: a command is waited for as a callable is, and the exit code says how it went."""
+    process = starter.start(
+        hold(starter.database, 1),
+        ProgramSettings(argv=("echo running; read -r _ < go; echo ended",), shell=True),
+        TriggerSettings(interval_s=3600),
+    )
+    os.mkfifo(starter.cwd / "go")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline() == "running\n"
+
+    process.terminate()
+    while "told to stop" not in process.stderr.readline():
+        pass
+    (starter.cwd / "go").write_text("\n")
+
+    assert ended(process)[:2] == (0, "ended\n")
+    assert columns(starter.database, "fired_count, last_outcome") == (1, "ok")
+
+
+def test_command_that_has_to_be_ended_is_told_by_the_exit_code(starter: Starter) -> None:
+    process = starter.start(
+        hold(starter.database, 1),
+        ProgramSettings(argv=("echo running; exec sleep 60",), shell=True),
+        TriggerSettings(interval_s=3600),
+        stop_timeout_s=0.2,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "running\n"
+
+    process.terminate()
+
+    assert ended(process)[0] == 143
+    assert columns(starter.database, "fired_count, last_outcome") == (1, "stopped")
+
+
+def test_run_that_died_with_its_process_is_told_by_the_next(starter: Starter) -> None:
+    """C6"""
+    program = ProgramSettings(argv=("echo running; exec sleep 60",), shell=True)
+    process = starter.start(hold(starter.database, 1), program, TriggerSettings(interval_s=3600))
+    assert process.stdout is not None
+    assert process.stdout.readline() == "running\n"
+    process.kill()
+
+    tick = ProgramSettings(callable="user_jobs:tick")
+    late = TriggerSettings(interval_s=3600, end_time="2100-01-01T00:00:00Z", max_count=1)
+    code, _, err = ended(starter.start(hold(starter.database, 2, "other"), tick, late))
+
+    assert code == 0
+    assert "under term 1 died" in err
+    assert columns(starter.database, "last_outcome, fired_count") == ("died", 1)
+
+
+@pytest.mark.parametrize("text", ["caf\\udce9", "\\u2192 \\0"])
+def test_text_that_cannot_be_encoded_kills_no_schedule(starter: Starter, text: str) -> None:
+    (starter.cwd / "texts.py").write_text(f"def fail():\n    raise ValueError('{text}')\n")
+
+    code, _, err = ended(
+        starter.start(
+            hold(starter.database, 1),
+            ProgramSettings(callable="texts:fail"),
+            TriggerSettings(interval_s=0.01, max_count=3),
+            PolicySettings(error="LOG_AND_CONTINUE"),
+        )
+    )
+
+    assert code == 0
+    assert err.count("failed: ValueError") == 3
+    assert columns(starter.database, "fired_count, last_outcome") == (3, "failed")
 
 
 def test_sigterm_between_two_runs_exits_at_once(starter: Starter) -> None:

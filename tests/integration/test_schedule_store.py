@@ -6,6 +6,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -20,8 +21,11 @@ from coordinator.protocol.schedule import (
     Claimed,
     CountExhausted,
     NotHolder,
+    TooEarly,
 )
+from coordinator.runtime.clock import BoottimeClock
 from coordinator.store import schedule as store
+from coordinator.store import schedule_ends as ends
 from tests.conftest import Database
 
 pytestmark = pytest.mark.real
@@ -66,7 +70,7 @@ def me(database: Database, connection: store.Connection) -> store.Holding:
 
 
 def claim(connection: store.Connection, me: store.Holding, slot: datetime, **more: int) -> object:
-    return store.claim(connection, me, slot=slot, **more)
+    return store.claim(connection, me, slot=slot, **more).claim
 
 
 def test_fresh_record_has_fired_nothing(connection: store.Connection, me: store.Holding) -> None:
@@ -91,7 +95,7 @@ def test_moments_are_read_in_utc_whatever_the_session_shows(
 def test_claim_counts_and_remembers_slot_term_and_next(
     database: Database, connection: store.Connection, me: store.Holding
 ) -> None:
-    claimed = store.claim(connection, me, slot=SLOT, next_at=SLOT + MINUTE, max_count=9)
+    claimed = store.claim(connection, me, slot=SLOT, next_at=SLOT + MINUTE, max_count=9).claim
 
     assert claimed == Claimed(1)
     assert columns(database, "fired_count, last_fire_at, next_fire_at, last_outcome, term") == (
@@ -108,7 +112,7 @@ def test_finish_writes_outcome_duration_and_error(
 ) -> None:
     claim(connection, me, SLOT)
 
-    assert store.finish(
+    assert ends.finish(
         connection, me, slot=SLOT, outcome="failed", duration_s=1.5, error="ValueError: no"
     )
     assert columns(database, "last_outcome, last_duration_ms, last_error") == (
@@ -153,14 +157,15 @@ def test_stale_term_changes_nothing(
     before = database.query("SELECT * FROM schedule")
 
     refused = claim(connection, me, SLOT + MINUTE)
-    finished = store.finish(connection, me, slot=SLOT, outcome="ok", duration_s=0.0, error=None)
+    finished = ends.finish(connection, me, slot=SLOT, outcome="ok", duration_s=0.0, error=None)
 
     assert isinstance(refused, NotHolder)
     assert "term 1 of group 'g' is not current" in refused.reason
     assert finished is False
-    assert store.end(connection, me, reason="r") is False
-    assert store.reopen(connection, me) is False
-    assert store.skipped(connection, me, count=3) is False
+    assert ends.end(connection, me, reason="r") is False
+    assert ends.reopen(connection, me, reason="asked for again") is False
+    assert ends.settle(connection, me) is None
+    assert ends.alert(connection, me, kind="k", reason="r") is False
     assert database.query("SELECT * FROM schedule") == before
 
 
@@ -186,7 +191,7 @@ def test_run_of_an_earlier_term_cannot_be_finished_by_the_successor(
     claim(connection, me, SLOT)
     successor = hold(database, 2, "other")
 
-    assert not store.finish(
+    assert not ends.finish(
         connection, successor, slot=SLOT, outcome="ok", duration_s=0.0, error=None
     )
 
@@ -194,10 +199,10 @@ def test_run_of_an_earlier_term_cannot_be_finished_by_the_successor(
 def test_ended_schedule_is_not_fired_until_it_is_reopened(
     database: Database, connection: store.Connection, me: store.Holding
 ) -> None:
-    assert store.end(connection, me, reason="endTime has passed")
+    assert ends.end(connection, me, reason="endTime has passed")
     assert claim(connection, me, SLOT) == AlreadyEnded("endTime has passed")
 
-    assert store.reopen(connection, me)
+    assert ends.reopen(connection, me, reason="asked for again")
 
     assert claim(connection, me, SLOT) == Claimed(1)
     kinds = database.query("SELECT kind, task_id, term FROM event ORDER BY id")
@@ -207,8 +212,8 @@ def test_ended_schedule_is_not_fired_until_it_is_reopened(
 def test_skipped_runs_are_counted(
     database: Database, connection: store.Connection, me: store.Holding
 ) -> None:
-    store.skipped(connection, me, count=2)
-    store.skipped(connection, me, count=1)
+    claim(connection, me, SLOT, skipped=2)
+    ends.end(connection, me, reason="r", skipped=1)
 
     assert columns(database, "skipped_count") == (3,)
 
@@ -242,14 +247,167 @@ def test_two_claims_of_one_slot_at_once_fire_it_once(database: Database, me: sto
     assert outcomes.count(AlreadyFired(1, 1, same=True)) == 3
 
 
+# --- the server's clock ---------------------------------------------------------------------------
+
+
+def ahead(database: Database, seconds: float) -> datetime:
+    """Return a moment that lies ahead of the server's clock."""
+    moment: datetime = database.query(
+        "SELECT clock_timestamp() + make_interval(secs => %s)", seconds
+    )[0][0]
+    return moment.astimezone(UTC)
+
+
+def test_slot_that_the_servers_clock_has_not_come_to_is_refused_and_told(
+    database: Database, connection: store.Connection, me: store.Holding
+) -> None:
+    """C2, whatever the node believes about the time."""
+    refused = claim(connection, me, ahead(database, 600))
+
+    assert isinstance(refused, TooEarly)
+    assert 590 < refused.ahead_s <= 600
+    assert columns(database, "fired_count, last_fire_at") == (0, None)
+    ((kind, reason),) = database.query("SELECT kind, reason FROM event")
+    assert kind == "run-refused"
+    assert "ahead of the database's clock" in reason
+
+
+def test_answer_to_a_claim_shows_the_servers_clock(
+    database: Database, connection: store.Connection, me: store.Holding
+) -> None:
+    before = ahead(database, 0)
+
+    shown = store.claim(connection, me, slot=SLOT).now
+
+    assert shown is not None
+    assert before <= shown <= ahead(database, 0)
+
+
+def test_record_far_ahead_of_the_clock_holds_nobody_up(
+    database: Database, connection: store.Connection, me: store.Holding
+) -> None:
+    """C4: the clock was set back after the last run; its own slot is not made twice."""
+    poisoned = ahead(database, 3600)
+    database.query("UPDATE schedule SET last_fire_at = %s, fired_count = 4", poisoned)
+    now = ahead(database, 0)
+
+    assert claim(connection, me, now) == Claimed(5)
+    assert columns(database, "last_fire_at") == (now,)
+
+
+def test_record_a_little_ahead_of_the_clock_is_waited_out(
+    database: Database, connection: store.Connection, me: store.Holding
+) -> None:
+    database.query("UPDATE schedule SET last_fire_at = %s", ahead(database, 20))
+
+    assert isinstance(claim(connection, me, ahead(database, 0)), AlreadyFired)
+
+
+# --- runs that die, schedules that are terminated -------------------------------------------------
+
+
+def test_run_that_died_with_its_node_is_written_down_and_told_once(
+    database: Database, connection: store.Connection, me: store.Holding
+) -> None:
+    """C6"""
+    claim(connection, me, SLOT)
+    successor = hold(database, 2, "other")
+    assert store.read(connection, successor).unfinished
+
+    died = ends.settle(connection, successor)
+
+    assert died == ends.Died(1, SLOT, 1)
+    assert columns(database, "last_outcome, fired_count") == ("died", 1)
+    assert [kind for (kind,) in database.query("SELECT kind FROM event")] == ["run-died"]
+    assert ends.settle(connection, successor) is None
+    assert not store.read(connection, successor).unfinished
+
+
+def test_failed_run_ends_the_schedule_in_the_same_transaction(
+    database: Database, connection: store.Connection, me: store.Holding
+) -> None:
+    """C5"""
+    claim(connection, me, SLOT)
+
+    assert ends.finish(
+        connection, me, slot=SLOT, outcome="failed", duration_s=0, error="no", terminate="run 1: no"
+    )
+
+    seen = store.read(connection, hold(database, 2, "other"))
+    assert (seen.ended, seen.end_reason) == (True, "run 1: no")
+    assert seen.terminated_at is not None
+    kinds = database.query("SELECT kind, reason FROM event")
+    assert kinds == [("schedule-terminated", "run 1: no")]
+
+
+def test_terminated_task_is_disabled_with_its_reason(database: Database) -> None:
+    """C5: no other node takes it, and `coord task list` shows why."""
+    database.query("INSERT INTO group_record (group_id) VALUES ('night')")
+    database.query(
+        "INSERT INTO task (group_id, name, spec, on_done) VALUES ('night', 'job', %s, 'finish')",
+        '{"command": ["x"], "trigger": {"interval": 1}}',
+    )
+    me = replace(hold(database, 1), owner="night", task="job", node="n")
+    with closing(store.open_connection(database.conninfo, 5.0)) as connection:
+        store.read(connection, me)
+        claim(connection, me, SLOT)
+        version = database.query("SELECT version FROM group_record")
+        ends.finish(
+            connection,
+            me,
+            slot=SLOT,
+            outcome="failed",
+            duration_s=0,
+            error="exit code 4",
+            terminate="run 1 failed: exit code 4",
+        )
+        seen = store.read(connection, me)
+
+    assert database.query("SELECT enabled, end_reason FROM task") == [
+        (False, "run 1 failed: exit code 4")
+    ]
+    assert database.query("SELECT error FROM task_node") == [("exit code 4",)]
+    assert database.query("SELECT version FROM group_record") > version
+    assert seen.task_asked_at is None
+    database.query("UPDATE task SET enabled = true, changed_at = clock_timestamp()")
+    with closing(store.open_connection(database.conninfo, 5.0)) as connection:
+        again = store.read(connection, me)
+    assert again.task_asked_at is not None
+    assert seen.terminated_at is not None
+    assert again.task_asked_at > seen.terminated_at
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("no such file: caf\udce9", "no such file: caf\\udce9"),
+        ("nul\0here", "nul\\x00here"),
+        ("\u2192 \U0001f600", "\u2192 \U0001f600"),
+    ],
+)
+def test_any_text_of_a_program_can_be_written(
+    database: Database, connection: store.Connection, me: store.Holding, text: str, kept: str
+) -> None:
+    claim(connection, me, SLOT)
+
+    assert ends.finish(
+        connection, me, slot=SLOT, outcome="failed", duration_s=0, error=text, terminate=text
+    )
+
+    assert columns(database, "last_error, end_reason") == (kept, kept)
+
+
 # --- the ledger: connections that break -----------------------------------------------------------
+
+
+def ledger_of(settings: DatabaseSettings, me: store.Holding) -> DatabaseLedger:
+    clock = BoottimeClock()
+    return DatabaseLedger(settings, me, None, clock=clock, node_started_at=clock.now())
 
 
 @pytest.fixture
 def ledger(database: Database, me: store.Holding) -> Iterator[DatabaseLedger]:
-    made = DatabaseLedger(
-        DatabaseSettings(conninfo=database.conninfo, schema=database.schema), me, max_count=None
-    )
+    made = ledger_of(DatabaseSettings(conninfo=database.conninfo, schema=database.schema), me)
     made.open()
     yield made
     made.close()
@@ -267,7 +425,7 @@ def test_connection_that_broke_between_runs_is_opened_again(
 ) -> None:
     end_connections(database)
 
-    assert ledger.claim(SLOT, None) == Claimed(1)
+    assert ledger.claim(SLOT, None, 0).claim == Claimed(1)
 
 
 def test_claim_whose_answer_was_lost_is_ours(
@@ -284,7 +442,7 @@ def test_claim_whose_answer_was_lost_is_ours(
 
     monkeypatch.setattr(store, "claim", losing)
 
-    assert ledger.claim(SLOT, None) == Claimed(1)
+    assert ledger.claim(SLOT, None, 0).claim == Claimed(1)
     assert columns(database, "fired_count") == (1,)
 
 
@@ -293,11 +451,11 @@ def test_slot_that_an_earlier_process_of_our_term_fired_is_not_ours(
 ) -> None:
     claim(connection, me, SLOT)
 
-    assert ledger.claim(SLOT, None) == AlreadyFired(1, 1, same=True)
+    assert ledger.claim(SLOT, None, 0).claim == AlreadyFired(1, 1, same=True)
 
 
 def test_database_that_is_away_is_said_so(database: Database, me: store.Holding) -> None:
     nowhere = DatabaseSettings(conninfo="host=/nonexistent dbname=x", schema=database.schema)
 
     with pytest.raises(DatabaseUnreachableError):
-        DatabaseLedger(nowhere, me, None).open()
+        ledger_of(nowhere, me).open()

@@ -272,6 +272,8 @@ def _tell(database: MemoryDatabase, facts: NodeFacts, request: TellTasks) -> boo
             continue  # a note about a task of others is an event, and nothing else
         key = group, told.task, node
         known = database.task_nodes.get(key, NEVER_TOLD)
+        if known.told and not told.error and told.term == known.told.term:
+            told = replace(told, error=known.told.error)
         database.task_nodes[key] = replace(known, told=told)
     return True
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 import queue
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from coordinator.errors import DatabaseUnreachableError, TokenLostError
+from coordinator.ports import Answered, Clock
 from coordinator.protocol.schedule import (
+    RECORD_AHEAD_MAX_S,
+    SLOT_AHEAD_MAX_S,
     AlreadyEnded,
     AlreadyFired,
     Claim,
@@ -19,15 +23,22 @@ from coordinator.protocol.schedule import (
     NotHolder,
     Outcome,
     Policy,
+    TooEarly,
 )
 from coordinator.runtime.clock import BoottimeClock
 from coordinator.runtime.jobs import Job, RunContext
+from coordinator.runtime.opening import ScheduleSeen
 from coordinator.runtime.schedule import Ending, Schedule
 from coordinator.runtime.stopping import StopSignal
-from coordinator.runtime.timetable import ScheduleSeen, Timetable
+from coordinator.runtime.timetable import Timetable
 
 #: Everything here happens within milliseconds; a test that hangs is cut off here.
 WAIT_S = 20.0
+
+
+def wall_clock() -> datetime:
+    """The server's clock of a test that does not care for it."""
+    return datetime.now(UTC)
 
 
 @dataclass
@@ -41,35 +52,86 @@ class MemoryLedger:
     finished: list[tuple[str, str | None]] = field(default_factory=list)
     skips: int = 0
     ended: str | None = None
+    terminated_at: datetime | None = None
+    asked_at: datetime | None = None
+    running: bool = False
+    alerts: list[str] = field(default_factory=list)
     away: int = 0  #: so many of the next claims find no database
-    ahead: timedelta = timedelta()  #: of the database's clock before ours
+    lost_answers: int = 0  #: so many of the next claims are made, and their answers lost
+    server: Callable[[], datetime] = wall_clock
+    checks_clock: bool = True  #: false: as a server that takes any slot for due
+    _unknown: datetime | None = None
+
+    @property
+    def fired_count(self) -> int:
+        return len(self.fired)
 
     def open(self) -> ScheduleSeen:
         return ScheduleSeen(
-            fired_count=len(self.fired),
+            fired_count=self.fired_count,
             last_fire_at=self.fired[-1] if self.fired else None,
             ended=self.ended is not None,
-            now=datetime.now(UTC) + self.ahead,
+            end_reason=self.ended or "",
+            terminated_at=self.terminated_at,
+            asked_at=self.asked_at,
+            unfinished=self.running,
+            term=self.term,
+            now=self.server(),
         )
 
-    def reopen(self) -> bool:
-        self.ended = None
+    def reopen(self, reason: str) -> bool:  # noqa: ARG002
+        self.ended = self.terminated_at = None
         return self.me == self.term
 
-    def claim(self, slot: datetime, next_at: datetime | None) -> Claim:  # noqa: ARG002
+    def settle(self) -> str | None:
+        died, self.running = self.running, False
+        return f"run {self.fired_count} died" if died else None
+
+    def claim(
+        self,
+        slot: datetime,
+        next_at: datetime | None,  # noqa: ARG002
+        skipped: int,
+    ) -> Answered:
         if self.away:
             self.away -= 1
             raise DatabaseUnreachableError("nobody answers")
+        asked_before, self._unknown = self._unknown == slot, None
+        now, claim = self.server(), self._claim(slot, skipped)
+        if self.lost_answers:
+            self.lost_answers -= 1
+            self._unknown = slot
+            raise DatabaseUnreachableError("the answer was lost")
+        match claim:
+            case AlreadyFired(_, count, same=True) if asked_before:
+                return Answered(Claimed(count), now)
+            case NotHolder():
+                return Answered(claim, None)
+            case _:
+                return Answered(claim, now)
+
+    def _claim(self, slot: datetime, skipped: int) -> Claim:
+        now, last = self.server(), self.fired[-1] if self.fired else None
         if self.me != self.term:
             return NotHolder(f"the token is in term {self.term}")
         if self.ended is not None:
             return AlreadyEnded(self.ended)
-        if self.fired and self.fired[-1] >= slot:
-            return AlreadyFired(self.term, len(self.fired), self.fired[-1] == slot)
-        if self.max_count is not None and len(self.fired) >= self.max_count:
-            return CountExhausted(len(self.fired))
+        ahead_s = (slot - now).total_seconds()
+        if ahead_s > SLOT_AHEAD_MAX_S and self.checks_clock:
+            return TooEarly(ahead_s)
+        poisoned = last is not None and last != slot
+        poisoned = poisoned and (last - now).total_seconds() > RECORD_AHEAD_MAX_S
+        if last is not None and last >= slot and not poisoned:
+            return AlreadyFired(self.term, self.fired_count, last == slot)
+        if self.max_count is not None and self.fired_count >= self.max_count:
+            return CountExhausted(self.fired_count)
         self.fired.append(slot)
-        return Claimed(len(self.fired))
+        self.skips += skipped
+        self.running = True
+        return Claimed(self.fired_count)
+
+    def unsure(self, slot: datetime) -> bool:
+        return self._unknown == slot
 
     def finish(
         self,
@@ -77,20 +139,26 @@ class MemoryLedger:
         outcome: Outcome,
         duration_s: float,
         error: str | None,
+        terminate: str | None,
     ) -> bool:
         assert slot == self.fired[-1], "only the last run can end"
         assert duration_s >= 0
         if self.me == self.term:
+            self.running = False
             self.finished.append((outcome, error))
+            if terminate is not None:
+                self.ended, self.terminated_at = terminate, self.server()
         return self.me == self.term
 
-    def skipped(self, count: int) -> bool:
-        self.skips += count
-        return self.me == self.term
-
-    def end(self, reason: str) -> bool:
-        if self.me == self.term:
+    def end(self, reason: str, skipped: int) -> bool:
+        if self.me == self.term and self.ended is None:
             self.ended = reason
+            self.skips += skipped
+        return self.me == self.term
+
+    def alert(self, kind: str, reason: str) -> bool:
+        assert reason
+        self.alerts.append(kind)
         return self.me == self.term
 
 
@@ -124,9 +192,11 @@ class Runner:
         *,
         policy: Policy | None = None,
         ledger: MemoryLedger | None = None,
+        clock: Clock | None = None,
+        stop: StopSignal | None = None,
         **timetable: Any,
     ) -> None:
-        self.trust, self.stop = MovableTrust(), StopSignal()
+        self.trust, self.stop = MovableTrust(), stop or StopSignal()
         times = Timetable(**{"timezone": UTC, **timetable})
         self.ledger = ledger or MemoryLedger(max_count=times.max_count)
         context = RunContext(
@@ -144,9 +214,10 @@ class Runner:
             context=context,
             ledger=self.ledger,
             stop=self.stop,
-            clock=BoottimeClock(),
+            clock=clock or BoottimeClock(),
             lease_s=5.0,
             heartbeat_s=0.01,
+            stop_timeout_s=1.0,
         )
         self._endings: queue.SimpleQueue[Ending | BaseException] = queue.SimpleQueue()
 

@@ -11,7 +11,6 @@ from coordinator.errors import TokenLostError
 from coordinator.protocol.schedule import ErrorPolicy, Retry, WaitingPolicy
 from coordinator.runtime.jobs import RunStoppedError
 from coordinator.runtime.policies import (
-    QUEUE_MAX,
     AfterError,
     Waiting,
     after_error,
@@ -84,9 +83,9 @@ def test_error_policy_says_whether_to_log_and_to_go_on(
 @pytest.mark.parametrize(
     ("policy", "expected"),
     [
-        ("WAIT", Waiting(queue_max=QUEUE_MAX, coalesce=False, log=True)),
-        ("IGNORE", Waiting(queue_max=1, coalesce=True, log=False)),
-        ("LOG_AND_IGNORE", Waiting(queue_max=1, coalesce=True, log=True)),
+        ("WAIT", Waiting(ignore=False, log=True)),
+        ("IGNORE", Waiting(ignore=True, log=False)),
+        ("LOG_AND_IGNORE", Waiting(ignore=True, log=True)),
     ],
 )
 def test_waiting_policy_says_how_many_runs_wait(policy: WaitingPolicy, expected: Waiting) -> None:

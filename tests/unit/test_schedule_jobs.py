@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -21,10 +22,12 @@ from coordinator.errors import (
     CoordError,
     TokenLostError,
 )
+from coordinator.runtime.clock import BoottimeClock
 from coordinator.runtime.jobs import (
+    Job,
     RunContext,
+    RunCutError,
     RunFailedError,
-    RunStoppedError,
     command_job,
     function_job,
     wants_context,
@@ -50,6 +53,17 @@ def context(stop: StopSignal | None = None) -> RunContext:
 
 
 # --- the board ------------------------------------------------------------------------------------
+
+
+def command(
+    argv: list[str],
+    stop: StopSignal | None = None,
+    stop_timeout_s: float = 1.0,
+    trust: MovableTrust | None = None,
+) -> Job:
+    return command_job(
+        argv, stop or StopSignal(), trust or MovableTrust(), BoottimeClock(), stop_timeout_s
+    )
 
 
 class FixedClock:
@@ -160,7 +174,7 @@ def test_leaving_with_a_code_is_a_failure() -> None:
 
 
 def test_command_that_ends_with_zero_is_success(capfd: pytest.CaptureFixture[str]) -> None:
-    job = command_job(["/bin/sh", "-c", "echo $COORD_SCHEDULED_AT $COORD_RUN_COUNT"], StopSignal())
+    job = command(["/bin/sh", "-c", "echo $COORD_SCHEDULED_AT $COORD_RUN_COUNT"])
 
     job(context())
 
@@ -172,29 +186,33 @@ def test_command_that_ends_with_zero_is_success(capfd: pytest.CaptureFixture[str
 )
 def test_command_that_ends_otherwise_is_a_failure(script: str, told: str) -> None:
     with pytest.raises(RunFailedError, match=told):
-        command_job(["/bin/sh", "-c", script], StopSignal())(context())
+        command(["/bin/sh", "-c", script])(context())
 
 
 def test_command_that_does_not_exist_is_a_failure() -> None:
     with pytest.raises(CommandNotFoundError):
-        command_job(["/nonexistent/program"], StopSignal())(context())
+        command(["/nonexistent/program"])(context())
 
 
 def test_command_that_is_not_executable_is_a_failure(tmp_path: Path) -> None:
     (tmp_path / "script").write_text("")
 
     with pytest.raises(CommandNotExecutableError):
-        command_job([str(tmp_path / "script")], StopSignal())(context())
+        command([str(tmp_path / "script")])(context())
 
 
-def test_command_gets_sigterm_on_stop(tmp_path: Path) -> None:
+def stopped_midway(
+    tmp_path: Path, script: str, stop_timeout_s: float, trust: MovableTrust | None = None
+) -> list[BaseException | None]:
+    """Run a script, and set the stop once it has written to the FIFO `started`."""
     os.mkfifo(tmp_path / "started")
-    stop, outcome = StopSignal(), list[BaseException]()
-    job = command_job(["/bin/sh", "-c", f"echo > {tmp_path}/started; exec sleep 60"], stop)
+    stop, outcome = StopSignal(), list[BaseException | None]()
+    job = command(["/bin/sh", "-c", script], stop, stop_timeout_s, trust)
 
     def run() -> None:
         try:
             job(context(stop))
+            outcome.append(None)
         except CoordError as error:
             outcome.append(error)
 
@@ -202,9 +220,71 @@ def test_command_gets_sigterm_on_stop(tmp_path: Path) -> None:
     thread.start()
     (tmp_path / "started").read_text()
     stop.set()
+    (tmp_path / "told").touch()
     thread.join(WAIT_S)
+    return outcome
 
-    assert [type(error) for error in outcome] == [RunStoppedError]
+
+def test_stop_waits_for_a_command_that_ends_by_itself(tmp_path: Path) -> None:
+    script = (
+        f"trap 'exit 9' TERM; echo > {tmp_path}/started;"
+        f" while [ ! -e {tmp_path}/told ]; do sleep 0.01; done; sleep 0.3"
+    )
+
+    assert stopped_midway(tmp_path, script, stop_timeout_s=120) == [None]
+
+
+def test_command_that_fails_while_a_stop_waits_has_failed(tmp_path: Path) -> None:
+    script = (
+        f"echo > {tmp_path}/started; while [ ! -e {tmp_path}/told ]; do sleep 0.01; done; exit 4"
+    )
+
+    (failure,) = stopped_midway(tmp_path, script, stop_timeout_s=120)
+
+    assert isinstance(failure, RunFailedError)
+    assert str(failure) == "/bin/sh: exit code 4"
+
+
+def test_command_that_does_not_end_gets_sigterm_within_the_limit(tmp_path: Path) -> None:
+    script = f"echo > {tmp_path}/started; exec sleep 60"
+
+    (failure,) = stopped_midway(tmp_path, script, stop_timeout_s=0.2)
+
+    assert isinstance(failure, RunCutError)
+
+
+def test_command_gets_sigterm_when_trust_runs_short(tmp_path: Path) -> None:
+    trust = MovableTrust()
+    trust.lost = True
+
+    (failure,) = stopped_midway(
+        tmp_path, f"echo > {tmp_path}/started; exec sleep 60", stop_timeout_s=120, trust=trust
+    )
+
+    assert isinstance(failure, RunCutError)
+
+
+def test_command_has_a_process_group_of_its_own(capfd: pytest.CaptureFixture[str]) -> None:
+    # The guardian's SIGTERM goes to ours, and is for the schedule alone.
+    command([sys.executable, "-c", "import os; print(os.getpgid(0) == os.getpid())"])(context())
+
+    assert capfd.readouterr().out == "True\n"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        asyncio.CancelledError("gone"),
+        GeneratorExit(),
+        BaseExceptionGroup("several", [GeneratorExit()]),
+    ],
+)
+def test_exception_of_another_family_fails_the_run_alone(error: BaseException) -> None:
+    def run() -> None:
+        raise error
+
+    with pytest.raises(RunFailedError, match=type(error).__name__):
+        function_job(run)(context())
 
 
 # --- finding the function -------------------------------------------------------------------------
@@ -334,6 +414,6 @@ def test_signals_of_the_program_are_not_inherited_by_its_commands() -> None:
     before = signal.signal(signal.SIGHUP, lambda *_: None)
     try:
         with pytest.raises(RunFailedError, match="killed by signal 1"):
-            command_job(["/bin/sh", "-c", "kill -HUP $$; echo survived"], StopSignal())(context())
+            command(["/bin/sh", "-c", "kill -HUP $$; echo survived"])(context())
     finally:
         signal.signal(signal.SIGHUP, before)

@@ -245,7 +245,7 @@ BAD_FILES: tuple[tuple[str, str], ...] = (
     ),
     (
         '[program]\ncallable = "a:b"\n[trigger]\ncron = "61 * * * *"',
-        "Config.toml:4: trigger.cron: must be five cron fields: Error validating expression '61': the last value (61) is higher than the maximum value (59) (got '61 * * * *')",
+        "Config.toml:4: trigger.cron: must be five cron fields: '61' is no minute; write 0-59 (got '61 * * * *')",
     ),
     (
         '[program]\ncallable = "a:b"\n[trigger]\ncron = "* * *"',
