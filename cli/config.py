@@ -8,6 +8,7 @@ import typer
 
 from coordinator.cli.errors import say
 from coordinator.cli.options import Output, shared
+from coordinator.errors import ConfigError
 
 app = typer.Typer(
     help="Check and show the configuration.", no_args_is_help=True, rich_markup_mode=None
@@ -16,15 +17,35 @@ app = typer.Typer(
 
 @app.command()
 def check(context: typer.Context) -> None:
-    """Check the configuration; exit 78 with one line for each problem."""
+    """Check the configuration and what it names; exit 78 with one line for each problem."""
+    from coordinator.app.config_check import problems_of
     from coordinator.cli.connect import settings_of
 
     options = shared(context)
-    settings = settings_of(options)
-    for warning in settings.warnings:
-        say(f"warning: {warning}")
-    if not options.quiet:
-        print(f"{settings.config_path or 'no file, all defaults'}: ok")
+    file: str | None = None
+    warnings: tuple[str, ...] = ()
+    problems: tuple[str, ...]
+    try:
+        settings = settings_of(options)
+    except ConfigError as error:
+        problems = tuple(str(error).splitlines())
+        code = error.exit_code
+    else:
+        file, warnings = settings.config_path, settings.warnings
+        problems, code = problems_of(settings), ConfigError.exit_code
+    if options.output in (Output.JSON, Output.JSONL):
+        from coordinator.cli import shapes
+
+        facts = {"file": file, "ok": not problems, "problems": problems, "warnings": warnings}
+        document = {"apiVersion": shapes.API_VERSION, "kind": "ConfigCheck"} | facts
+        print(shapes.pretty(document) if options.output is Output.JSON else shapes.one(document))
+    else:
+        for line in (*(f"warning: {warning}" for warning in warnings), *problems):
+            say(line)
+        if not problems and not options.quiet:
+            print(f"{file or 'no file, all defaults'}: ok")
+    if problems:
+        raise typer.Exit(code)
 
 
 @app.command()

@@ -47,7 +47,7 @@ def confirm(question: str) -> None:
     import sys
 
     if not sys.stdin.isatty():
-        raise typer.BadParameter(f"{question} Where nobody can be asked, say --yes")
+        raise typer.BadParameter(f"{question} stdin is not a terminal: pass --yes to confirm")
     typer.confirm(question, abort=True, err=True)
 
 

@@ -10,12 +10,14 @@ from coordinator.errors import CoordError
 #: A process that the terminal interrupted, and one whose reader went away, as a shell counts them.
 INTERRUPTED = 130
 BROKEN_PIPE = 141
+API_VERSION = "coord/v1"
 
 
-def report(error: Exception, *, verbose: bool) -> int:
+def report(error: Exception, *, verbose: bool, as_json: bool = False) -> int:
     """Print one line for an error (or all lines of a list of them); return the exit code.
 
     verbose: print the traceback first; it is never printed otherwise.
+    as_json: print one document instead, for whoever asked for the answer as JSON.
     """
     if isinstance(error, BrokenPipeError):
         silence()
@@ -25,12 +27,19 @@ def report(error: Exception, *, verbose: bool) -> int:
 
         traceback.print_exception(error)
     if isinstance(error, CoordError):
-        for line in str(error).splitlines() or [type(error).__name__]:
-            say(line)
-        return error.exit_code
-    hint = "" if verbose else "; run again with -v for the traceback"
-    say(f"unexpected error: {_one_line(error)}{hint}")
-    return 1
+        code, lines = error.exit_code, str(error).splitlines() or [type(error).__name__]
+    else:
+        hint = "" if verbose else "; run again with -v for the traceback"
+        code, lines = 1, [f"unexpected error: {_one_line(error)}{hint}"]
+    if as_json:
+        import json
+
+        document = {"apiVersion": API_VERSION, "kind": "Error", "exitCode": code}
+        print(json.dumps(document | {"messages": lines}), file=sys.stderr, flush=True)
+        return code
+    for line in lines:
+        say(line)
+    return code
 
 
 def say(line: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from coordinator.cli.connect import database_of, looking_settings_of, within
 from coordinator.cli.errors import say
 from coordinator.cli.options import Output, Shared, TimeStyle
-from coordinator.errors import DatabaseUnreachableError
+from coordinator.errors import DatabaseUnreachableError, NotFoundError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -42,12 +42,14 @@ class Watch:
                 if self._look is None:
                     self._look = Look(self._resolved, schema=self._schema, timeout_s=timeout_s)
                 self.found = self._look.status(self._group)
+        except NotFoundError as error:
+            self.found, self.trouble = None, f"{error} yet"
         except DatabaseUnreachableError as error:
             if self._look is not None:
                 self._look.close()
                 self._look = None
-            if self.found is None:
-                raise
+            if self.found is None and not self.trouble:
+                raise  # the first look
             self.trouble = str(error)
         else:
             self._answered_at = time.monotonic()
@@ -59,12 +61,13 @@ class Watch:
 
         from coordinator.cli.output import status_parts
 
-        assert self.found is not None, "the first look succeeded or raised"
+        if self.found is None:
+            return [Text(self.trouble, style="dim")]
         style = self._options.time or TimeStyle.AGO
         parts = status_parts(self.found, self._group, style, everything=self._options.verbose)
         if self.trouble:
             old_s = time.monotonic() - self._answered_at
-            parts.append(Text(f"what you see is {old_s:.0f} s old: {self.trouble}", style="red"))
+            parts.append(Text(f"this is {old_s:.0f} s old: {self.trouble}", style="red"))
         return parts
 
 
@@ -82,11 +85,14 @@ def watch_status(options: Shared, group: str | None, every_s: float) -> None:
 def _stream(watch: Watch, pause: threading.Event, every_s: float) -> None:
     from coordinator.cli.shapes import status_lines
 
+    told = ""
     while True:
         if watch.trouble:
-            say(watch.trouble)
+            if watch.trouble != told:
+                say(watch.trouble)
         elif watch.found is not None:
             print("\n".join(status_lines(watch.found)), flush=True)
+        told = watch.trouble
         pause.wait(every_s)
         watch.look_again()
 

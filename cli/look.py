@@ -84,13 +84,11 @@ def leader(context: typer.Context, group: OneGroup = None) -> None:
     with looking(options) as (look, configured):
         found = look.status(named or configured)
     only = found.groups[0]
-    if only.holder is None:
-        raise ConditionFalseError(f"{only.group}: nobody is active (term {only.term})")
     from coordinator.cli import shapes
 
     facts = {"groupId": only.group, "holder": only.holder, "term": only.term}
     match options.output:
-        case Output.TABLE:
+        case Output.TABLE if only.holder is not None:
             print(only.holder)
         case Output.TSV:
             print(shapes.tsv([tuple(facts), tuple(facts.values())]))
@@ -98,6 +96,10 @@ def leader(context: typer.Context, group: OneGroup = None) -> None:
             print(shapes.pretty(shapes.head("Leader", found.server) | facts))
         case Output.JSONL:
             print(shapes.one(shapes.head("Leader", found.server) | facts))
+        case _:
+            pass
+    if only.holder is None:
+        raise ConditionFalseError(f"{only.group}: nobody is active (term {only.term})")
 
 
 def history(

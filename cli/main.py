@@ -44,7 +44,7 @@ def version(context: typer.Context) -> None:
         import platform
 
         facts = {"version": __version__, "python": platform.python_version()}
-        print(json.dumps({"apiVersion": "coord/v1", "kind": "Version", **facts}))
+        print(json.dumps({"apiVersion": errors.API_VERSION, "kind": "Version", **facts}))
     else:
         print(__version__)
 
@@ -79,7 +79,7 @@ def main(argv: list[str] | None = None) -> NoReturn:
     except KeyboardInterrupt:
         code = errors.INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the top of the program: nothing may pass it
-        code = errors.report(error, verbose=options.verbose(said))
+        code = errors.report(error, verbose=options.verbose(said), as_json=options.wants_json(said))
     sys.exit(code)
 
 

@@ -51,8 +51,8 @@ def evict(
     if not yes:
         with desk(options) as (_, group, _settings):
             pass
-        confirm(f"forget node {node} of {group}?")
+        confirm(f"Remove node {node} of {group}?")
     with desk(options) as (tasks, group, _settings):
         tasks.evict(group, node, reason=reason)
     if not options.quiet:
-        print(f"{group}: {node} is forgotten")
+        print(f"{group}: {node} is removed")

@@ -100,6 +100,12 @@ def verbose(said: Mapping[str, Any]) -> bool:
     return bool(said.get("verbose")) or _yes("COORD_VERBOSE")
 
 
+def wants_json(said: Mapping[str, Any]) -> bool:
+    """Say whether the answer, and so an error, is to be JSON."""
+    wanted = said.get("output") or os.environ.get("COORD_OUTPUT", "").lower()
+    return wanted in (Output.JSON, Output.JSONL)
+
+
 def named_group(options: Shared, argument: str | None) -> str | None:
     """Return the group that the line or the environment names; None means all, or the file's."""
     if argument and options.group and argument != options.group:

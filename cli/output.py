@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
+from coordinator.cli.fitting import FittedLine, FittedTable
 from coordinator.cli.options import Color, Shared
-from coordinator.cli.words import age, gap, iso, safe, when
+from coordinator.cli.words import age, gap, iso, when
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
-    from rich.table import Table
 
     from coordinator.app.look import GroupLine, History, NodeLine, Server, Status
     from coordinator.cli.options import TimeStyle
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 PIPE_COLUMNS = 1000
 #: The longest bar of a plot, in columns.
 BAR_COLUMNS = 40
+#: So many nodes are told to differ; a group in the midst of a change has many.
+DIFFERENCES_MAX = 5
 
 STYLES = {
     "active": "green",
@@ -48,9 +51,16 @@ def console(options: Shared, *, stderr: bool = False) -> Console:
         markup=False,
         emoji=False,
         force_terminal=True if options.color is Color.ALWAYS else None,
-        no_color=True if options.color is Color.NEVER else None,
+        no_color={Color.ALWAYS: False, Color.NEVER: True}.get(options.color),
+        # Else TERM=dumb would take away the colours that were asked for.
+        color_system=_colours(options),
         width=None if stream.isatty() else PIPE_COLUMNS,
     )
+
+
+def _colours(options: Shared) -> Literal["auto", "standard"]:
+    dumb = os.environ.get("TERM", "") in ("", "dumb", "unknown")
+    return "standard" if options.color is Color.ALWAYS and dumb else "auto"
 
 
 def show(options: Shared, *parts: RenderableType) -> None:
@@ -73,16 +83,14 @@ def status_parts(
         notes = [] if status.groups else ["no groups yet: start a node with `coord run`"]
     else:
         parts, notes = _nodes_parts(status.groups[0], everything=everything)
-    return [*parts, *(dim(note) for note in [*notes, footer(status.server)])]
+    return [*parts, *(dim(note) for note in notes), footer_line(status.server)]
 
 
-def groups_table(status: Status, style: TimeStyle) -> Table:
+def groups_table(status: Status, style: TimeStyle) -> FittedTable:
     """Return one line for each group."""
-    table = _table("GROUP", "STATE", "ACTIVE", ">TERM", "SINCE", ">STANDBY", ">LAST BEAT", ">LEASE")
-    for each in status.groups:
-        _add(
-            table,
-            STYLES.get(each.state, ""),
+    columns = ("GROUP", "STATE", "ACTIVE", ">TERM", "SINCE", ">STANDBY", ">LAST BEAT", ">LEASE")
+    rows = [
+        (
             each.group,
             each.state,
             each.holder or "-",
@@ -92,47 +100,51 @@ def groups_table(status: Status, style: TimeStyle) -> Table:
             age(each.beat_age_s),
             age(each.lease_left_s),
         )
-    return table
+        for each in status.groups
+    ]
+    states = [each.state for each in status.groups]
+    return table_of(columns, rows, states, droppable=("SINCE", ">STANDBY"))
 
 
-def nodes_table(nodes: Sequence[NodeLine]) -> tuple[Table, bool]:
+def nodes_table(nodes: Sequence[NodeLine]) -> tuple[FittedTable, bool]:
     """Return one line for each node, and whether some differ from the active one."""
-    active = next((node for node in nodes if node.role == "active" or node.observer), None)
+    active = _active(nodes)
     of_tasks = any(node.task_count is not None for node in nodes)
-    table = _table(
+    columns = (
         *("TASK", "ROLE", "STATE", *((">TASKS",) if of_tasks else ()), ">LAST BEAT", ">LEASE"),
         *("HOST:PID", ">UPTIME", "VERSION", "CONFIG"),
     )
+    rows, styles = [], []
     marked = False
     for node in nodes:
         version = _compared(node, active, "version")
         config = _compared(node, active, "config_hash")
         marked = marked or "!" in version + config
-        _add(
-            table,
-            STYLES["active"] if node is active else STYLES.get(node.state, ""),
-            node.node + (" *" if node.observer else ""),
-            node.role if of_tasks or node.state != "ended" else "-",
-            node.state,
-            *((node.task_count or 0,) if of_tasks else ()),
-            age(node.beat_age_s),
-            age(node.lease_left_s),
-            f"{node.host or '-'}:{node.pid or '-'}",
-            age(node.uptime_s),
-            version,
-            config,
+        # One whose heartbeats stopped is nothing to be glad about, though it holds the token.
+        styles.append("active" if node is active and node.state == "ok" else node.state)
+        rows.append(
+            (
+                node.node + (" *" if node.observer else ""),
+                node.role if of_tasks or node.state != "ended" else "-",
+                node.state,
+                *((node.task_count or 0,) if of_tasks else ()),
+                age(node.beat_age_s),
+                age(node.lease_left_s),
+                f"{node.host or '-'}:{node.pid or '-'}",
+                age(node.uptime_s),
+                version,
+                config,
+            )
         )
-    return table, marked
+    return table_of(columns, rows, styles, droppable=("CONFIG", "VERSION", ">UPTIME")), marked
 
 
 def history_parts(history: History, style: TimeStyle, *, several: bool) -> list[RenderableType]:
     """Return what `coord history` shows; with a column for the group when there are several."""
     group = ("GROUP",) if several else ()
-    table = _table(*group, ">TERM", "AT", "FROM", "TO", "REASON", ">GAP", ">DETECTED")
-    for each in history.takeovers:
-        _add(
-            table,
-            "",
+    columns = (*group, ">TERM", "AT", "FROM", "TO", "REASON", ">GAP", ">DETECTED")
+    rows = [
+        (
             *((each.group,) if several else ()),
             each.term,
             when(each.acquired_at, each.age_s, style),
@@ -142,17 +154,23 @@ def history_parts(history: History, style: TimeStyle, *, several: bool) -> list[
             gap(each.gap_s),
             gap(each.detected_s or None),
         )
+        for each in history.takeovers
+    ]
     notes = [] if history.takeovers else ["nothing was taken in this time"]
-    return [table, *(dim(note) for note in [*notes, footer(history.server)])]
+    table = table_of(columns, rows, droppable=(">DETECTED",))
+    return [table, *(dim(note) for note in notes), footer_line(history.server)]
 
 
 def plot_parts(history: History) -> list[RenderableType]:
     """Return a bar for the gap of each takeover, oldest first."""
+    from rich.table import Table
     from rich.text import Text
 
     known = [each for each in reversed(history.takeovers) if each.gap_s is not None]
     longest = max((each.gap_s or 0.0 for each in known), default=0.0) or 1.0
-    table = _table(">TERM", "AT", ">GAP", "")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column, justify in (("TERM", "right"), ("AT", "left"), ("GAP", "right"), ("", "left")):
+        table.add_column(column, justify="right" if justify == "right" else "left", no_wrap=True)
     for each in known:
         filled = bar((each.gap_s or 0.0) / longest)
         colour = "green" if each.how == "release" else "yellow"
@@ -161,7 +179,7 @@ def plot_parts(history: History) -> list[RenderableType]:
         )
     gaps = sorted(each.gap_s or 0.0 for each in known)
     notes = [f"p50 {gap(gaps[len(gaps) // 2])}  longest {gap(gaps[-1])}"] if gaps else []
-    return [table, *(dim(note) for note in [*notes, footer(history.server)])]
+    return [table, *(dim(note) for note in notes), footer_line(history.server)]
 
 
 def bar(fraction: float) -> str:
@@ -178,29 +196,75 @@ def cause(how: str, reason: str | None) -> str:
 
 def footer(server: Server) -> str:
     """Say who answered, and how fast."""
-    where = "" if server.scope == "server" else "  this machine only"
+    return "  ".join(_footer_parts(server))
+
+
+def footer_line(server: Server) -> FittedLine:
+    """Return the footer, as much of it as fits."""
+    return FittedLine(_footer_parts(server), droppable=2)
+
+
+def _footer_parts(server: Server) -> list[str]:
+    where = [] if server.scope == "server" else ["this machine only"]
     clock = iso(server.server_time, digits="milliseconds")[11:-3] + "Z"
-    return (
-        f"server {server.label}  schema {server.revision}  server time {clock}"
-        f"  round trip {server.round_trip_s * 1000:.1f} ms{where}"
-    )
+    return [
+        *(f"server {server.label}", *where, f"schema {server.revision}"),
+        *(f"server time {clock}", f"round trip {server.round_trip_s * 1000:.1f} ms"),
+    ]
 
 
 def _nodes_parts(group: GroupLine, *, everything: bool) -> tuple[list[RenderableType], list[str]]:
     shown = [node for node in group.nodes if everything or node.state != "ended"]
     table, marked = nodes_table(shown)
-    notes = ["! differs from the active node"] if marked else []
+    notes = ["! differs from the active node", *_differences(shown)] if marked else []
     hidden = len(group.nodes) - len(shown)
     if hidden:
-        notes.append(f"{hidden} node{'s' if hidden > 1 else ''} that left not shown (-v)")
+        notes.append(left_out(hidden))
     of_tasks = any(node.task_count is not None for node in shown)
     if group.state == "active" and of_tasks:
         notes.insert(0, "* the observer")
     if group.state != "active":
-        missing = "nobody observes" if of_tasks else "nobody is active"
-        since = "" if group.leaderless_s is None else f" for {age(group.leaderless_s)}"
-        notes.insert(0, f"{group.group}: {missing}{since} (term {group.term})")
+        notes.insert(0, f"{group.group}: {nobody(group, of_tasks=of_tasks)} (term {group.term})")
     return [table], notes
+
+
+def _differences(nodes: Sequence[NodeLine]) -> list[str]:
+    """Say in which settings nodes differ from the active one."""
+    active = _active(nodes)
+    said = []
+    for node in nodes:
+        if active is None or node.state == "ended" or node.config_hash == active.config_hash:
+            continue
+        keys = [
+            f"{key} {mine:g} s, the active node's is {others:g} s"
+            for key, mine, others in (
+                ("livenessCheckInterval", node.liveness_s, active.liveness_s),
+                ("heartbeatFrequency", node.heartbeat_s, active.heartbeat_s),
+            )
+            if mine != others
+        ]
+        what = "; ".join(keys) or "differs in stopTimeout, the program, its trigger or a policy"
+        said.append(f"{node.node}: {what}")
+    return said[:DIFFERENCES_MAX]
+
+
+def _active(nodes: Sequence[NodeLine]) -> NodeLine | None:
+    return next((node for node in nodes if node.role == "active" or node.observer), None)
+
+
+def nobody(group: GroupLine, *, of_tasks: bool = False) -> str:
+    """Say that a group has no active node, and for how long."""
+    if group.leaderless_s is None:
+        return "nobody observes" if of_tasks else "nobody is active"
+    did = "observed" if of_tasks else "been active"
+    return f"nobody has {did} for {age(group.leaderless_s)}"
+
+
+def left_out(count: int) -> str:
+    """Say how many nodes are not shown."""
+    if count == 1:
+        return "1 node has left and is not shown (-v)"
+    return f"{count} nodes have left and are not shown (-v)"
 
 
 def _compared(node: NodeLine, active: NodeLine | None, field: str) -> str:
@@ -210,33 +274,14 @@ def _compared(node: NodeLine, active: NodeLine | None, field: str) -> str:
     return f"{mine or '-'}{' !' if differs else ''}"
 
 
-def _table(*columns: str) -> Table:
-    """Return a table without lines; a column named ">X" holds numbers."""
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in columns:
-        numbers = column.startswith(">")
-        table.add_column(
-            column.removeprefix(">"), justify="right" if numbers else "left", no_wrap=True
-        )
-    return table
-
-
 def table_of(
-    columns: Sequence[str], rows: Sequence[Sequence[object]], styles: Sequence[str] = ()
-) -> Table:
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    styles: Sequence[str] = (),
+    **fitting: Any,
+) -> FittedTable:
     """Return a table of plain cells; `styles` are words of STYLES, one for each row."""
-    table = _table(*columns)
-    for index, row in enumerate(rows):
-        _add(table, STYLES.get(styles[index], "") if styles else "", *row)
-    return table
-
-
-def _add(table: Table, style: str, *cells: object) -> None:
-    from rich.text import Text
-
-    table.add_row(*(Text(safe(cell), style=style) for cell in cells))
+    return FittedTable(columns, rows, [STYLES.get(style, "") for style in styles], **fitting)
 
 
 def dim(line: str) -> RenderableType:

@@ -30,12 +30,14 @@ class Stage:
         self._lines: deque[RenderableType] = deque(maxlen=LINES_SHOWN)
         self._live: Live | None = None
         self._picture: list[RenderableType] = []
+        self._height = 0  #: rows of the picture
 
     def __enter__(self) -> Stage:
         """Begin to draw, on a terminal."""
         if self._console.is_terminal:
             from rich.live import Live
 
+            self._lines.clear()  # they stand above the picture
             self._live = Live(console=self._console, auto_refresh=False)
             self._live.start()
         return self
@@ -70,32 +72,33 @@ class Stage:
             return
         from rich.text import Text
 
-        from coordinator.cli.output import footer, nodes_table
-        from coordinator.cli.words import age, safe
+        from coordinator.cli.output import footer_line, nobody, nodes_table
+        from coordinator.cli.words import safe
 
         if group.holder is None:
-            head = Text(
-                f"{group.group}: nobody is active for {age(group.leaderless_s)}", "bold red"
-            )
+            head = Text(f"{group.group}: {nobody(group)}", "bold red")
         else:
             head = Text(f"{group.group}: {group.holder} is active, term {group.term}", "bold green")
         shown = [node for node in group.nodes if node.state != "ended"]
         table, _ = nodes_table(shown)
+        self._height = 8 + len(shown)
         self._picture = [
             head,
             Text(""),
             table,
             Text(""),
             Text(f"program: {safe(work) or '-'}"),
-            Text(footer(status.server), style="dim"),
+            footer_line(status.server),
+            Text("Ctrl-C ends the nodes and this demonstration", style="dim"),
             Text(""),
         ]
         self._refresh()
 
     def _refresh(self) -> None:
         from rich.console import Group
-        from rich.text import Text
 
         assert self._live is not None, "only called while drawing"
-        hint = Text("Ctrl-C ends the nodes and this demonstration", style="dim")
-        self._live.update(Group(*self._picture, *self._lines, Text(""), hint), refresh=True)
+        # A small terminal shows the last lines, below a picture that is whole.
+        room = max(1, self._console.size.height - self._height - 1)
+        lines = list(self._lines)[-room:]
+        self._live.update(Group(*self._picture, *lines), refresh=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from coordinator.cli.output import dim, table_of
+from coordinator.cli.output import dim, left_out, table_of
 from coordinator.cli.words import age, safe, when
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def hosts_parts(hosts: Sequence[TaskHost], *, everything: bool) -> list[Renderab
         parts.append(dim("* the observer"))
     hidden = len(hosts) - len(shown)
     if hidden:
-        parts.append(dim(f"{hidden} node{'s' if hidden > 1 else ''} that left not shown (-v)"))
+        parts.append(dim(left_out(hidden)))
     return parts
 
 

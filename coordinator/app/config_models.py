@@ -163,4 +163,7 @@ class RunOptions(Table):
     def _one_patience(self) -> RunOptions:
         if self.nonblock and self.wait is not None:
             raise broken_rule("wait", "cannot be combined with --nonblock")
+        if self.observe and (self.nonblock or self.wait is not None):
+            key = "nonblock" if self.nonblock else "wait"
+            raise broken_rule(key, "cannot be combined with --observe: it never takes the token")
         return self

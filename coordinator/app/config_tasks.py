@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from coordinator.app.config_models import ConfigFile, RunOptions
-from coordinator.app.config_problems import Places, Problem, place_of
+from coordinator.app.config_problems import COMMAND_LINE, Places, Problem, place_of
 from coordinator.app.config_work import TaskTable
 from coordinator.app.task_specs import SPEC_LETTERS_MAX, task_of
 from coordinator.errors import TimingError
@@ -30,6 +30,9 @@ def joined_problems(
         found.append(Problem(path=("trigger", "endTime"), rule=rule))
     if hosts_tasks(config):
         found += _group_problems(config, options, places)
+    if options.observe and places.get(("program", "command")) == COMMAND_LINE:
+        rule = "cannot be combined with a COMMAND: a node that observes runs none"
+        found.append(Problem(path=("observe",), rule=rule))
     first: dict[str, int] = {}
     for index, task in enumerate(config.tasks):
         if first.setdefault(task.name, index) != index:

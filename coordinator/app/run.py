@@ -86,7 +86,7 @@ def check_program(settings: NodeSettings) -> None:
             raise _no_program(settings.config_path)
         return
     if program.callable is not None:
-        _check_callable(program.callable)
+        check_callable(program.callable)
     elif program.argv is not None and not program.shell:
         check_executable(program.argv[0], program.cwd)
         check_killable(program.argv[0], program.cwd, settings.isolation)
@@ -127,7 +127,7 @@ def check_killable(command: str, cwd: str | None, wanted: str) -> None:
         raise CommandNotExecutableError(programs.no_kill(command))
 
 
-def _check_callable(target: str) -> None:
+def check_callable(target: str) -> None:
     """Import the callable in a process of its own: its module may do anything."""
     import subprocess
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 from coordinator.protocol.events import Report
 from coordinator.protocol.node import Node
 
@@ -16,7 +18,7 @@ SENTENCES = {
     "rehab": "Rehab: catching up before it may run tasks again",
     "observing": "this node is the observer of the group",
     "observing-no-more": "this node is not the observer any more",
-    "decided": "about {about}: {why}",
+    "decided": "decision about {about}: {why}",
     "alert": "ALERT: task {task}: {why}",
     "task-taken": "task {task}: taken, term {term}",
     "task-ended": "task {task}: its program ended ({status}, {why})",
@@ -27,7 +29,7 @@ SENTENCES = {
     "left": "left the group",
     "program-ended": "the program ended ({status}, {why})",
     "program-refused": "the program was not started: {why}",
-    "database-lost": "no word from the database: {why}",
+    "database-lost": "the database does not answer: {why}",
     "database-back": "the database answers again",
     "idle-limit": (
         "the last {breaks} connections ended between two heartbeats: an idle limit of the server,"
@@ -45,16 +47,27 @@ SENTENCES = {
     ),
 }
 
+#: What the guardian calls the end of a run.
+CAUSES = {
+    "itself": "by itself",
+    "stopped": "as it was told to",
+    "killed": "it was killed",
+    "agent": "the agent had died",
+}
+#: Why a program is stopped, where the machine has one word for it.
+STOPPING = {"trust": "no heartbeat was acknowledged in time"}
+
 
 def sentence(report: Report, node: Node) -> str:
     """Return the line for one report, without the leading "coord: "."""
     fields = dict(report.fields)
     if report.event in ("program-ended", "task-ended"):
         fields["status"] = _status(fields["status"])
+        fields["why"] = _cause(str(fields["why"]))
     said = SENTENCES[report.event].format(
         **fields,
         holding=_holding(fields),
-        stopping=node.run.stopping if node.run else "",
+        stopping=STOPPING.get(node.run.stopping, node.run.stopping) if node.run else "",
     )
     return f"{node.policy.group}: {said}"
 
@@ -67,5 +80,13 @@ def _holding(fields: dict[str, object]) -> str:
 
 def _status(status: object) -> str:
     if isinstance(status, int) and status < 0:
-        return f"signal {-status}"
+        try:
+            return f"signal {-status} ({signal.Signals(-status).name})"
+        except ValueError:
+            return f"signal {-status}"
     return f"exit code {status}"
+
+
+def _cause(why: str) -> str:
+    """Say why a program ended; what is none of the guardian's words is why it was stopped."""
+    return CAUSES.get(why, f"stopped: {STOPPING.get(why, why)}")

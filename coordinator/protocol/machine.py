@@ -38,6 +38,7 @@ from coordinator.protocol.node import (
     Node,
     active,
     held_by_other,
+    holds,
     may_start,
     program_left,
 )
@@ -149,6 +150,8 @@ def _role(node: Node, now: float) -> str:
         return node.standing  # one failed read is no change of role
     if node.duties is not None:
         return _standing(node)
+    if node.standing == "active" and holds(node) and node.view.token.term > node.given_up:
+        return "active"  # the program has ended, and starts again under the same term
     return "standby"
 
 

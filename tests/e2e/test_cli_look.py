@@ -260,6 +260,16 @@ def test_a_pipe_gets_no_colours_unless_asked(
     assert ("\x1b[" in coord(filled, "status", *arguments)[1]) is coloured
 
 
+@pytest.mark.parametrize("environment", [{"TERM": "dumb"}, {"TERM": ""}, {"NO_COLOR": "1"}])
+def test_a_flag_stands_above_what_the_environment_says_about_colours(
+    environment: dict[str, str], filled: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    assert "\x1b[" in coord(filled, "status", "--color", "always")[1]
+
+
 @pytest.fixture
 def watching(filled: Database) -> Callable[..., subprocess.Popen[str]]:
     """Start `coord status -w` on the rows."""

@@ -375,7 +375,7 @@ def test_decisions_of_another_time_are_left_out(night: Database) -> None:
 def test_an_evicted_node_is_forgotten(night: Database) -> None:
     code, said, _ = coord(night, "evict", "node-5", "-g", "night", "--yes")
 
-    assert (code, said) == (0, "night: node-5 is forgotten\n")
+    assert (code, said) == (0, "night: node-5 is removed\n")
     _, said, _ = coord(night, "nodes", "night", "-o", "json")
     assert [node["taskId"] for node in json.loads(said)["nodes"]] == [
         *("node-1", "node-2", "node-3", "node-4", "node-6"),

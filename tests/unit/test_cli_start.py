@@ -218,7 +218,7 @@ def test_init_writes_files_that_work(run: Run, tmp_path: Path) -> None:
     assert written == (REPOSITORY / "Config.toml").read_text()
     assert tomllib.loads(written)
     assert stat.S_IMODE((tmp_path / ".env").stat().st_mode) == 0o600
-    assert run("config", "check").code == 0
+    assert run("config", "check", COORD_TASK_ID="node-1").code == 0
 
 
 def test_init_never_overwrites_unless_forced(run: Run, tmp_path: Path) -> None:
@@ -338,3 +338,39 @@ def test_a_misspelt_variable_is_named_by_every_command_that_looks(run: Run, tmp_
 
     assert "coord: warning: env COORD_DATABSE_URL: no variable of coord" in answer.err
     assert "did you mean COORD_DATABASE_URL?" in answer.err
+
+
+def test_config_check_refuses_what_will_not_run(run: Run, tmp_path: Path) -> None:
+    """A node with the template's name starts, and the second one of it does not."""
+    (tmp_path / "Config.toml").write_text(
+        'taskId = "add-unique-task"\n[program]\ncallable = "nowhere:run"\n'
+    )
+
+    answer = run("config", "check")
+
+    assert (answer.code, answer.out) == (78, "")
+    first, second = answer.err.splitlines()
+    assert first.startswith("coord: Config.toml:1: taskId: 'add-unique-task' is the template's")
+    assert "Config.toml:3: program.callable: 'nowhere:run' cannot be imported" in second
+
+
+def test_config_check_in_json_has_its_problems_and_warnings(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "Config.toml"
+    file.write_text("livenessCheckInterval = 1\n")
+
+    refused = run("config", "check", "-o", "json")
+    file.write_text('taskId = "n"\n')
+    good = run("config", "check", "-o", "jsonl", COORD_GROPU_ID="x")
+
+    assert refused.code == 78
+    assert json.loads(refused.out)["ok"] is False
+    assert "Config.toml:1: livenessCheckInterval" in json.loads(refused.out)["problems"][0]
+    said = json.loads(good.out)
+    assert (good.code, said["ok"], said["kind"]) == (0, True, "ConfigCheck")
+    assert "COORD_GROUP_ID" in said["warnings"][0]
+
+
+def test_an_error_is_json_where_the_answer_would_have_been(run: Run) -> None:
+    answer = run("status", "-o", "json")
+
+    assert json.loads(answer.err)["exitCode"] == answer.code == 78

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -144,3 +145,14 @@ def test_a_cause_is_told_once() -> None:
     assert output.cause("release", "release") == "release"
     assert output.cause("takeover", "no heartbeat") == "takeover (no heartbeat)"
     assert output.cause("first", None) == "first"
+
+
+def test_an_error_is_json_for_whoever_asked_for_json(capsys: pytest.CaptureFixture[str]) -> None:
+    code = errors.report(ConfigError("one\ntwo"), verbose=False, as_json=True)
+
+    said = json.loads(capsys.readouterr().err)
+    assert said == {
+        "apiVersion": "coord/v1", "kind": "Error", "exitCode": 78,
+        "messages": ["one", "two"],
+    }
+    assert code == 78
