@@ -11,13 +11,19 @@ WORKERS ?= 2
 run: .venv/run.stamp
 	$(BIN)/coord demo
 
+# Debian's python3 has venv, but not what it needs to put pip into one.
+CAN_MAKE_VENV = $(PYTHON) -c "import ensurepip, venv" 2>/dev/null || \
+  { echo "make: $(PYTHON) cannot make a virtual environment: apt install python3-venv" >&2; exit 1; }
+
 .venv/run.stamp: requirements.lock pyproject.toml
+	@$(CAN_MAKE_VENV)
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
 .venv/dev.stamp: requirements-dev.lock pyproject.toml
+	@$(CAN_MAKE_VENV)
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .

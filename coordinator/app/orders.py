@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from coordinator.app.database_url import url_of
 from coordinator.app.settings import NodeSettings
 from coordinator.errors import ScheduleEndedError, TokenLostError
 from coordinator.protocol.node import OnExit
@@ -29,7 +30,7 @@ def orders(settings: NodeSettings, settings_fd: int, term: int, session: str) ->
     }
     unset: tuple[str, ...] = SECRETS
     if settings.pass_database:
-        env["COORD_DATABASE_URL"] = settings.database.conninfo
+        env["COORD_DATABASE_URL"] = url_of(settings.database.conninfo)
         unset = tuple(name for name in SECRETS if name != "COORD_DATABASE_URL")
     if program.callable is not None or settings.trigger is not None:
         argv = (sys.executable, "-P", "-m", "coordinator.app.scheduled")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
+from coordinator.app.database_url import url_of
 from coordinator.app.orders import SECRETS
 from coordinator.app.settings import NodeSettings
 from coordinator.app.task_program import SPEC_VARIABLE, STOP_TIMEOUT_VARIABLE, spec_of
@@ -53,7 +54,7 @@ def task_orders(
         env["WATCHDOG_USEC"] = str(round(definition.progress_s * 1e6))
     unset: tuple[str, ...] = SECRETS
     if settings.pass_database:
-        env["COORD_DATABASE_URL"] = settings.database.conninfo
+        env["COORD_DATABASE_URL"] = url_of(settings.database.conninfo)
         env["COORD_DATABASE_SCHEMA"] = settings.database.schema
         unset = tuple(name for name in SECRETS if name != "COORD_DATABASE_URL")
     program = spec.program

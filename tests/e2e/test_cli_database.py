@@ -7,6 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
+import textwrap
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -173,6 +175,40 @@ def test_compose_files_are_accepted(tmp_path: Path) -> None:
             ["docker", "compose", "config", "--quiet"], cwd=home, capture_output=True, text=True
         )
         assert answer.returncode == 0, answer.stderr
+
+
+def test_the_walkthrough_logs_in_to_the_database_of_compose() -> None:
+    """B9: step 3 of README with what step 1 has started, from another machine too."""
+    readme = (REPOSITORY / "README.md").read_text()
+    written = readme.partition("```toml")[2].partition("```")[0]
+    table = tomllib.loads(textwrap.dedent(written))["databaseConfig"]
+    compose = (REPOSITORY / "docker-compose.yml").read_text()
+
+    assert f"POSTGRES_USER: {table['user']}\n" in compose
+    assert f"POSTGRES_PASSWORD: ${{COORD_DATABASE_PASSWORD:-{table['password']}}}\n" in compose
+    assert f"POSTGRES_DB: {table['database']}\n" in compose
+    ports = "${COORD_DATABASE_LISTEN:-0.0.0.0}:${COORD_DATABASE_PORT:-5432}:5432"
+    assert f'- "{ports}"' in compose
+    assert table["port"] == 5432
+
+
+def test_make_says_in_one_line_that_venv_is_missing(tmp_path: Path) -> None:
+    """Debian's python3 without python3-venv: ensurepip is not there."""
+    python = tmp_path / "python3"
+    python.write_text("#!/bin/sh\nexit 1\n")
+    python.chmod(0o755)
+    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+        shutil.copy(REPOSITORY / name, tmp_path)
+
+    answer = subprocess.run(
+        ["make", "run", f"PYTHON={python}"], cwd=tmp_path, capture_output=True, text=True
+    )
+
+    assert answer.returncode == 2
+    assert answer.stderr.splitlines()[0].endswith(
+        "cannot make a virtual environment: apt install python3-venv"
+    )
+    assert not (tmp_path / ".venv").exists()
 
 
 def _as(role: str, database: Database) -> dict[str, str]:

@@ -152,7 +152,9 @@ def test_an_error_is_json_for_whoever_asked_for_json(capsys: pytest.CaptureFixtu
 
     said = json.loads(capsys.readouterr().err)
     assert said == {
-        "apiVersion": "coord/v1", "kind": "Error", "exitCode": 78,
+        "apiVersion": "coord/v1",
+        "kind": "Error",
+        "exitCode": 78,
         "messages": ["one", "two"],
     }
     assert code == 78
