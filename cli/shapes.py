@@ -10,13 +10,15 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from coordinator.cli.errors import API_VERSION
+from coordinator.cli import errors
 from coordinator.cli.options import TimeStyle
 from coordinator.cli.words import iso, safe, when
 
 if TYPE_CHECKING:
     from coordinator.app.look import GroupLine, History, NodeLine, Server, Status, Takeover
     from coordinator.app.task_views import Asked
+
+API_VERSION = errors.API_VERSION
 
 GROUP_COLUMNS = (
     *("groupId", "state", "holder", "term", "since", "standbys"),
