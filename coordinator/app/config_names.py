@@ -47,7 +47,13 @@ ENVIRONMENT: Mapping[str, Keys] = {
 #: Ours too, but no settings of a node: what programs get, options of commands, the embedded server.
 OTHER_VARIABLES = (
     *("COORD_CONFIG", "COORD_GROUP", "COORD_NODE", "COORD_TERM", "COORD_TASK", "COORD_SESSION"),
-    *("COORD_OPTIONS", "COORD_TASK_SPEC", "COORD_SCHEDULED_AT", "COORD_RUN_COUNT"),
+    *(
+        "COORD_OPTIONS",
+        "COORD_TASK_SPEC",
+        "COORD_TASK_STOP_TIMEOUT",
+        "COORD_SCHEDULED_AT",
+        "COORD_RUN_COUNT",
+    ),
     *("COORD_RUN_ID", "COORD_TRUST_FD", "COORD_SETTINGS_FD"),
     *("COORD_OUTPUT", "COORD_TIME", "COORD_COLOR", "COORD_TIMEOUT", "COORD_QUIET"),
     *("COORD_VERBOSE", "COORD_PG_BINDIR", "COORD_EMBEDDED_ROOT"),
