@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from coordinator.cli import complete
 from coordinator.cli.errors import say
 from coordinator.cli.options import Output, Shared, TimeStyle, named_group
 
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
     Found = tuple[TaskPage, Asked]
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the task.")]
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="Name of the task.", autocompletion=complete.tasks)
+]
 Reason = Annotated[
     str | None, typer.Option("--reason", metavar="TEXT", help="Kept beside the change.")
 ]

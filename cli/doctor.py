@@ -65,7 +65,8 @@ def _print_levels(options: Shared, levels: tuple[Catch, ...]) -> None:
                 )
                 for catch in levels
             ]
-            show(options, table_of(("  ISOLATION", "AVAILABLE", "PROMISE"), cells))
+            columns = ("  ISOLATION", "AVAILABLE", "PROMISE")
+            show(options, table_of(columns, cells, wraps=columns[1:]))
 
 
 def _text(value: object) -> str:

@@ -21,7 +21,7 @@ class FittedTable:
     """A table without lines; a column named ">X" holds numbers.
 
     Where it is too wide, the columns in `droppable` go first, in this order; then the longest
-    texts are cut. The column in `wraps` is broken into lines instead.
+    texts are cut. The columns in `wraps` are broken into lines instead.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class FittedTable:
         styles: Sequence[str] = (),
         *,
         droppable: Sequence[str] = (),
-        wraps: str = "",
+        wraps: Sequence[str] = (),
     ) -> None:
         self._columns = list(columns)
         self._rows = [[safe(cell) for cell in row] for row in rows]
@@ -50,7 +50,7 @@ class FittedTable:
         table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
         for index in kept:
             name = self._columns[index]
-            wraps = name == self._wraps
+            wraps = name in self._wraps
             table.add_column(
                 name.removeprefix(">"),
                 justify="right" if name.startswith(">") else "left",
@@ -74,7 +74,7 @@ class FittedTable:
             if excess() > 0:
                 kept = [index for index in kept if self._columns[index] != name]
         texts = [index for index in kept if not self._columns[index].startswith(">")]
-        wrapping = [index for index in texts if self._columns[index] == self._wraps]
+        wrapping = [index for index in texts if self._columns[index] in self._wraps]
         for _ in range(sum(widths.values())):
             if excess() <= 0:
                 break

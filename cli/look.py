@@ -9,15 +9,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from coordinator.cli import complete
 from coordinator.cli.options import Output, Shared, TimeStyle, named_group, shared
 from coordinator.errors import ConditionFalseError
 
 if TYPE_CHECKING:
     from coordinator.app.look import Look, Status
 
-Group = Annotated[str | None, typer.Argument(metavar="[GROUP]", help="Default: all groups.")]
+Group = Annotated[
+    str | None,
+    typer.Argument(metavar="[GROUP]", help="Default: all groups.", autocompletion=complete.groups),
+]
 OneGroup = Annotated[
-    str | None, typer.Argument(metavar="[GROUP]", help="Default: the configured group.")
+    str | None,
+    typer.Argument(
+        metavar="[GROUP]", help="Default: the configured group.", autocompletion=complete.groups
+    ),
 ]
 
 #: Seconds between two looks of -w when none are given.

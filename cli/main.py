@@ -20,6 +20,7 @@ from coordinator.cli import (
     errors,
     init,
     look,
+    manual,
     nodes,
     observer,
     options,
@@ -65,6 +66,7 @@ app.command()(init.init)
 app.command()(doctor.doctor)
 app.add_typer(config.app, name="config")
 app.add_typer(db.app, name="db")
+app.command("help")(manual.help_command)
 app.command()(version)
 
 

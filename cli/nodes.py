@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from coordinator.cli import complete
 from coordinator.cli.desk import Reason, Yes, confirm, desk
 from coordinator.cli.options import Output, shared
 
@@ -13,7 +14,10 @@ from coordinator.cli.options import Output, shared
 def nodes(
     context: typer.Context,
     group: Annotated[
-        str | None, typer.Argument(metavar="[GROUP]", help="Default: the configured group.")
+        str | None,
+        typer.Argument(
+            metavar="[GROUP]", help="Default: the configured group.", autocompletion=complete.groups
+        ),
     ] = None,
 ) -> None:
     """Show the nodes of a group: what each is in it, and how many tasks it runs."""
@@ -39,7 +43,12 @@ def nodes(
 
 def evict(
     context: typer.Context,
-    node: Annotated[str, typer.Argument(metavar="NODE", help="A node that is gone for good.")],
+    node: Annotated[
+        str,
+        typer.Argument(
+            metavar="NODE", help="A node that is gone for good.", autocompletion=complete.nodes
+        ),
+    ],
     reason: Reason = None,
     yes: Yes = False,
 ) -> None:

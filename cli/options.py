@@ -17,6 +17,8 @@ from typing import Annotated, Any
 
 import typer
 
+from coordinator.cli import complete
+from coordinator.cli.manual import lay_out
 from coordinator.errors import ConfigError, NotFoundError
 
 #: "user:password@" as libpq finds it in a URL, or any keyword that holds a password.
@@ -130,6 +132,7 @@ def attach(root: Any) -> None:
 
 def _extend(command: Any, options: list[Any]) -> None:
     command.params.extend(options)
+    lay_out(command, [option.name for option in options])
     for inner in getattr(command, "commands", {}).values():
         _extend(inner, options)
 
@@ -171,7 +174,14 @@ def _prototype(
     ] = None,
     group_id: Annotated[  # not `group`: commands have an argument of that name
         str | None,
-        _option("-g", "--group", env="COORD_GROUP_ID", help="Group of nodes.", metavar="GROUP"),
+        _option(
+            "-g",
+            "--group",
+            env="COORD_GROUP_ID",
+            help="Group of nodes.",
+            metavar="GROUP",
+            autocompletion=complete.groups,
+        ),
     ] = None,
     output: Annotated[
         Output | None,

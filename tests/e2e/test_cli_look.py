@@ -325,3 +325,63 @@ def test_watching_goes_on_through_an_outage(
 
     assert again[-1]["groupId"] in ("orders", "reports")
     assert process.returncode == 130
+
+
+def completed(filled: Database, line: str, **environment: str) -> tuple[list[str], str]:
+    """Return what bash is offered at the end of a line, and what is said beside it."""
+    words = line.split(" ")
+    done = subprocess.run(
+        [sys.executable, "-m", "coordinator.cli"],
+        env=os.environ
+        | {"COORD_DATABASE_URL": filled.conninfo, "COORD_DATABASE_SCHEMA": filled.schema}
+        | {"_COORD_COMPLETE": "complete_bash", "COMP_WORDS": line}
+        | {"COMP_CWORD": str(len(words) - 1)}
+        | environment,
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return done.stdout.split(), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("coord status ", ["orders", "reports"]),
+        ("coord history r", ["reports"]),
+        ("coord leader -g or", ["orders"]),
+        ("coord evict -g orders node-", ["node-1", "node-2", "node-3", "node-4"]),
+    ],
+)
+def test_a_shell_completes_names_of_groups_and_nodes(
+    line: str, offered: list[str], filled: Database
+) -> None:
+    found, said = completed(filled, line)
+
+    assert said == ""
+    assert [name for name in found if not name.startswith("-")] == offered
+
+
+def test_a_completion_that_cannot_ask_says_nothing(filled: Database) -> None:
+    nowhere = {"COORD_DATABASE_URL": "host=/nowhere", "COORD_GROPU_ID": "x"}
+
+    assert completed(filled, "coord status ", **nowhere) == ([], "")
+
+
+def test_watching_waits_for_a_group_that_is_not_there_yet(
+    watching: Callable[..., subprocess.Popen[str]], filled: Database
+) -> None:
+    process = watching("new", "-o", "jsonl")
+    try:
+        assert process.stderr is not None
+        assert process.stdout is not None
+        assert "there is no group 'new'" in process.stderr.readline()
+        filled.query(GROUP, "new")
+        filled.query("INSERT INTO token_holder (group_id) VALUES ('new')")
+
+        assert json.loads(process.stdout.readline())["groupId"] == "new"
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.communicate()

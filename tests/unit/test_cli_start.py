@@ -20,7 +20,7 @@ HEAVY = ("sqlalchemy", "psycopg", "alembic", "pydantic", "apscheduler", "rich")
 #: CPU seconds of a start that loads nothing heavy, on a slow shared machine.
 START_CPU_S = 0.25
 COMMANDS = (
-    *("run", "status", "leader", "history", "demo", "init", "version"),
+    *("run", "status", "leader", "history", "demo", "init", "version", "help"),
     *("config check", "config show", "config schema"),
     *("db upgrade", "db current", "db check", "db sql", "db grants", "db roles", "db url"),
     *("db psql", "db up", "db down", "db path"),
@@ -374,3 +374,16 @@ def test_an_error_is_json_where_the_answer_would_have_been(run: Run) -> None:
     answer = run("status", "-o", "json")
 
     assert json.loads(answer.err)["exitCode"] == answer.code == 78
+
+
+def test_help_shows_what_is_a_commands_own_before_what_all_have(run: Run) -> None:
+    said = run("help", "status").out
+
+    own, _, shared = said.partition("Options of every command:")
+    assert "--watch" in own
+    assert "--database-url" not in own
+    assert "--database-url" in shared
+    assert said == run("status", "--help").out
+    assert run("help", "db", "roles").out == run("db", "roles", "--help").out
+    assert run("help").out == run("--help").out
+    assert run("help", "db", "nope").code == 2

@@ -1,0 +1,76 @@
+"""What a shell completes besides commands and options: names of groups, nodes and tasks.
+
+It asks the database as `coord status` does, for a short time, and says nothing when that fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from coordinator.app.look import Look
+    from coordinator.app.tasks import Tasks
+
+#: Whoever presses Tab waits no longer than this.
+PATIENCE_S = 1.0
+
+
+def groups(context: typer.Context, incomplete: str) -> list[str]:
+    """Complete the name of a group."""
+    return _looked_up(context, incomplete, lambda look, _: _groups(look))
+
+
+def nodes(context: typer.Context, incomplete: str) -> list[str]:
+    """Complete the name of a node of the group that is meant."""
+    return _looked_up(context, incomplete, _nodes)
+
+
+def tasks(context: typer.Context, incomplete: str) -> list[str]:
+    """Complete the name of a task of the group that is meant."""
+    from coordinator.cli.desk import desk
+    from coordinator.cli.options import shared
+
+    def ask() -> Iterable[str]:
+        options = replace(shared(context), quiet=True, said_timeout_s=PATIENCE_S)
+        with desk(options) as (found, group, _):
+            return _tasks(found, group)
+
+    return _matching(ask, incomplete)
+
+
+def _looked_up(
+    context: typer.Context, incomplete: str, names: Callable[[Look, str], Iterable[str]]
+) -> list[str]:
+    from coordinator.cli.look import looking
+    from coordinator.cli.options import named_group, shared
+
+    def ask() -> Iterable[str]:
+        options = replace(shared(context), quiet=True, said_timeout_s=PATIENCE_S)
+        with looking(options) as (look, configured):
+            return names(look, named_group(options, None) or configured)
+
+    return _matching(ask, incomplete)
+
+
+def _matching(ask: Callable[[], Iterable[str]], incomplete: str) -> list[str]:
+    """Return the names that begin as what was typed; none when they cannot be had."""
+    try:
+        return sorted(name for name in ask() if name.startswith(incomplete))
+    except Exception:  # noqa: BLE001 - an error in the midst of a line that is typed helps nobody
+        return []
+
+
+def _groups(look: Look) -> list[str]:
+    return [group.group for group in look.status().groups]
+
+
+def _nodes(look: Look, group: str) -> list[str]:
+    return [node.node for each in look.status(group).groups for node in each.nodes]
+
+
+def _tasks(found: Tasks, group: str) -> list[str]:
+    return [task.definition.name for task in found.lines(group)]
