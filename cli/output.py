@@ -167,12 +167,12 @@ def plot_parts(history: History) -> list[RenderableType]:
     from rich.text import Text
 
     known = [each for each in reversed(history.takeovers) if each.gap_s is not None]
-    longest = max((each.gap_s or 0.0 for each in known), default=0.0) or 1.0
+    longest = max((each.gap_s or 0.0 for each in known), default=0.0)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column, justify in (("TERM", "right"), ("AT", "left"), ("GAP", "right"), ("", "left")):
         table.add_column(column, justify="right" if justify == "right" else "left", no_wrap=True)
     for each in known:
-        filled = bar((each.gap_s or 0.0) / longest)
+        filled = bar((each.gap_s or 0.0) / longest) if longest > 0 else ""
         colour = "green" if each.how == "release" else "yellow"
         table.add_row(
             str(each.term), iso(each.acquired_at), gap(each.gap_s), Text(filled, style=colour)

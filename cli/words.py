@@ -27,8 +27,10 @@ def age(seconds: float | None) -> str:
 
 
 def gap(seconds: float | None) -> str:
-    """Write how long nobody was active."""
-    return NOTHING if seconds is None else f"{seconds:.2f} s"
+    """Write how long nobody was active; below 0, how long two were."""
+    if seconds is None:
+        return NOTHING
+    return f"overlap {-seconds:.2f} s" if seconds < 0 else f"{seconds:.2f} s"
 
 
 def iso(moment: datetime | None, *, digits: str = "seconds") -> str:

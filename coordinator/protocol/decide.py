@@ -88,7 +88,22 @@ def _without_session(node: Node, now: float) -> Choice:
         joining = session_name(node.policy, node.session_count + 1)
         node = replace(node, joining=joining, session_count=node.session_count + 1)
     assert node.joining is not None
-    return node, Join(session=node.joining, previous=node.previous)
+    return node, _join(node, node.joining, now)
+
+
+def _join(node: Node, session: str, now: float) -> Join:
+    """Ask for a session, and tell what the history cannot know: until when this node was active."""
+    over = ""
+    if node.unheard_since is not None:
+        unheard_s = now - node.unheard_since
+        over = f"no heartbeat of {node.policy.node} was acknowledged for {unheard_s:.2f} s"
+    return Join(
+        session=session,
+        previous=node.previous,
+        over=over,
+        ended_term=0 if node.ended is None else node.ended.term,
+        ended_s=0.0 if node.ended is None else now - node.ended.at,
+    )
 
 
 def _namesake_silent_at(node: Node) -> float | None:

@@ -28,6 +28,8 @@ def joined(node: Node, event: Answered, request: Join) -> Node:
             session=request.session,
             joining=None,
             previous=None,
+            unheard_since=None,
+            ended=None,
             trusted_until=until,
             namesake=None,
             namesake_watch=None,

@@ -13,7 +13,7 @@ from coordinator.protocol.events import (
     ProgramStopping,
     Report,
 )
-from coordinator.protocol.node import Leaving, Node, OnExit, holds
+from coordinator.protocol.node import Leaving, Node, OnExit, ProgramEnd, holds
 from coordinator.protocol.restarts import Restarts, crash_loop
 from coordinator.protocol.restarts import ended as counted
 
@@ -70,7 +70,7 @@ def ended(node: Node, event: ProgramEnded) -> Step:
         return node, ()
     fields = (("status", event.status), ("why", run.stopping or event.why), ("term", run.term))
     told = Report("program-ended", fields)
-    node = replace(node, run=None)
+    node = replace(node, run=None, ended=ProgramEnd(run.term, event.now))
     if run.stopping or event.why != "itself":
         return _lost(replace(node, given_up=max(node.given_up, run.term))), (told,)
     return _ended_itself(node, event, run.term, event.now - run.started_at), (told,)

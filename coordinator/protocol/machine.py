@@ -82,6 +82,7 @@ def _expire(node: Node, now: float) -> Step:
     node = replace(
         node,
         previous=node.session,
+        unheard_since=node.trusted_until - node.timing.lease_s,
         session=None,
         trusted_until=NEVER,
         view=None,

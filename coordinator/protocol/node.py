@@ -56,12 +56,23 @@ class Leaving:
     give_up_at: float | None = None  #: leave without the database's word at this moment
 
 
+@dataclass(frozen=True, slots=True)
+class ProgramEnd:
+    """The term of a program, and the moment (own clock) at which nothing of it was left."""
+
+    term: int
+    at: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
     """Everything a node knows; replaced, never changed.
 
     session:      this life of the node in the database; None while it has none.
     previous:     the last session of this same process, which may be replaced at once.
+    unheard_since: own clock, since when no heartbeat of `previous` was acknowledged, if that
+                  ended it.
+    ended:        the last end of the group's own program that the database was not told of.
     bury:         a session left behind by a dead agent, to be ended before anything else.
     trusted_until: own clock; after it the session is over, whatever any answer says.
     view:         the last answer's view; None after any failure, so that nothing stale decides.
@@ -79,6 +90,8 @@ class Node:
     timing: Timing
     session: str | None = None
     session_count: int = 0
+    unheard_since: float | None = None
+    ended: ProgramEnd | None = None
     joining: str | None = None
     previous: str | None = None
     bury: str | None = None

@@ -109,10 +109,18 @@ class NodeFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Join:
-    """Start `session` in the node's row, if the row is free, ended, or still has `previous`."""
+    """Start `session` in the node's row, if the row is free, ended, or still has `previous`.
+
+    over:       why `previous` is over, for the history; empty when nothing is known.
+    ended_term: the term of the last program of this process that ended; 0: none.
+    ended_s:    how long ago that was when the request was sent, own clock.
+    """
 
     session: str
     previous: str | None
+    over: str = ""
+    ended_term: int = 0
+    ended_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

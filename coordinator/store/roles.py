@@ -62,10 +62,9 @@ NODE: dict[str, Needs] = {
     ),
     "group_record": Needs(insert="group_id", update="version, hosts_tasks"),
     "token_history": Needs(
-        select="group_id, term, ended_at",
-        insert="group_id, term, task_id, session, acquired_at, how, reason, from_task, gap_ms,"
-        " detected_ms",
-        update="ended_at, end_how, end_reason",
+        select="group_id, term, ended_at, active_until, end_reason",
+        insert="group_id, term, task_id, session, acquired_at, how, reason, from_task, detected_ms",
+        update="ended_at, active_until, end_how, end_reason",
     ),
     "database_epoch": Needs(
         insert="system_identifier, timeline, settled, settled_by, settled_at",

@@ -37,7 +37,7 @@ INSERT INTO {schema}.group_record (group_id) VALUES (%(group)s) ON CONFLICT DO N
 """
 
 LOCK_OWN_ROW: LiteralString = """
-SELECT node.priority, {node_columns}
+SELECT node.priority, node.last_heartbeat, {node_columns}
 FROM {schema}.health_check AS node
 WHERE node.group_id = %(group)s AND node.task_id = %(node)s
 FOR UPDATE
@@ -75,6 +75,24 @@ WHERE group_id = %(group)s AND task_id = %(node)s
         WHEN session = %(mine)s::uuid THEN ended_at IS NULL
         ELSE ended_at IS NOT NULL OR session IS NOT DISTINCT FROM %(previous)s::uuid
     END
+"""
+
+#: What the session before still holds was active until its last heartbeat, as far as is known: the
+#: row that says so is written over.
+NOTE_LAST_BEAT: LiteralString = """
+UPDATE {schema}.token_history AS held
+SET active_until = coalesce(held.active_until, %(beaten_at)s),
+    end_reason = coalesce(held.end_reason, %(over)s)
+FROM {schema}.token_holder AS token
+WHERE token.session = %(before)s::uuid
+    AND held.group_id = token.group_id AND held.term = token.term
+"""
+
+#: Its own node knows better when its program ended, whoever has taken the token since.
+NOTE_PROGRAM_END: LiteralString = """
+UPDATE {schema}.token_history
+SET active_until = clock_timestamp() - %(ended_ms)s::bigint * interval '1 millisecond'
+WHERE group_id = %(token)s AND term = %(ended_term)s
 """
 
 #: Nobody has seen this session of the node fail.
@@ -139,7 +157,7 @@ def join(cursor: Cursor, place: Place, request: Join, facts: NodeFacts) -> Answe
         cursor.execute(named(LOCK_OWN_ROW, place.schema), params)
         before = cursor.fetchone()
         assert before is not None, "the node's own row was made beforehand"
-        namesake = node_seen(before[1:])
+        beaten_at, namesake = before[1], node_seen(before[2:])
         cursor.execute(named(JOIN, place.schema), params)
         if cursor.rowcount == 0:
             return Answer(done=False, view=read_view(cursor, place), namesake=namesake)
@@ -148,6 +166,7 @@ def join(cursor: Cursor, place: Place, request: Join, facts: NodeFacts) -> Answe
             cursor.execute(named(FORGET_FAILURES, place.schema), params)
         if fresh:
             cursor.execute(named(NOTE, place.schema), params)
+            _note_activity(cursor, place, request, namesake.session, beaten_at)
         # A program's group is asked for its roster only: the same node once more is no news.
         again = not namesake.ended and before[0] == facts.priority
         if (fresh and place.hosts_tasks) or not again:
@@ -158,6 +177,18 @@ def join(cursor: Cursor, place: Place, request: Join, facts: NodeFacts) -> Answe
     answer = read_committed(cursor, body)
     assert answer is not None, "a join always answers"
     return answer
+
+
+def _note_activity(
+    cursor: Cursor, place: Place, request: Join, before: str | None, beaten_at: object
+) -> None:
+    """Write down until when the session before was active; takeovers are counted from there."""
+    if before is not None:
+        params = place.params(before=before, beaten_at=beaten_at, over=request.over or None)
+        cursor.execute(named(NOTE_LAST_BEAT, place.schema), params)
+    if request.ended_term:
+        params = place.params(ended_ms=round(1000 * request.ended_s), ended_term=request.ended_term)
+        cursor.execute(named(NOTE_PROGRAM_END, place.schema), params)
 
 
 def end_namesake(cursor: Cursor, place: Place, request: EndNamesake) -> Answer:

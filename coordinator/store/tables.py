@@ -139,7 +139,7 @@ token_history = sa.Table(
     sa.Column("end_how", sa.Text),
     sa.Column("end_reason", sa.Text),
     sa.Column("from_task", NAME),
-    sa.Column("gap_ms", sa.BigInteger),
+    sa.Column("active_until", MOMENT),
     sa.Column("detected_ms", sa.BigInteger),
     sa.PrimaryKeyConstraint("group_id", "term"),
 )

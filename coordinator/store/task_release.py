@@ -33,7 +33,8 @@ WITH given AS (
     RETURNING token.group_id, token.term, asked.task, asked.reason, asked.failed, asked.done
 ), closed AS (
     UPDATE {schema}.token_history AS held
-    SET ended_at = clock_timestamp(), end_how = 'release', end_reason = given.reason
+    SET ended_at = clock_timestamp(), active_until = clock_timestamp(),
+        end_how = 'release', end_reason = given.reason
     FROM given
     WHERE held.group_id = given.group_id AND held.term = given.term AND held.ended_at IS NULL
 ), noted AS (

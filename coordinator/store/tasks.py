@@ -55,9 +55,7 @@ WITH free AS (
     SELECT
         token.group_id, wanted.task, wanted.seen_term, wanted.next_term,
         token.task_id AS from_node, token.session AS from_session,
-        (1000 * extract(epoch FROM clock_timestamp() - coalesce(
-            CASE WHEN token.session IS NULL THEN token.released_at END, holder.last_heartbeat
-        )))::bigint AS gap_ms
+        holder.last_heartbeat AS active_until
     {free_tokens}
     ORDER BY token.group_id
     FOR UPDATE OF token SKIP LOCKED
@@ -71,7 +69,7 @@ SET task_id = %(node)s,
 FROM free
 WHERE token.group_id = free.group_id AND token.term = free.seen_term
 RETURNING
-    token.group_id, free.task, token.term, free.seen_term, free.from_node, free.gap_ms,
+    token.group_id, free.task, token.term, free.seen_term, free.from_node, free.active_until,
     CASE
         WHEN free.from_node IS NULL THEN 'first'
         WHEN free.from_session IS NULL THEN 'release'
@@ -90,20 +88,21 @@ WITH taken AS (
         END AS reason
     FROM unnest(
         %(tokens)s::text[], %(terms)s::bigint[], %(seen_terms)s::bigint[], %(from_nodes)s::text[],
-        %(gaps_ms)s::bigint[], %(hows)s::text[]
-    ) AS taken (token, term, seen_term, from_node, gap_ms, how)
+        %(active_until)s::timestamptz[], %(hows)s::text[]
+    ) AS taken (token, term, seen_term, from_node, active_until, how)
 ), closed AS (
     UPDATE {schema}.token_history AS held
-    SET ended_at = clock_timestamp(), end_how = 'session ended', end_reason = taken.reason
+    SET ended_at = clock_timestamp(),
+        active_until = coalesce(held.active_until, taken.active_until),
+        end_how = 'session ended',
+        end_reason = coalesce(held.end_reason, taken.reason)
     FROM taken
     WHERE held.group_id = taken.token AND held.term = taken.seen_term AND held.ended_at IS NULL
 ), opened AS (
     INSERT INTO {schema}.token_history (
-        group_id, term, task_id, session, acquired_at, how, reason, from_task, gap_ms
+        group_id, term, task_id, session, acquired_at, how, reason, from_task
     )
-    SELECT
-        token, term, %(node)s, %(mine)s::uuid, clock_timestamp(), how, reason, from_node,
-        greatest(0, gap_ms)
+    SELECT token, term, %(node)s, %(mine)s::uuid, clock_timestamp(), how, reason, from_node
     FROM taken
 )
 INSERT INTO {schema}.event (group_id, kind, task_id, session, term, reason, who)
@@ -202,14 +201,15 @@ def _record(
     cursor: Cursor, place: Place, request: TakeTasks, taken: Sequence[Sequence[Any]]
 ) -> None:
     """Write history and events, in a statement of its own: a policy looks the terms up."""
-    tokens, _, terms, seen_terms, from_nodes, gaps_ms, hows = map(list, zip(*taken, strict=True))
+    columns = map(list, zip(*taken, strict=True))
+    tokens, _, terms, seen_terms, from_nodes, active_until, hows = columns
     params = place.params(
         mine=request.session,
         tokens=tokens,
         terms=terms,
         seen_terms=seen_terms,
         from_nodes=from_nodes,
-        gaps_ms=gaps_ms,
+        active_until=active_until,
         hows=hows,
     )
     cursor.execute(named(RECORD_TASKS, place.schema), params)

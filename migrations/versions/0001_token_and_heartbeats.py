@@ -98,7 +98,7 @@ CREATE TABLE {schema}.token_history (
     end_how text,
     end_reason text,
     from_task text COLLATE "C",
-    gap_ms bigint,
+    active_until timestamptz,
     detected_ms bigint,
     CONSTRAINT token_history_pkey PRIMARY KEY (group_id, term)
 )
@@ -275,6 +275,7 @@ FROM (
         -- When it was last certain that somebody was active.
         COALESCE(
             CASE WHEN token.session IS NULL THEN token.released_at END,
+            last_held.active_until,
             last_holder.last_heartbeat,
             token.acquired_at,
             grouped.created_at
@@ -308,15 +309,26 @@ FROM (
         ON last_holder.group_id = token.group_id
         AND last_holder.task_id = token.task_id
         AND last_holder.session = token.session
+    LEFT JOIN {schema}.token_history AS last_held
+        ON last_held.group_id = token.group_id AND last_held.term = token.term
 ) AS judged
 """,
     """
 CREATE VIEW {schema}.coord_history AS
 SELECT
     held.*,
-    CAST(held.gap_ms / 1000.0 AS double precision) AS gap_s,
+    -- From the moment until which the holding before was active, as far as anybody knows; below 0
+    -- where both were active. NULL where the holding before is not the one that was followed.
+    CAST(EXTRACT(EPOCH FROM held.acquired_at - before.active_until) AS double precision) AS gap_s,
     CAST(held.detected_ms / 1000.0 AS double precision) AS detected_s
 FROM {schema}.token_history AS held
+LEFT JOIN LATERAL (
+    SELECT last.task_id, last.active_until
+    FROM {schema}.token_history AS last
+    WHERE last.group_id = held.group_id AND last.term < held.term
+    ORDER BY last.term DESC
+    LIMIT 1
+) AS before ON before.task_id = held.from_task
 """,
     """
 CREATE FUNCTION {schema}.coord_fence(

@@ -115,7 +115,8 @@ DECLARE
     v_ends CONSTANT boolean := p_seen IS NOT NULL AND p_seen_beat IS NOT NULL;
     v_before text;
     v_after text;
-    v_gap_ms bigint;
+    v_active_until timestamptz;
+    v_reason text;
     v_taken bigint;
     v_version bigint;
 BEGIN
@@ -141,18 +142,18 @@ BEGIN
             AND node.session = p_seen
             AND node.beat = p_seen_beat  -- one more beat and it lives
             AND node.ended_at IS NULL
-        RETURNING node.standing INTO v_after;
+        RETURNING node.standing, node.last_heartbeat INTO v_after, v_active_until;
         IF NOT FOUND THEN
             RETURN;
         END IF;
     END IF;
 
-    -- How long nobody was active, before the row changes. No row when the token has moved on, nor,
-    -- unless it is to be waited for, while it is locked.
+    -- Until when the holder was active, before the row changes. No row when the token has moved on,
+    -- nor, unless it is to be waited for, while it is locked.
     IF p_waits THEN
-        SELECT <gap> INTO v_gap_ms <seen_token> FOR UPDATE OF token;
+        SELECT <active_until> INTO v_active_until <seen_token> FOR UPDATE OF token;
     ELSE
-        SELECT <gap> INTO v_gap_ms <seen_token> FOR UPDATE OF token SKIP LOCKED;
+        SELECT <active_until> INTO v_active_until <seen_token> FOR UPDATE OF token SKIP LOCKED;
     END IF;
     IF NOT FOUND THEN
         v_passed_over := true;
@@ -197,15 +198,17 @@ BEGIN
 
     UPDATE {schema}.token_history AS held
     SET ended_at = clock_timestamp(),
+        active_until = coalesce(held.active_until, v_active_until),
         end_how = CASE WHEN v_ends THEN 'takeover' ELSE 'session ended' END,
-        end_reason = p_reason
-    WHERE held.group_id = p_token AND held.term = p_seen_term AND held.ended_at IS NULL;
+        end_reason = coalesce(held.end_reason, p_reason)
+    WHERE held.group_id = p_token AND held.term = p_seen_term AND held.ended_at IS NULL
+    RETURNING held.end_reason INTO v_reason;
     INSERT INTO {schema}.token_history (
-        group_id, term, task_id, session, acquired_at, how, reason, from_task, gap_ms, detected_ms
+        group_id, term, task_id, session, acquired_at, how, reason, from_task, detected_ms
     )
     VALUES (
-        p_token, v_taken, p_node, p_mine, clock_timestamp(), p_how, p_reason,
-        p_seen_node, greatest(0, v_gap_ms), p_detected_ms
+        p_token, v_taken, p_node, p_mine, clock_timestamp(), p_how,
+        coalesce(nullif(p_reason, ''), v_reason, ''), p_seen_node, p_detected_ms
     );
     INSERT INTO {schema}.event (group_id, kind, task_id, session, term, reason, who)
     VALUES (p_token, 'taken', p_node, p_mine, v_taken, p_reason, p_node);
@@ -243,10 +246,8 @@ BEGIN
 END
 $coord$
 """.replace(
-    "<gap>",
-    """CAST(1000 * extract(epoch FROM clock_timestamp() - coalesce(
-                CASE WHEN token.session IS NULL THEN token.released_at END, node.last_heartbeat
-            )) AS bigint)""",
+    "<active_until>",
+    "coalesce(v_active_until, node.last_heartbeat)",
 ).replace(
     "<seen_token>",
     """FROM {schema}.token_holder AS token
@@ -292,7 +293,8 @@ BEGIN
         RETURNING token.group_id, token.task_id, token.term
     ), closed AS (
         UPDATE {schema}.token_history AS held
-        SET ended_at = clock_timestamp(), end_how = 'release', end_reason = p_reason
+        SET ended_at = clock_timestamp(), active_until = clock_timestamp(),
+            end_how = 'release', end_reason = p_reason
         FROM given
         WHERE held.group_id = given.group_id AND held.term = given.term AND held.ended_at IS NULL
     ), noted AS (

@@ -43,7 +43,7 @@ VALUES (%s, %s, %s, %s, now() - interval '14 minutes', CASE WHEN %s THEN now() E
 TERM = """
 INSERT INTO token_history (
     group_id, term, task_id, session, acquired_at, ended_at, how, reason, end_how, end_reason,
-    from_task, gap_ms, detected_ms
+    from_task, active_until, detected_ms
 ) VALUES ('orders', %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
 UUIDS = [f"00000000-0000-4000-8000-{number:012}" for number in range(9)]
@@ -70,11 +70,13 @@ def filled(database: Database) -> Database:
             "2026-11-19 11:00Z",
             "2026-11-20 13:48:02Z",
         )
+        # The gaps before terms 7 and 8: 0.02 s and 6.41 s.
+        left, silent = "2026-11-19 10:59:59.98Z", "2026-11-20 13:47:55.59Z"
         stop, crash = ("release", "SIGTERM"), ("takeover", "no heartbeat")
         for term in (
-            (6, "node-3", UUIDS[3], began, moved, "first", None, *stop, None, None, 0),
-            (7, "node-1", UUIDS[1], moved, crashed, *stop, *crash, "node-3", 20, 0),
-            (8, "node-2", UUIDS[2], crashed, None, *crash, None, None, "node-1", 6410, 6120),
+            (6, "node-3", UUIDS[3], began, moved, "first", None, *stop, None, left, 0),
+            (7, "node-1", UUIDS[1], moved, crashed, *stop, *crash, "node-3", silent, 0),
+            (8, "node-2", UUIDS[2], crashed, None, *crash, None, None, "node-1", None, 6120),
         ):
             sql.execute(TERM, term)
     return database

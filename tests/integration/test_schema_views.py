@@ -116,11 +116,21 @@ def test_nodes_are_ok_late_dead_or_ended_by_their_own_intervals(database: Databa
     ]
 
 
-def test_history_shows_seconds(database: Database):
-    database.query(
-        "INSERT INTO token_history (group_id, term, task_id, session, acquired_at, how, gap_ms,"
-        " detected_ms) VALUES ('orders', 1, 'a', %s, now(), 'takeover', 6410, 6120)",
-        MINE,
-    )
+def test_history_counts_gaps_from_when_the_holding_before_was_active(database: Database):
+    for term, node, acquired, active_until, before in (
+        (1, "a", "0 s", "0 s", None),
+        (3, "b", "6.41 s", "60 s", "a"),
+        (4, "a", "59 s", None, "b"),
+        (5, "c", "99 s", None, "b"),
+    ):
+        database.query(
+            "INSERT INTO token_history (group_id, term, task_id, session, acquired_at, how,"
+            " active_until, from_task) VALUES ('orders', %s, %s, %s, '2026-01-01Z'::timestamptz"
+            " + %s::interval, 'x', '2026-01-01Z'::timestamptz + %s::interval, %s)",
+            *(term, node, MINE, acquired, active_until, before),
+        )
 
-    assert database.query("SELECT term, gap_s, detected_s FROM coord_history") == [(1, 6.41, 6.12)]
+    rows = database.query("SELECT term, gap_s FROM coord_history ORDER BY term")
+
+    # Term 4 began while term 3 was active; the holding before term 5 is not the one it names.
+    assert rows == [(1, None), (3, 6.41), (4, -1.0), (5, None)]

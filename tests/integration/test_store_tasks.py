@@ -378,11 +378,11 @@ def test_each_token_has_its_history_and_its_events(database):
         ("finished", "a", 3),
     ]
     history = database.query(
-        "SELECT term, task_id, how, from_task, end_how, gap_ms >= 0 FROM token_history"
+        "SELECT term, task_id, how, from_task, end_how, gap_s >= 0 FROM coord_history"
         " WHERE group_id = 'orders/mail' ORDER BY term"
     )
     assert history == [
-        (1, "b", "first", None, "session ended", True),
+        (1, "b", "first", None, "session ended", None),
         (2, "a", "takeover", "b", "release", True),
         (3, "a", "release", "a", "release", True),
     ]
