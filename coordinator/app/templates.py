@@ -139,7 +139,7 @@ livenessCheckInterval = 6
 ## When the callable runs, while its node holds the token. Without this table it runs once.
 # [trigger]
 ## Seconds between two starts. Or, instead of it, one of
-##   cron = "*/5 * * * *"                       minute, hour, day, month, day of week
+##   cron = "*/5 * * * *"                       minute, hour, day, month, day of week; or "@daily"
 ##   at = "2099-12-31T23:00:00Z"                once
 # interval = 5
 ## Runs of the whole group until the schedule is done; a takeover goes on counting. Default: none.
@@ -151,12 +151,14 @@ livenessCheckInterval = 6
 # timezone = "UTC"
 ## Runs that fell into a time without an active node: "none", "once" (one for all) or "all".
 # catchUp = "once"
-## Seconds by which a run may start late; later, it is skipped. Default: never skipped.
+## Seconds by which a run may start late, whatever the reason; later, it is skipped. Default: never
+## skipped.
 # misfireGraceTime = 60
 
 ## What follows when the callable fails, or is still running when it is due again.
 # [taskPolicy]
-## "LOG_AND_TERMINATE" or "TERMINATE" ends the schedule, "LOG_AND_CONTINUE" or "CONTINUE" does not.
+## "LOG_AND_TERMINATE" or "TERMINATE" ends the schedule for the whole group, until a node is started
+## again; "LOG_AND_CONTINUE" or "CONTINUE" does not.
 # errorPolicy = "LOG_AND_TERMINATE"
 ## "WAIT" runs it afterwards, "IGNORE" and "LOG_AND_IGNORE" skip it.
 # waitingPolicy = "WAIT"

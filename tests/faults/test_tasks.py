@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import time
@@ -347,3 +348,59 @@ def test_a_spec_that_nobody_can_read_stops_that_task_alone(tasks):
     eventually(told, 10, lambda: f"the reason is shown{tasks.story()}")
     assert len(tasks.task_runs()) == 2
     assert all(node.process.poll() is None for node in tasks.nodes.values())
+
+
+def test_a_scheduled_task_that_fails_ends_for_the_whole_group(tasks):
+    """C5: one run, no other node; everybody can read why."""
+    for node in ("A", "B"):
+        tasks.member(node)
+    tasks.wait_for_members("A", "B")
+    command = ["sh", "-c", f"echo $COORD_NODE >> {tasks.record}.runs; exit 4"]
+    spec = json.dumps({"command": command, "trigger": {"interval": 0.2}})
+
+    tasks.add(TaskDef(name="job", on_done=OnDone.FINISH, spec=spec))
+
+    eventually(
+        lambda: tasks.ask("SELECT FROM {schema}.task WHERE NOT enabled") and not tasks.where(),
+        20,
+        lambda: f"the task is ended{tasks.story()}",
+    )
+    (task,) = tasks.ask("SELECT end_reason FROM {schema}.task")
+    assert task["end_reason"] == "run 1 failed: sh: exit code 4 (errorPolicy LOG_AND_TERMINATE)"
+    (told,) = tasks.ask("SELECT error FROM {schema}.task_node WHERE error <> ''")
+    assert told["error"] == "sh: exit code 4"
+    with open(f"{tasks.record}.runs") as runs:
+        assert len(runs.readlines()) == 1
+    terms = tasks.ask("SELECT term FROM {schema}.token_holder WHERE group_id = 'G/job'")
+    assert [row["term"] for row in terms] == [1]
+
+
+def test_a_scheduled_command_ends_before_its_task_moves(tasks):
+    """H5: a run that is going on is waited for, and the next node runs no other beside it."""
+    tasks.liveness_s = 20.0  # so that the lease holds a stopTimeout that a busy machine meets
+    for node in ("A", "B"):
+        tasks.member(node)
+    tasks.wait_for_members("A", "B")
+    script = (
+        f"echo begin $COORD_NODE >> {tasks.record}.runs;"
+        f" while [ ! -e {tasks.record}.moved ]; do sleep 0.02; done;"
+        f" echo end $COORD_NODE >> {tasks.record}.runs"
+    )
+    spec = json.dumps({"command": ["sh", "-c", script], "trigger": {"interval": 3600}})
+    tasks.add(TaskDef(name="job", on_done=OnDone.FINISH, stop_timeout_s=14.0, spec=spec))
+    eventually(lambda: os.path.exists(f"{tasks.record}.runs"), 20, tasks.story)
+    (first,) = tasks.where().values()
+
+    with tasks.desk() as desk:
+        other = {"A": "B", "B": "A"}[first]
+        desk.move(tasks.group, "job", preferred=other, who="test")
+    eventually(lambda: "told to stop: run 1 has" in tasks.nodes[first].said(), 20, tasks.story)
+    open(f"{tasks.record}.moved", "w").close()
+
+    eventually(
+        lambda: tasks.where().get("job") not in (None, first), 20, lambda: f"moved{tasks.story()}"
+    )
+    with open(f"{tasks.record}.runs") as runs:
+        assert runs.read().splitlines()[:2] == [f"begin {first}", f"end {first}"]
+    (row,) = tasks.ask("SELECT last_outcome, fired_count FROM {schema}.schedule")
+    assert row == {"last_outcome": "ok", "fired_count": 1}

@@ -764,3 +764,27 @@ def test_a_pupil_in_a_busy_group_is_seen_caught_up():
         script.go(script.now + 0.2)
 
     assert [request for request in script.desk.asked if isinstance(request, CatchUp)]
+
+
+SCHEDULED = '{"command":["x"],"trigger":{"interval":1}}'
+
+
+def test_a_schedule_that_its_error_policy_ended_is_done_and_does_not_hop():
+    """C5: exit status 70 of a schedule's process; the reason is in the record."""
+    script = started(task(spec=SCHEDULED, on_done=OnDone.FINISH))
+
+    commands = script.happens(lambda _: ended(script, status=70))
+
+    (release,) = [ask.request for ask in of(commands, Ask) if isinstance(ask.request, ReleaseTasks)]
+    assert release.given[0].done
+    assert not release.given[0].failed
+    assert script.duties.notes == ()
+
+
+def test_a_program_without_a_trigger_may_end_with_70_as_with_any_other_status():
+    script = started(task())
+
+    script.happens(lambda _: ended(script, status=70))
+
+    assert script.duties.works["t"].error == "exit status 70"
+    assert starts(script.go(script.now + 2.0)) == ["t"]

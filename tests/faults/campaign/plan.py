@@ -17,6 +17,7 @@ from tests.faults.campaign import (
     grounds,
     network_faults,
     process_faults,
+    schedule_faults,
 )
 from tests.faults.campaign.ground import Ground
 from tests.faults.campaign.limits import BOUND_S, FAILOVER_BOUND_S
@@ -148,6 +149,7 @@ FAULTS: tuple[Fault, ...] = (
         bound_s=FAILOVER_BOUND_S,
         one_runner=False,
     ),
+    _plain("wall clock stepped under a schedule", schedule_faults.step_under_schedule, 16, 1),
     Fault(
         name="wall clock of a node stepped by ±1 h",
         ground="clocked",
