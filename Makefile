@@ -94,7 +94,7 @@ machine:
 # make faults CAMPAIGN_ARGS="--seed 7"
 faults: .venv/dev.stamp system-packages machine
 	$(BIN)/python -m tests.faults.campaign --long --out docs/faults.md $(CAMPAIGN_ARGS)
-	$(BIN)/pytest -m long $(PYTEST_ARGS)
+	COORD_TEST_BOUNDS=1 $(BIN)/pytest -m "long or bounded" $(PYTEST_ARGS)
 
 # Ten quiet minutes of five nodes and fifty tasks: nothing may move.
 soak: .venv/dev.stamp system-packages

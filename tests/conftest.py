@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -18,10 +19,23 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from tests.support import leaks
 from tests.support.postgres import Server
 from tests.support.roles import Roles, made_roles
 
 TEMPLATE = "coord_template"
+
+#: What a terminal, a continuous integration or a person's shell says, and no test may depend on.
+FOREIGN = re.compile(
+    "(COORD|PG|RICH|TYPER|CLICOLOR|TTY_)|(NO_COLOR|FORCE_COLOR|COLORTERM|COLUMNS|LINES|NOTIFY_SOCKET)$"
+)
+#: What tells the tests something.
+OWN = ("COORD_TEST_", "COORD_SOAK_S", "COORD_UPDATE_GOLDEN", "COORD_PG_BINDIR")
+
+for _name in list(os.environ):
+    if FOREIGN.match(_name) and not _name.startswith(OWN):
+        del os.environ[_name]
+os.environ["TERM"] = "dumb"
 
 #: Files that `make faults` runs, and `make test` does not: minutes of real servers in trouble.
 LONG = (
@@ -41,6 +55,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.as_posix().endswith(LONG):
             item.add_marker(pytest.mark.long)
+        if isinstance(item, pytest.Function) and hasattr(item.module, "within"):
+            item.add_marker(pytest.mark.bounded)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -52,6 +68,21 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 _counter = itertools.count(1)
+
+#: Where leaks are still to be looked for.
+NOT_YET_TIDY = ("integration/", "e2e/", "faults/")
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail the test that leaves a descriptor, a thread, a process or a namespace behind."""
+    before = leaks.begin(request.node.nodeid)
+    yield
+    if request.node.path.as_posix().partition("/tests/")[2].startswith(NOT_YET_TIDY):
+        return
+    found = leaks.left(before, request.node.nodeid)
+    if found:
+        pytest.fail("this test has left behind:\n  " + "\n  ".join(found), pytrace=False)
 
 
 @dataclass(frozen=True)
@@ -75,7 +106,8 @@ class Database:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
-    primary = Server.create()
+    with leaks.for_later_tests(os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" (")[0]):
+        primary = Server.create()
     try:
         yield primary
     finally:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from coordinator.app.config_values import options
 from coordinator.app.settings import NodeSettings, ProgramSettings, TriggerSettings
 from coordinator.app.task_specs import trigger_of
 from coordinator.protocol.group import token_name
@@ -52,7 +53,7 @@ def spec_of(text: str) -> Spec:
         program=ProgramSettings(argv=argv, callable=target, shell=shell, cwd=raw.get("cwd")),
         trigger=None if trigger is None else trigger_of(trigger),
         env=env,
-        options=raw.get("options", {}),
+        options=options(raw.get("options", {})),
     )
 
 

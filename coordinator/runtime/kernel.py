@@ -106,6 +106,10 @@ class Alarm:
         when = struct.pack("@llll", 0, 0, seconds, nanoseconds)
         _checked(_libc.timerfd_settime(self._fd, _TFD_TIMER_ABSTIME, when, None))
 
+    def close(self) -> None:
+        """Close the descriptor."""
+        os.close(self._fd)
+
     def silence(self) -> None:
         """Note that it has rung."""
         self._at = math.inf
@@ -126,6 +130,10 @@ class ClockSteps:
     def fileno(self) -> int:
         """Return the descriptor."""
         return self._fd
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        os.close(self._fd)
 
     def silence(self) -> None:
         """Note that it has jumped."""

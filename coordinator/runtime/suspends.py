@@ -54,6 +54,12 @@ class Suspends:
         """Return a descriptor that is readable when the machine has woken."""
         return self._steps.fileno()
 
+    def close(self) -> None:
+        """Close what it looks at."""
+        self._steps.close()
+        if self._count_fd >= 0:
+            os.close(self._count_fd)
+
     def events(self) -> Iterable[Event]:
         """Look whether it has slept since the last look; nothing comes of it but the call."""
         self._steps.silence()

@@ -255,11 +255,39 @@ def test_what_others_wrote_cannot_command_the_terminal(filled: Database) -> None
     assert "?[31mred" in said
 
 
-@pytest.mark.parametrize(("arguments", "coloured"), [((), False), (("--color", "always"), True)])
+TERMINALS = [
+    {},
+    {"TERM": "dumb", "NO_COLOR": "1"},
+    {"TERM": "xterm-256color", "COLORTERM": "truecolor", "COLUMNS": "20", "LINES": "2"},
+]
+
+
+@pytest.mark.parametrize("terminal", TERMINALS, ids=str)
+@pytest.mark.parametrize(("word", "coloured"), [(None, False), ("always", True), ("never", False)])
 def test_a_pipe_gets_no_colours_unless_asked(
-    arguments: tuple[str, ...], coloured: bool, filled: Database
+    word: str | None,
+    coloured: bool,
+    terminal: dict[str, str],
+    filled: Database,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert ("\x1b[" in coord(filled, "status", *arguments)[1]) is coloured
+    """What is asked for goes before what is known of a terminal."""
+    monkeypatch.delenv("TERM", raising=False)
+    for name, value in terminal.items():
+        monkeypatch.setenv(name, value)
+
+    said = coord(filled, "status", *(() if word is None else ("--color", word)))[1]
+
+    assert ("\x1b[" in said) is coloured
+
+
+def test_never_goes_before_a_forced_colour(
+    filled: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+
+    assert "\x1b[" in coord(filled, "status")[1]
+    assert "\x1b[" not in coord(filled, "status", "--color", "never")[1]
 
 
 @pytest.mark.parametrize("environment", [{"TERM": "dumb"}, {"TERM": ""}, {"NO_COLOR": "1"}])

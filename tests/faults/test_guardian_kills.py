@@ -12,7 +12,17 @@ import pytest
 from coordinator.protocol.timing import KILL_BOUND_S
 from coordinator.runtime import isolation, isolation_cgroup
 from tests.support import programs
-from tests.support.guarded_node import LEASE_S, GuardedNode, Voice, await_death, await_fact, now
+from tests.support.bounds import within
+from tests.support.guarded_node import (
+    LEASE_S,
+    STOP_TIMEOUT_S,
+    WAIT_S,
+    GuardedNode,
+    Voice,
+    await_death,
+    await_fact,
+    now,
+)
 
 pytestmark = pytest.mark.real
 
@@ -27,9 +37,18 @@ class Cast:
     """One node for each shape, all at work at the same time."""
 
     def __init__(self, folder: Path, level: str) -> None:
-        self.nodes = {shape: GuardedNode(folder / shape, level) for shape in programs.SHAPES}
+        self.nodes: dict[str, GuardedNode] = {}
         self.agents: dict[str, Voice] = {}
         self.spares: dict[str, Voice] = {}
+        try:
+            self._start(folder, level)
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self, folder: Path, level: str) -> None:
+        for shape in programs.SHAPES:
+            self.nodes[shape] = GuardedNode(folder / shape, level)
         for shape, node in self.nodes.items():
             self.agents[shape] = node.meet_agent()
             self.spares[shape] = node.meet("spare")
@@ -37,8 +56,11 @@ class Cast:
             node.start(self.agents[shape], *node.argv(shape))
             self.agents[shape].order(keep=LEASE_S)
         for shape, node in self.nodes.items():
-            self.agents[shape].hear("started")
-            node.await_members(programs.SHAPES[shape])
+            node.await_shape(self.agents[shape], shape)
+
+    def close(self) -> None:
+        for node in self.nodes.values():
+            node.close()
 
     def await_deaths(self) -> float:
         return max(node.await_deaths() for node in self.nodes.values())
@@ -54,15 +76,14 @@ class Cast:
         for agent in agents.values():
             agent.order(end=0)
         for shape, node in self.nodes.items():
-            assert node.guardian.wait(15) == 0, (shape, node.stderr())
+            assert node.guardian.wait(WAIT_S) == 0, (shape, node.stderr())
 
 
 @pytest.fixture
 def cast(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Cast]:
     cast = Cast(tmp_path, request.param)
     yield cast
-    for node in cast.nodes.values():
-        node.close()
+    cast.close()
     guardians = {node.guardian.pid for node in cast.nodes.values()}
     await_fact(lambda: not _cgroups(guardians), f"cgroups left: {_cgroups(guardians)}")
 
@@ -88,7 +109,7 @@ def test_nothing_lives_when_trust_has_run_out(cast: Cast):
 
     dead_at = cast.await_deaths()
 
-    assert dead_at < until + SEEN_DEAD_S
+    within(dead_at, until + SEEN_DEAD_S)
     assert cast.ended(cast.agents) == {"trust"}
     assert cast.survivors() == {}
     cast.leave(cast.agents)
@@ -101,7 +122,7 @@ def test_death_follows_the_deadline_closely(tmp_path: Path, level: str):
     try:
         agent = node.meet_agent()
         for _ in range(3):
-            node.members.clear()
+            node.forget_members()
             node.start_shape(agent, "escapee")
             agent.order(keep=None)
             until = agent.hear("kept")["until"]
@@ -111,8 +132,8 @@ def test_death_follows_the_deadline_closely(tmp_path: Path, level: str):
         node.close()
 
     # The best of three shows the mechanism; the others show what else the machine had to do.
-    assert min(late_s) < KILL_BOUND_S / 4, late_s
-    assert max(late_s) < SEEN_DEAD_S, late_s
+    within(min(late_s), KILL_BOUND_S / 4, late_s)
+    within(max(late_s), SEEN_DEAD_S, late_s)
     assert min(late_s) > -0.01, late_s
 
 
@@ -149,7 +170,7 @@ def test_killed_agent_takes_the_program_with_it_and_the_spare_takes_over(cast: C
     assert {agent.found["program"] for agent in successors.values()} == {"dying"}
     assert {s: a.pid for s, a in successors.items()} == {s: a.pid for s, a in cast.spares.items()}
     assert cast.ended(successors) == {"agent"}
-    assert cast.await_deaths() < killed_at + LEASE_S + SEEN_DEAD_S
+    within(cast.await_deaths(), killed_at + LEASE_S + SEEN_DEAD_S)
     assert cast.survivors() == {}
     cast.leave(successors)
 
@@ -157,7 +178,7 @@ def test_killed_agent_takes_the_program_with_it_and_the_spare_takes_over(cast: C
 @each_level
 def test_stopped_agent_loses_its_program_in_time(cast: Cast):
     for agent in cast.agents.values():
-        agent.tell(say="hello", silence_max_s=0.9, stop_timeout_s=0.2)
+        agent.tell(say="hello", silence_max_s=2 * LEASE_S, stop_timeout_s=STOP_TIMEOUT_S)
         agent.order(barrier=True)
         agent.hear("passed")
     for agent in cast.agents.values():
@@ -166,7 +187,7 @@ def test_stopped_agent_loses_its_program_in_time(cast: Cast):
 
     dead_at = cast.await_deaths()
 
-    assert dead_at < stopped_at + LEASE_S + SEEN_DEAD_S
+    within(dead_at, stopped_at + LEASE_S + SEEN_DEAD_S)
     assert cast.survivors() == {}
     for agent in cast.agents.values():
         await_death(agent)
@@ -177,20 +198,20 @@ def test_stopped_agent_loses_its_program_in_time(cast: Cast):
 @pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "frozen"])
 def test_agent_kills_by_the_handle_when_the_guardian_is(cast: Cast, signum: signal.Signals):
     """Rule G7, by a fake agent."""
-    for agent in cast.agents.values():
-        agent.order(patience=ECHO_MAX_S)
-        agent.order(barrier=True)
-        agent.hear("passed")
     for node in cast.nodes.values():
         os.kill(node.guardian.pid, signum)
     signalled_at = now()
     word = "guardian_gone" if signum == signal.SIGKILL else "guardian_frozen"
+    if signum == signal.SIGSTOP:
+        # Not before: a guardian that the machine held up for so long is not frozen.
+        for agent in cast.agents.values():
+            agent.order(patience=ECHO_MAX_S)
 
     told = {shape: agent.hear(word)["killed"] for shape, agent in cast.agents.items()}
 
     assert told == dict.fromkeys(cast.nodes, True)
     assert cast.survivors() == {}
-    assert cast.await_deaths() < signalled_at + 2 * SEEN_DEAD_S
+    within(cast.await_deaths(), signalled_at + 2 * SEEN_DEAD_S)
 
 
 @each_level

@@ -14,6 +14,7 @@ from coordinator.protocol.guard_words import EVERY_RUN
 from coordinator.runtime import isolation
 from coordinator.runtime.spawn import DESCRIPTORS_MAX
 from tests.support import programs
+from tests.support.bounds import within
 from tests.support.guarded_node import GuardedNode, Voice, await_death, now
 
 pytestmark = pytest.mark.real
@@ -22,8 +23,8 @@ LEVELS = [level.name for level in isolation.available() if level.available]
 each_level = pytest.mark.parametrize("level", LEVELS)
 
 MANY = 30
-#: Enough for two busy cores to bring thirty programs up.
-LEASE_S = 3.0
+#: Enough for two cores, and others' work on them, to bring thirty programs up.
+LEASE_S = 5.0
 #: From a deadline until a test on a busy machine has seen thirty programs dead.
 SEEN_DEAD_S = 1.0
 #: No test waits for so long: a program that has this much grace ends by itself or not at all.
@@ -121,7 +122,7 @@ def test_each_program_dies_at_its_own_deadline(start: Start, level: str):
         assert message["why"] == "trust"
 
     assert min(late_s) > -0.01, late_s
-    assert max(late_s) < SEEN_DEAD_S, late_s
+    within(max(late_s), SEEN_DEAD_S, late_s)
 
 
 @each_level
@@ -140,7 +141,7 @@ def test_a_burst_of_starts_delays_no_deadline(start: Start, level: str):
     late_s = now() - until
 
     assert (ended["run"], ended["why"]) == (1, "trust")
-    assert late_s < SEEN_DEAD_S
+    within(late_s, SEEN_DEAD_S)
     assert {agent.hear("started")["run"] for _ in range(100)} == set(range(2, 102))
 
 
@@ -214,14 +215,14 @@ def test_own_run_of_a_successor_is_reported_while_inherited_ones_still_die(
 def test_stopped_agent_loses_all_programs_at_their_deadlines(start: Start, level: str):
     """Rule G1."""
     node = start(level)
-    agent = node.meet_agent()
+    agent = node.meet_agent(silence_max_s=2 * LEASE_S)
     start_many(node, agent, *["ignores_term"] * MANY)
 
     os.kill(agent.pid, signal.SIGSTOP)
     stopped_at = now()
     dead_at = node.await_deaths()
 
-    assert dead_at < stopped_at + LEASE_S + SEEN_DEAD_S
+    within(dead_at, stopped_at + LEASE_S + SEEN_DEAD_S)
     assert node.survivors() == []
     await_death(agent)
     assert node.leave(node.meet_agent()) == 0
@@ -271,12 +272,9 @@ def test_spare_that_did_not_read_is_told_everything_anew(start: Start):
 
 
 def test_guardian_has_room_for_many_runs_and_programs_keep_their_own_limit(start: Start):
-    given, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (FEW_DESCRIPTORS, hard))
-    try:
-        node = start("plain")
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (given, hard))
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    # A limit of the guardian alone: this process may have more open already.
+    node = start("plain", through=("sh", "-c", f'ulimit -Sn {FEW_DESCRIPTORS}; exec "$@"', "sh"))
     agent = node.meet_agent()
 
     pids = start_many(node, agent, *["sleeps"] * MANY)

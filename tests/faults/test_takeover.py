@@ -8,6 +8,7 @@ import time
 import pytest
 
 from coordinator.protocol.guard import AGENT_LOOP, DEATHS_MAX
+from tests.support.bounds import within
 from tests.support.nodes import eventually
 from tests.support.record import overlaps, terms_rise
 
@@ -58,7 +59,7 @@ def test_ten_kills_of_the_holder_in_a_row(nodes, database):
     # The node that comes back must not disturb; the median shows the protocol, the worst case
     # may have met a busy machine.
     assert sorted(waits)[len(waits) // 2] <= bound_s
-    assert max(waits) <= bound_s + MACHINE_S
+    within(max(waits), bound_s + MACHINE_S)
 
 
 @pytest.mark.parametrize("who", ["agent", "guardian", "spare", "program"])
@@ -77,7 +78,7 @@ def test_sigkill_of_one_process(nodes, who):
         after = nodes.wait_for_run(after=first.term)
     else:
         after = nodes.wait_for_run(after=first.term)
-        assert after.first - killed_at <= 0.5 + MACHINE_S / 2
+        within(after.first - killed_at, 0.5 + MACHINE_S / 2)
     runs = nodes.runs()
     assert overlaps(runs) == []
     assert terms_rise(runs)
@@ -98,7 +99,7 @@ def test_a_node_whose_agents_keep_dying_gives_the_token_back(nodes):
 
     after = nodes.wait_for_run(after=holding.term)
     assert after.node == "node-2"
-    assert after.first - killed_at <= nodes.liveness_s / 2
+    within(after.first - killed_at, nodes.liveness_s / 2)
     assert nodes.nodes["node-1"].process.wait(5) == AGENT_LOOP
     assert overlaps(nodes.runs()) == []
 
@@ -149,7 +150,7 @@ def test_graceful_stop_hands_over_at_once(nodes):
 
     after = nodes.wait_for_run(after=first.term)
     assert nodes.nodes[first.node].process.wait(5) == 0
-    assert after.first - asked_at < nodes.liveness_s / 2
+    within(after.first - asked_at, nodes.liveness_s / 2)
     assert overlaps(nodes.runs()) == []
 
 

@@ -26,9 +26,10 @@ from tests.support import programs
 now = BoottimeClock().now
 Message = dict[str, Any]
 
-#: Nothing that a test waits for takes longer, also on a busy machine.
-WAIT_S = 15.0
-LEASE_S = 0.5
+#: Nothing that a test waits for takes longer, also on a very busy machine.
+WAIT_S = 60.0
+#: A fake agent that is held up for this long loses its programs, which few tests are about.
+LEASE_S = 1.5
 STOP_TIMEOUT_S = 0.2
 STARTS_MAX = 5
 _CREDENTIALS = struct.Struct("@iII")
@@ -127,7 +128,7 @@ class GuardedNode:
                 self._arrived[first["i_am"]].append(voice)
         return self._arrived[role].pop(0)
 
-    def meet_agent(self, silence_max_s: float = 5.0) -> Voice:
+    def meet_agent(self, silence_max_s: float = 60.0) -> Voice:
         agent = self.meet("agent")
         agent.tell(say="hello", silence_max_s=silence_max_s, stop_timeout_s=STOP_TIMEOUT_S)
         return agent
@@ -148,17 +149,25 @@ class GuardedNode:
             **{"stop_timeout_s": STOP_TIMEOUT_S, **more},
         )
 
-    def start_shape(self, agent: Voice, shape: str, **more: Any) -> Message:
+    def start_shape(
+        self, agent: Voice, shape: str, *, lease_s: float = LEASE_S, **more: Any
+    ) -> Message:
         """Start a program, keep it trusted, and wait until all of it is there."""
-        started: Message = {"say": "refused"}
-        lease_s = float(more.pop("lease_s", LEASE_S))
-        for attempt in range(STARTS_MAX):
-            # On a busy machine the first trust may be over before the guardian is asked.
-            self.start(agent, *self.argv(shape), lease_s=lease_s * (attempt + 1), **more)
-            agent.order(keep=LEASE_S)
+        self.start(agent, *self.argv(shape), lease_s=lease_s, **more)
+        agent.order(keep=LEASE_S)
+        return self.await_shape(agent, shape, lease_s=lease_s, **more)
+
+    def await_shape(
+        self, agent: Voice, shape: str, *, lease_s: float = LEASE_S, **more: Any
+    ) -> Message:
+        """Wait until all of a program is there that was started, and is kept."""
+        for attempt in range(1, STARTS_MAX + 1):
             started = agent.hear("started", "refused")
             if started["say"] == "started":
                 break
+            # On a busy machine the trust may be over before the guardian is asked.
+            self.start(agent, *self.argv(shape), lease_s=lease_s * 2**attempt, **more)
+            agent.order(keep=LEASE_S)
         assert started["say"] == "started", started
         self.await_members((programs.SHAPES | programs.PLAIN_SHAPES)[shape])
         return started
@@ -170,6 +179,12 @@ class GuardedNode:
     def await_members(self, count: int) -> None:
         while len(self.members) < count:
             self.await_word()
+
+    def forget_members(self) -> None:
+        """Wait for none of those that have announced themselves so far."""
+        for pidfd in self.members.values():
+            os.close(pidfd)
+        self.members.clear()
 
     def await_word(self) -> str:
         """Return what a process of the program says next; remember the process."""

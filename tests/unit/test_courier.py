@@ -51,6 +51,9 @@ class Connection:
 
     def close(self) -> None:
         self.done.append("closed")
+        self.closed()
+
+    def closed(self) -> None:
         self._ours.close()
         self.theirs.close()
 
@@ -72,16 +75,17 @@ def carried():
     def carried(connection: Connection, store: Store):
         events = queue.SimpleQueue()
         courier = Courier(store, BoottimeClock(), events.put, connection)
-        couriers.append(courier)
+        couriers.append((courier, store))
         connection.theirs.send(b"!")
         courier.carry(BEAT, 1.0)
         connection.ready.set()
         return [events.get(timeout=WITHIN_S) for _ in range(2)]
 
     yield carried
-    for courier in couriers:
+    for courier, store in couriers:
         courier.dismiss()
         assert courier.join(WITHIN_S)
+        store.made.closed()
 
 
 def test_word_from_the_database_goes_before_the_next_request(carried):

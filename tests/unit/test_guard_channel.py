@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import select
+
+import pytest
 
 from coordinator.runtime.channel import Channel, pair
 from coordinator.runtime.clock import BoottimeClock
@@ -81,8 +84,14 @@ def test_inherited_descriptor_becomes_a_channel():
     assert again.receive()[0] == {"say": "hello"}
 
 
-def test_alarm_rings_at_its_moment_and_not_before():
-    alarm, clock = Alarm(), BoottimeClock()
+@pytest.fixture
+def alarm():
+    with contextlib.closing(Alarm()) as alarm:
+        yield alarm
+
+
+def test_alarm_rings_at_its_moment_and_not_before(alarm):
+    clock = BoottimeClock()
     poll = select.poll()
     poll.register(alarm.fileno(), select.POLLIN)
 
@@ -95,8 +104,8 @@ def test_alarm_rings_at_its_moment_and_not_before():
     assert not poll.poll(0)
 
 
-def test_alarm_for_the_past_rings_at_once_and_for_never_not_at_all():
-    alarm, clock = Alarm(), BoottimeClock()
+def test_alarm_for_the_past_rings_at_once_and_for_never_not_at_all(alarm):
+    clock = BoottimeClock()
     poll = select.poll()
     poll.register(alarm.fileno(), select.POLLIN)
 

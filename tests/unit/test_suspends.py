@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from types import SimpleNamespace
 
 import pytest
@@ -43,6 +44,17 @@ def machine(tmp_path, monkeypatch):
     return made
 
 
+@pytest.fixture
+def watching():
+    """Make watches, and close them after the test."""
+    with contextlib.ExitStack() as opened:
+
+        def watching(tell, **how) -> Suspends:
+            return opened.enter_context(contextlib.closing(Suspends(tell, **how)))
+
+        yield watching
+
+
 def looks(watch: Suspends, machine: Machine, times: int = 3) -> int:
     before = machine.told
     for _ in range(times):
@@ -50,8 +62,8 @@ def looks(watch: Suspends, machine: Machine, times: int = 3) -> int:
     return machine.told - before
 
 
-def test_a_sleep_is_told_of_once(machine):
-    watch = Suspends(machine.tell)
+def test_a_sleep_is_told_of_once(machine, watching):
+    watch = watching(machine.tell)
     assert looks(watch, machine) == 0
 
     machine.sleep(counted_s=1.7)
@@ -60,16 +72,16 @@ def test_a_sleep_is_told_of_once(machine):
 
 
 @pytest.mark.parametrize("counted_s", [0.0, -0.4])
-def test_a_sleep_that_counts_for_nothing_is_told_of(machine, counted_s):
-    watch = Suspends(machine.tell)
+def test_a_sleep_that_counts_for_nothing_is_told_of(machine, watching, counted_s):
+    watch = watching(machine.tell)
 
     machine.sleep(counted_s)
 
     assert looks(watch, machine) == 1
 
 
-def test_a_sleep_that_is_counted_late_is_not_told_of_by_the_next_agent(machine):
-    watch = Suspends(machine.tell, succeeds=True)
+def test_a_sleep_that_is_counted_late_is_not_told_of_by_the_next_agent(machine, watching):
+    watch = watching(machine.tell, succeeds=True)
 
     machine.sleep(counted_s=0.0)
 
@@ -80,34 +92,34 @@ def test_a_sleep_that_is_counted_late_is_not_told_of_by_the_next_agent(machine):
     assert looks(watch, machine) == 1
 
 
-def test_a_count_that_cannot_be_read_any_more_is_no_sleep(machine):
-    watch = Suspends(machine.tell)
+def test_a_count_that_cannot_be_read_any_more_is_no_sleep(machine, watching):
+    watch = watching(machine.tell)
 
     machine.count.write_text("")
 
     assert looks(watch, machine) == 0
 
 
-def test_where_the_kernel_does_not_count_its_sleeps_the_clocks_tell(machine):
+def test_where_the_kernel_does_not_count_its_sleeps_the_clocks_tell(machine, watching):
     machine.count.unlink()
-    watch = Suspends(machine.tell)
+    watch = watching(machine.tell)
 
     machine.sleep(counted_s=0.3)
 
     assert looks(watch, machine) == 1
 
 
-def test_a_process_that_is_held_up_between_two_clocks_has_not_slept(machine):
-    watch = Suspends(machine.tell)
+def test_a_process_that_is_held_up_between_two_clocks_has_not_slept(machine, watching):
+    watch = watching(machine.tell)
 
     machine.held_up_s = [1e-6, 1e-6, 10 * NOISE_S, 1e-6, 10 * NOISE_S]
 
     assert looks(watch, machine) == 0
 
 
-def test_this_machine_has_not_slept_while_it_was_looked_at():
+def test_this_machine_has_not_slept_while_it_was_looked_at(watching):
     told = []
-    watch = Suspends(lambda: told.append(1))
+    watch = watching(lambda: told.append(1))
 
     assert [list(watch.events()) for _ in range(100)] == [[]] * 100
     assert told == []
