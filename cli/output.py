@@ -58,7 +58,9 @@ def console(options: Shared, *, stderr: bool = False) -> Console:
     )
 
 
-def _colours(options: Shared) -> Literal["auto", "standard"]:
+def _colours(options: Shared) -> Literal["auto", "standard"] | None:
+    if options.color is Color.NEVER:
+        return None  # not even bold, which is no colour to rich where FORCE_COLOR is set
     dumb = os.environ.get("TERM", "") in ("", "dumb", "unknown")
     return "standard" if options.color is Color.ALWAYS and dumb else "auto"
 
