@@ -285,6 +285,7 @@ def test_never_goes_before_a_forced_colour(
     filled: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
 
     assert "\x1b[" in coord(filled, "status")[1]
     assert "\x1b[" not in coord(filled, "status", "--color", "never")[1]
