@@ -1,0 +1,54 @@
+"""What a node's lines say: words for people, and no line without news."""
+
+from __future__ import annotations
+
+import pytest
+
+from coordinator.app.sentences import sentence
+from coordinator.protocol.events import Command, ProgramEnded, Report, StartProgram
+from coordinator.protocol.machine import wake_at
+from coordinator.protocol.node import Node, Policy
+from tests.simulation.script import TIMING, Script, kinds
+
+NODE = Node(policy=Policy(node="n0", group="g", seed="s"), timing=TIMING)
+
+
+@pytest.mark.parametrize(
+    ("status", "why", "said"),
+    [
+        (0, "itself", "g: the program ended (exit code 0, by itself)"),
+        (-15, "SIGINT", "g: the program ended (signal 15 (SIGTERM), stopped: SIGINT)"),
+        (-9, "killed", "g: the program ended (signal 9 (SIGKILL), it was killed)"),
+        (
+            -9,
+            "trust",
+            "g: the program ended (signal 9 (SIGKILL), stopped: no heartbeat was acknowledged in"
+            " time)",
+        ),
+        (-99, "agent", "g: the program ended (signal 99, the agent had died)"),
+    ],
+)
+def test_the_end_of_a_program_is_told_in_words(status: int, why: str, said: str):
+    report = Report("program-ended", (("status", status), ("why", why)))
+
+    assert sentence(report, NODE) == said
+
+
+def roles(commands: tuple[Command, ...]) -> list[str]:
+    told = [command.event for command in commands if isinstance(command, Report)]
+    return [event for event in told if event in ("active", "standby", "stopping", "candidate")]
+
+
+def test_a_restart_under_the_same_term_is_no_change_of_role():
+    script = Script()
+    assert roles(script.hold(0.0)) == ["active"]
+    told = list(script.take_in(ProgramEnded(0.5, 1, 1, "itself")))
+    now = 0.5
+    while StartProgram not in kinds(tuple(told)):
+        now = wake_at(script.node, now)
+        told += script.tick(now)
+        if script.node.pending is not None:
+            told += script.answer(now, script.own())
+
+    assert roles(tuple(told)) == []
+    assert script.node.standing == "active"
