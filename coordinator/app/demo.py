@@ -153,7 +153,8 @@ class Demo:
         if node is None:
             return ""
         lines = node.log.read_text(errors="replace").splitlines()
-        return lines[-1] if lines else ""
+        # The line of a node begins with its time, which the picture has already.
+        return lines[-1].rpartition(" coord: ")[2] if lines else ""
 
     def _resolved(self) -> Resolved:
         label = f"embedded PostgreSQL {self.server.version}"
