@@ -7,6 +7,8 @@ import json
 import logging
 import socket
 import struct
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -179,6 +181,49 @@ def test_a_line_of_blanks_is_refused_at_once():
 
     assert found is not None
     assert isinstance(found[0], Refusal)
+
+
+#: A process that has no descriptor left when a client comes, and some again afterwards.
+OUT_OF_DESCRIPTORS = """
+import os, resource, socket, threading
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+from coordinator.web.endpoints import Reply
+from coordinator.web.server import Server
+
+server = Server("127.0.0.1", 0, lambda path: Reply(200, {}, 0))
+client = socket.socket()
+taken = []
+try:
+    while True:
+        taken.append(os.dup(0))
+except OSError:
+    pass
+client.connect(server.address)
+client.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
+pause = threading.Event()
+while server._accept_at is None:
+    pause.wait(0.01)
+before = os.times()
+pause.wait(0.5)
+spent = os.times().user + os.times().system - before.user - before.system
+for fd in taken:
+    os.close(fd)
+client.settimeout(20)
+print(client.recv(12).decode(), spent < 0.25)
+server.close()
+"""
+
+
+def test_without_descriptors_it_waits_instead_of_spinning_and_goes_on_later():
+    done = subprocess.run(
+        [sys.executable, "-c", OUT_OF_DESCRIPTORS],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert (done.stdout, done.stderr) == ("HTTP/1.1 200 True\n", "")
 
 
 def _has_ipv6() -> bool:
