@@ -177,23 +177,26 @@ def run(
     from coordinator.app.run import run_node
     from coordinator.cli.connect import settings_of
 
-    style = log_format and log_format.value
+    form = {"style": log_format and log_format.value, "group": chosen.group, "node": task_id}
     try:
         settings = settings_of(chosen, flags=flags, argv=tuple(command or ()))
-        style = settings.log_format
+        form = {"style": settings.log_format, "group": settings.group_id, "node": settings.task_id}
         run_node(settings)
     except CoordError as error:
-        _refuse(error, style)
+        _refuse(error, **form)
 
 
-def _refuse(error: CoordError, style: str | None) -> NoReturn:
+def _refuse(
+    error: CoordError, *, style: str | None, group: str | None, node: str | None
+) -> NoReturn:
     """End with an error; where the node's lines would have been JSON, this one is."""
     import os
     import sys
 
     from coordinator.runtime.voice import voice_for
 
-    voice = voice_for(2, style or os.environ.get("COORD_LOG_FORMAT") or "auto", "info")
+    style = style or os.environ.get("COORD_LOG_FORMAT") or "auto"
+    voice = voice_for(2, style, "info", group=group or "", node=node or "")
     if voice.style != "json":
         raise error
     sys.stderr.write(voice.line(str(error), "ERROR", "not-started"))

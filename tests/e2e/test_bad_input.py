@@ -29,6 +29,7 @@ def coord(tmp_path, database):
             "COORD_DATABASE_SCHEMA": database.schema,
             "COORD_TASK_ID": "node-1",
             "COORD_GROUP_ID": "orders",
+            "COORD_LOG_FORMAT": "text",
             **(env or {}),
         }
         environ = {key: value for key, value in environ.items() if value != ""}
