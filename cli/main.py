@@ -27,6 +27,7 @@ from coordinator.cli import (
     run,
     task,
 )
+from coordinator.runtime.descriptors import open_standard
 
 app = typer.Typer(
     name="coord",
@@ -72,6 +73,7 @@ app.command()(version)
 
 def main(argv: list[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
+    open_standard()
     said: dict[str, Any] = {}
     command: Any = typer.main.get_command(app)
     options.attach(command)

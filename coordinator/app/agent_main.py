@@ -24,10 +24,12 @@ from coordinator.app.secrecy import leave_no_core
 from coordinator.app.settings import from_json
 from coordinator.runtime import log
 from coordinator.runtime.channel import Channel
+from coordinator.runtime.descriptors import open_standard
 
 
 def main() -> None:
     """Become the agent, or wait as its spare."""
+    open_standard()
     arguments = _arguments(sys.argv[1:])
     for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         # The guardian gets these and says what they mean; a service manager sends them to all.

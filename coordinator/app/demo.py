@@ -12,7 +12,6 @@ import select
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from coordinator.app.database import Resolved
 from coordinator.app.look import GroupLine, Look, Status, Takeover
 from coordinator.app.settings import DEFAULT_SCHEMA
 from coordinator.errors import CoordError, NotFoundError
+from coordinator.runtime import interpreter
 from coordinator.runtime.kernel import set_death_signal
 from coordinator.runtime.proctable import Seen, descendants, everyone, look
 
@@ -98,7 +98,7 @@ class Demo:
 
     def start(self, name: str) -> None:
         """Start one node."""
-        coord = [sys.executable, "-m", "coordinator.cli"]
+        coord = interpreter.command("coordinator.cli")
         options = [
             *("--group", self.group, "--task-id", name, "--log-format", "text"),
             *("--heartbeat-frequency", f"{HEARTBEAT_S:g}"),

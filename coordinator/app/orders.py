@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
 from coordinator.app.database_url import url_of
 from coordinator.app.settings import NodeSettings
 from coordinator.errors import ScheduleEndedError, TokenLostError
 from coordinator.protocol.node import OnExit
+from coordinator.runtime import interpreter
 from coordinator.runtime.guard_link import Orders
 
 #: What the program does not inherit, unless it was asked for.
@@ -33,7 +32,7 @@ def orders(settings: NodeSettings, settings_fd: int, term: int, session: str) ->
         env["COORD_DATABASE_URL"] = url_of(settings.database.conninfo)
         unset = tuple(name for name in SECRETS if name != "COORD_DATABASE_URL")
     if program.callable is not None or settings.trigger is not None:
-        argv = (sys.executable, "-P", "-m", "coordinator.app.scheduled")
+        argv = tuple(interpreter.command("coordinator.app.scheduled"))
         env["COORD_SETTINGS_FD"] = str(settings_fd)
         return Orders(argv, env, unset, program.cwd, keep_fds=(settings_fd,))
     assert program.argv is not None

@@ -17,6 +17,8 @@ from typing import Any
 from coordinator.app.settings import NodeSettings, from_json, to_json
 from coordinator.errors import CoordError
 from coordinator.runtime import log
+from coordinator.runtime.descriptors import open_standard
+from coordinator.runtime.interpreter import answer_of
 
 #: What the next start of the program, or the next log line, simply looks up.
 LIVE = ("program", "trigger", "policy", "pass_database", "log_level")
@@ -70,15 +72,9 @@ class LiveSettings:
         ).start()
 
     def _reload(self, logger: logging.Logger) -> None:
-        child = [sys.executable, "-m", "coordinator.app.reload"]
         try:
-            answer = subprocess.run(
-                child,
-                input=to_json(self.now),
-                capture_output=True,
-                text=True,
-                timeout=READ_MAX_S,
-            )
+            said = to_json(self.now)
+            answer = answer_of("coordinator.app.reload", said=said, timeout_s=READ_MAX_S)
         except subprocess.TimeoutExpired:
             text = f"reload: the configuration could not be read in {READ_MAX_S:g} s"
             log.fail(logger, "reload", text)
@@ -121,6 +117,7 @@ def summary(changed: tuple[str, ...], kept: tuple[str, ...]) -> str:
 
 def main() -> int:
     """Read the configuration as it is now; settings come on stdin and go to stdout."""
+    open_standard()
     from coordinator.app.config_loader import load
 
     old = from_json(sys.stdin.read())

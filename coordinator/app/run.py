@@ -8,6 +8,7 @@ environment, which the program inherits.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import sys
@@ -22,8 +23,9 @@ from coordinator.errors import (
     ConfigError,
     UsageError,
 )
-from coordinator.runtime import isolation, isolation_plain, kernel, programs
+from coordinator.runtime import interpreter, isolation, isolation_plain, kernel, programs
 from coordinator.runtime.clock import BoottimeClock
+from coordinator.runtime.descriptors import FIRST_OWN
 
 #: Signals that the guardian catches from its first turn on.
 HEEDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
@@ -56,19 +58,22 @@ def run_node(settings: NodeSettings) -> NoReturn:
 
 def guardian_arguments(settings_fd: int, settings: NodeSettings) -> list[str]:
     """Return the command line of a guardian and, behind the dashes, of its agent."""
-    # -P: the directory that coord was started in holds the user's modules, not ours.
-    python = [sys.executable, "-P", "-m"]
-    guardian = [*python, "coordinator.runtime.guardian", "--settings-fd", str(settings_fd)]
-    guardian += ["--isolation", settings.isolation]
-    guardian += ["--log-format", settings.log_format, "--log-level", settings.log_level]
-    guardian += ["--group", settings.group_id, "--node", settings.task_id]
-    return [*guardian, "--", *python, "coordinator.app.agent_main"]
+    options = ["--settings-fd", str(settings_fd), "--isolation", settings.isolation]
+    options += ["--log-format", settings.log_format, "--log-level", settings.log_level]
+    options += ["--group", settings.group_id, "--node", settings.task_id]
+    agent = interpreter.command("coordinator.app.agent_main")
+    return [*interpreter.command("coordinator.runtime.guardian", *options), "--", *agent]
 
 
 def keep(text: str) -> int:
     """Put a text where only this process and its children can read it, again and again."""
-    fd = os.memfd_create("coord-settings", 0)  # inheritable: it must live through exec
-    os.write(fd, text.encode())
+    made = os.memfd_create("coord-settings", os.MFD_CLOEXEC)
+    # Never as 0, 1 or 2, which everything that is started inherits, and prints to.
+    fd = fcntl.fcntl(made, fcntl.F_DUPFD_CLOEXEC, FIRST_OWN)
+    os.close(made)
+    os.set_inheritable(fd, True)  # it must live through the exec
+    with open(fd, "wb", closefd=False) as file:
+        file.write(text.encode())
     return fd
 
 
@@ -129,10 +134,7 @@ def check_killable(command: str, cwd: str | None, wanted: str) -> None:
 
 def check_callable(target: str) -> None:
     """Import the callable in a process of its own: its module may do anything."""
-    import subprocess
-
-    check = [sys.executable, "-m", "coordinator.app.scheduled", "--check", target]
-    answer = subprocess.run(check, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    answer = interpreter.answer_of("coordinator.app.scheduled", "--check", target)
     if answer.returncode != 0:
         lines = answer.stderr.strip().splitlines()
         reason = lines[-1] if lines else f"importing it ended with {answer.returncode}"

@@ -26,6 +26,7 @@ from coordinator.app.task_program import SPEC_VARIABLE, STOP_TIMEOUT_VARIABLE, f
 from coordinator.errors import ConfigError, CoordError, TokenLostError
 from coordinator.runtime import log
 from coordinator.runtime.clock import BoottimeClock
+from coordinator.runtime.descriptors import open_standard
 from coordinator.runtime.jobs import (
     RunContext,
     call,
@@ -54,6 +55,7 @@ class Start:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program, or check a callable; returns the exit code."""
+    open_standard()
     arguments = sys.argv[1:] if arguments is None else arguments
     _put_cwd_first()
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 
 from coordinator.app.database_url import url_of
 from coordinator.app.orders import SECRETS
@@ -12,6 +11,7 @@ from coordinator.app.task_program import SPEC_VARIABLE, STOP_TIMEOUT_VARIABLE, s
 from coordinator.errors import CommandNotExecutableError
 from coordinator.protocol.events import StartProgram
 from coordinator.protocol.group import TaskDef
+from coordinator.runtime import interpreter
 from coordinator.runtime.guard_link import Orders
 
 
@@ -59,7 +59,7 @@ def task_orders(
         unset = tuple(name for name in SECRETS if name != "COORD_DATABASE_URL")
     program = spec.program
     if program.callable is not None or spec.trigger is not None:
-        argv: tuple[str, ...] = (sys.executable, "-P", "-m", "coordinator.app.scheduled")
+        argv: tuple[str, ...] = tuple(interpreter.command("coordinator.app.scheduled"))
         env["COORD_SETTINGS_FD"] = str(settings_fd)
         env[SPEC_VARIABLE] = text
         env[STOP_TIMEOUT_VARIABLE] = repr(stop_timeout_s)

@@ -6,12 +6,13 @@ never loads them, and one that does not lets a child do it.
 
 from __future__ import annotations
 
-import subprocess
 import sys
 
 from coordinator.app.run import recall
 from coordinator.app.settings import from_json
 from coordinator.errors import ConfigError, CoordError, SchemaError
+from coordinator.runtime.descriptors import open_standard
+from coordinator.runtime.interpreter import answer_of
 
 
 def upgrade_in_child(settings_fd: int) -> None:
@@ -19,10 +20,7 @@ def upgrade_in_child(settings_fd: int) -> None:
 
     Errors: SchemaError with the child's line when it failed.
     """
-    child = [sys.executable, "-m", "coordinator.app.upgrade", str(settings_fd)]
-    answer = subprocess.run(
-        child, pass_fds=(settings_fd,), stdin=subprocess.DEVNULL, capture_output=True, text=True
-    )
+    answer = answer_of("coordinator.app.upgrade", str(settings_fd), pass_fds=(settings_fd,))
     if answer.returncode == 0:
         return
     lines = answer.stderr.strip().splitlines()
@@ -32,6 +30,7 @@ def upgrade_in_child(settings_fd: int) -> None:
 
 def main() -> int:
     """Upgrade the schema that the settings behind a descriptor name."""
+    open_standard()
     from coordinator.store.migrate import upgrade
 
     database = from_json(recall(int(sys.argv[1]))).database

@@ -31,6 +31,7 @@ from coordinator.protocol.guard_words import Command, Event
 from coordinator.runtime import isolation, kernel, spawn
 from coordinator.runtime.clock import BoottimeClock
 from coordinator.runtime.deadlines import Deadlines
+from coordinator.runtime.descriptors import open_standard
 from coordinator.runtime.guard_log import GuardLog
 from coordinator.runtime.guard_loop import Loop
 from coordinator.runtime.guard_peers import Peers, Recipe
@@ -193,7 +194,10 @@ def parse(argv: list[str]) -> Arguments:
 
 def main() -> NoReturn:
     """Be the guardian, and end with the node's exit code."""
+    open_standard()
     arguments = parse(sys.argv[1:])
+    # It has the settings open, and so would everybody of this user who may read its /proc.
+    kernel.hide()
     # Whatever the interpreter itself might say would wait for the reader of the log.
     sys.stdout = sys.stderr = None
     log = GuardLog(arguments.voice)

@@ -9,6 +9,7 @@ import os
 import struct
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
 _CLONE_NEWPID = 0x20000000
 _CLOCK_BOOTTIME = 7
@@ -36,6 +37,14 @@ def _checked(result: int) -> int:
 def become_subreaper() -> None:
     """Adopt every orphan among the descendants of this process."""
     _checked(_libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
+
+
+def hide() -> None:
+    """Let nobody but root read this process's memory or descriptors; an exec undoes it.
+
+    No core file is written either.
+    """
+    _checked(_libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0))
 
 
 def set_death_signal(signum: int) -> None:
