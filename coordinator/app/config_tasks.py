@@ -8,8 +8,6 @@ from coordinator.app.config_models import ConfigFile, RunOptions
 from coordinator.app.config_problems import COMMAND_LINE, Places, Problem, place_of
 from coordinator.app.config_work import TaskTable
 from coordinator.app.task_specs import SPEC_LETTERS_MAX, task_of
-from coordinator.errors import TimingError
-from coordinator.protocol.timing import Timing
 
 #: Where a program of the group may have been named, the most telling place first.
 PROGRAM = (("program", "command"), ("program", "callable"), ("program", "onExit"), ("program",))
@@ -42,7 +40,6 @@ def joined_problems(
         if len(task_of(task).spec) > SPEC_LETTERS_MAX:
             rule = f"must not be longer than {SPEC_LETTERS_MAX} letters of JSON"
             found.append(Problem(path=("tasks", index), rule=rule))
-        found += _timing_problems(config, task, index)
     return found
 
 
@@ -63,18 +60,3 @@ def _group_problems(config: ConfigFile, options: RunOptions, places: Places) -> 
             rule = "cannot be combined with tasks: there is no one token to wait for"
             found.append(Problem(path=(name,), rule=rule))
     return found
-
-
-def _timing_problems(config: ConfigFile, task: TaskTable, index: int) -> list[Problem]:
-    """Refuse seconds for stopping that this node's lease cannot hold."""
-    if task.stop_timeout is None:
-        return []
-    try:
-        Timing(
-            liveness_s=config.liveness_check_interval,
-            heartbeat_s=config.heartbeat_frequency,
-            stop_timeout_s=task.stop_timeout,
-        )
-    except TimingError as error:
-        return [Problem(path=("tasks", index, "stopTimeout"), rule=f"is too long: {error}")]
-    return []

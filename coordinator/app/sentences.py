@@ -69,6 +69,8 @@ def sentence(report: Report, node: Node) -> str:
         holding=_holding(fields),
         stopping=STOPPING.get(node.run.stopping, node.run.stopping) if node.run else "",
     )
+    if fields.get("forced"):
+        said += "; it did not end within stopTimeout, and was killed"
     return f"{node.policy.group}: {said}"
 
 

@@ -292,7 +292,7 @@ def _renewed(node: Node, event: Answered) -> Step:
     run = node.run
     if node.duties is not None:
         return node, duty_read.renewed(node)
-    if run is None or run.stopping or not holds(node) or node.view.token.term != run.term:
+    if run is None or run.over or not holds(node) or node.view.token.term != run.term:
         return node, ()
     return node, (ExtendTrust(run.number, node.trusted_until),)
 

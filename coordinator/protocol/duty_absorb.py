@@ -93,7 +93,7 @@ def lose_all(node: Node, reason: str, now: float) -> Step:
             continue
         works[task] = replace(
             work,
-            run=replace(run, stopping=run.stopping or reason),
+            run=replace(run, stopping=run.stopping or reason, over=True),
             lost=True,
             ending=work.ending or reason,
         )
@@ -241,7 +241,7 @@ def on_program(node: Node, event: ProgramEvent) -> Step | None:
             return _with(node, _put(duties, replace(work, progressed_at=event.now))), ()
         case ProgramStopping():
             # Trust runs out, and it will not be extended any more: this holding is over.
-            run = replace(work.run, stopping=work.run.stopping or "trust")
+            run = replace(work.run, stopping=work.run.stopping or "trust", over=True)
             work = replace(work, run=run, ending=work.ending or "trust ran short")
             return _with(node, _put(duties, work)), ()
         case ProgramRefused():

@@ -116,7 +116,7 @@ def _may_start(node: Node, work: Work, now: float) -> bool:
     duties, view, timing = node.duties, node.view, node.timing
     if view is None or duties is None or not may_act(view) or must_read(node):
         return False
-    stop_s = stop_timeout_s(node, work.definition)
+    stop_s = timing.last_stop_s(stop_timeout_s(node, work.definition))
     return (
         work.term > duties.given_up.get(work.task, 0)
         and work.restarts.start_at <= now < node.trusted_until - stop_s
@@ -125,13 +125,8 @@ def _may_start(node: Node, work: Work, now: float) -> bool:
 
 
 def stop_timeout_s(node: Node, definition: TaskDef) -> float:
-    """Return the seconds between SIGTERM and SIGKILL for a task's program.
-
-    Never more than two heartbeats leave of this node's lease: it could not be started here else.
-    """
-    longest_s = node.timing.lease_s - 2 * node.timing.heartbeat_s
-    wanted_s = definition.stop_timeout_s or node.timing.stop_timeout_s
-    return max(0.0, min(wanted_s, longest_s))
+    """Return the seconds between SIGTERM and SIGKILL for a task's program."""
+    return definition.stop_timeout_s or node.timing.stop_timeout_s
 
 
 def _start(node: Node, work: Work, now: float) -> Step:

@@ -30,7 +30,7 @@ def ended(node: Node, duties: Duties, work: Work, event: ProgramEnded) -> Step:
     assert run is not None
     why = run.stopping or event.why
     fields = (("task", work.task), ("status", event.status), ("why", why), ("term", run.term))
-    told = Report("task-ended", fields)
+    told = Report("task-ended", (*fields, ("forced", event.forced)))
     # What ended a schedule is in the record, written by its own process.
     quiet = run.stopping or event.status == 0 or _terminated(work, event)
     error = "" if quiet else f"exit status {event.status}"

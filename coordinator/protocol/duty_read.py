@@ -29,7 +29,7 @@ def renewed(node: Node) -> tuple[Command, ...]:
     duties = node.duties
     if duties is None or not duties.current:
         return ()
-    if not any(work.run and not work.run.stopping for work in duties.works.values()):
+    if not any(work.run and not work.run.over for work in duties.works.values()):
         return ()
     return (ExtendTrust(EVERY_RUN, node.trusted_until),)
 
@@ -55,7 +55,7 @@ def read(node: Node, duties: Duties, answer: Answer, now: float) -> Step:
                 work,
                 lost=True,
                 ending=why,
-                run=replace(work.run, stopping=work.run.stopping or why),
+                run=replace(work.run, stopping=work.run.stopping or why, over=True),
             )
             commands.append(KillProgram(work.run.number, why))
     # A take whose answer was lost did happen: the token is this session's.

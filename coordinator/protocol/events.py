@@ -68,6 +68,7 @@ class ProgramEnded:
     run: int
     status: int
     why: str  #: "itself" | "stopped" | "trust" | "killed" | "agent"
+    forced: bool = False  #: it did not end within its stop timeout, and was killed
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,7 @@ class ExtendTrust:
 
 @dataclass(frozen=True, slots=True)
 class StopProgram:
-    """Tell the program to end, and kill it after the stop timeout."""
+    """Tell the program to end, and kill it after the stop timeout; trust goes on meanwhile."""
 
     run: int
     reason: str

@@ -15,8 +15,9 @@ What a dead agent had started is answered to its successor all at once: one `end
 number EVERY_RUN, when the last of it is gone.
 
 Rules, each for every single run
-  G1  SIGTERM is sent at trusted_until - stop_timeout_s, SIGKILL to everything at trusted_until.
-  G2  Extending moves both, while trust lasts and nobody has told the program to stop.
+  G1  SIGTERM is sent at trusted_until - last_stop_s, SIGKILL to everything at trusted_until.
+  G2  Extending moves both, while trust lasts. A program that was told to end for another reason
+      gets the whole of its stop_timeout_s, as long as trust is extended.
       One extension of EVERY_RUN does it for all, and so does an order to kill.
   G3  Nothing is let go once SIGTERM would be due.
   G4  `ended` and `refused` are said when no process of the run exists, and once. What cannot be

@@ -27,7 +27,13 @@ def reports_last(orders: Orders) -> tuple[Command, ...]:
 
 def start(guard: Guard, order: words.StartOrdered, now: float, orders: Orders) -> Guard:
     """Launch the program unless something speaks against it (G3)."""
-    run = Run(order.run, order.trusted_until, order.stop_timeout_s, start_by=order.start_by)
+    run = Run(
+        order.run,
+        order.trusted_until,
+        order.stop_timeout_s,
+        start_by=order.start_by,
+        last_stop_s=order.last_stop_s,
+    )
     if order.run == words.EVERY_RUN:
         why = f"no run has the number {order.run}"
     elif guard.run(order.run) is not None:
@@ -49,7 +55,7 @@ def start(guard: Guard, order: words.StartOrdered, now: float, orders: Orders) -
 
 def extend(run: Run, trusted_until: float, now: float, orders: Orders) -> Run:
     """Trust the program for longer, unless it is too late for that (G2)."""
-    if run.phase not in ("launching", "running") or now >= run.trusted_until:
+    if not run.extends or now >= run.trusted_until:
         return run
     run = run._replace(trusted_until=max(run.trusted_until, trusted_until))
     orders.append(words.WriteBoard(run.number, run.trusted_until, now))
@@ -57,8 +63,11 @@ def extend(run: Run, trusted_until: float, now: float, orders: Orders) -> Run:
 
 
 def stop(run: Run, grace_s: float, why: Why, now: float, orders: Orders) -> Run:
-    """Tell the program to end, and set the moment of its SIGKILL; never later than before."""
-    kill_at = min(now + grace_s, run.trusted_until)
+    """Tell the program to end, and set the moment of its SIGKILL; never later than before.
+
+    Trust that runs out comes before that moment, unless it is extended (G2).
+    """
+    kill_at = now + grace_s
     match run.phase:
         case "launching":
             return kill(run, why, now, orders)
@@ -92,7 +101,7 @@ def due(run: Run) -> float:
         case "running":
             return run.stop_at
         case "stopping":
-            return run.kill_at
+            return min(run.kill_at, run.trusted_until)
         case "killing":
             return run.kill_again_at
 
@@ -106,6 +115,8 @@ def keep_trust(run: Run, now: float, orders: Orders) -> Run:
         return stop(run, run.stop_timeout_s, "trust", now, orders)
     if run.phase == "launching":
         run = run._replace(refusal=("trust ended before the program was started", 0))
+    if run.phase == "stopping" and now >= run.kill_at:
+        run = run._replace(forced=True)
     return kill(run, "trust", now, orders)
 
 
@@ -191,7 +202,7 @@ def _finish(guard: Guard, run: Run, orders: Orders) -> Guard:
     if refusal is not None:
         orders.append(words.TellAgent(_refused_message(run.number, *refusal)))
     else:
-        orders.append(_ended(run.number, run.status, run.why))
+        orders.append(_ended(run.number, run.status, run.why, forced=run.forced))
     return guard
 
 
@@ -200,10 +211,11 @@ def inheritance_over(status: int | None) -> words.TellAgent:
     return _ended(words.EVERY_RUN, status, "agent")
 
 
-def _ended(number: int, status: int | None, why: Why) -> words.TellAgent:
+def _ended(number: int, status: int | None, why: Why, *, forced: bool = False) -> words.TellAgent:
     killed = int(-signal.SIGKILL)
-    status = killed if status is None else status
-    return words.TellAgent({"say": "ended", "run": number, "status": status, "why": why})
+    message: Message = {"say": "ended", "run": number, "why": why}
+    message["status"] = killed if status is None else status
+    return words.TellAgent(message | {"forced": True} if forced else message)
 
 
 def _refused_message(number: int, why: str, code: int) -> Message:

@@ -33,7 +33,8 @@ class Run(NamedTuple):
     handle: Message | None = None  #: what kills it from any process; None before ProgramReady
     pid: int = 0
     started: bool = False
-    kill_at: float = math.inf  #: in phase stopping: when SIGKILL is due
+    kill_at: float = math.inf  #: in phase stopping: when its time to end is over
+    forced: bool = False  #: that was over, so it was killed
     kills: int = 0  #: SIGKILL rounds so far
     kill_again_at: float = math.inf
     why: Why = "itself"
@@ -41,6 +42,7 @@ class Run(NamedTuple):
     refusal: tuple[str, int] | None = None  #: why it never ran, and the code for that
     inherited: bool = False  #: an agent that is dead ordered it
     start_by: float = math.inf  #: a deadline for its start alone
+    last_stop_s: float | None = None  #: how long before the end of trust; None: stop_timeout_s
     survivors: frozenset[int] = frozenset()  #: processes that were named: nobody can kill them
 
     @property
@@ -50,8 +52,19 @@ class Run(NamedTuple):
 
     @property
     def stop_at(self) -> float:
-        """When SIGTERM is due, so that the program has stop_timeout_s to end by itself."""
-        return self.trusted_until - max(0.0, self.stop_timeout_s)
+        """When SIGTERM is due if trust is not extended."""
+        stop_s = self.stop_timeout_s if self.last_stop_s is None else self.last_stop_s
+        return self.trusted_until - max(0.0, stop_s)
+
+    @property
+    def extends(self) -> bool:
+        """Whether trust in it may be extended: also while it is told to end, as any order goes.
+
+        Not when trust itself had it told, nor what a dead agent left: its holding is over.
+        """
+        if self.phase == "stopping":
+            return self.why in ("stopped", "itself") and not self.inherited
+        return self.phase in ("launching", "running")
 
 
 class Guard(NamedTuple):

@@ -42,6 +42,7 @@ def _start(message: Mapping[str, Any]) -> words.StartOrdered:
         trusted_until=float(message["trusted_until"]),
         start_by=float(message.get("start_by", "inf")),
         stop_timeout_s=float(message["stop_timeout_s"]),
+        last_stop_s=float(message.get("last_stop_s", message["stop_timeout_s"])),
         argv=tuple(message["argv"]),
         env=tuple(message.get("env", {}).items()),
         unset=tuple(message.get("unset", ())),

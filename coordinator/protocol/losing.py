@@ -28,7 +28,7 @@ def lose(node: Node, reason: str, now: float) -> Step:
     node, killed = duty_absorb.lose_all(node, reason, now)
     if node.run is None:
         return node, killed
-    run = replace(node.run, stopping=node.run.stopping or reason)
+    run = replace(node.run, stopping=node.run.stopping or reason, over=True)
     given_up = max(node.given_up, run.term)
     node = replace(node, run=run, given_up=given_up)
     return node, (*killed, KillProgram(run.number, reason))
@@ -37,7 +37,7 @@ def lose(node: Node, reason: str, now: float) -> Step:
 def check_token(node: Node, now: float) -> Step:
     """Lose the token when an answer lacks it, or has it under another term than believed."""
     run = node.run
-    if run is None or run.stopping or node.view is None:
+    if run is None or run.over or node.view is None:
         return node, ()
     if holds(node) and node.view.token.term == run.term:
         return node, ()
@@ -47,10 +47,11 @@ def check_token(node: Node, now: float) -> Step:
 def stopping(node: Node, event: ProgramStopping) -> Step:
     """Note that the guardian has begun to stop the run: it will not be extended any more."""
     run = node.run
-    if run is None or run.number != event.run or run.stopping:
+    if run is None or run.number != event.run or run.over:
         return node, ()
     given_up = max(node.given_up, run.term)
-    return replace(node, run=replace(run, stopping="trust"), given_up=given_up), ()
+    run = replace(run, stopping=run.stopping or "trust", over=True)
+    return replace(node, run=run, given_up=given_up), ()
 
 
 def refused(node: Node, event: ProgramRefused) -> Step:
@@ -69,7 +70,7 @@ def ended(node: Node, event: ProgramEnded) -> Step:
     if run is None or run.number != event.run:
         return node, ()
     fields = (("status", event.status), ("why", run.stopping or event.why), ("term", run.term))
-    told = Report("program-ended", fields)
+    told = Report("program-ended", (*fields, ("forced", event.forced)))
     node = replace(node, run=None, ended=ProgramEnd(run.term, event.now))
     if run.stopping or event.why != "itself":
         return _lost(replace(node, given_up=max(node.given_up, run.term))), (told,)

@@ -188,6 +188,8 @@ def may_start(node: Node, now: float) -> bool:
         holds(node)
         and node.view.token.term > node.given_up
         and may_act(node.view)
-        and node.restarts.start_at <= now < node.trusted_until - timing.stop_timeout_s
+        and node.restarts.start_at
+        <= now
+        < node.trusted_until - timing.last_stop_s(timing.stop_timeout_s)
         and fresh(node.trusted_until, now, timing.lease_s, timing.heartbeat_s)
     )

@@ -13,3 +13,4 @@ class Run:
     term: int
     started_at: float
     stopping: str = ""  #: why it was told to end; empty while it may run
+    over: bool = False  #: nothing extends the trust in it any more; an ordinary stop leaves it so

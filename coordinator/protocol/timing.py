@@ -10,6 +10,7 @@ so the lease is derived from liveness_s and never set by hand. docs/protocol.md,
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from coordinator.errors import TimingError
@@ -18,6 +19,8 @@ from coordinator.errors import TimingError
 RATE_ERROR = 0.10
 #: From "trust is over" to "no process of the program exists", in seconds.
 KILL_BOUND_S = 0.2
+#: Heartbeats that may be missed before a program is told to end.
+MISSED_MAX = 2
 #: A default stop timeout is never longer than this, in seconds.
 STOP_TIMEOUT_MAX_S = 10.0
 #: liveness_s must hold this many heartbeats: two may be missed, the third means death.
@@ -32,9 +35,14 @@ def lease_of(liveness_s: float) -> float:
     return (1 - RATE_ERROR) * (liveness_s / (1 + RATE_ERROR) - KILL_BOUND_S)
 
 
+def liveness_of(lease_s: float) -> float:
+    """Return the livenessCheckInterval that gives this lease."""
+    return (1 + RATE_ERROR) * (lease_s / (1 - RATE_ERROR) + KILL_BOUND_S)
+
+
 def default_stop_timeout(liveness_s: float, heartbeat_s: float) -> float:
     """Return half of what two heartbeats leave of the lease, at most STOP_TIMEOUT_MAX_S."""
-    return max(0.0, min(STOP_TIMEOUT_MAX_S, (lease_of(liveness_s) - 2 * heartbeat_s) / 2))
+    return max(0.0, min(STOP_TIMEOUT_MAX_S, (lease_of(liveness_s) - MISSED_MAX * heartbeat_s) / 2))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,12 +67,12 @@ class Timing:
         if self.stop_timeout_s < 0:
             derived = default_stop_timeout(self.liveness_s, self.heartbeat_s)
             object.__setattr__(self, "stop_timeout_s", derived)
-        needed_s = 2 * self.heartbeat_s + self.stop_timeout_s
-        if self.lease_s < needed_s:
+        if self.lease_s < MISSED_MAX * self.heartbeat_s:
+            least_s = math.ceil(100 * liveness_of(MISSED_MAX * self.heartbeat_s)) / 100
             raise TimingError(
                 f"livenessCheckInterval ({self.liveness_s:g} s) gives a lease of"
                 f" {self.lease_s:.2f} s, which must hold 2 x heartbeatFrequency"
-                f" ({self.heartbeat_s:g} s) and stopTimeout ({self.stop_timeout_s:g} s)"
+                f" ({self.heartbeat_s:g} s): livenessCheckInterval = {least_s:g} does"
             )
 
     @property
@@ -78,7 +86,15 @@ class Timing:
 
         Two attempts fit between a missed heartbeat and the moment the program is told to stop.
         """
-        return (self.lease_s - self.stop_timeout_s - self.heartbeat_s) / 2
+        return (self.lease_s - self.last_stop_s(self.stop_timeout_s) - self.heartbeat_s) / 2
+
+    def last_stop_s(self, stop_timeout_s: float) -> float:
+        """Return how long before the end of trust a program with this stop timeout is told to end.
+
+        Never longer than two missed heartbeats leave of the lease. In an ordinary stop trust is
+        renewed, so the program gets the whole of its stop timeout then.
+        """
+        return max(0.0, min(stop_timeout_s, self.lease_s - MISSED_MAX * self.heartbeat_s))
 
     @property
     def gap_max_s(self) -> float:

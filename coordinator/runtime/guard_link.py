@@ -140,12 +140,13 @@ class GuardLink:
                 "trusted_until": command.trusted_until,
                 "start_by": command.start_by,
                 "stop_timeout_s": stop_timeout_s,
+                "last_stop_s": self._timing.last_stop_s(stop_timeout_s),
             }
         )
         return None
 
     def extend(self, command: ExtendTrust) -> None:
-        """Move the deadline of one run, or of every one that is not to end; in one message."""
+        """Move the deadline of one run, or of every one that has one still; in one message."""
         until = command.trusted_until
         for number, run in self._runs.items():
             if command.run in (number, EVERY_RUN) and not run.stopping:
@@ -153,10 +154,9 @@ class GuardLink:
         self._say({"say": "extend", "run": command.run, "trusted_until": until})
 
     def stop(self, command: StopProgram) -> None:
-        """Order a graceful end."""
+        """Order a graceful end; trust may be extended until it has come (G2)."""
         run = self._runs.get(command.run)
         grace_s = self._timing.stop_timeout_s if run is None else run.stop_timeout_s
-        self._stopping(command.run)
         self._say({"say": "stop", "run": command.run, "grace_s": grace_s, "reason": command.reason})
 
     def kill(self, command: KillProgram) -> None:
@@ -216,7 +216,7 @@ class GuardLink:
             case {"say": "ended", "run": int(number), "status": int(status), "why": str(why)}:
                 if number != EVERY_RUN:
                     self._runs.pop(number, None)
-                    return ProgramEnded(now, number, status, why)
+                    return ProgramEnded(now, number, status, why, bool(message.get("forced")))
                 self._left_behind.clear()
                 if self._runs.pop(INHERITED, None) is not None:
                     return ProgramEnded(now, INHERITED, status, why)

@@ -22,6 +22,8 @@ _SILENCES_MAX = 50
 #: So many processes that hold up their readers are passed over in one go.
 _HUNG_MAX = 8
 _READ_MAX = 65_536
+#: Readers of this process that have not been collected.
+_dismissed: set[int] = set()
 
 
 def values_of(name: bytes, pids: Iterable[int], proc: str = "/proc") -> dict[int, bytes]:
@@ -116,16 +118,14 @@ def _state(pid: int) -> str:
 
 
 def _dismiss(reader: int) -> None:
-    """End the reader; one that the kernel does not let go stays behind as a child."""
+    """End the reader, and collect those that have ended; one that the kernel holds stays."""
     with contextlib.suppress(OSError):
         os.kill(reader, signal.SIGKILL)
-    with contextlib.suppress(OSError):
-        pidfd = os.pidfd_open(reader)
+    _dismissed.add(reader)
+    for each in tuple(_dismissed):
         try:
-            poll = select.poll()
-            poll.register(pidfd, select.POLLIN)
-            poll.poll(_SILENT_MS)
-        finally:
-            os.close(pidfd)
-    with contextlib.suppress(OSError):
-        os.waitpid(reader, os.WNOHANG)
+            gone = os.waitpid(each, os.WNOHANG)[0] == each
+        except ChildProcessError:
+            gone = True  # somebody who collects every child has collected it
+        if gone:
+            _dismissed.discard(each)

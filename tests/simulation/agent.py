@@ -131,7 +131,7 @@ class Agent(Process):
             case StartProgram():
                 self._start(command)
             case StopProgram(number):
-                run = self._stopping(number)
+                run = self.ordered.get(number)
                 stop_s = self.node.timing.stop_timeout_s if run is None else run.stop_timeout_s
                 self._say(words.StopOrdered(number, stop_s))
             case KillProgram(number):
@@ -292,7 +292,9 @@ class Agent(Process):
         ordered = Ordered(node.session or "", until, progress_s)
         self.host.programs.ordered[command.run] = ordered
         order = words.StartOrdered(command.run, command.term, command.trusted_until, stop_s)
-        self._say(order._replace(task=command.task, start_by=command.start_by))
+        last_stop_s = node.timing.last_stop_s(stop_s)
+        order = order._replace(task=command.task, start_by=command.start_by)
+        self._say(order._replace(last_stop_s=last_stop_s))
 
     def _extend(self, number: int, until: float) -> None:
         for run in self.ordered.values():

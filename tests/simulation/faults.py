@@ -99,7 +99,9 @@ def _to_a_process(host: Host, agent: Agent, guardian: Guardian, fault: Fault) ->
             host.freeze_process(guardian, fault.for_s)
         case "freeze_to_the_end":
             # Thawed when the program is about to be stopped: a renewal in the last moment.
-            stop_at = agent.node.trusted_until - agent.node.timing.stop_timeout_s
+            stop_at = agent.node.trusted_until - agent.node.timing.last_stop_s(
+                agent.node.timing.stop_timeout_s
+            )
             left_s = host.true(stop_at) - host.world.now - host.world.rng.random() ** 2
             host.freeze_process(agent, max(0.1, left_s))
         case _:

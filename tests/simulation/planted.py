@@ -98,6 +98,11 @@ def _no_deadline(run: GuardRun) -> float:
     return _real_due(run)
 
 
+def _stop_without_deadline(run: GuardRun) -> float:
+    """Let an ordinary stop take its time, whatever becomes of trust."""
+    return run.kill_at if run.phase == "stopping" else _real_due(run)
+
+
 _real_due = guard_run.due
 
 
@@ -193,6 +198,11 @@ PLANTED: dict[str, Planted] = {
         "the guardian keeps the deadline",
         Bias(stories=("agent frozen",)),
         ((guard_run, "due", _no_deadline),),
+    ),
+    "patient-stop": Planted(
+        "an ordinary stop ends with trust",
+        Bias(stories=("stop then cut",)),
+        ((guard_run, "due", _stop_without_deadline),),
     ),
 }
 

@@ -119,13 +119,18 @@ def _node(
     rng: random.Random, number: int, intervals: tuple[float, float], extreme: bool
 ) -> NodeSettings:
     liveness_s, heartbeat_s = intervals
+    patient = random.Random(hash(rng.getstate()))  # the other draws of a seed stay as they are
     bounds = (1 - RATE_ERROR, 1 + RATE_ERROR)
     return NodeSettings(
         name=f"n{number}",
         label=f"n{number}",
         rate=rng.choice(bounds) if extreme else rng.uniform(*bounds),
         offset_s=rng.uniform(10.0, 1000.0),
-        timing=Timing(liveness_s=liveness_s, heartbeat_s=heartbeat_s),
+        timing=Timing(
+            liveness_s=liveness_s,
+            heartbeat_s=heartbeat_s,
+            stop_timeout_s=patient.uniform(0.5, 1.5) * liveness_s if patient.random() < 0.3 else -1,
+        ),
         priority=rng.choice((1, 1, 1, 1, 1, 2)),
         on_exit=rng.choice((OnExit.RESTART, OnExit.RESTART, OnExit.RELEASE)),
         obeys_term=rng.random() < (0.4 if extreme else 0.7),

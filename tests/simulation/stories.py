@@ -208,6 +208,14 @@ def _agent_frozen(rng: random.Random, at: float, liveness_s: float) -> list[Faul
     return [Fault(at, "freeze_agent", HOLDER, rng.uniform(1.0, 2.5) * liveness_s)]
 
 
+def _stop_then_cut(rng: random.Random, at: float, liveness_s: float) -> list[Fault]:
+    """An ordinary stop, in the midst of which trust cannot be renewed any more."""
+    return [
+        Fault(at, rng.choice(("stop", "resign")), HOLDER),
+        Fault(at + rng.uniform(0.0, 0.6) * liveness_s, "cut", HOLDER, 2 * liveness_s),
+    ]
+
+
 Story = Callable[[random.Random, float, float], list[Fault]]
 STORIES: dict[str, Story] = {
     "pause spans failover": _pause_spans_failover,
@@ -220,5 +228,6 @@ STORIES: dict[str, Story] = {
     "beat in the last moment": _beat_in_last_moment,
     "restart while watching": _restart_while_watching,
     "agent frozen": _agent_frozen,
+    "stop then cut": _stop_then_cut,
     "guardian frozen in an outage": _guardian_frozen_in_outage,
 }

@@ -228,6 +228,8 @@ def calm_within_s(settings: WorldSettings) -> float:
     processes again takes the rest.
     """
     within_s = 2.0 * settings.longest_liveness_s + 6.0
+    # What is told to end has that long, be it by a node that leaves.
+    within_s += max(node.timing.stop_timeout_s for node in settings.nodes) / (1 - RATE_ERROR)
     if settings.deaf:
         heartbeat_s = max(node.timing.heartbeat_s for node in settings.nodes)
         within_s += LOOK_EVERY * heartbeat_s / (1 - RATE_ERROR)

@@ -28,10 +28,12 @@ class Told:
         until: float = 10.0,
         stop_timeout_s: float = 2.0,
         number: int = 1,
+        last_stop_s: float | None = None,
     ) -> Told:
         """Bring a program up."""
         self.at(now, words.Greeted(100.0, stop_timeout_s))
-        self.at(now, words.StartOrdered(number, 1, until, stop_timeout_s))
+        order = words.StartOrdered(number, 1, until, stop_timeout_s)
+        self.at(now, order._replace(last_stop_s=last_stop_s))
         self.at(now, words.ProgramReady(number, 42, HANDLE))
         self.at(now, words.ProgramStarted(number))
         return self

@@ -227,11 +227,6 @@ BAD_TASKS = (
         "Config.toml:4: tasks[0].progressTimeout: must be greater than or equal to 0 (got -1)",
     ),
     (
-        f"{TASK}stopTimeout = 100",
-        "Config.toml:4: tasks[0].stopTimeout: is too long: livenessCheckInterval (30 s) gives a"
-        " lease of 24.37 s, which must hold 2 x heartbeatFrequency (1 s) and stopTimeout (100 s)",
-    ),
-    (
         f"{TASK}pinned = true",
         "Config.toml:4: tasks[0].pinned: needs preferred: the node that it is pinned to",
     ),

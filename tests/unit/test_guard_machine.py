@@ -50,6 +50,7 @@ class Seen:
     alive: bool = False  #: let go, and no SIGKILL since
     exec_seen: bool = False
     told_to_stop: bool = False
+    over: bool = False  #: no extension of trust reaches it any more
 
 
 class Guarded(RuleBasedStateMachine):
@@ -91,11 +92,14 @@ class Guarded(RuleBasedStateMachine):
                     self.runs[number].told_to_stop = True
                 case words.KillProgram(number):
                     self.runs[number].told_to_stop, self.runs[number].alive = True, False
+                    self.runs[number].over = True
                 case words.StartAgent() | words.PromoteSpare():
                     self.agents += 1
                     self.agent += 1
                     assert self.agents == 1
                     self.owed = bool(self.runs)
+                    for seen in self.runs.values():
+                        seen.over = True
                 case words.KillAgent():
                     self.agents -= 1
                 case words.TellAgent(message) if self.agents:
@@ -116,6 +120,8 @@ class Guarded(RuleBasedStateMachine):
 
     def hear(self, message: words.Message) -> None:
         match message:
+            case {"say": "stopping", "run": run}:
+                self.runs[run].over = True
             case {"say": "ended", "run": words.EVERY_RUN}:
                 assert not self.left_by_others() or self.guard.session is None
                 self.owed = False
@@ -219,7 +225,7 @@ class Guarded(RuleBasedStateMachine):
 
     def trust_longer(self, numbers: list[int], lease_s: float) -> None:
         for seen in map(self.runs.__getitem__, numbers):
-            if self.now < seen.trust and not seen.told_to_stop:
+            if self.now < seen.trust and not seen.over:
                 seen.trust = max(seen.trust, self.now + lease_s)
 
     @precondition(with_agent)

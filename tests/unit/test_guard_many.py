@@ -43,15 +43,46 @@ def test_each_run_keeps_its_own_deadline():
     assert told.guard.run(2).phase == "running"  # type: ignore[union-attr]
 
 
-def test_one_extension_moves_every_run_that_is_not_stopping():
-    """Rule G2."""
-    told = Told().run(number=1).run(number=2).run(number=3)
-    told.at(1.0, words.StopOrdered(2, 5.0))
+def test_one_extension_moves_every_run_that_trust_has_not_ended():
+    """Rule G2: what was ordered to end is still trusted; what a dead agent left is not."""
+    told = Told().run(number=1).run(number=2)
+    told.at(0.5, words.AgentLost())
+    told.run(now=0.6, number=3).run(now=0.6, number=4)
+    told.at(1.0, words.StopOrdered(4, 5.0))
 
-    boards = told.at(2.0, words.ExtendOrdered(words.EVERY_RUN, 15.0))
+    boards = told.at(1.5, words.ExtendOrdered(words.EVERY_RUN, 15.0))
 
-    assert boards == [words.WriteBoard(1, 15.0, 2.0), words.WriteBoard(3, 15.0, 2.0)]
-    assert told.guard.run(2).trusted_until == 10.0  # type: ignore[union-attr]
+    assert boards == [words.WriteBoard(n, 15.0, 1.5) for n in (3, 4)]
+    assert told.guard.run(1).trusted_until == 10.0  # type: ignore[union-attr]
+
+
+def test_an_ordinary_stop_may_last_longer_than_the_lease_while_trust_is_extended():
+    """Rules G1 and G2."""
+    told = Told().run(until=10.0, stop_timeout_s=60.0, last_stop_s=2.0)
+    told.at(0.5, words.StopOrdered(1, 60.0))
+
+    told.at(9.0, words.ExtendOrdered(1, 19.0))
+    told.at(18.0, words.ExtendOrdered(1, 90.0))
+    before = told.at(60.4, words.Ticked())
+    over = told.at(60.5, words.Ticked())
+    gone = told.at(60.6, words.ProgramGone(1))
+
+    assert before == []
+    assert words.KillProgram(1) in over
+    (ended,) = [c.message for c in gone if isinstance(c, words.TellAgent)]
+    assert (ended["why"], ended["forced"]) == ("stopped", True)
+
+
+def test_an_ordinary_stop_ends_with_trust():
+    """Rules G1 and G2."""
+    told = Told().run(until=10.0, stop_timeout_s=60.0, last_stop_s=2.0)
+    told.at(0.5, words.StopOrdered(1, 60.0))
+
+    assert told.at(9.9, words.Ticked()) == []
+    assert words.KillProgram(1) in told.at(10.0, words.Ticked())
+    gone = told.at(10.1, words.ProgramGone(1))
+    (ended,) = [c.message for c in gone if isinstance(c, words.TellAgent)]
+    assert "forced" not in ended
 
 
 def test_stop_of_every_run_is_no_order():

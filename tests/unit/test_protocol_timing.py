@@ -55,6 +55,28 @@ def test_default_stop_timeout_leaves_two_heartbeats(liveness_s: float) -> None:
     assert 2 * timing.heartbeat_s + timing.stop_timeout_s <= timing.lease_s
 
 
+@given(LIVENESS)
+def test_the_interval_that_a_refusal_names_is_the_smallest_that_does(liveness_s: float) -> None:
+    heartbeat_s = liveness_s / 3.001
+    try:
+        Timing(liveness_s=liveness_s, heartbeat_s=heartbeat_s)
+    except TimingError as error:
+        named_s = float(str(error).rpartition(" = ")[2].removesuffix(" does"))
+        Timing(liveness_s=named_s, heartbeat_s=heartbeat_s)
+        with pytest.raises(TimingError):
+            Timing(liveness_s=named_s - 0.02, heartbeat_s=heartbeat_s)
+
+
+def test_a_stop_timeout_may_be_longer_than_the_lease() -> None:
+    """Rules T1 and G1: when trust ends it gets what two missed heartbeats leave of the lease."""
+    timing = Timing(liveness_s=6.0, heartbeat_s=1.0, stop_timeout_s=60.0)
+
+    assert timing.stop_timeout_s == 60.0
+    assert timing.last_stop_s(60.0) == pytest.approx(timing.lease_s - 2.0)
+    assert timing.last_stop_s(1.5) == 1.5
+    assert timing.attempt_s > 0
+
+
 def test_stop_timeout_is_kept_as_given() -> None:
     assert Timing(liveness_s=30, heartbeat_s=1, stop_timeout_s=0).stop_timeout_s == 0
 
@@ -65,8 +87,7 @@ def test_stop_timeout_is_kept_as_given() -> None:
         (3.0, 0.0, -1.0, "heartbeatFrequency"),
         (3.0, -1.0, -1.0, "heartbeatFrequency"),
         (2.9, 1.0, -1.0, "livenessCheckInterval"),
-        (3.0, 1.0, 0.5, "stopTimeout"),
-        (30.0, 1.0, 25.0, "stopTimeout"),
+        (0.61, 0.2, -1.0, "livenessCheckInterval = 0.71 does"),
     ],
 )
 def test_settings_that_cannot_keep_the_promise_are_refused(

@@ -56,8 +56,8 @@ BAD_FILES: tuple[tuple[str, str], ...] = (
         "Config.toml:1: livenessCheckInterval (30 s) must be at least 3 x heartbeatFrequency (11 s)",
     ),
     (
-        "livenessCheckInterval = 6\nstopTimeout = 5",
-        "Config.toml:1: livenessCheckInterval (6 s) gives a lease of 4.73 s, which must hold 2 x heartbeatFrequency (1 s) and stopTimeout (5 s)",
+        'livenessCheckInterval = 0.61\nheartbeatFrequency = "200ms"',
+        "Config.toml:1: livenessCheckInterval (0.61 s) gives a lease of 0.32 s, which must hold 2 x heartbeatFrequency (0.2 s): livenessCheckInterval = 0.71 does",
     ),
     (
         'livenessCheckInterval = "2d"',
@@ -65,8 +65,8 @@ BAD_FILES: tuple[tuple[str, str], ...] = (
     ),
     ("stopTimeout = -1", "Config.toml:1: stopTimeout: must be greater than or equal to 0 (got -1)"),
     (
-        'livenessCheckInterval = 1\nheartbeatFrequency = "300ms"\nstopTimeout = "1h"',
-        "Config.toml:1: livenessCheckInterval (1 s) gives a lease of 0.64 s, which must hold 2 x heartbeatFrequency (0.3 s) and stopTimeout (3600 s)",
+        'livenessCheckInterval = 1\nheartbeatFrequency = "330ms"\nstopTimeout = "1h"',
+        "Config.toml:1: livenessCheckInterval (1 s) gives a lease of 0.64 s, which must hold 2 x heartbeatFrequency (0.33 s): livenessCheckInterval = 1.03 does",
     ),
     (
         "livenesCheckInterval = 5",
