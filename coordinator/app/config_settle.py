@@ -170,7 +170,13 @@ def _program(table: ProgramTable) -> ProgramSettings | None:
     argv = table.command
     if isinstance(argv, str):
         argv = (argv,) if table.shell else config_values.arguments(argv)
-    return ProgramSettings(argv=argv, callable=table.callable, shell=table.shell, cwd=table.cwd)
+    return ProgramSettings(
+        argv=argv,
+        callable=table.callable,
+        shell=table.shell,
+        cwd=table.cwd,
+        forward_signals=table.forward_signals,
+    )
 
 
 def _trigger(table: TriggerTable) -> TriggerSettings:

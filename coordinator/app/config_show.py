@@ -126,6 +126,7 @@ def _effective(settings: NodeSettings) -> dict[str, object]:
             "program.callable": program.callable,
             "program.shell": program.shell,
             "program.cwd": program.cwd,
+            "program.forwardSignals": program.forward_signals or None,
         }
     if trigger is not None:
         found |= {

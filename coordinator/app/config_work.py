@@ -31,6 +31,7 @@ from coordinator.app.settings import (
     Backoff,
     CatchUp,
     ErrorPolicy,
+    ForwardedSignal,
     OnExit,
     OnTerminate,
     WaitingPolicy,
@@ -65,11 +66,14 @@ class ProgramTable(Table):
     on_exit: OnExit | None = Field(
         default=None, description="What follows when the program ends by itself; default restart."
     )
+    forward_signals: tuple[ForwardedSignal, ...] = Field(
+        default=(), description="Signals of the node that the program gets; default none."
+    )
 
     @model_validator(mode="after")
     def _one_program(self) -> ProgramTable:
         if self.command is None and self.callable is None:
-            if self.model_fields_set - {"on_exit"}:
+            if self.model_fields_set - {"on_exit", "forward_signals"}:
                 raise broken_rule("", "needs command or callable")
             return self
         _check_program(self.command, self.callable, shell=self.shell)

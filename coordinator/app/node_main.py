@@ -15,6 +15,7 @@ from functools import partial
 
 from coordinator import __version__
 from coordinator.app.first_words import first_words, say_warnings
+from coordinator.app.node_lines import say_guardian_lost, say_started, say_state
 from coordinator.app.orders import meanings, orders
 from coordinator.app.reload import LiveSettings
 from coordinator.app.sentences import sentence
@@ -139,7 +140,7 @@ def run(
         if tasks is not None:
             tasks.say_started(logger, command, pid, agent.node)
         else:
-            _say_started(logger, live.now, command.term, pid)
+            say_started(logger, live.now, command.term, pid)
 
     link = GuardLink(
         channel,
@@ -156,6 +157,7 @@ def run(
     if tasks is not None:
         agent.sources += (tasks.progress,)
         agent.onlookers.append(tasks.look)
+    link.on_lost = partial(say_guardian_lost, logger, settings)
     link.on_signal = lambda signum: _on_signal(signum, agent, live, logger)
     lookout = _lookout(settings, made.timing, clock, agent)
     try:
@@ -285,7 +287,7 @@ def _die_of_sleep(channel: Channel, logger: logging.Logger, settings: NodeSettin
 
 def _on_signal(signum: int, agent: Agent, live: LiveSettings, logger: logging.Logger) -> None:
     if signum == signal.SIGUSR2:
-        logger.info("state: %s", agent.node, extra={"event": "state"})
+        say_state(logger, agent.node, agent.clock.now())
     elif signum == signal.SIGHUP:
         live.reload(logger)
 
@@ -293,19 +295,6 @@ def _on_signal(signum: int, agent: Agent, live: LiveSettings, logger: logging.Lo
 def _say(logger: logging.Logger, report: Report, node: Node) -> None:
     fields = {"group": node.policy.group, "node": node.policy.node, **dict(report.fields)}
     log.say(logger, report.event, sentence(report, node), fields)
-
-
-def _say_started(logger: logging.Logger, settings: NodeSettings, term: int, pid: int) -> None:
-    program = settings.program
-    assert program is not None
-    what = program.callable or " ".join(program.argv or ())
-    if settings.trigger is None:
-        text = f"{settings.group_id}: started: {what} (pid {pid}, term {term})"
-    else:
-        # Nothing has run yet; the schedule's own process says when it will.
-        text = f"{settings.group_id}: armed: {what} (pid {pid} of its schedule, term {term})"
-    fields = {"group": settings.group_id, "node": settings.task_id, "term": term, "pid": pid}
-    log.say(logger, "program-started", text, fields)
 
 
 def _with_origin(settings: NodeSettings, trouble: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 from coordinator.app.database_url import url_of
 from coordinator.app.settings import NodeSettings
 from coordinator.errors import ScheduleEndedError, TokenLostError
@@ -31,15 +33,16 @@ def orders(settings: NodeSettings, settings_fd: int, term: int, session: str) ->
     if settings.pass_database:
         env["COORD_DATABASE_URL"] = url_of(settings.database.conninfo)
         unset = tuple(name for name in SECRETS if name != "COORD_DATABASE_URL")
+    forward = tuple(int(signal.Signals[f"SIG{name}"]) for name in program.forward_signals)
     if program.callable is not None or settings.trigger is not None:
         argv = tuple(interpreter.command("coordinator.app.scheduled"))
         env["COORD_SETTINGS_FD"] = str(settings_fd)
-        return Orders(argv, env, unset, program.cwd, keep_fds=(settings_fd,))
+        return Orders(argv, env, unset, program.cwd, keep_fds=(settings_fd,), forward=forward)
     assert program.argv is not None
     shell_or_plain: tuple[str, ...] = (
         ("/bin/sh", "-c", program.argv[0]) if program.shell else program.argv
     )
-    return Orders(shell_or_plain, env, unset, program.cwd)
+    return Orders(shell_or_plain, env, unset, program.cwd, forward=forward)
 
 
 def meanings(settings: NodeSettings) -> tuple[tuple[int, OnExit], ...]:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from coordinator.protocol.group import OnDone, OnPartition, TaskDef
 
+ForwardedSignal = Literal["HUP", "USR1", "USR2", "QUIT"]
 OnExit = Literal["restart", "on-failure", "release", "stop"]
 CatchUp = Literal["none", "once", "all"]
 ErrorPolicy = Literal["LOG_AND_TERMINATE", "LOG_AND_CONTINUE", "TERMINATE", "CONTINUE"]
@@ -35,6 +36,7 @@ class ProgramSettings:
     callable: str | None = None  #: "module:function"
     shell: bool = False  #: argv has one string, which /bin/sh reads
     cwd: str | None = None
+    forward_signals: tuple[str, ...] = ()  #: of the node: "HUP", "USR1", "USR2", "QUIT"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,8 +189,9 @@ def from_json(text: str) -> NodeSettings:
 def _program(raw: Mapping[str, Any] | None) -> ProgramSettings | None:
     if raw is None:
         return None
-    argv = raw["argv"]
-    return ProgramSettings(**{**raw, "argv": None if argv is None else tuple(argv)})
+    argv = None if raw["argv"] is None else tuple(raw["argv"])
+    forward = tuple(raw["forward_signals"])
+    return ProgramSettings(**{**raw, "argv": argv, "forward_signals": forward})
 
 
 def _policy(raw: Mapping[str, Any]) -> PolicySettings:

@@ -63,10 +63,10 @@ def task_orders(
         env["COORD_SETTINGS_FD"] = str(settings_fd)
         env[SPEC_VARIABLE] = text
         env[STOP_TIMEOUT_VARIABLE] = repr(stop_timeout_s)
-        return Orders(argv, env, unset, program.cwd, (settings_fd,), stop_timeout_s)
+        return Orders(argv, env, unset, program.cwd, (settings_fd,), stop_timeout_s=stop_timeout_s)
     assert program.argv is not None, "a spec has a command or a callable"
     argv = ("/bin/sh", "-c", program.argv[0]) if program.shell else program.argv
-    return Orders(argv, env, unset, program.cwd, (), stop_timeout_s)
+    return Orders(argv, env, unset, program.cwd, stop_timeout_s=stop_timeout_s)
 
 
 def _allowed(settings: NodeSettings, definition: TaskDef) -> str:

@@ -64,7 +64,8 @@ INTERRUPTED = 130
 AGENT_LOOP = 1
 
 _STOPPING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-_PASSED_ON = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH)
+#: What these mean to the node they mean to no program, unless it asks for them (`forward`).
+_NODES_OWN = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT)
 
 
 def begin(now: float) -> tuple[Guard, tuple[Command, ...]]:
@@ -192,15 +193,27 @@ def _on_signal(guard: Guard, signum: int, now: float, orders: Orders) -> Guard:
             runs = tuple(guard_run.kill(run, "killed", now, orders) for run in guard.runs)
             leave_by = min(guard.leave_by, now + INTERRUPT_MAX_S)
             return guard._replace(runs=runs, leaving=INTERRUPTED, leave_by=leave_by)
-    elif signum in _PASSED_ON:
-        orders.append(_signal_message(signum, 1))
-        live = [run for run in guard.runs if run.started and run.status is None]
-        orders.extend(words.SignalProgram(run.number, signum) for run in live)
-    elif signum == signal.SIGQUIT:
-        orders.append(words.SignalAgent(signum))
+    elif signum in _NODES_OWN or signum == signal.SIGWINCH:
+        _on_other_signal(guard, signum, orders)
     else:
         raise IllegalTransitionError(guard, signum)
     return guard
+
+
+def _on_other_signal(guard: Guard, signum: int, orders: Orders) -> None:
+    """Pass a signal on to the programs that ask for it, and to the agent as far as it is for it.
+
+    A program that asks for USR1, USR2 or QUIT has it for itself; HUP, to reload, is for both.
+    """
+    live = [run for run in guard.runs if run.started and run.status is None]
+    asking = [run for run in live if signum in run.forward or signum == signal.SIGWINCH]
+    orders.extend(words.SignalProgram(run.number, signum) for run in asking)
+    if asking and signum != signal.SIGHUP:
+        return
+    if signum == signal.SIGQUIT:
+        orders.append(words.SignalAgent(signum))
+    elif signum in _NODES_OWN:
+        orders.append(_signal_message(signum, 1))
 
 
 def _keep_trust(guard: Guard, now: float, orders: Orders) -> Guard:

@@ -32,6 +32,7 @@ def start(guard: Guard, order: words.StartOrdered, now: float, orders: Orders) -
         order.trusted_until,
         order.stop_timeout_s,
         start_by=order.start_by,
+        forward=order.forward,
         last_stop_s=order.last_stop_s,
     )
     if order.run == words.EVERY_RUN:

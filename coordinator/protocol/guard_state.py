@@ -42,6 +42,7 @@ class Run(NamedTuple):
     refusal: tuple[str, int] | None = None  #: why it never ran, and the code for that
     inherited: bool = False  #: an agent that is dead ordered it
     start_by: float = math.inf  #: a deadline for its start alone
+    forward: tuple[int, ...] = ()  #: signals of the node that the program gets
     last_stop_s: float | None = None  #: how long before the end of trust; None: stop_timeout_s
     survivors: frozenset[int] = frozenset()  #: processes that were named: nobody can kill them
 

@@ -48,5 +48,6 @@ def _start(message: Mapping[str, Any]) -> words.StartOrdered:
         unset=tuple(message.get("unset", ())),
         cwd=message.get("cwd"),
         keep_fds=tuple(message.get("keep_fds", ())),
+        forward=tuple(int(signum) for signum in message.get("forward", ())),
         task=str(message.get("task", "")),
     )

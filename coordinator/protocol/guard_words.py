@@ -39,6 +39,7 @@ class StartOrdered(NamedTuple):
     keep_fds: tuple[int, ...] = ()  #: descriptors of the guardian that the program inherits
     task: str = ""  #: whose program it is; empty for the group's own
     start_by: float = float("inf")  #: not let go after this, however long it is trusted
+    forward: tuple[int, ...] = ()  #: signals of the node that the program gets
     last_stop_s: float | None = None  #: SIGTERM so long before trust ends; None: stop_timeout_s
 
 

@@ -54,6 +54,7 @@ class Orders:
     unset: tuple[str, ...]
     cwd: str | None
     keep_fds: tuple[int, ...] = ()
+    forward: tuple[int, ...] = ()  #: signals of the node that the program gets, too
     stop_timeout_s: float | None = None  #: from SIGTERM to SIGKILL; None: as the node's timing
 
 
@@ -86,6 +87,7 @@ class GuardLink:
         self._channel, self._clock, self._timing = channel, clock, timing
         self._orders, self._on_started, self._upkeep = orders, on_started, upkeep
         self.on_signal: Callable[[int], None] | None = None
+        self.on_lost: Callable[[str], None] | None = None
         now = clock.now()
         self._runs: dict[int, _Started] = {}
         self._left_behind = inherited or LeftBehind({}, -1)
@@ -137,6 +139,7 @@ class GuardLink:
                 "unset": list(orders.unset),
                 "cwd": orders.cwd,
                 "keep_fds": list(orders.keep_fds),
+                "forward": list(orders.forward),
                 "trusted_until": command.trusted_until,
                 "start_by": command.start_by,
                 "stop_timeout_s": stop_timeout_s,
@@ -297,6 +300,8 @@ class GuardLink:
         self._silent = True  # what is still to come is about runs that are killed here
         if not self._stop_asked:
             self._stop_asked = True
+            if self.on_lost is not None:
+                self.on_lost(self._lost)
             events.append(StopAsked(now, self._lost, 1))
         handles: dict[int, Handle] = {
             n: run.handle for n, run in self._runs.items() if run.handle is not None

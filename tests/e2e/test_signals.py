@@ -22,10 +22,11 @@ def nodes(tmp_path, database):
         yield made
 
 
-def started(nodes, command: str):
+def started(nodes, command: str, program: str = "", more: str = "", liveness: str = "1.5"):
+    config = CONFIG.replace("1.5", liveness).format(command=command)
     node = nodes.start(
         "node-1",
-        config=CONFIG.format(command=command),
+        config=more + config + program,
         env={"COORD_LIVENESS_CHECK_INTERVAL": "", "COORD_HEARTBEAT_FREQUENCY": ""},
     )
     eventually(lambda: "started:" in node.said(), 10, lambda: f"the program runs{nodes.story()}")
@@ -66,14 +67,63 @@ def test_usr2_tells_the_state_in_one_line(nodes):
 
     eventually(lambda: "state: " in node.said(), 10, lambda: f"the state{nodes.story()}")
     (line,) = [line for line in node.said().splitlines() if "state: " in line]
-    assert "trusted_until" in line
+    assert "the program runs under term 1" in line
+    assert "trusted for" in line
+    assert len(line) < 400
 
 
-def test_hup_usr1_and_usr2_reach_the_program(nodes, tmp_path):
+def test_no_signal_of_the_node_reaches_a_program_that_does_not_ask_for_it(nodes):
+    """The default action of each of them is to end a process."""
+    node = started(nodes, "exec sleep 60")
+
+    node.process.send_signal(signal.SIGHUP)
+    eventually(lambda: "reload:" in node.said(), 20, lambda: f"a reload{nodes.story()}")
+    node.process.send_signal(signal.SIGUSR2)
+    eventually(lambda: "state: " in node.said(), 20, lambda: f"the state{nodes.story()}")
+
+    assert "the program ended" not in node.said()
+    assert node.said().count("started:") == 1
+
+
+def test_a_program_gets_the_signals_that_its_settings_name(nodes, tmp_path):
     out = tmp_path / "signals"
-    node = started(nodes, f"trap 'echo HUP >> {out}' HUP; while :; do sleep 0.05; done")
+    command = f"trap 'echo HUP >> {out}' HUP; while :; do sleep 0.05; done"
+    node = started(nodes, command, 'forwardSignals = ["HUP"]\n')
 
-    eventually(lambda: node.process.send_signal(signal.SIGHUP) or out.exists(), 10, "the trap")
+    eventually(lambda: node.process.send_signal(signal.SIGHUP) or out.exists(), 20, "the trap")
+
+
+def test_a_stopped_guardian_is_explained(nodes):
+    """Ctrl-Z: the shell says "Killed" and no more."""
+    node = started(nodes, "exec sleep 60")
+
+    node.process.send_signal(signal.SIGSTOP)
+
+    eventually(lambda: "the guardian is frozen" in node.said(), 20, "the agent says why")
+    assert node.process.wait(20) == -signal.SIGKILL
+    assert "Ctrl-Z" in node.said()
+
+
+def test_an_ordinary_stop_may_take_longer_than_the_lease(nodes, tmp_path):
+    """Rule G2: the lease is 1 s here, and the program takes 3 s to end."""
+    out = tmp_path / "ended"
+    command = f"trap 'sleep 3; echo orderly > {out}; exit 0' TERM; while :; do sleep 0.02; done"
+    node = started(nodes, command, more="stopTimeout = 60\n")
+
+    node.process.send_signal(signal.SIGTERM)
+
+    assert node.process.wait(60) == 0
+    assert out.read_text() == "orderly\n"
+
+
+def test_a_program_that_does_not_end_in_time_is_said_to_be_killed(nodes):
+    command = "trap '' TERM; while :; do sleep 0.02; done"
+    node = started(nodes, command, more="stopTimeout = 0.5\n", liveness="15")
+
+    node.process.send_signal(signal.SIGTERM)
+
+    assert node.process.wait(60) == 0
+    assert "did not end within stopTimeout, and was killed" in node.said()
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])

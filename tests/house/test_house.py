@@ -34,6 +34,17 @@ def test_a_file_stays_a_room(path):
     assert lines <= LINES_MAX
 
 
+def test_one_function_starts_every_interpreter():
+    """With -P: what lies in the working directory is somebody's, and must not run as ours."""
+    others = [
+        str(path.relative_to(ROOT))
+        for path in (*SOURCES, *ROOT.glob("migrations/**/*.py"))
+        if "sys.executable" in path.read_text()
+    ]
+
+    assert others == ["coordinator/runtime/interpreter.py"]
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_function_fits_a_screen(path):
     functions = [

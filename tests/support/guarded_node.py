@@ -255,9 +255,9 @@ def await_death(voice: Voice) -> None:
     assert _readable(voice.pidfd, now() + WAIT_S), f"{voice.pid} lives"
 
 
-def await_fact(fact: Callable[[], bool], what: str) -> None:
+def await_fact(fact: Callable[[], bool], what: str, wait_s: float = WAIT_S) -> None:
     """Wait for something that tells nobody when it happens."""
-    until = now() + WAIT_S
+    until = now() + wait_s
     while not fact():
         assert now() < until, what
         select.poll().poll(5)

@@ -29,11 +29,12 @@ class Told:
         stop_timeout_s: float = 2.0,
         number: int = 1,
         last_stop_s: float | None = None,
+        forward: tuple[int, ...] = (),
     ) -> Told:
         """Bring a program up."""
         self.at(now, words.Greeted(100.0, stop_timeout_s))
         order = words.StartOrdered(number, 1, until, stop_timeout_s)
-        self.at(now, order._replace(last_stop_s=last_stop_s))
+        self.at(now, order._replace(last_stop_s=last_stop_s, forward=forward))
         self.at(now, words.ProgramReady(number, 42, HANDLE))
         self.at(now, words.ProgramStarted(number))
         return self

@@ -338,13 +338,31 @@ def test_second_term_is_only_told():
     assert orders == [words.TellAgent({"say": "signal", "signum": 15, "count": 2})]
 
 
-def test_hangup_reaches_agent_and_running_program():
-    told = Told().run()
+@pytest.mark.parametrize("signum", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT])
+def test_a_signal_of_the_node_reaches_no_program_that_does_not_ask_for_it(signum: signal.Signals):
+    told = Told().run(forward=tuple({signal.SIGHUP, signal.SIGUSR1} - {signum}))
+
+    orders = told.at(1.0, words.SignalArrived(signum))
+
+    assert not [order for order in orders if isinstance(order, words.SignalProgram)]
+    assert said(orders) == ["signal"] or orders == [words.SignalAgent(signal.SIGQUIT)]
+
+
+def test_a_hangup_that_a_program_asks_for_is_for_both():
+    told = Told().run(number=1).run(number=2, forward=(signal.SIGHUP,))
 
     orders = told.at(1.0, words.SignalArrived(signal.SIGHUP))
 
     assert said(orders) == ["signal"]
-    assert words.SignalProgram(1, signal.SIGHUP) in orders
+    assert words.SignalProgram(2, signal.SIGHUP) in orders
+    assert words.SignalProgram(1, signal.SIGHUP) not in orders
+
+
+@pytest.mark.parametrize("signum", [signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT])
+def test_another_signal_that_a_program_asks_for_is_its_own(signum: signal.Signals):
+    told = Told().run(forward=(signum,))
+
+    assert told.at(1.0, words.SignalArrived(signum)) == [words.SignalProgram(1, signum)]
 
 
 def test_new_agent_is_told_of_a_signal_that_the_old_one_took_with_it():
