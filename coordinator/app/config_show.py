@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from coordinator.app.config_names import Keys
 from coordinator.app.config_problems import Places, place_of
 from coordinator.app.config_schema import known_keys, run_keys
-from coordinator.app.settings import NodeSettings
+from coordinator.app.settings import NodeSettings, TasksPolicySettings
 from coordinator.app.task_specs import spec_text
 
 HIDDEN = "********"
@@ -86,6 +86,17 @@ def _task_origins(raw: object, places: Places) -> dict[str, str]:
     }
 
 
+def _tasks_policy(tasks: TasksPolicySettings) -> dict[str, object]:
+    return {
+        "tasksPolicy.failover": tasks.failover,
+        "tasksPolicy.toMember": tasks.to_member_s,
+        "tasksPolicy.lateMax": tasks.late_max,
+        "tasksPolicy.lateWithin": tasks.late_within_s,
+        "tasksPolicy.observerGrace": tasks.grace_s,
+        "tasksPolicy.commands": "listed" if tasks.commands_listed else "any",
+    }
+
+
 def _effective(settings: NodeSettings) -> dict[str, object]:
     program, trigger, policy = settings.program, settings.trigger, settings.policy
     found: dict[str, object] = {
@@ -111,22 +122,14 @@ def _effective(settings: NodeSettings) -> dict[str, object]:
         "requireDatabase": settings.database.require_database,
         "observe": settings.priority == 0,
     }
-    tasks = settings.tasks_policy
-    found |= {
-        "tasksPolicy.failover": tasks.failover,
-        "tasksPolicy.toMember": tasks.to_member_s,
-        "tasksPolicy.lateMax": tasks.late_max,
-        "tasksPolicy.lateWithin": tasks.late_within_s,
-        "tasksPolicy.observerGrace": tasks.grace_s,
-        "tasksPolicy.commands": "listed" if tasks.commands_listed else "any",
-    }
+    found |= _tasks_policy(settings.tasks_policy)
     if program is not None:
         found |= {
             "program.command": program.argv,
             "program.callable": program.callable,
             "program.shell": program.shell,
             "program.cwd": program.cwd,
-            "program.forwardSignals": program.forward_signals or None,
+            "program.forwardSignals": program.forward_signals,
         }
     if trigger is not None:
         found |= {

@@ -157,8 +157,7 @@ def run(
     if tasks is not None:
         agent.sources += (tasks.progress,)
         agent.onlookers.append(tasks.look)
-    link.on_lost = partial(say_guardian_lost, logger, settings)
-    link.on_signal = lambda signum: _on_signal(signum, agent, live, logger)
+    _be_told(link, agent, live, logger)
     lookout = _lookout(settings, made.timing, clock, agent)
     try:
         window = Window(agent, clock, settings.listen, logger)
@@ -283,6 +282,12 @@ def _die_of_sleep(channel: Channel, logger: logging.Logger, settings: NodeSettin
     log.say(logger, "suspended", text, fields)
     log.end()
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _be_told(link: GuardLink, agent: Agent, live: LiveSettings, logger: logging.Logger) -> None:
+    """Have signals obeyed, and the loss of the guardian explained."""
+    link.on_lost = partial(say_guardian_lost, logger, live.now)
+    link.on_signal = lambda signum: _on_signal(signum, agent, live, logger)
 
 
 def _on_signal(signum: int, agent: Agent, live: LiveSettings, logger: logging.Logger) -> None:

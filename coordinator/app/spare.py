@@ -66,10 +66,11 @@ def _end_alone(belt: ThirdBelt, settings: NodeSettings, session: str | None) -> 
     Nothing of any program may live. Each try is bounded; a process that the kernel cannot end now
     may end later.
     """
-    any(not kill_all(belt.handles) for _ in range(KILLS_MAX))
+    gone = any(not kill_all(belt.handles) for _ in range(KILLS_MAX))
     if belt.killed:
         _say_late(settings, belt.killed)
-    if session is not None:
+    # What cannot be killed keeps the token for the rest of the lease (L1).
+    if session is not None and gone:
         bury(settings, session)
     log.end()
     os._exit(1)

@@ -135,8 +135,8 @@ livenessCheckInterval = 6
 ## "release" the token to another node, or "stop" this node. Default "restart"; "stop" for
 ## `coord run -- COMMAND`.
 # onExit = "restart"
-## Signals of the node that the program gets: "HUP", "USR1", "USR2", "QUIT". Default: none of them.
-# forwardSignals = ["HUP"]
+## Signals of the node that the program gets: "HUP", "USR1", "USR2", "QUIT". Default: none.
+# forwardSignals = []
 
 ## When the callable runs, while its node holds the token. Without this table it runs once.
 # [trigger]

@@ -35,7 +35,7 @@ import signal
 from itertools import repeat
 
 from coordinator.errors import IllegalTransitionError
-from coordinator.protocol import guard_run
+from coordinator.protocol import guard_run, guard_signals
 from coordinator.protocol import guard_words as words
 from coordinator.protocol.guard_run import Orders
 from coordinator.protocol.guard_state import Guard, Run
@@ -64,8 +64,6 @@ INTERRUPTED = 130
 AGENT_LOOP = 1
 
 _STOPPING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-#: What these mean to the node they mean to no program, unless it asks for them (`forward`).
-_NODES_OWN = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT)
 
 
 def begin(now: float) -> tuple[Guard, tuple[Command, ...]]:
@@ -137,7 +135,7 @@ def _on_agent(guard: Guard, event: Event, now: float, orders: Orders) -> Guard:
         case words.Greeted(silence_max_s):
             if guard.signals:
                 # The signal came while there was no agent, or to one that died of it.
-                orders.append(_signal_message(guard.signum, guard.signals))
+                orders.append(guard_signals.told(guard.signum, guard.signals))
             elif guard.leaving is not None:
                 why = "the agents of this node keep dying"
                 orders.append(words.TellAgent({"say": "leave", "why": why, "code": guard.leaving}))
@@ -188,32 +186,16 @@ def _on_run_order(guard: Guard, event: RunOrder, now: float, orders: Orders) -> 
 def _on_signal(guard: Guard, signum: int, now: float, orders: Orders) -> Guard:
     if signum in _STOPPING_SIGNALS:
         guard = guard._replace(signals=guard.signals + 1, signum=signum)
-        orders.append(_signal_message(signum, guard.signals))
+        orders.append(guard_signals.told(signum, guard.signals))
         if signum == signal.SIGINT and guard.signals > 1:
             runs = tuple(guard_run.kill(run, "killed", now, orders) for run in guard.runs)
             leave_by = min(guard.leave_by, now + INTERRUPT_MAX_S)
             return guard._replace(runs=runs, leaving=INTERRUPTED, leave_by=leave_by)
-    elif signum in _NODES_OWN or signum == signal.SIGWINCH:
-        _on_other_signal(guard, signum, orders)
+    elif signum in guard_signals.PASSED_ON:
+        guard_signals.pass_on(guard, signum, orders)
     else:
         raise IllegalTransitionError(guard, signum)
     return guard
-
-
-def _on_other_signal(guard: Guard, signum: int, orders: Orders) -> None:
-    """Pass a signal on to the programs that ask for it, and to the agent as far as it is for it.
-
-    A program that asks for USR1, USR2 or QUIT has it for itself; HUP, to reload, is for both.
-    """
-    live = [run for run in guard.runs if run.started and run.status is None]
-    asking = [run for run in live if signum in run.forward or signum == signal.SIGWINCH]
-    orders.extend(words.SignalProgram(run.number, signum) for run in asking)
-    if asking and signum != signal.SIGHUP:
-        return
-    if signum == signal.SIGQUIT:
-        orders.append(words.SignalAgent(signum))
-    elif signum in _NODES_OWN:
-        orders.append(_signal_message(signum, 1))
 
 
 def _keep_trust(guard: Guard, now: float, orders: Orders) -> Guard:
@@ -323,7 +305,3 @@ def _keep_leaving(guard: Guard, now: float, orders: Orders) -> Guard:
         orders.append(words.KillSpare())
     orders.append(words.Quit(code))
     return guard._replace(quitted=True)
-
-
-def _signal_message(signum: int, count: int) -> words.TellAgent:
-    return words.TellAgent({"say": "signal", "signum": int(signum), "count": count})
