@@ -6,7 +6,6 @@ from datetime import datetime
 
 from coordinator.app.config_models import ConfigFile, RunOptions
 from coordinator.app.config_problems import COMMAND_LINE, Places, Problem, place_of
-from coordinator.app.config_work import TaskTable
 from coordinator.app.task_specs import SPEC_LETTERS_MAX, task_of
 
 #: Where a program of the group may have been named, the most telling place first.

@@ -23,7 +23,14 @@ from coordinator.errors import (
     ConfigError,
     UsageError,
 )
-from coordinator.runtime import interpreter, isolation, isolation_plain, kernel, programs
+from coordinator.runtime import (
+    interpreter,
+    isolation,
+    isolation_plain,
+    kernel,
+    limits,
+    programs,
+)
 from coordinator.runtime.clock import BoottimeClock
 from coordinator.runtime.descriptors import FIRST_OWN
 
@@ -36,6 +43,7 @@ def run_node(settings: NodeSettings) -> NoReturn:
 
     Errors: ConfigError, CommandNotFoundError, CommandNotExecutableError before anything started.
     """
+    limits.check()
     check_program(settings)
     resolved = resolve(settings.database)
     # The agent says them, in the form of all its lines.
