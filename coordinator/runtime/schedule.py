@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
 
-from coordinator.errors import DatabaseUnreachableError, TokenLostError
+from coordinator.errors import CoordError, DatabaseUnreachableError, TokenLostError
 from coordinator.ports import Clock
 from coordinator.protocol.schedule import (
     AlreadyEnded,
@@ -283,6 +283,14 @@ class Schedule:
             )
         except RunStoppedError:
             return True  # the next holder finds a run without an end, and says so
+        except TokenLostError:
+            raise
+        except CoordError as error:
+            # What cannot be written about one run is no reason to make no other.
+            if terminate is not None:
+                raise
+            self._log.warn("outcome-unwritten", f"the outcome of {shown(slot)}: {error}")
+            return True
 
     def _exhausted(self, reason: str, skipped: int) -> Ending:
         """Write down, for the whole group, that no run is left; skipped: slots that nobody ran."""

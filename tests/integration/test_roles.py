@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -22,7 +23,7 @@ from psycopg.conninfo import make_conninfo
 from coordinator.errors import DatabaseRefusedError, NodeAliveError
 from coordinator.protocol.group import TaskDef
 from coordinator.protocol.requests import RaiseFloor, Settle
-from coordinator.store import migrate, schedule
+from coordinator.store import migrate, schedule, schedule_ends
 from coordinator.store.aliases import ALIASES
 from coordinator.store.fence import fence_sql
 from coordinator.store.grants import VIEWS, VIEWS_FOR_PEOPLE
@@ -37,6 +38,7 @@ from tests.support.roles import Roles
 pytestmark = pytest.mark.real
 
 OTHER = "billing"
+SLOT = datetime(2026, 5, 4, 12, tzinfo=UTC)
 MINE = "00000000-0000-4000-8000-000000000001"
 #: What a node's role does with its own group's rows; of another group's it meets none.
 CHANGES = {
@@ -183,7 +185,17 @@ def filled(roles: Roles) -> Roles:
             )
             with schedule.open_connection(roles.login("node", group), 5.0) as connection:
                 schedule.read(connection, held)
-                assert schedule.skipped(connection, held, count=1)
+                schedule.claim(connection, held, slot=SLOT, skipped=1)
+                assert schedule_ends.settle(connection, held) is not None
+                assert schedule_ends.finish(
+                    connection,
+                    held,
+                    slot=SLOT,
+                    outcome="failed",
+                    duration_s=0.0,
+                    error="no",
+                    terminate="run 1: no",
+                )
         work(roles, group)
     # Long enough ago for the wait of a new identity.
     roles.database.query("UPDATE database_epoch SET first_seen_at = now() - interval '1 day'")

@@ -14,7 +14,7 @@ import pytest
 
 from coordinator.app.schedule_ledger import DatabaseLedger
 from coordinator.app.settings import DatabaseSettings
-from coordinator.errors import DatabaseUnreachableError
+from coordinator.errors import CoordError, DatabaseUnreachableError
 from coordinator.protocol.schedule import (
     AlreadyEnded,
     AlreadyFired,
@@ -459,3 +459,14 @@ def test_database_that_is_away_is_said_so(database: Database, me: store.Holding)
 
     with pytest.raises(DatabaseUnreachableError):
         ledger_of(nowhere, me).open()
+
+
+def test_error_of_another_family_ends_in_one_line_that_names_it(
+    database: Database, ledger: DatabaseLedger
+) -> None:
+    ledger.claim(SLOT, None, 0)
+
+    with pytest.raises(CoordError, match="unexpected error in the schedule's record: ValueError"):
+        ledger.finish(SLOT, "ok", float("nan"), None, None)
+
+    assert ledger.finish(SLOT, "ok", 0.0, None, None)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from coordinator.errors import TokenLostError
+from coordinator.errors import CoordError, TokenLostError
 from coordinator.protocol.schedule import Policy, Retry
 from coordinator.runtime.jobs import RunContext
 from coordinator.runtime.log import LOGGER
@@ -360,6 +360,87 @@ def test_program_that_sees_its_own_trust_end_is_not_blamed() -> None:
     runner = Runner(until_lost, interval_s=TICK_S)
 
     assert runner.go().kind == "lost"
+
+
+def test_outcome_that_cannot_be_written_ends_no_schedule_that_goes_on() -> None:
+    class Refusing(MemoryLedger):
+        def finish(self, *given):  # noqa: ARG002
+            raise CoordError("unexpected error in the schedule's record: TypeError: what?")
+
+    runner = Runner(
+        fail, ledger=Refusing(), policy=Policy(error="LOG_AND_CONTINUE"), interval_s=TICK_S
+    )
+    runner.start()
+    while len(runner.ledger.fired) < 3:
+        assert threading.Event().wait(TICK_S) is False
+
+    runner.stop.set()
+
+    assert runner.ending().kind == "stopped"
+
+
+def test_claim_whose_answer_was_lost_is_run_once() -> None:
+    ledger = MemoryLedger(lost_answers=2)
+    job, made = stopping_after(2)
+
+    Runner(job, ledger=ledger, interval_s=TICK_S).go()
+
+    assert [context.scheduled_at for context in made] == ledger.fired
+
+
+def test_schedule_that_was_terminated_runs_nothing_until_it_is_asked_for() -> None:
+    """C5"""
+    ledger = MemoryLedger(fired=[BEGAN - HOUR], ended="run 1 failed: no", terminated_at=BEGAN)
+    job, made = stopping_after(1)
+
+    ending = Runner(job, ledger=ledger, interval_s=TICK_S).go()
+
+    assert (ending.kind, ending.reason) == ("terminated", "run 1 failed: no")
+    assert made == []
+    ledger.asked_at = BEGAN + HOUR
+    assert Runner(job, ledger=ledger, interval_s=TICK_S).go().kind == "stopped"
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize("waiting", ["WAIT", "IGNORE"])
+def test_every_slot_is_run_or_told_as_skipped(waiting: str) -> None:
+    job, _ = stopping_after(4)
+
+    def slow_at_first(context: RunContext) -> None:
+        if context.count == 2:
+            last_for(ticks=20)
+        job(context)
+
+    runner = Runner(slow_at_first, policy=Policy(waiting=waiting), interval_s=TICK_S)  # type: ignore[arg-type]
+    runner.go()
+
+    first, last = runner.ledger.fired[0], runner.ledger.fired[-1]
+    due = round((last - first).total_seconds() / TICK_S) + 1
+    assert len(runner.ledger.fired) + runner.ledger.skips == due
+
+
+def test_record_ahead_of_the_databases_clock_is_an_alert_and_no_silence() -> None:
+    """C4"""
+    ledger = MemoryLedger(fired=[datetime.now(UTC) + HOUR])
+    job, made = stopping_after(2)
+
+    Runner(job, ledger=ledger, interval_s=TICK_S).go()
+
+    assert ledger.alerts == ["schedule-ahead"]
+    assert len(made) == 2
+    assert all(context.scheduled_at < datetime.now(UTC) for context in made)
+
+
+def test_run_that_died_is_told_before_the_next(logs: list[logging.LogRecord]) -> None:
+    """C6"""
+    ledger = MemoryLedger(fired=[BEGAN - HOUR], running=True)
+    job, _ = stopping_after(1)
+
+    Runner(job, ledger=ledger, interval_s=TICK_S).go()
+
+    assert [line.getMessage() for line in logs if getattr(line, "event", "") == "run-died"] == [
+        "g: run 1 died"
+    ]
 
 
 # --- stopping -------------------------------------------------------------------------------------
