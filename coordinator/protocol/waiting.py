@@ -71,10 +71,11 @@ def _trouble(node: Node) -> str:
     holder = view.holder
     if holder is None or not looks_dead(holder):
         return trouble
+    enough_s = wait_that_suffices_s(node, holder)
     return (
         f"{trouble}, whose last heartbeat is {holder.age_s:.1f} s old; should it be dead, its token"
-        f" is free {holder.liveness_s:g} s after it: `-w {wait_that_suffices_s(node, holder):g}`"
-        " suffices"
+        f" is free {holder.liveness_s:g} s after it: a wait of {enough_s:g} s"
+        f" (`-w {enough_s:g}`) suffices"
     )
 
 

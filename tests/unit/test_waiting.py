@@ -102,7 +102,7 @@ def test_the_time_is_over_before_a_dead_holders_is_and_what_suffices_is_told() -
     said = trouble(script.answer(3.1, other(age_s=4.1)))
 
     assert "whose last heartbeat is 3.9 s old" in said
-    assert "`-w 8` suffices" in said
+    assert "a wait of 8 s (`-w 8`) suffices" in said
 
 
 def test_the_wait_that_was_said_to_suffice_does() -> None:
