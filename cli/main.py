@@ -54,6 +54,7 @@ def version(context: typer.Context) -> None:
 app.command(
     context_settings={"allow_interspersed_args": False},
     options_metavar="[OPTIONS]",
+    epilog=run.SIGNALS,
 )(run.run)
 app.command(cls=look.Watchable)(look.status)
 app.command()(look.leader)

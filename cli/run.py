@@ -40,6 +40,14 @@ class LogFormat(StrEnum):
 ON_EXIT = {Restart.NEVER: "stop", Restart.ON_FAILURE: "on-failure", Restart.ALWAYS: "restart"}
 
 
+#: The last lines of `coord run --help`.
+SIGNALS = (
+    "Signals: TERM and INT end the program within --stop-timeout, then the node; HUP reads the"
+    " configuration again; USR1 gives the token up; USR2 logs the state; QUIT logs the stacks."
+    " The program gets none of HUP, USR1, USR2 and QUIT, unless [program] forwardSignals names it."
+)
+
+
 def _seconds(*names: str, env: str, text: str) -> Any:
     return typer.Option(*names, metavar="SECS", help=f"{text} [env: {env}]")
 

@@ -210,9 +210,10 @@ def _agent_frozen(rng: random.Random, at: float, liveness_s: float) -> list[Faul
 
 def _stop_then_cut(rng: random.Random, at: float, liveness_s: float) -> list[Fault]:
     """An ordinary stop, in the midst of which trust cannot be renewed any more."""
+    kind = rng.choice(("cut", "freeze_agent", "freeze_agent"))
     return [
         Fault(at, rng.choice(("stop", "resign")), HOLDER),
-        Fault(at + rng.uniform(0.0, 0.6) * liveness_s, "cut", HOLDER, 2 * liveness_s),
+        Fault(at + rng.uniform(0.05, 0.3) * liveness_s, kind, HOLDER, 2.5 * liveness_s),
     ]
 
 
