@@ -198,6 +198,7 @@ def test_what_wakes_the_loop_alone_costs_no_step(database):
     )
 
     agent.run()
+    agent.inbox.close()
 
     assert program.turns >= TURNS
     assert program.steps < TURNS / 5

@@ -11,9 +11,11 @@ import os
 import select
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 #: What was killed or closed is gone soon; a busy machine needs its time, and only a leak takes it.
@@ -24,6 +26,11 @@ NAMED_NAMESPACES = Path("/run/netns")
 KEPT = ("/dev/urandom", "/dev/null", "/etc/", "/usr/share/zoneinfo")
 #: Threads that libraries keep: execnet's receiver, and a pool that waits for work.
 KEPT_THREADS = ("execnet", "pytest_timeout", "Dummy-")
+
+#: Of multiprocessing: one for each process, started once.
+KEPT_PROCESS = "multiprocessing.resource_tracker"
+#: A process's start is told in ticks of the kernel.
+CLOCK_TICK_S = 0.02
 
 _spawned = threading.Event()
 #: What fixtures of a wider scope have made while a test ran.
@@ -46,37 +53,40 @@ class Belongings:
     threads: frozenset[threading.Thread]
     namespaces: frozenset[str]
     processes: frozenset[int]  #: with the mark of the test that runs, or children
+    since: float  #: the moment from which on processes count, in seconds since the machine's start
 
     @classmethod
-    def now(cls, test: str) -> Belongings:
+    def now(cls, test: str, since: float) -> Belongings:
         """Look around; processes cost something, and are looked for where there can be new ones."""
         return cls(
             descriptors=_descriptors(),
             threads=frozenset(threading.enumerate()),
             namespaces=_namespaces(),
-            processes=_processes(test) if _spawned.is_set() else frozenset(),
+            processes=_processes(test, since) if _spawned.is_set() else frozenset(),
+            since=since,
         )
 
 
 def begin(test: str) -> Belongings:
     """Return what there is before a test; what was started for all tests is not the test's."""
-    before = Belongings.now(test)
     _spawned.clear()
-    return before
+    return Belongings.now(test, time.clock_gettime(time.CLOCK_BOOTTIME) - CLOCK_TICK_S)
 
 
 @contextmanager
 def for_later_tests(test: str) -> Iterator[None]:
     """Count what the block makes as nobody's leak: it stays for the tests to come."""
-    before = Belongings.now(test)
+    since = time.clock_gettime(time.CLOCK_BOOTTIME) - CLOCK_TICK_S
+    before = Belongings.now(test, since)
     yield
-    after = Belongings.now(test)
+    after = Belongings.now(test, since)
     _kept.append(
         Belongings(
             after.descriptors - before.descriptors,
             after.threads - before.threads,
             after.namespaces - before.namespaces,
             after.processes - before.processes,
+            since,
         )
     )
 
@@ -88,8 +98,9 @@ def left(before: Belongings, test: str) -> list[str]:
         before.threads.union(*(kept.threads for kept in _kept)),
         before.namespaces.union(*(kept.namespaces for kept in _kept)),
         before.processes.union(*(kept.processes for kept in _kept)),
+        before.since,
     )
-    found = _more(before, Belongings.now(test))
+    found = _more(before, Belongings.now(test, before.since))
     if found:
         gc.collect()
     pause = select.poll()
@@ -97,7 +108,7 @@ def left(before: Belongings, test: str) -> list[str]:
         if not found:
             break
         pause.poll(LOOK_EVERY_S * 1000)
-        found = _more(before, Belongings.now(test))
+        found = _more(before, Belongings.now(test, before.since))
     return found
 
 
@@ -124,7 +135,7 @@ def _descriptors() -> frozenset[tuple[str, str]]:
             what = os.readlink(f"/proc/self/fd/{fd}")
         except OSError:
             continue  # the descriptor of this very look
-        if not what.startswith(KEPT):
+        if not what.startswith(KEPT) and int(fd) != resource_tracker._resource_tracker._fd:
             found.add((fd, what))
     return frozenset(found)
 
@@ -137,8 +148,8 @@ def _namespaces() -> frozenset[str]:
     return frozenset(name for name in os.listdir(NAMED_NAMESPACES) if mine in name)
 
 
-def _processes(test: str) -> frozenset[int]:
-    """Find the children of this process, and what was started from them in this test."""
+def _processes(test: str, since: float) -> frozenset[int]:
+    """Find what was started since then by this process, or from its children in this test."""
     # pytest tells each process in its environment which test it belongs to.
     mark = f"PYTEST_CURRENT_TEST={test} (".encode()
     own = str(os.getpid())
@@ -147,7 +158,9 @@ def _processes(test: str) -> frozenset[int]:
         if not name.isdigit() or name == own:
             continue
         try:
-            state, parent = _state(name)
+            state, parent, started_at = _state(name)
+            if started_at < since or KEPT_PROCESS in _command(name):
+                continue
             # Unless it is a child, nobody here can collect a zombie, and it is gone.
             if parent == own or (state != "Z" and mark in _environment(name)):
                 found.add(int(name))
@@ -156,9 +169,14 @@ def _processes(test: str) -> frozenset[int]:
     return frozenset(found)
 
 
-def _state(pid: str) -> tuple[str, str]:
+def _state(pid: str) -> tuple[str, str, float]:
+    """Return the state of a process, its parent, and when it was started."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return fields[0], fields[1]
+    return fields[0], fields[1], int(fields[19]) / os.sysconf("SC_CLK_TCK")
+
+
+def _command(pid: str) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
 
 
 def _environment(pid: str) -> bytes:
@@ -167,10 +185,8 @@ def _environment(pid: str) -> bytes:
 
 def _described(pid: int) -> str:
     try:
-        command = (
-            Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        )
-        state, parent = _state(str(pid))
+        command = _command(str(pid))
+        state, parent, _ = _state(str(pid))
     except OSError:
         return f"{pid}, which is gone by now"
     return f"{pid} ({state}, child of {parent}): {command[:120]}"
