@@ -53,7 +53,7 @@ def assert_nothing_happened(group, holder: str) -> None:
     """One holding since the start, and no session lost, neither the holder's nor the standby's."""
     assert [(run.node, run.term) for run in group.runs()] == [(holder, 1)], group.story()
     assert "session is over" not in group.story()
-    assert "no word" not in group.story()
+    assert "the database does not answer" not in group.story()
 
 
 # --- the fake itself ------------------------------------------------------------------------------

@@ -126,14 +126,14 @@ def test_no_line_of_the_agent_nor_a_traceback_waits(pipe: Pipe, monkeypatch: pyt
     with stderr_is(pipe.write_fd):
         logger = log.set_up("info", "json")
         log.take_stderr(logger)
-        log.say(logger, "database-lost", "g: no word from the database", {"group": "g"})
+        log.say(logger, "database-lost", "g: the database does not answer", {"group": "g"})
         print("Traceback of\ntwo lines", file=sys.stderr)
         text = pipe.read_until("two lines")
         log.end()
     lines = [json.loads(line) for line in text.splitlines()]
 
     assert [line["message"] for line in lines] == [
-        "g: no word from the database",
+        "g: the database does not answer",
         "Traceback of",
         "two lines",
     ]
