@@ -50,6 +50,16 @@ check: .venv/dev.stamp
 test: .venv/dev.stamp system-packages check
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
+# Unit and integration tests with the lowest versions that pyproject.toml allows.
+.PHONY: lowest
+lowest: .venv/dev.stamp system-packages
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv venv --quiet --clear .venv-lowest
+	$(BIN)/uv pip compile pyproject.toml --resolution lowest-direct --no-header --extra embedded --group dev --quiet -o .venv-lowest/lowest.txt
+	$(BIN)/uv pip install --quiet -p .venv-lowest/bin/python -r .venv-lowest/lowest.txt
+	$(BIN)/uv pip install --quiet -p .venv-lowest/bin/python --no-deps --editable .
+	.venv-lowest/bin/python -m pytest -n $(WORKERS) tests/unit tests/integration $(PYTEST_ARGS)
+
 # make simulate SEEDS=20000 FIRST=0
 SEEDS ?= 20000
 FIRST ?= 0
@@ -118,4 +128,4 @@ lock: .venv/dev.stamp
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra embedded --group dev --upgrade --quiet -o requirements-dev.lock
 
 clean:
-	rm -rf .venv .venv-peers .machine build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .venv-lowest .venv-peers .machine build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
