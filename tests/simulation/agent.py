@@ -7,11 +7,12 @@ guardian after runtime/guard_link.py (second belt at the deadline, a frozen guar
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from coordinator.protocol import belts, machine
 from coordinator.protocol import guard_words as words
-from coordinator.protocol import machine
 from coordinator.protocol.decide import patience_s
 from coordinator.protocol.events import (
     EVERY_RUN,
@@ -77,7 +78,7 @@ class Agent(Process):
 
     __slots__ = ("alarm", "asked", "host", "line", "lost", "node", "ordered", "told", "under_way")
 
-    def __init__(self, host: Host, node: Node) -> None:
+    def __init__(self, host: Host, node: Node, knows: Iterable[int] = ()) -> None:
         super().__init__()
         self.host_frozen = host.frozen
         self.host = host
@@ -92,6 +93,8 @@ class Agent(Process):
         if node.run is not None:
             until = host.local() + node.timing.lease_s
             self._started(INHERITED, until, node.timing.stop_timeout_s).stopping = True
+            for run in knows:
+                self._set_left(run)
 
     def begin(self) -> None:
         """Greet the guardian and take the first step."""
@@ -356,6 +359,20 @@ class Agent(Process):
             self.host.programs.kill(run.number, by_agent=True)
         else:
             self._set_belt(run)
+
+    def _set_left(self, run: int) -> None:
+        if run in self.host.deadlines and run in self.host.programs.alive:
+            moment = belts.look_at({run: self.host.deadlines[run]})
+            self.host.at_local(moment, self.deliver, self._kill_left, run)
+
+    def _kill_left(self, run: int) -> None:
+        """Kill what a dead agent has left, when the guardian is late with it."""
+        if INHERITED not in self.ordered or run not in self.host.programs.alive:
+            return
+        if belts.late({run: self.host.deadlines[run]}, self.host.local()):
+            self.host.programs.kill(run, by_agent=True)
+        else:
+            self._set_left(run)
 
     def echo_due_s(self) -> float:
         """Return how long after its guardian froze this agent will know, on its own clock."""

@@ -1,9 +1,10 @@
 """Making things go wrong in a world, as a plan says.
 
 Not simulated, because it is not promised: two primaries that both acknowledge; two processes of
-one node failing at the same time while the node itself lives on (its supervisor's work); a clock
-outside of RATE_ERROR. A restore that reuses a timeline's number is done only while a live node
-remembers the highest granted term, and that node is spared until it has told the database
+one node failing at the same time while the node itself lives on (its supervisor's work), but for a
+guardian that stands still beside an agent that does so too, or is dead (rule G9); a clock outside
+of RATE_ERROR. A restore that reuses a timeline's number is done only while a live node remembers
+the highest granted term, and that node is spared until it has told the database
 (docs/protocol.md, rule N3): without it nobody could know that term. What Server.must_know says.
 """
 
@@ -97,6 +98,15 @@ def _to_a_process(host: Host, agent: Agent, guardian: Guardian, fault: Fault) ->
             host.freeze_process(agent, fault.for_s)
         case "freeze_guardian":
             host.freeze_process(guardian, fault.for_s)
+        case "freeze_both":
+            host.freeze_process(guardian, fault.for_s)
+            host.freeze_process(agent, fault.for_s)
+        case "freeze_guardian_crash_agent":
+            host.freeze_process(guardian, fault.for_s)
+            host.crash_agent()
+        case "crash_agent_freeze_guardian":
+            host.crash_agent()
+            host.soon(0.02, host.freeze_process, guardian, fault.for_s)
         case "freeze_to_the_end":
             # Thawed when the program is about to be stopped: a renewal in the last moment.
             stop_at = agent.node.trusted_until - agent.node.timing.last_stop_s(

@@ -80,30 +80,43 @@ class Guardian(Process):
     def _obey(self, order: words.Command) -> None:
         host = self.host
         match order:
-            case words.TellAgent(message):
-                if host.agent is not None:
-                    host.after(CHANNEL_S, host.agent.deliver, host.agent.hear, message)
+            case words.TellAgent() | words.TellSpare():
+                hearer = host.agent if isinstance(order, words.TellAgent) else host.spare
+                if hearer is not None:
+                    host.after(CHANNEL_S, hearer.deliver, hearer.hear, order.message)
             case words.LaunchProgram(start):
+                host.deadlines[start.run] = start.trusted_until
                 host.programs.fork(self, start)
+            case words.WriteBoard(number, until, _):
+                host.deadlines[number] = until
             case words.LetGo(number, until):
                 host.programs.let_go(self, number, until)
             case words.SignalProgram(number, signum) if signum == SIGTERM:
                 host.programs.terminate(self, number)
             case words.KillProgram(number):
                 host.programs.kill(number, by_agent=False)
-            case words.StartAgent(session, term):
-                # As agent_main does: a fresh agent after a dead one takes its place.
-                dying = bool(host.programs.alive)
-                legacy = (session, term, dying) if self.begun else None
-                self.reads = host.new_agent(legacy, FRESH_READY_S)
-            case words.PromoteSpare(message):
-                dying = message["program"] == "dying"
-                legacy = (message["session"], message["term"], dying)
-                self.reads = host.new_agent(legacy, SPARE_READY_S)
+            case words.StartAgent() | words.PromoteSpare():
+                self._meet(order)
             case words.KillAgent():
                 self.reads = None
                 host.agent_killed()
             case words.Quit():
                 host.quit()
             case _:
-                pass  # the spare, the board, the log
+                pass  # another spare, the log
+
+    def _meet(self, order: words.StartAgent | words.PromoteSpare) -> None:
+        """Have another agent, and a spare that is a copy of it."""
+        host, dying = self.host, bool(self.host.programs.alive)
+        match order:
+            case words.StartAgent(session, term):
+                # As agent_main does: a fresh agent after a dead one takes its place.
+                legacy = (session, term, dying) if self.begun else None
+                knows, ready_s = set[int](), FRESH_READY_S
+            case words.PromoteSpare(message):
+                dying = message["program"] == "dying"
+                legacy = (message["session"], message["term"], dying)
+                knows = set() if host.spare is None else host.spare.knows
+                ready_s = SPARE_READY_S
+        self.reads = host.new_agent(legacy, ready_s, knows)
+        host.new_spare(knows, ready_s)

@@ -1,4 +1,4 @@
-"""A simulated machine: a guardian, its agent and its program, one clock, and what stops them.
+"""A simulated machine: guardian, agent, spare and programs, one clock, and what stops them.
 
 The guardian's decisions are coordinator/protocol/guard.py. Here is what the system does for it:
 forking, signals, deaths, and how long each takes.
@@ -19,6 +19,7 @@ from tests.simulation.guardian import CHANNEL_S, Guardian
 from tests.simulation.processes import Call
 from tests.simulation.programs import Programs
 from tests.simulation.settings import GROUP, NodeSettings
+from tests.simulation.spare import Spare
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -47,6 +48,8 @@ class Host:
         self.thaw_at = 0.0
         self.guardian: Guardian | None = None
         self.agent: Agent | None = None
+        self.spare: Spare | None = None
+        self.deadlines: dict[int, float] = {}  #: by run; what the guardian shows agent and spare
         self.programs = Programs(self)
         self.cut = ""  #: "" | "both" | "answers": which way to the database is closed
         self.cut_until = 0.0
@@ -95,6 +98,7 @@ class Host:
         if self.agent is not None:
             self.agent.alive = False
             self.agent = None
+        self._lose_spare()
         self.thaw_now()
         self.after(down_s, self.start)
 
@@ -104,6 +108,22 @@ class Host:
             self.guardian.alive = False
             self.guardian = None
         self.programs.dead()
+
+    def _lose_spare(self) -> None:
+        if self.spare is not None:
+            self.spare.alive = False
+            self.spare = None
+
+    def end_frozen_guardian(self, spare: Spare) -> None:
+        """Be ended by the spare, which has killed what the guardian should have killed long ago."""
+        guardian, agent = self.guardian, self.agent
+        if self.spare is not spare or guardian is None or not guardian.frozen:
+            return
+        self._lose_guardian()
+        if agent is not None:
+            agent.deliver(agent.alone, "the guardian died")
+        else:
+            self._off()
 
     def crash_guardian(self) -> None:
         """SIGKILL the guardian alone: the agent sees the closed socket."""
@@ -133,6 +153,7 @@ class Host:
 
     def _off(self) -> None:
         """Nothing of the node is left: its supervisor starts it again."""
+        self._lose_spare()
         self.soon(2.0, self.start)
 
     def freeze(self, for_s: float) -> None:
@@ -161,6 +182,8 @@ class Host:
         for process in first:
             if process is not None:
                 self._catch_up(process)
+        if self.spare is not None:
+            self.spare.catch_up()
         self.programs.forked.catch_up()
         self.thawing = False
         self.programs.go_on()
@@ -176,7 +199,7 @@ class Host:
 
     def _set_frozen(self, frozen: bool) -> None:
         self.frozen = frozen
-        for process in (self.guardian, self.agent, self.programs.forked):
+        for process in (self.guardian, self.agent, self.spare, self.programs.forked):
             if process is not None:
                 process.host_frozen = frozen
 
@@ -226,10 +249,29 @@ class Host:
             guardian = self.guardian
             self.after(CHANNEL_S, guardian.deliver, guardian.read, agent, event)
 
-    def new_agent(self, legacy: tuple[str | None, int, bool] | None, ready_s: float) -> Agent:
+    def new_spare(self, knows: set[int], ready_s: float) -> None:
+        """Have a spare in a moment; it knows what the process knew of which it is a copy."""
+        self._lose_spare()
+        self.spare = spare = Spare(self, knows)
+        spare.frozen = True
+        spare.deliver(spare.watch)
+        self.soon(ready_s, self._spare_ready, spare)
+
+    def _spare_ready(self, spare: Spare) -> None:
+        spare.frozen = False
+        if spare.runs:
+            spare.catch_up()
+
+    def new_agent(
+        self,
+        legacy: tuple[str | None, int, bool] | None,
+        ready_s: float,
+        knows: set[int] = frozenset(),  # type: ignore[assignment]
+    ) -> Agent:
         """Start an agent; until it is ready its mail waits in the socket that it was given.
 
         legacy: the session and the term that a dead one left, and whether its program still dies.
+        knows:  the runs that it can kill, because it was the spare.
         """
         self.agents += 1
         policy = Policy(
@@ -250,7 +292,7 @@ class Host:
             bury, term, dying = legacy
             run = Run(INHERITED, term, self.local(), "the agent died") if dying else None
             node = replace(node, bury=bury, run=run, given_up=term, remembered=term)
-        self.agent = agent = Agent(self, node)
+        self.agent = agent = Agent(self, node, knows)
         agent.frozen = True
         agent.deliver(agent.begin)
         self.soon(ready_s, self._thaw_process, agent)

@@ -11,7 +11,17 @@ from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
-from coordinator.protocol import absorb, decide, epoch, guard_run, machine, node, timing, watch
+from coordinator.protocol import (
+    absorb,
+    belts,
+    decide,
+    epoch,
+    guard_run,
+    machine,
+    node,
+    timing,
+    watch,
+)
 from coordinator.protocol.events import Command, ExtendTrust
 from coordinator.protocol.guard_state import Run as GuardRun
 from coordinator.protocol.requests import Beat, Join, Request, Take, TokenSeen, View
@@ -101,6 +111,11 @@ def _no_deadline(run: GuardRun) -> float:
 def _stop_without_deadline(run: GuardRun) -> float:
     """Let an ordinary stop take its time, whatever becomes of trust."""
     return run.kill_at if run.phase == "stopping" else _real_due(run)
+
+
+def _nothing_is_late(_deadlines: dict[int, float], _now: float) -> set[int]:
+    """Leave it to others to kill."""
+    return set()
 
 
 _real_due = guard_run.due
@@ -194,15 +209,21 @@ PLANTED: dict[str, Planted] = {
     "namesake": Planted(
         "a live namesake is left alone", Bias(twin=True), database=NamesakeReplaced
     ),
+    "third-belt": Planted(
+        "the spare kills what guardian and agent leave alive",
+        Bias(stories=("only the spare is left",)),
+        ((belts, "late", _nothing_is_late),),
+    ),
     "deadline": Planted(
         "the guardian keeps the deadline",
         Bias(stories=("agent frozen",)),
-        ((guard_run, "due", _no_deadline),),
+        # The spare would do it in the guardian's place (G9).
+        ((guard_run, "due", _no_deadline), (belts, "late", _nothing_is_late)),
     ),
     "patient-stop": Planted(
         "an ordinary stop ends with trust",
         Bias(stories=("stop then cut",)),
-        ((guard_run, "due", _stop_without_deadline),),
+        ((guard_run, "due", _stop_without_deadline), (belts, "late", _nothing_is_late)),
     ),
 }
 

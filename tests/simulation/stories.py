@@ -62,6 +62,8 @@ NODE_KINDS = (
     "freeze_agent",
     "freeze_to_the_end",
     "freeze_guardian",
+    "freeze_both",
+    "freeze_guardian_crash_agent",
     "cut",
     "cut_answers",
     "late_answers",
@@ -69,13 +71,16 @@ NODE_KINDS = (
     "stop",
     "resign",
 )
-#: Faults of one process; at a time only one process of a node fails.
+#: Faults of guardian and agent at the same time: the spare alone is left.
+PAIR_KINDS = ("freeze_both", "freeze_guardian_crash_agent", "crash_agent_freeze_guardian")
+#: Faults of processes; at a time only one process of a node fails, or one such pair.
 PROCESS_KINDS = (
     "crash_agent",
     "crash_guardian",
     "freeze_agent",
     "freeze_to_the_end",
     "freeze_guardian",
+    *PAIR_KINDS,
 )
 BASE_KINDS = ("outage", "restart", "failover", "failover", "restore", "restore_same", "slow")
 
@@ -217,6 +222,10 @@ def _stop_then_cut(rng: random.Random, at: float, liveness_s: float) -> list[Fau
     ]
 
 
+def _only_the_spare_left(rng: random.Random, at: float, liveness_s: float) -> list[Fault]:
+    return [Fault(at, rng.choice(PAIR_KINDS), HOLDER, rng.uniform(1.2, 2.5) * liveness_s)]
+
+
 Story = Callable[[random.Random, float, float], list[Fault]]
 STORIES: dict[str, Story] = {
     "pause spans failover": _pause_spans_failover,
@@ -231,4 +240,5 @@ STORIES: dict[str, Story] = {
     "agent frozen": _agent_frozen,
     "stop then cut": _stop_then_cut,
     "guardian frozen in an outage": _guardian_frozen_in_outage,
+    "only the spare is left": _only_the_spare_left,
 }

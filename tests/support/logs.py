@@ -8,6 +8,7 @@ import pty
 import select
 import signal
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -82,6 +83,54 @@ def fifo_of_a_stopped_reader(folder: Path) -> Iterator[int]:
         finally:
             os.close(write_fd)
             reader.kill()
+
+
+class Tap:
+    """A pipe that is read into a file, until the test stops reading and fills it up."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read_fd, self.write_fd = os.pipe()
+        self._may_read, self._idle = threading.Event(), threading.Event()
+        self._over = False
+        self._may_read.set()
+        self._thread = threading.Thread(target=self._pass_on, daemon=True)
+        self._thread.start()
+
+    def _pass_on(self) -> None:
+        with self._path.open("ab", buffering=0) as log:
+            while not self._over:
+                if not self._may_read.is_set():
+                    self._idle.set()
+                    self._may_read.wait()
+                if select.select([self._read_fd], [], [], 0.02)[0]:
+                    log.write(os.read(self._read_fd, 65536))
+
+    def stop(self) -> None:
+        """Read no more, and leave no room."""
+        self._idle.clear()
+        self._may_read.clear()
+        assert self._idle.wait(WAIT_S)
+        # A description of its own: O_NONBLOCK must not become the node's.
+        fd = os.open(f"/proc/self/fd/{self.write_fd}", os.O_WRONLY | os.O_NONBLOCK)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(fd, b"." * 4096)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(fd, b".")
+        os.close(fd)
+
+    def go_on(self) -> None:
+        """Read on."""
+        self._may_read.set()
+
+    def close(self) -> None:
+        self._over = True
+        self.go_on()
+        self._thread.join(WAIT_S)
+        os.close(self._read_fd)
+        os.close(self.write_fd)
 
 
 Log = Callable[[Path], contextlib.AbstractContextManager[int]]

@@ -29,6 +29,12 @@ def terminate_session(ground: Ground) -> None:
     ground.wait(back, f"{name} is back")
 
 
+def terminate_session_unheard(ground: Ground) -> None:
+    """The same to a node whose log takes nothing: that it went on is seen in what it does."""
+    assert ground.ask(TERMINATE, ground.holder().node)
+    ground.run_on(LEASE_S)
+
+
 def kill_backend(ground: Ground) -> None:
     """SIGKILL of one backend: the postmaster ends all of them and recovers from the log."""
     backends = ground.ask(BACKENDS, ground.rng.choice(NAMES))

@@ -14,6 +14,7 @@ from tests.faults.campaign.failover_faults import Twins
 from tests.faults.campaign.ground import NAMES, Ground, prepare, start_group, worker
 from tests.support import networks
 from tests.support.faketime import Clocks, unfaked
+from tests.support.logs import Tap
 from tests.support.nodes import Bed, bed
 from tests.support.postgres import Server
 from tests.support.stalling_proxy import stalling_proxy
@@ -37,10 +38,10 @@ def starter(
     deaf: bool = False,
     env: Mapping[str, str] | None = None,
     programs: Mapping[str, str] | None = None,
-) -> Callable[[str], object]:
+) -> Callable[..., object]:
     """Return what starts a node whose connections carry its name, and its program's another."""
 
-    def launch(name: str) -> object:
+    def launch(name: str, **more: int) -> object:
         program = worker(
             made.record,
             SCHEMA,
@@ -48,7 +49,8 @@ def starter(
             deaf=deaf,
         )
         url = make_conninfo(paths[name], application_name=name)
-        return made.start(name, command=program, env={"COORD_DATABASE_URL": url, **(env or {})})
+        environ = {"COORD_DATABASE_URL": url, **(env or {})}
+        return made.start(name, command=program, env=environ, **more)
 
     return launch
 
@@ -67,6 +69,30 @@ def plain(
         ground = _ground(made, server, rng, starter(made, paths, deaf=deaf, env=env))
         start_group(ground)
         yield ground
+
+
+@contextmanager
+def logged(path: Path, rng: random.Random) -> Iterator[Ground]:
+    """One server; the log of each node is a pipe, and programs live to the deadline."""
+    with ExitStack() as stack:
+        server = Server.create(max_connections=CONNECTIONS)
+        stack.callback(server.remove)
+        taps: dict[str, object] = {}
+        made = stack.enter_context(bed(path, server.conninfo(), SCHEMA))
+        prepare(made, server, "coord", SCHEMA)
+        start = starter(made, dict.fromkeys(NAMES, server.conninfo()), deaf=True)
+
+        def launch(name: str) -> object:
+            tap = Tap(path / f"{name}.log")
+            stack.callback(tap.close)
+            taps[name] = tap
+            return start(name, stderr=tap.write_fd)
+
+        ground = _ground(made, server, rng, launch)
+        ground.parts = taps
+        start_group(ground)
+        yield ground
+        made.end()  # nobody writes to the pipes any more
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ MakeGround = Callable[[Path, random.Random], AbstractContextManager[Ground]]
 
 GROUNDS: dict[str, MakeGround] = {
     "plain": grounds.plain,
+    "logged": grounds.logged,
     "proxied": grounds.proxied,
     "networked": grounds.networked,
     "synchronous": partial(grounds.replicated, sync=True),
@@ -68,6 +70,36 @@ ORIGIN_RACE = "origin's pattern: token row locked while a takeover is due"
 ORIGIN_PAUSE = "origin's pattern: SIGSTOP of the holder, longer than W"
 SHORT, LONG = process_faults.SHORT_S, process_faults.LONG_S
 
+STOP, KILL = signal.SIGSTOP, signal.SIGKILL
+#: Two and three faults of one node's processes at the same moment: one process is left.
+SEVERAL: dict[str, tuple[tuple[int, str], ...]] = {
+    "SIGSTOP of guardian and agent": ((STOP, "guardian"), (STOP, "agent")),
+    "SIGSTOP of the guardian, kill -9 of the agent": ((STOP, "guardian"), (KILL, "agent")),
+    "kill -9 of the agent, SIGSTOP of the guardian": ((KILL, "agent"), (STOP, "guardian")),
+    "kill -9 of the guardian, SIGSTOP of the agent": ((KILL, "guardian"), (STOP, "agent")),
+    "kill -9 of guardian and agent": ((KILL, "guardian"), (KILL, "agent")),
+    "kill -9 of the guardian, SIGSTOP of the spare": ((KILL, "guardian"), (STOP, "spare")),
+    "SIGSTOP of guardian and spare": ((STOP, "guardian"), (STOP, "spare")),
+    "SIGSTOP of agent and spare": ((STOP, "agent"), (STOP, "spare")),
+    "kill -9 of agent and spare": ((KILL, "agent"), (KILL, "spare")),
+    "SIGSTOP of guardian and agent, kill -9 of the agent": (
+        (STOP, "guardian"),
+        (STOP, "agent"),
+        (KILL, "agent"),
+    ),
+}
+
+
+def _several(name: str, faults: tuple[tuple[int, str], ...]) -> Fault:
+    inject = process_faults.several(faults, LONG)
+    return Fault(name=name, ground="logged", inject=inject, long=12, short=0)
+
+
+def _stuck(name: str, then: Callable[[Ground], None], *, short: int) -> Fault:
+    inject = process_faults.with_stuck_log(then)
+    return Fault(name=f"log stuck, {name}", ground="logged", inject=inject, long=16, short=short)
+
+
 FAULTS: tuple[Fault, ...] = (
     _plain("kill -9 of the whole node", process_faults.kill_node, 60, 5),
     _plain("kill -9 of the guardian", process_faults.kill_guardian, 60, 5),
@@ -93,6 +125,11 @@ FAULTS: tuple[Fault, ...] = (
     _plain("token row locked while a takeover is due", database_faults.lock_token, 20, 1),
     _plain("fenced transaction frozen by its client", database_faults.freeze_fenced, 30, 2),
     _plain("connection slots exhausted", database_faults.exhaust_connections, 12, 1),
+    *(_several(name, faults) for name, faults in SEVERAL.items()),
+    _stuck("kill -9 of the agent", process_faults.kill_agent, short=1),
+    _stuck("SIGSTOP of the agent", process_faults.stop_one("agent", LONG), short=0),
+    _stuck("SIGSTOP of the guardian", process_faults.stop_one("guardian", LONG), short=0),
+    _stuck("session terminated", database_faults.terminate_session_unheard, short=1),
     Fault(name="network cut", ground="networked", inject=network_faults.cut, long=16, short=0),
     Fault(
         name="network one-way: answers lost",

@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from tests.faults.campaign.ground import Ground
 from tests.faults.campaign.limits import LEASE_S, LIVENESS_S
+from tests.support.logs import Tap
 from tests.support.nodes import descendants
 
 Inject = Callable[[Ground], None]
@@ -69,6 +70,47 @@ def stop_one(who: str, for_s: float) -> Inject:
         finally:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
+
+    return inject
+
+
+def several(faults: tuple[tuple[int, str], ...], for_s: float) -> Inject:
+    """Signal several processes of a node at one moment; wake after so long what was stopped."""
+
+    def inject(ground: Ground) -> None:
+        holding = ground.holder()
+        name = ground.victim()
+        node = ground.node(name)
+        pids = {who: node.pid_of(who) for _, who in faults}
+        for signum, who in faults:
+            with suppress(ProcessLookupError):
+                os.kill(pids[who], signum)
+        try:
+            if name == holding.node:
+                ground.wait_for_run(after=holding.term)
+            ground.pass_time(for_s)
+        finally:
+            for pid in pids.values():
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+
+    return inject
+
+
+def with_stuck_log(then: Inject) -> Inject:
+    """Let the holder's log take nothing any more, and then something that it would tell of."""
+
+    def inject(ground: Ground) -> None:
+        tap = ground.parts[ground.holder().node]
+        assert isinstance(tap, Tap)
+        share, ground.holder_share = ground.holder_share, 1.0
+        tap.stop()
+        try:
+            then(ground)
+            ground.pass_time(LEASE_S)
+        finally:
+            ground.holder_share = share
+            tap.go_on()
 
     return inject
 

@@ -1,7 +1,7 @@
 """Breaks one rule in every Python process of a node: PYTHONPATH names this directory.
 
 COORD_PLANTED=lease     trust outlasts the others' wait: the lease is twice livenessCheckInterval
-COORD_PLANTED=deadline  the guardian lets the deadline pass, and kills nothing for it
+COORD_PLANTED=deadline  guardian and spare let the deadline pass, and kill nothing for it
 COORD_PLANTED=sleep     nobody notices that the machine was suspended
 COORD_PLANTED=clock     besides, trust is measured by a clock that stands still meanwhile
 
@@ -21,12 +21,14 @@ if planted == "lease":
     assert timing.lease_of(1.0) < 1.0
     timing.lease_of = lambda liveness_s: 2 * liveness_s
 elif planted == "deadline":
-    from coordinator.protocol import guard_run
+    from coordinator.protocol import belts, guard_run
 
     assert callable(guard_run.keep_trust)
     assert callable(guard_run.due)
     guard_run.keep_trust = lambda run, _now, _orders: run
     guard_run.due = lambda _run: math.inf
+    assert belts.late({1: 0.0}, 1.0) == {1}
+    belts.late = lambda _deadlines, _now: set()
 elif planted in ("sleep", "clock"):
     from coordinator.runtime import clock, kernel, suspends
 
