@@ -36,6 +36,7 @@ from coordinator.protocol.runs import Run
 from coordinator.protocol.timing import Timing
 from coordinator.runtime import log, stacks
 from coordinator.runtime.agent import Agent
+from coordinator.runtime.capacity import programs_max
 from coordinator.runtime.channel import Channel
 from coordinator.runtime.clock import BoottimeClock
 from coordinator.runtime.guard_link import INHERITED, GuardLink, Orders
@@ -98,6 +99,7 @@ def parts(settings: NodeSettings, isolation: str = "") -> Parts:
         config_hash=settings.config_hash,
         isolation=isolation,
         hosts_tasks=settings.hosts_tasks,
+        capacity=programs_max() if settings.hosts_tasks else None,
     )
     database = settings.database
     store = PostgresStore(database.conninfo, database.schema, facts, database.label)

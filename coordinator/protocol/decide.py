@@ -132,12 +132,18 @@ def take_at(node: Node) -> float | None:
     start_s = head_start(node.place)
     if is_free(view):
         return max(node.cool_until, (node.free_since or 0.0) + start_s)
-    if node.watch is None:
+    if node.watch is None or (view.holder is not None and _suspended(node)):
         return None
     # The longest interval that this node knows of, where the holder's own went with its row.
     unknown_s = node.epoch.longest_liveness_s if node.epoch else node.timing.liveness_s
     silent = silent_at(node.watch, view.holder, unknown_s)
     return max(node.cool_until, silent + start_s)
+
+
+def _suspended(node: Node) -> bool:
+    """Say whether nobody may end a session of the group, the observer's included (B6)."""
+    record = None if node.duties is None else node.duties.record
+    return record is not None and record.suspended
 
 
 def _watch_kept(node: Node, now: float) -> bool:

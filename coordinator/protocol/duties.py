@@ -89,6 +89,7 @@ class Duties:
     told_version: the version of the record that the database knows this node to act on.
     notes:      what the database is to be told once, as events: alerts, programs apart.
     alerted:    what the observer has told alerts of: (task, whether nobody runs it).
+    alarming:   since when, by its own clock, the observer knows of what is to be told.
     observing:  whether this node was the observer at the last look.
     """
 
@@ -112,6 +113,7 @@ class Duties:
     told_at: float = NEVER
     notes: tuple[TaskTold, ...] = ()
     alerted: frozenset[tuple[str, bool]] = frozenset()
+    alarming: Mapping[tuple[str, bool], float] = field(default_factory=lambda: MappingProxyType({}))
     observing: bool = False
 
     def wanted(self) -> Iterator[str]:

@@ -33,6 +33,7 @@ from coordinator.protocol.requests import Answer, Take
 from coordinator.protocol.task_requests import (
     CatchUp,
     Decide,
+    EndSpread,
     RaiseTaskFloors,
     ReadGroup,
     ReleaseTasks,
@@ -159,7 +160,7 @@ def answered(node: Node, event: Answered, request: TaskRequest) -> Step:
             return _with(node, replace(duties, watch_at=now + pause_s, judged=True)), told
         case TellTasks():
             return _with(node, _noted_told(duties, request, answer, now)), ()
-        case CatchUp() | RaiseTaskFloors():
+        case CatchUp() | RaiseTaskFloors() | EndSpread():
             return _with(node, replace(duties, stale=True)), ()
 
 

@@ -6,15 +6,16 @@ from collections.abc import Iterator
 
 from coordinator.protocol import observer
 from coordinator.protocol.duties import Duties, hung_at
-from coordinator.protocol.duty_told import tell, tell_at
+from coordinator.protocol.duty_told import alert_at, tell, tell_at
 from coordinator.protocol.epoch import may_act
 from coordinator.protocol.group import GroupRecord, NodeRecord, Standing
 from coordinator.protocol.node import Node, holds
-from coordinator.protocol.placement import mentor_of
+from coordinator.protocol.placement import mentor_of, placed_as_planned
 from coordinator.protocol.requests import Request, View
 from coordinator.protocol.task_requests import (
     CatchUp,
     Decide,
+    EndSpread,
     GivenTask,
     RaiseTaskFloors,
     ReadGroup,
@@ -61,6 +62,7 @@ def next_duty(node: Node, now: float) -> Request | None:
     return (
         _decide(node, duties, view, session, now)
         or _take(node, duties, view, session, now)
+        or _end_spread(node, duties, view, session)
         or _upkeep(node, duties, session, now)
     )
 
@@ -108,6 +110,17 @@ def _decide(node: Node, duties: Duties, view: View, session: str, now: float) ->
     )
 
 
+def _end_spread(node: Node, duties: Duties, view: View, session: str) -> EndSpread | None:
+    """Have the observer say that nothing is left to move, once that is so (P4)."""
+    record = duties.record
+    assert record is not None
+    if not holds(node) or not record.spread_version or not may_act(view):
+        return None
+    if not placed_as_planned(duties.assigned, record):
+        return None
+    return EndSpread(session=session, term=view.token.term, version=record.version)
+
+
 def _take(node: Node, duties: Duties, view: View, session: str, now: float) -> TakeTasks | None:
     record = duties.record
     if record is None or not may_act(view):
@@ -137,12 +150,14 @@ def _take(node: Node, duties: Duties, view: View, session: str, now: float) -> T
 def _look_again_at(node: Node, duties: Duties) -> float:
     """Return when to look again at what changes without the version: polling is the truth.
 
-    That is a token that another node still holds, or a pupil that has not said how far it is.
+    That is a token that another node still holds, tasks that are on their way to a new Member, or a
+    pupil that has not said how far it is.
     """
     record = duties.record
     if record is None:
         return float("inf")
     waits = not all(record.token(task).free for task in duties.wanted())
+    waits = waits or (bool(record.spread_version) and holds(node))
     if not waits and next(_pupils(node, record), None) is None:
         return float("inf")
     return duties.read_at + node.timing.heartbeat_s
@@ -194,6 +209,8 @@ def duty_moments(node: Node) -> Iterator[float]:
             yield hung
         if work.run is None and not work.ending:
             yield work.restarts.start_at
+    if holds(node):
+        yield alert_at(node, duties)
     if node.pending is None and node.view is not None:
         yield from _asking_moments(node, duties)
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from coordinator.protocol.duties import Duties, Work, hung_at
 from coordinator.protocol.duty_ask import must_read
 from coordinator.protocol.duty_ends import CHANGED
+from coordinator.protocol.duty_told import raise_alerts
 from coordinator.protocol.epoch import may_act
 from coordinator.protocol.events import Command, Report, StartProgram, StopProgram
 from coordinator.protocol.group import GroupRecord, OnPartition, Standing, TaskDef
@@ -36,7 +37,8 @@ def start_or_stop(node: Node, now: float) -> Step:
         for work in tuple(duties.apart.values()):
             node, judged = _judge_apart(node, work)
             commands += judged
-    return _note_observing(node, commands)
+    node, alerts = raise_alerts(node, now)
+    return _note_observing(node, [*commands, *alerts])
 
 
 def _judge(node: Node, record: GroupRecord, work: Work, now: float) -> Step:

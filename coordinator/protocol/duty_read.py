@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from coordinator.protocol.duties import Duties, Work, raised
 from coordinator.protocol.duty_ends import noted, rejoined, tidied
-from coordinator.protocol.duty_told import alert
+from coordinator.protocol.duty_told import alarm
 from coordinator.protocol.events import (
     EVERY_RUN,
     Command,
@@ -89,9 +89,9 @@ def read(node: Node, duties: Duties, answer: Answer, now: float) -> Step:
     )
     duties = tidied(duties, record, now)
     duties = replace(duties, forgotten=_forgotten(duties, terms))
-    duties, alerts = alert(node, duties)
+    duties = alarm(node, duties, now)
     node = replace(node, duties=duties, place=_place(node, record))
-    return node, (*commands, *alerts, *renewed(node))
+    return node, (*commands, *renewed(node))
 
 
 def _forgotten(duties: Duties, terms: Mapping[str, int]) -> tuple[tuple[str, int], ...]:

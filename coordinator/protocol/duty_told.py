@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 from coordinator.protocol.duties import Duties, Work
 from coordinator.protocol.events import Command, Report
@@ -14,6 +15,10 @@ from coordinator.protocol.task_requests import TaskTold, TellTasks
 TELL_PAUSE_S = 0.2
 #: Lines in one request.
 TOLD_MAX = 200
+#: An alert is told when it has lasted for the observer's grace and so many heartbeats.
+ALERT_BEATS = 2
+#: More tasks that wait for the same reason share a line of the log.
+ALERTS_APART_MAX = 3
 #: Notes that wait while the database is away; older ones are dropped.
 NOTES_MAX = 200
 
@@ -37,20 +42,53 @@ def tell_at(node: Node, duties: Duties) -> float:  # noqa: ARG001
     return duties.told_at + TELL_PAUSE_S
 
 
-def alert(node: Node, duties: Duties) -> tuple[Duties, tuple[Command, ...]]:
-    """Have the observer say, once, which tasks wait for what a person may have to do (H8)."""
-    record = duties.record
-    if record is None or not holds(node):
-        return replace(duties, alerted=frozenset()), ()
+def alarm(node: Node, duties: Duties, now: float) -> Duties:
+    """Note since when each task waits for what a person may have to do; the observer only (H8)."""
+    if duties.record is None or not holds(node):
+        return replace(duties, alerted=frozenset(), alarming=MappingProxyType({}))
     alerts = {(task, to.node is None) for task, to in duties.assigned.items() if to.alert}
-    fresh = sorted((task, duties.assigned[task].reason) for task, _ in alerts - duties.alerted)
+    alarming = {alert: duties.alarming.get(alert, now) for alert in alerts}
+    return replace(duties, alerted=duties.alerted & alerts, alarming=alarming)
+
+
+def raise_alerts(node: Node, now: float) -> tuple[Node, tuple[Command, ...]]:
+    """Have the observer tell, once, what has lasted: a group that starts has no Member at first."""
+    duties = node.duties
+    if duties is None or duties.record is None or now < alert_at(node, duties):
+        return node, ()
+    hold_s, record = _hold_s(node), duties.record
+    due = {one for one, since in duties.alarming.items() if now >= since + hold_s}
+    fresh = sorted((task, duties.assigned[task].reason) for task, _ in due - duties.alerted)
     notes = tuple(
         TaskTold(task=task, state="", term=record.token(task).term, error=why, note="alert")
         for task, why in fresh
     )
-    told = tuple(Report("alert", (("task", task), ("why", why))) for task, why in fresh)
     notes = (*duties.notes, *notes)[-NOTES_MAX:]
-    return replace(duties, alerted=frozenset(alerts), notes=notes), told
+    duties = replace(duties, alerted=duties.alerted | due, notes=notes)
+    return replace(node, duties=duties), tuple(_lines(fresh))
+
+
+def alert_at(node: Node, duties: Duties) -> float:
+    """Return when there is an alert to tell; infinity while there is none."""
+    waiting = (since for one, since in duties.alarming.items() if one not in duties.alerted)
+    return min(waiting, default=float("inf")) + _hold_s(node)
+
+
+def _hold_s(node: Node) -> float:
+    grace_s = 0.0 if node.policy.manners is None else node.policy.manners.grace_s
+    return grace_s + ALERT_BEATS * node.timing.heartbeat_s
+
+
+def _lines(fresh: Sequence[tuple[str, str]]) -> Iterator[Report]:
+    """Tell each alert; those of one reason together when they are many."""
+    reasons = dict.fromkeys(why for _, why in fresh)
+    for reason in reasons:
+        tasks = [task for task, why in fresh if why == reason]
+        if len(tasks) <= ALERTS_APART_MAX:
+            yield from (Report("alert", (("task", task), ("why", reason))) for task in tasks)
+            continue
+        named = f"{', '.join(tasks[:ALERTS_APART_MAX])} and {len(tasks) - ALERTS_APART_MAX} more"
+        yield Report("alert", (("task", named), ("why", reason)))
 
 
 def _news(duties: Duties) -> Iterator[TaskTold]:

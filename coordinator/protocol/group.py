@@ -87,6 +87,8 @@ class NodeRecord:
     priority: 0: it only watches, and never runs a task.
     caught_up: its current session has what a Member needs: its mentor has said so.
     seen_version: the last version that its current session said it acts on; -1: none yet.
+    hosts_tasks: it was started to run tasks of the group.
+    capacity: how many programs it may run at the same time; None: not known.
     """
 
     node: str
@@ -96,6 +98,8 @@ class NodeRecord:
     priority: int = 1
     caught_up: bool = True
     seen_version: int = -1
+    hosts_tasks: bool = True
+    capacity: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +110,8 @@ class TaskToken:
     session: whose it is; None: released.
     free:    released, never held, or its holder's session was ended.
     floor:   the highest term that any node remembers.
+    base_node: who held it, or had held it last, when this version of the record was made.
+    base_taken: the version on which that holding was decided; None: it was free at that moment.
     """
 
     term: int = 0
@@ -113,6 +119,13 @@ class TaskToken:
     session: str | None = None
     free: bool = True
     floor: int = 0
+    base_node: str | None = None
+    base_taken: int | None = None
+
+    @property
+    def base_holder(self) -> str | None:
+        """Who held it when this version of the record was made."""
+        return None if self.base_taken is None else self.base_node
 
 
 NEVER_HELD = TaskToken()
@@ -128,6 +141,8 @@ class GroupRecord:
                program failed again and again; gone when the task's definition changes, or when
                the node joins again.
     suspended: the observer decides nothing.
+    spread_version: the version at which a node became a Member last, until the tasks are spread
+               evenly over all of them; 0: they have been since, and what runs stays where it is.
     """
 
     version: int
@@ -136,6 +151,7 @@ class GroupRecord:
     tokens: Mapping[str, TaskToken] = field(default_factory=lambda: MappingProxyType({}))
     failures: Mapping[tuple[str, str], int] = field(default_factory=lambda: MappingProxyType({}))
     suspended: bool = False
+    spread_version: int = 0
 
     def token(self, task: str) -> TaskToken:
         """Return the task's token row."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from coordinator.errors import ConfigError
 from coordinator.protocol import beats
 from coordinator.protocol.events import Answered
 from coordinator.protocol.node import Leaving, Node
@@ -35,6 +36,9 @@ def joined(node: Node, event: Answered, request: Join) -> Node:
             namesake_watch=None,
         )
         return beats.schedule(node, now)
+    if answer.refused:
+        leaving = Leaving("refused", ConfigError.exit_code, answer.refused)
+        return replace(node, leaving=node.leaving or leaving, joining=None)
     if answer.namesake is not None and answer.namesake.session == request.session:
         # An earlier try did join, unheard, and was ended since: that name is used up.
         return replace(node, joining=None, beat_at=now)

@@ -27,7 +27,8 @@ class Manners:
     """The configurable times of an observer.
 
     to_member_s:   beats must be on time for so long before a node becomes a Member.
-    late_max:      so many late beats within late_within_s bring a Member to Rehab.
+    late_max:      so many late beats within late_within_s bring a Member to Rehab; 0: they never
+                   do.
     grace_s:       a new observer looks for so long before it decides about standings; silence has
                    its own full wait.
     """
@@ -43,10 +44,10 @@ class Manners:
                 f"to_member_s ({self.to_member_s:g} s) and grace_s ({self.grace_s:g} s)"
                 " must not be below 0"
             )
-        if self.late_max < 1 or self.late_within_s <= 0:
+        if self.late_max < 0 or self.late_within_s <= 0:
             raise TimingError(
-                f"late_max ({self.late_max}) must be at least 1, and late_within_s"
-                f" ({self.late_within_s:g} s) above 0"
+                f"late_max ({self.late_max}) must not be below 0, and late_within_s"
+                f" ({self.late_within_s:g} s) must be above 0"
             )
 
 
@@ -54,9 +55,10 @@ class Manners:
 class Watched:
     """One session, since when it shows what it shows, and how punctual it was.
 
-    clean_since: no late beat was seen since then.
+    clean_since: no late beat was seen since then, and its standing was not changed.
     late:        the silence that lasts now has been counted as a late beat.
-    late_at:     the moments at which late beats were seen, the last `late_max` of them.
+    late_at:     the moments at which late beats were seen, the last `late_max` of them; none from
+                 before the last change of its standing (B10).
     """
 
     seen: SessionSeen
@@ -124,10 +126,15 @@ def _seen(
     watch = watched(before.watch, sight, now, gap_max_s)
     if not kept(before.watch, now, gap_max_s) or before.watch.sight.identity != identity:
         # What was not watched is neither late nor clean.
-        return replace(before, seen=seen, watch=watch, clean_since=now, late=False)
+        kept_at = () if decided_since(before.seen, seen) else before.late_at
+        return replace(before, seen=seen, watch=watch, clean_since=now, late=False, late_at=kept_at)
     late = _silence_s(before, now) > LATE_HEARTBEATS * seen.heartbeat_s
+    if decided_since(before.seen, seen):
+        # A silence that lasts over the decision was counted before it, and is not counted again.
+        late = late and sight == before.watch.sight
+        return replace(before, seen=seen, watch=watch, clean_since=now, late=late, late_at=())
     late_at = before.late_at
-    if late and not before.late:
+    if late and not before.late and manners.late_max:
         late_at = (*late_at, now)[-manners.late_max :]
     return Watched(
         seen=seen,
@@ -136,6 +143,11 @@ def _seen(
         late=late and sight == before.watch.sight,
         late_at=late_at,
     )
+
+
+def decided_since(before: SessionSeen, seen: SessionSeen) -> bool:
+    """Say whether the standing was changed between two looks, even if it was changed back."""
+    return (before.standing, before.standing_version) != (seen.standing, seen.standing_version)
 
 
 def _silence_s(before: Watched, now: float) -> float:
@@ -201,6 +213,8 @@ def _to_rehab(members: list[Watched], now: float, manners: Manners) -> list[Deci
 
     When all are late, it is the database or the network that is slow, and nobody would do better.
     """
+    if not manners.late_max:
+        return []
     late = [one for one in members if _late_count(one, now, manners) >= manners.late_max]
     if len(late) == len(members):
         return []

@@ -76,6 +76,7 @@ class NodeFacts:
     """What a node writes about itself when it joins.
 
     hosts_tasks: the group spreads tasks; what its nodes race for is the observer's token.
+    capacity:    how many programs this node may run at the same time; None: nobody has counted.
     """
 
     node: str
@@ -90,6 +91,7 @@ class NodeFacts:
     config_hash: str = ""
     isolation: str = ""
     hosts_tasks: bool = False
+    capacity: int | None = None
 
     @property
     def token(self) -> str:
@@ -228,6 +230,7 @@ class Answer:
               not done means that the session was ended by somebody.
     term:     the term that a done Take got; else 0.
     namesake: for a Join that was not done: the session that occupies the node's row.
+    refused:  for a Join that was not done: why this node may not join its group at all.
     roster:   for ReadRoster: live nodes of the group, this one included, in no order.
     group, taken, sessions: for ReadGroup; TakeTasks, as (task, term); WatchSessions.
     """
@@ -240,3 +243,4 @@ class Answer:
     group: GroupRecord | None = None
     taken: tuple[tuple[str, int], ...] = ()
     sessions: tuple[SessionSeen, ...] = ()
+    refused: str = ""

@@ -78,7 +78,10 @@ class WatchSessions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionSeen:
-    """One live session as the observer sees it; age_s by the server's clock, for people."""
+    """One live session as the observer sees it; age_s by the server's clock, for people.
+
+    standing_version: the version of the record that the last change of its standing led to.
+    """
 
     node: str
     session: str
@@ -88,6 +91,7 @@ class SessionSeen:
     standing: Standing
     caught_up: bool
     age_s: float
+    standing_version: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +130,19 @@ class Decide:
     term: int
     version: int
     decisions: tuple[Decision, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndSpread:
+    """Say that the tasks are spread over all Members, and raise the version.
+
+    Done only while `session` holds the observer's token under `term`, and the group's version is
+    `version`.
+    """
+
+    session: str
+    term: int
+    version: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +192,7 @@ TaskRequest = (
     | RaiseTaskFloors
     | WatchSessions
     | Decide
+    | EndSpread
     | TellTasks
     | CatchUp
 )

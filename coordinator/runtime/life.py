@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from coordinator.protocol import guard_words as words
 from coordinator.protocol.guard_words import Event
 from coordinator.runtime import isolation, isolation_plain, kernel, spawn
+from coordinator.runtime.capacity import programs_max
 from coordinator.runtime.deadlines import Deadlines
 from coordinator.runtime.guard_loop import Loop
 from coordinator.runtime.proctable import Look, Seen
@@ -198,7 +199,7 @@ class Lives:
     ) -> None:
         self._level, self._loop, self._feed = level, loop, feed
         self._deadlines = deadlines
-        self._lives_max = (descriptors_max - spawn.DESCRIPTORS_OWN) // spawn.DESCRIPTORS_EACH
+        self._lives_max = programs_max(descriptors_max)
         self._waiting: dict[int, words.StartOrdered] = {}
         self._lives: dict[int, Life] = {}
         self._by_root: dict[int, Life] = {}

@@ -13,9 +13,10 @@ import signal
 
 from coordinator.errors import ConfigError
 from coordinator.runtime import spawn
+from coordinator.runtime.capacity import DESCRIPTORS_EACH, DESCRIPTORS_OWN
 
 #: A guardian and one run.
-DESCRIPTORS_MIN = spawn.DESCRIPTORS_OWN + spawn.DESCRIPTORS_EACH
+DESCRIPTORS_MIN = DESCRIPTORS_OWN + DESCRIPTORS_EACH
 #: Agent, spare, keeper, program, and the threads of the agent, which count as processes.
 PROCESSES_MIN = 8
 #: What an agent maps with its threads and the driver of the database; more than it uses.

@@ -18,9 +18,9 @@ import struct
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, NoReturn
 
-from coordinator.protocol.guard_state import RUNS_MAX
 from coordinator.protocol.guard_words import StartOrdered
 from coordinator.runtime import channel, kernel, programs
+from coordinator.runtime.capacity import DESCRIPTORS_MAX
 from coordinator.runtime.clock import BoottimeClock
 
 #: Exit codes that shells use: found but not executable, and not found.
@@ -30,12 +30,6 @@ READY = b"ready"
 PERMISSION = struct.Struct("@d")
 _CREDENTIALS = struct.Struct("@iII")
 _PACKET_MAX = 65_536
-#: What the guardian has open for one run: its line, its board, its cgroup, its keeper's word.
-DESCRIPTORS_EACH = 5
-#: What the guardian has open for itself: a dozen, and what it inherited.
-DESCRIPTORS_OWN = 128
-#: More descriptors are of no use to a guardian.
-DESCRIPTORS_MAX = RUNS_MAX * DESCRIPTORS_EACH + DESCRIPTORS_OWN
 #: What this process was given, and what it gives to those that it forks.
 _DESCRIPTORS_GIVEN = kernel.descriptor_limits()[0]
 #: No descriptor is higher; bounded, because an old kernel has to close them one by one.

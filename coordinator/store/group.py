@@ -29,13 +29,15 @@ from coordinator.store.view import Place, view_of
 _RECORD_COLUMNS: LiteralString = """
     record.version,
     record.suspended_at IS NOT NULL AS suspended,
+    coalesce(record.spread_version, 0) AS spread_version,
     (
         SELECT json_agg(json_build_array(
             task.deleted,
             task.name, task.revision, task.enabled, task.nodes, task.preferred, task.pinned,
             task.failover, task.failback, task.on_partition, task.on_done, task.progress_ms,
             task.stop_timeout_ms, task.spec::text,
-            held.term, held.task_id, held.session, held.term_floor
+            held.term, held.task_id, held.session, held.term_floor,
+            held.taken_version, held.base_version, held.base_node, held.base_taken_version
         ))
         FROM {schema}.task AS task
         -- A lookup for each task, whatever the planner believes: from old statistics it
@@ -50,7 +52,8 @@ _RECORD_COLUMNS: LiteralString = """
     (
         SELECT json_agg(json_build_array(
             member.task_id, member.standing, member.ended_at IS NULL, member.session,
-            member.priority, member.caught_up, member.seen_version
+            member.priority, member.caught_up, member.seen_version, member.hosts_tasks,
+            member.capacity
         ))
         FROM {schema}.health_check AS member
         WHERE member.group_id = %(group)s AND member.session IS NOT NULL
@@ -61,6 +64,8 @@ _RECORD_COLUMNS: LiteralString = """
         WHERE failed.group_id = %(group)s AND failed.failed_count > 0
     ) AS failures
 """
+#: How many columns these are.
+RECORD_WIDTH = 6
 #: One statement, so one snapshot, in one round trip.
 READ_GROUP: LiteralString = "SELECT " + _RECORD_COLUMNS + ", {view_columns} {view_from}"
 #: The same for people, who have no session and need no view.
@@ -70,17 +75,17 @@ READ_RECORD: LiteralString = (
     + "FROM {schema}.group_record AS record WHERE record.group_id = %(group)s"
 )
 
-#: Whether a group spreads tasks is what the last node said that joined or left.
+#: Whether a group spreads tasks is decided when a node joins it (session.py).
 RAISE_VERSION: LiteralString = """
 UPDATE {schema}.group_record
-SET version = version + 1, hosts_tasks = false
+SET version = version + 1
 WHERE group_id = %(group)s
 RETURNING version
 """
 RAISE_AND_TELL: LiteralString = """
 WITH raised AS (
     UPDATE {schema}.group_record
-    SET version = version + 1, hosts_tasks = true
+    SET version = version + 1
     WHERE group_id = %(group)s
     RETURNING version
 )
@@ -123,19 +128,35 @@ class Known:
         return {name: task for name, (_, task) in self._tasks.items()}
 
     def tokens(
-        self, rows: Iterable[Sequence[Any]], live: AbstractSet[tuple[str, str | None]]
+        self,
+        rows: Iterable[Sequence[Any]],
+        live: AbstractSet[tuple[str, str | None]],
+        version: int,
     ) -> dict[str, TaskToken]:
-        """Return the tokens, by task; a row that is missing belongs to nobody yet."""
+        """Return the tokens, by task; a row that is missing belongs to nobody yet.
+
+        Who held it when this version was made is written beside a token that has changed since.
+        """
         before, self._tokens = self._tokens, {}
         for row in rows:
-            name, (term, node, session, floor) = row[1], row[14:]
+            name, (term, node, session, floor), (taken, *base) = row[1], row[14:18], row[18:]
             if term is None:
                 continue
             free = session is None or (node, session) not in live
-            cells = (term, node, session, floor, free)
+            since = None if free else taken or 0
+            base_node, base_taken = base[1:] if base[0] == version else (node, since)
+            cells = (term, node, session, floor, free, base_node, base_taken)
             old = before.get(name)
             if old is None or old[0] != cells:
-                token = TaskToken(term=term, node=node, session=session, free=free, floor=floor)
+                token = TaskToken(
+                    term=term,
+                    node=node,
+                    session=session,
+                    free=free,
+                    floor=floor,
+                    base_node=base_node,
+                    base_taken=base_taken,
+                )
                 old = cells, token
             self._tokens[name] = old
         return {name: token for name, (_, token) in self._tokens.items()}
@@ -146,13 +167,13 @@ def read_group(cursor: Cursor, place: Place, known: Known) -> Answer:
     cursor.execute(named(READ_GROUP, place.schema), place.params())
     row = cursor.fetchone()
     assert row is not None, "a view is one row"
-    view = view_of(row[5:], place.system_identifier)
-    return Answer(done=True, view=view, group=record_of(row[:5], known))
+    view = view_of(row[RECORD_WIDTH:], place.system_identifier)
+    return Answer(done=True, view=view, group=record_of(row[:RECORD_WIDTH], known))
 
 
 def record_of(row: Sequence[Any], known: Known) -> GroupRecord:
     """Return the record that these columns are of."""
-    version, suspended, rows, nodes, failures = row
+    version, suspended, spread_version, rows, nodes, failures = row
     tasks = known.tasks(rows or ())
     members = [_node_of(node) for node in nodes or ()]
     live = {(member.node, member.session) for member in members if member.live}
@@ -160,9 +181,10 @@ def record_of(row: Sequence[Any], known: Known) -> GroupRecord:
         version=version or 0,
         tasks=tasks,
         nodes={member.node: member for member in members},
-        tokens=known.tokens(rows or (), live),
+        tokens=known.tokens(rows or (), live, version or 0),
         failures={(task, node): count for task, node, count in failures or () if task in tasks},
         suspended=bool(suspended),
+        spread_version=spread_version or 0,
     )
 
 
@@ -193,7 +215,7 @@ def standing_of(word: str) -> Standing:
 
 
 def _node_of(row: Sequence[Any]) -> NodeRecord:
-    node, standing, live, session, priority, caught_up, seen_version = row
+    node, standing, live, session, priority, caught_up, seen_version, hosts_tasks, capacity = row
     return NodeRecord(
         node=node,
         standing=standing_of(standing),
@@ -202,4 +224,6 @@ def _node_of(row: Sequence[Any]) -> NodeRecord:
         priority=priority,
         caught_up=caught_up,
         seen_version=-1 if seen_version is None else seen_version,
+        hosts_tasks=hosts_tasks,
+        capacity=capacity,
     )

@@ -46,6 +46,9 @@ RETURNING own.beat, holder.beat, date_part('epoch', own.last_heartbeat - holder.
 QUICK_SHARE = 1 / 4
 #: Of so many heartbeats of a connection one looks at everything, whatever it was told.
 LOOK_EVERY = 20
+#: The same in a group with tasks, where a change that nobody was told of (made by hand, without
+#: NOTIFY) concerns every node: each sees it after so many heartbeats at the latest.
+LOOK_EVERY_OF_TASKS = 5
 #: No session: a random uuid is never this one.
 NOBODY = "00000000-0000-0000-0000-000000000000"
 
@@ -57,8 +60,9 @@ class Shown:
     happens, unless a pooler lends it its sessions.
     """
 
-    def __init__(self, *, lent: bool) -> None:
+    def __init__(self, *, lent: bool, hosts_tasks: bool = False) -> None:
         self.lent = lent
+        self._look_every = LOOK_EVERY_OF_TASKS if hosts_tasks else LOOK_EVERY
         self._view: View | None = None
         self._beats = 0
 
@@ -73,7 +77,7 @@ class Shown:
     def for_a_beat(self) -> View | None:
         """Return the view whose holder a heartbeat is to watch; none: it looks at everything."""
         self._beats += 1
-        return None if self.lent or self._beats % LOOK_EVERY == 0 else self._view
+        return None if self.lent or self._beats % self._look_every == 0 else self._view
 
 
 def beat(

@@ -17,7 +17,13 @@ from dataclasses import dataclass
 from typing import Any, LiteralString
 
 from coordinator.protocol.requests import Answer, View
-from coordinator.protocol.task_requests import ChangeStanding, Decide, EndSession, SessionSeen
+from coordinator.protocol.task_requests import (
+    ChangeStanding,
+    Decide,
+    EndSession,
+    EndSpread,
+    SessionSeen,
+)
 from coordinator.store.group import standing_of
 from coordinator.store.statement import named
 from coordinator.store.transaction import Cursor, read_committed
@@ -32,7 +38,8 @@ SELECT
     node.heartbeat_ms,
     node.standing,
     node.caught_up,
-    greatest(0, date_part('epoch', clock_timestamp() - node.last_heartbeat))
+    greatest(0, date_part('epoch', clock_timestamp() - node.last_heartbeat)),
+    node.standing_version
 FROM {schema}.health_check AS node
 WHERE node.group_id = %(group)s AND node.session IS NOT NULL AND node.ended_at IS NULL
 """
@@ -97,7 +104,7 @@ RETURNING node.task_id, node.session::text, node.standing, asked.reason
 
 CHANGE_STANDINGS: LiteralString = """
 UPDATE {schema}.health_check AS node
-SET standing = asked.standing
+SET standing = asked.standing, standing_version = %(raised)s
 FROM unnest(
     %(nodes)s::text[], %(sessions)s::uuid[], %(befores)s::text[], %(afters)s::text[],
     %(reasons)s::text[]
@@ -136,6 +143,27 @@ SELECT token.group_id, 'stuck', token.task_id, token.session, token.term, made.r
 FROM made
 JOIN {schema}.token_holder AS token ON token.session = made.session
 WHERE made.kind = 'ended' AND token.group_id <> %(token)s
+"""
+
+#: There is a new Member: tasks may be moved until they are spread over all of them.
+BEGIN_SPREAD: LiteralString = """
+UPDATE {schema}.group_record SET spread_version = version WHERE group_id = %(group)s
+"""
+
+END_SPREAD: LiteralString = """
+UPDATE {schema}.group_record AS record
+SET version = version + 1, spread_version = NULL
+WHERE record.group_id = %(group)s
+    AND record.version = %(version)s
+    AND record.spread_version IS NOT NULL
+    AND EXISTS (
+        SELECT
+        FROM {schema}.token_holder AS token
+        WHERE token.group_id = %(token)s
+            AND token.session = %(mine)s::uuid
+            AND token.term = %(term)s
+    )
+RETURNING record.version
 """
 
 TELL_DECIDED: LiteralString = """
@@ -185,11 +213,31 @@ def decide(cursor: Cursor, place: Place, request: Decide) -> Answer:
             return None
         made = [
             *_end(cursor, place, request, before),
-            *_change(cursor, place, request, before),
+            *_change(cursor, place, request, before, raised[0]),
         ]
         if not made:
             return None
+        if any(one.after == "member" and one.kind == "standing" for one in made):
+            cursor.execute(named(BEGIN_SPREAD, place.schema), params)
         record(cursor, place, made, version=raised[0], term=request.term)
+        cursor.execute(named(TELL_DECIDED, place.schema), place.params(version=raised[0]))
+        return read_view(cursor, place)
+
+    view = read_committed(cursor, body)
+    if view is None:
+        return Answer(done=False, view=read_view(cursor, place))
+    return Answer(done=True, view=view)
+
+
+def end_spread(cursor: Cursor, place: Place, request: EndSpread) -> Answer:
+    """Say that the tasks are spread: from the next version on, what runs stays where it is."""
+
+    def body(cursor: Cursor) -> View | None:
+        params = place.params(mine=request.session, term=request.term, version=request.version)
+        cursor.execute(named(END_SPREAD, place.schema), params)
+        raised = cursor.fetchone()
+        if raised is None:
+            return None
         cursor.execute(named(TELL_DECIDED, place.schema), place.params(version=raised[0]))
         return read_view(cursor, place)
 
@@ -229,14 +277,17 @@ def _end(cursor: Cursor, place: Place, request: Decide, before: dict[str, str]) 
     return [_made("ended", before, row) for row in cursor]
 
 
-def _change(cursor: Cursor, place: Place, request: Decide, before: dict[str, str]) -> list[Made]:
-    """Change the standings that are what was seen."""
+def _change(
+    cursor: Cursor, place: Place, request: Decide, before: dict[str, str], raised: int
+) -> list[Made]:
+    """Change the standings that are what was seen, and mark at which version."""
     asked = [
         one for one in request.decisions if isinstance(one, ChangeStanding) and one.node in before
     ]
     if not asked:
         return []
     params = place.params(
+        raised=raised,
         nodes=[one.node for one in asked],
         sessions=[one.session for one in asked],
         befores=[one.before.value for one in asked],
@@ -255,7 +306,7 @@ def _made(kind: str, before: dict[str, str], row: Sequence[Any]) -> Made:
 
 
 def _seen(row: Sequence[Any]) -> SessionSeen:
-    node, session, beat, liveness_ms, heartbeat_ms, standing, caught_up, age_s = row
+    node, session, beat, liveness_ms, heartbeat_ms, standing, caught_up, age_s, changed = row
     return SessionSeen(
         node=node,
         session=session,
@@ -265,4 +316,5 @@ def _seen(row: Sequence[Any]) -> SessionSeen:
         standing=standing_of(standing),
         caught_up=caught_up,
         age_s=age_s or 0.0,
+        standing_version=changed,
     )

@@ -28,6 +28,7 @@ from coordinator.protocol.requests import (
 from coordinator.protocol.task_requests import (
     CatchUp,
     Decide,
+    EndSpread,
     RaiseTaskFloors,
     ReadGroup,
     ReleaseTasks,
@@ -157,7 +158,7 @@ class PostgresConnection:
         self._aborted = threading.Event()
         self._doubt: str | None = None
         self._notified = False
-        self._shown = heartbeat.Shown(lent=opened.lent)
+        self._shown = heartbeat.Shown(lent=opened.lent, hosts_tasks=facts.hosts_tasks)
         self._known = group.Known()
         self._connection.add_notice_handler(self._noticed)
         self._connection.add_notify_handler(self._told)
@@ -276,6 +277,8 @@ class PostgresConnection:
                 return observer.watch_sessions(cursor, place)
             case Decide():
                 return observer.decide(cursor, place, request)
+            case EndSpread():
+                return observer.end_spread(cursor, place, request)
             case TellTasks():
                 return told.tell_tasks(cursor, place, request)
             case CatchUp():

@@ -52,15 +52,17 @@ class Needs:
 #: table may lock it, and so stop every group.
 NODE: dict[str, Needs] = {
     "token_holder": Needs(
-        insert="group_id", update="task_id, session, term, acquired_at, released_at, term_floor"
+        insert="group_id",
+        update="task_id, session, term, acquired_at, released_at, term_floor, taken_version,"
+        " base_version, base_node, base_taken_version",
     ),
     "health_check": Needs(
         insert="group_id, task_id",
         update="session, beat, last_heartbeat, liveness_ms, lease_ms, heartbeat_ms, ended_at,"
         " end_reason, priority, host, pid, version, config_hash, isolation, joined_at, started_at,"
-        " standing, caught_up, seen_version",
+        " standing, caught_up, seen_version, standing_version, hosts_tasks, capacity",
     ),
-    "group_record": Needs(insert="group_id", update="version, hosts_tasks"),
+    "group_record": Needs(insert="group_id", update="version, hosts_tasks, spread_version"),
     "token_history": Needs(
         select="group_id, term, ended_at, active_until, end_reason",
         insert="group_id, term, task_id, session, acquired_at, how, reason, from_task, detected_ms",

@@ -54,6 +54,7 @@ SET session = %(mine)s::uuid,
     liveness_ms = %(liveness_ms)s, heartbeat_ms = %(heartbeat_ms)s, lease_ms = %(lease_ms)s,
     priority = %(priority)s, host = %(host)s, pid = %(pid)s, version = %(version)s,
     config_hash = %(config_hash)s, isolation = %(isolation)s,
+    hosts_tasks = %(hosts_tasks)s, capacity = %(capacity)s,
     ended_at = NULL,
     end_reason = NULL,
     standing = CASE
@@ -93,6 +94,33 @@ NOTE_PROGRAM_END: LiteralString = """
 UPDATE {schema}.token_history
 SET active_until = clock_timestamp() - %(ended_ms)s::bigint * interval '1 millisecond'
 WHERE group_id = %(token)s AND term = %(ended_term)s
+"""
+
+#: A group either runs one program or spreads tasks. Locks the record: of two that join for the
+#: first time, the second sees the first. A node that was silent for its own interval counts no
+#: more; it is never given a task, whatever it does.
+LOCK_KIND: LiteralString = """
+SELECT FROM {schema}.group_record AS record WHERE record.group_id = %(group)s FOR NO KEY UPDATE
+"""
+OTHER_KIND: LiteralString = """
+SELECT
+    (
+        SELECT count(*)
+        FROM {schema}.health_check AS other
+        WHERE other.group_id = %(group)s AND other.task_id <> %(node)s
+            AND other.session IS NOT NULL AND other.ended_at IS NULL
+            AND other.hosts_tasks <> %(hosts_tasks)s
+            AND clock_timestamp() - other.last_heartbeat < other.liveness_ms * interval '1 ms'
+    ),
+    CASE WHEN %(hosts_tasks)s THEN 0 ELSE (
+        SELECT count(*) FROM {schema}.task AS task
+        WHERE task.group_id = %(group)s AND NOT task.deleted
+    ) END
+"""
+SET_KIND: LiteralString = """
+UPDATE {schema}.group_record
+SET hosts_tasks = %(hosts_tasks)s
+WHERE group_id = %(group)s AND hosts_tasks <> %(hosts_tasks)s
 """
 
 #: Nobody has seen this session of the node fail.
@@ -153,7 +181,9 @@ def join(cursor: Cursor, place: Place, request: Join, facts: NodeFacts) -> Answe
         reason=None if request.previous is None else "the previous session was over",
     )
 
-    def body(cursor: Cursor) -> Answer:
+    refusals: list[str] = []
+
+    def body(cursor: Cursor) -> Answer | None:
         cursor.execute(named(LOCK_OWN_ROW, place.schema), params)
         before = cursor.fetchone()
         assert before is not None, "the node's own row was made beforehand"
@@ -162,6 +192,10 @@ def join(cursor: Cursor, place: Place, request: Join, facts: NodeFacts) -> Answe
         if cursor.rowcount == 0:
             return Answer(done=False, view=read_view(cursor, place), namesake=namesake)
         fresh = namesake.session != request.session
+        refused = _other_kind(cursor, place) if fresh else ""
+        if refused:
+            refusals.append(refused)
+            return None
         if fresh and place.hosts_tasks:
             cursor.execute(named(FORGET_FAILURES, place.schema), params)
         if fresh:
@@ -175,7 +209,8 @@ def join(cursor: Cursor, place: Place, request: Join, facts: NodeFacts) -> Answe
 
     ensure_rows(cursor, place)
     answer = read_committed(cursor, body)
-    assert answer is not None, "a join always answers"
+    if answer is None:
+        return Answer(done=False, view=read_view(cursor, place), refused=refusals[-1])
     return answer
 
 
@@ -220,6 +255,34 @@ def leave(cursor: Cursor, place: Place, request: Leave) -> Answer:
     return give_back(cursor, place, named(LEAVE, place.schema), params, push_aside)
 
 
+def _other_kind(cursor: Cursor, place: Place) -> str:
+    """Return why this node may not join: its group is of the other kind. Empty: it may."""
+    params = place.params()
+    cursor.execute(named(LOCK_KIND, place.schema), params)
+    cursor.execute(named(OTHER_KIND, place.schema), params)
+    row = cursor.fetchone()
+    assert row is not None, "counts are one row"
+    others, tasks = row
+    if not others and not tasks:
+        cursor.execute(named(SET_KIND, place.schema), params)
+        return ""
+    return kind_refusal(place.group, hosts_tasks=place.hosts_tasks, others=others, tasks=tasks)
+
+
+def kind_refusal(group: str, *, hosts_tasks: bool, others: int, tasks: int) -> str:
+    """Return why a node of one kind may not join a group of the other, for people."""
+    if hosts_tasks:
+        return (
+            f"group {group} runs one program (live nodes: {others}), and this node would spread"
+            " tasks: give it another groupId, or end those nodes first"
+        )
+    return (
+        f"group {group} spreads tasks (tasks: {tasks}, live nodes: {others}), and this node does"
+        " not: start it with --tasks, give it another groupId, or, in a program, name the lock:"
+        " token(NAME)"
+    )
+
+
 def _columns(facts: NodeFacts) -> dict[str, object]:
     """Return what a node writes about itself, as columns."""
     return {
@@ -232,4 +295,5 @@ def _columns(facts: NodeFacts) -> dict[str, object]:
         "version": facts.version,
         "config_hash": facts.config_hash,
         "isolation": facts.isolation,
+        "capacity": facts.capacity,
     }

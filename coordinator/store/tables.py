@@ -70,6 +70,10 @@ token_holder = sa.Table(
     sa.Column("acquired_at", MOMENT),
     sa.Column("released_at", MOMENT),
     sa.Column("term_floor", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("taken_version", sa.BigInteger),
+    sa.Column("base_version", sa.BigInteger),
+    sa.Column("base_node", NAME),
+    sa.Column("base_taken_version", sa.BigInteger),
     postgresql_with={
         "fillfactor": 30,
         "autovacuum_vacuum_scale_factor": 0,
@@ -102,6 +106,9 @@ health_check = sa.Table(
     sa.Column("started_at", MOMENT),
     sa.Column("caught_up", sa.Boolean, nullable=False, server_default=sa.text("false")),
     sa.Column("seen_version", sa.BigInteger),
+    sa.Column("standing_version", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("hosts_tasks", sa.Boolean, nullable=False, server_default=sa.text("false")),
+    sa.Column("capacity", sa.Integer),
     # The group first: its nodes are looked up together. Nothing that a beat changes is indexed,
     # so that beats stay HOT.
     sa.PrimaryKeyConstraint("group_id", "task_id"),
@@ -122,6 +129,7 @@ group_record = sa.Table(
     sa.Column("suspended_at", MOMENT),
     sa.Column("suspended_by", sa.Text),
     sa.Column("suspend_reason", sa.Text),
+    sa.Column("spread_version", sa.BigInteger),
     _named("group_id"),
 )
 

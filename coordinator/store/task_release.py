@@ -45,9 +45,24 @@ WITH given AS (
         %(node)s, %(mine)s::uuid, term, reason, %(node)s
     FROM given
 )
-SELECT given.task, given.reason, given.failed, given.done, coalesce(NOT known.failback, false)
-FROM given
-LEFT JOIN {schema}.task AS known ON known.group_id = %(group)s AND known.name = given.task
+SELECT given.task, given.reason, given.failed, given.done FROM given
+"""
+
+#: Who held them when the present version was made goes on to show, until there is another version.
+#: Version and tokens belong together, so it waits for whoever raises the version at this moment.
+KEEP_BASES: LiteralString = """
+UPDATE {schema}.token_holder AS token
+SET base_version = record.version,
+    base_node = token.task_id,
+    base_taken_version = coalesce(token.taken_version, 0)
+FROM (
+    SELECT record.version FROM {schema}.group_record AS record
+    WHERE record.group_id = %(group)s
+    FOR SHARE
+) AS record
+WHERE token.group_id = ANY(%(tokens)s::text[])
+    AND token.session IS NULL
+    AND token.base_version IS DISTINCT FROM record.version
 """
 
 FINISH_TASKS: LiteralString = """
@@ -111,17 +126,18 @@ def release_tasks(cursor: Cursor, place: Place, request: ReleaseTasks) -> Answer
 def _account(cursor: Cursor, place: Place, over: Sequence[Sequence[Any]]) -> None:
     """Disable what is done, count what this node failed at, and let everybody look again.
 
-    A task that stays where it is (failback = false) has another home from now on, which follows
-    from the token alone.
+    What is only given back changes nothing in the record: who should run it was decided before.
     """
-    finished = [(task, reason) for task, reason, _, done, _ in over if done]
-    failed = [task for task, _, failed, _, _ in over if failed]
-    stayed = any(stays for *_, stays in over)
+    finished = [(task, reason) for task, reason, _, done in over if done]
+    failed = [task for task, _, failed, _ in over if failed]
     if finished:
         tasks, reasons = map(list, zip(*finished, strict=True))
         params = place.params(tasks=tasks, reasons=reasons)
         cursor.execute(named(FINISH_TASKS, place.schema), params)
     if failed:
         cursor.execute(named(COUNT_FAILURES, place.schema), place.params(tasks=failed))
-    if finished or failed or stayed:
+    if finished or failed:
         raise_version(cursor, place)
+    elif over:
+        tokens = [token_name(place.group, task) for task, *_ in over]
+        cursor.execute(named(KEEP_BASES, place.schema), place.params(tokens=tokens))

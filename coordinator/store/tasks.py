@@ -3,7 +3,8 @@
 A taking, told in order:
   1. the taker's own session lives and is a Member's, and says so (a beat); its row stays locked,
      so nobody ends it or changes its standing before the tokens are its own;
-  2. the group's version is still the one that the taker decided on;
+  2. the group's version is still the one that the taker decided on, and stays it until the commit:
+     whoever reads a later version sees what was taken on this one;
   3. of the wanted tokens, those that are free under the term that was seen are locked; a row that
      somebody else has locked is passed over;
   4. they get their new terms, history and events in the same statement.
@@ -38,6 +39,7 @@ DECIDED_ON: LiteralString = """
 SELECT
 FROM {schema}.group_record AS record
 WHERE record.group_id = %(group)s AND record.version = %(version)s AND {settled_here}
+FOR SHARE OF record
 """
 
 #: Rows that a compare-and-set needs; made beforehand. Usually whoever added the task has made them.
@@ -65,7 +67,15 @@ SET task_id = %(node)s,
     session = %(mine)s::uuid,
     term = greatest(free.next_term, token.term_floor + 1, token.term + 1),
     acquired_at = clock_timestamp(),
-    released_at = NULL
+    released_at = NULL,
+    taken_version = %(version)s,
+    base_version = %(version)s,
+    base_node = CASE
+        WHEN token.base_version = %(version)s THEN token.base_node ELSE token.task_id
+    END,
+    base_taken_version = CASE
+        WHEN token.base_version = %(version)s THEN token.base_taken_version
+    END
 FROM free
 WHERE token.group_id = free.group_id AND token.term = free.seen_term
 RETURNING

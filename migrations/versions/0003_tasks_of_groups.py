@@ -57,14 +57,26 @@ TABLES = (
     """
 ALTER TABLE {schema}.health_check
     ADD COLUMN caught_up boolean DEFAULT false NOT NULL,
-    ADD COLUMN seen_version bigint
+    ADD COLUMN seen_version bigint,
+    ADD COLUMN standing_version bigint DEFAULT 0 NOT NULL,
+    ADD COLUMN hosts_tasks boolean DEFAULT false NOT NULL,
+    ADD COLUMN capacity integer
+""",
+    # Who held a task's token when the group's present version was made: placement rests on it.
+    """
+ALTER TABLE {schema}.token_holder
+    ADD COLUMN taken_version bigint,
+    ADD COLUMN base_version bigint,
+    ADD COLUMN base_node text COLLATE "C",
+    ADD COLUMN base_taken_version bigint
 """,
     """
 ALTER TABLE {schema}.group_record
     ADD COLUMN hosts_tasks boolean DEFAULT false NOT NULL,
     ADD COLUMN suspended_at timestamptz,
     ADD COLUMN suspended_by text,
-    ADD COLUMN suspend_reason text
+    ADD COLUMN suspend_reason text,
+    ADD COLUMN spread_version bigint
 """,
     """
 CREATE TABLE {schema}.task (
@@ -703,12 +715,23 @@ ALTER TABLE {schema}.group_record
     DROP COLUMN hosts_tasks,
     DROP COLUMN suspended_at,
     DROP COLUMN suspended_by,
-    DROP COLUMN suspend_reason
+    DROP COLUMN suspend_reason,
+    DROP COLUMN spread_version
 """,
             """
 ALTER TABLE {schema}.health_check
     DROP COLUMN caught_up,
-    DROP COLUMN seen_version
+    DROP COLUMN seen_version,
+    DROP COLUMN standing_version,
+    DROP COLUMN hosts_tasks,
+    DROP COLUMN capacity
+""",
+            """
+ALTER TABLE {schema}.token_holder
+    DROP COLUMN taken_version,
+    DROP COLUMN base_version,
+    DROP COLUMN base_node,
+    DROP COLUMN base_taken_version
 """,
             *names_before(),
         ]

@@ -87,7 +87,7 @@ DECLARE
     v_version bigint;
 BEGIN
     UPDATE {schema}.group_record AS record
-    SET version = record.version + 1, hosts_tasks = p_hosts_tasks
+    SET version = record.version + 1
     WHERE record.group_id = p_group
     RETURNING record.version INTO v_version;
     IF FOUND AND p_hosts_tasks THEN
@@ -127,6 +127,14 @@ BEGIN
     WHERE node.group_id = p_group AND node.task_id = p_node
         AND node.session = p_mine AND node.ended_at IS NULL;
     IF NOT FOUND THEN
+        RETURN;
+    END IF;
+
+    -- While the observer is suspended, nobody ends its session either.
+    IF v_ends AND p_hosts_tasks AND EXISTS (
+        SELECT FROM {schema}.group_record AS record
+        WHERE record.group_id = p_group AND record.suspended_at IS NOT NULL
+    ) THEN
         RETURN;
     END IF;
 

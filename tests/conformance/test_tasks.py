@@ -16,6 +16,7 @@ from coordinator.protocol.task_requests import (
     Decide,
     Decision,
     EndSession,
+    EndSpread,
     GivenTask,
     RaiseTaskFloors,
     ReadGroup,
@@ -885,16 +886,145 @@ def test_only_a_live_member_is_a_mentor_and_only_of_the_session_that_it_saw(team
     assert not read(first).nodes["c"].caught_up
 
 
-def test_giving_back_a_task_that_stays_makes_everybody_look_again(team):
-    """Who is its home follows from the token alone, which the version does not cover else."""
+# --- who held what when the version was made (P2) ---
+
+
+def test_a_version_goes_on_to_show_who_held_a_task_when_it_was_made(team):
+    """P2: whatever is given back and taken in the meantime, whoever reads, and when."""
+    first, second = team.members("a", "b")
+    team.with_tasks("t", "free")
+    take(first, "t")
+    team.world.define(TaskDef(name="another"))
+    version = read(second).version
+
+    def shown() -> list[str | None]:
+        record = read(second)
+        assert record.version == version
+        return [record.token(task).base_holder for task in ("t", "free")]
+
+    assert shown() == ["a", None]
+    give(first, over("t"))
+    assert shown() == ["a", None]
+    assert read(second).token("t").free
+    take(second, "t", "free")
+    assert shown() == ["a", None]
+    give(second, over("free"))
+    assert shown() == ["a", None]
+
+    team.world.define(TaskDef(name="third"))
+
+    record = read(first)
+    assert [record.token(task).base_holder for task in ("t", "free")] == ["b", None]
+    assert record.token("t").base_taken == version
+    assert record.token("free").base_node == "b"
+
+
+def test_giving_back_raises_no_version(team):
+    """What is only given back changes nothing about who should run it."""
     first, second = team.members("a", "b")
     team.world.define(TaskDef(name="stays", failback=False))
-    team.world.define(TaskDef(name="goes"))
-    take(first, "stays", "goes")
+    take(first, "stays")
     before = read(second).version
 
-    give(first, over("goes"))
-    assert read(second).version == before
     give(first, over("stays"))
 
-    assert read(second).version == before + 1
+    assert read(second).version == before
+
+
+def test_what_a_dead_node_held_is_free_at_the_next_version(team):
+    first, second = team.members("a", "b")
+    team.with_tasks("t")
+    take(second, "t")
+
+    assert team.decide(team.end("b")).done
+
+    token = read(first).token("t")
+    assert (token.base_holder, token.base_node) == (None, "b")
+
+
+def test_a_new_member_begins_a_spread_and_the_observer_ends_it(team):
+    """P4"""
+    first, second = team.members("a", "b")
+    gained = read(first)
+    assert gained.spread_version == gained.version
+    ends = EndSpread(session=first.session, term=team.term, version=gained.version)
+
+    assert not first.ask(replace(ends, version=gained.version - 1)).done
+    assert not second.ask(replace(ends, session=second.session)).done
+    assert first.ask(ends).done
+    assert not first.ask(replace(ends, version=gained.version + 1)).done
+
+    after = read(second)
+    assert (after.version, after.spread_version) == (gained.version + 1, 0)
+    assert team.decide(team.standing("b", REHAB)).done
+    assert read(second).spread_version == 0
+
+
+def test_a_change_of_standing_is_marked_with_its_version(team):
+    """B10: also one that is undone before anybody looks again."""
+    first, _ = team.members("a", "b")
+    before = watched(first)["b"].standing_version
+
+    assert team.decide(team.standing("b", REHAB)).done
+    assert team.decide(team.standing("b", MEMBER)).done
+
+    assert watched(first)["b"].standing_version == read(first).version > before
+
+
+# --- two kinds of groups (P13) ---
+
+
+def test_a_node_with_a_program_is_refused_by_a_group_that_spreads_tasks(team, connected):
+    team.members("a")
+    for _ in range(2):  # with live nodes, then with tasks alone
+        refused = connected("p").join()
+        assert not refused.done
+        assert "spreads tasks" in refused.refused
+        team.with_tasks("t")
+        team.nodes["a"].leave()
+
+
+def test_a_node_with_tasks_is_refused_by_a_group_that_runs_a_program(team, node, connected):
+    holder = node("p")
+
+    refused = connected("a", hosts_tasks=True).join()
+    assert not refused.done
+    assert "runs one program" in refused.refused
+
+    holder.leave()
+    (first,) = team.members("a")
+    assert read(first).nodes["a"].hosts_tasks
+    assert not read(first).nodes["p"].hosts_tasks
+
+
+def test_a_node_tells_how_many_programs_it_may_run(team, node):
+    """P12"""
+    team.members("a")
+    node("b", hosts_tasks=True, capacity=7)
+
+    assert read(team.observer).nodes["b"].capacity == 7
+
+
+# --- a suspended observer (B6) ---
+
+
+def test_a_suspended_observer_is_not_followed_while_its_session_lives(team):
+    """H10: its session would be ended, and its tasks would move."""
+    _, second = team.members("a", "b")
+    view = second.look()
+    team.world.suspend(suspended=True)
+
+    assert not second.take(view).done
+    assert read(second).nodes["a"].live
+
+    team.world.suspend(suspended=False)
+    assert second.take(second.look()).done
+
+
+def test_a_suspended_observer_that_leaves_is_followed(team):
+    first, second = team.members("a", "b")
+    team.world.suspend(suspended=True)
+
+    first.leave()
+
+    assert second.take(second.look()).done

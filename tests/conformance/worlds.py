@@ -41,6 +41,7 @@ def facts_of(
     liveness_s: float = 6.0,
     priority: int = 1,
     hosts_tasks: bool = False,
+    capacity: int | None = None,
 ):
     return NodeFacts(
         node=node,
@@ -52,6 +53,7 @@ def facts_of(
         host="web-1",
         pid=811,
         hosts_tasks=hosts_tasks,
+        capacity=capacity,
     )
 
 

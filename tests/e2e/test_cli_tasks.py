@@ -31,12 +31,12 @@ NODE = """
 INSERT INTO health_check (
     task_id, group_id, last_heartbeat, session, beat, liveness_ms, lease_ms, heartbeat_ms, ended_at,
     end_reason, host, pid, version, config_hash, isolation, joined_at, started_at, standing,
-    caught_up, seen_version
+    caught_up, seen_version, hosts_tasks
 ) VALUES (
     %s, 'night', now() - make_interval(secs => %s), %s, 7, 60000, 48900, 30000,
     CASE WHEN %s THEN now() - interval '2 hours' END, CASE WHEN %s THEN 'no heartbeat' END,
     %s, %s, '1.4.0', 'a91f', 'plain', now() - interval '3 hours', now() - interval '3 hours',
-    %s, %s, %s
+    %s, %s, %s, true
 )
 """
 PROGRAM_NODE = """

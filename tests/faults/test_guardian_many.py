@@ -12,7 +12,7 @@ import pytest
 
 from coordinator.protocol.guard_words import EVERY_RUN
 from coordinator.runtime import isolation
-from coordinator.runtime.spawn import DESCRIPTORS_MAX
+from coordinator.runtime.capacity import DESCRIPTORS_MAX
 from tests.support import programs
 from tests.support.bounds import within
 from tests.support.guarded_node import GuardedNode, Voice, await_death, now

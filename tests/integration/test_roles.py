@@ -378,6 +378,7 @@ def test_a_system_administrator_admits_and_shuts_out(filled: Roles):
 
 
 def test_a_role_that_is_shut_out_beats_no_more(filled: Roles):
+    filled.database.query("UPDATE task SET deleted = true")
     with node_of(filled, GROUP, "a") as node:
         assert node.beat().done
         with filled.connect("system_administrator") as administrator:
@@ -452,12 +453,16 @@ def test_the_owner_is_bound_by_nothing_with_roles_either(filled: Roles):
 
 
 def test_the_script_may_be_run_again_and_takes_back_what_was_granted_by_hand(filled: Roles):
+    filled.database.query("UPDATE task SET deleted = true")
     schema = filled.database.schema
     filled.database.query(f'GRANT DELETE ON token_holder TO "{filled.prefix}_node"')
 
     filled.run_script()
 
-    with node_of(filled, GROUP, "a") as node, filled.connect("node", GROUP) as connection:
+    with (
+        node_of(filled, GROUP, "a") as node,
+        filled.connect("node", GROUP) as connection,
+    ):
         assert node.beat().done
         with pytest.raises(errors.InsufficientPrivilege):
             connection.execute(f"DELETE FROM {schema}.token_holder")

@@ -99,14 +99,26 @@ class Witness:
     def _reading(self, now: float, record: GroupRecord) -> None:
         """What is read at one version is the same for everybody.
 
-        But for tokens, and for what a node says of itself (which version it has acted on).
+        But for tokens, and for what a node says of itself (which version it has acted on). Who held
+        a task's token when the version was made is the same for everybody, too (P2).
         """
         key = (self._database.identity.timeline, record.version)
         nodes = {
             (row.node, row.standing, row.live, row.session, row.priority, row.caught_up)
             for row in record.nodes.values()
         }
-        shown = (record.tasks, nodes, record.failures, record.suspended)
+        bases = {
+            (task, record.token(task).base_node, record.token(task).base_taken)
+            for task in record.tasks
+        }
+        shown = (
+            record.tasks,
+            nodes,
+            record.failures,
+            record.suspended,
+            record.spread_version,
+            bases,
+        )
         known = self._shown.setdefault(key, shown)
         if known != shown:
             self._tell(f"version: at {now:.3f} version {record.version} shows something else")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from coordinator.protocol.requests import Beat, Request, View
-from coordinator.store.heartbeat import LOOK_EVERY
+from coordinator.store.heartbeat import LOOK_EVERY, LOOK_EVERY_OF_TASKS
 
 
 @dataclass(slots=True, eq=False)
@@ -27,13 +27,15 @@ class Line:
     news: bool = False
     due: bool = False
     deaf: bool = False
+    hosts_tasks: bool = False
 
     def taken_as_known(self, request: Request) -> View | None:
         """Return the view that a heartbeat need not read again."""
         if not isinstance(request, Beat):
             return None
         self.beats += 1
-        return None if self.lent or self.beats % LOOK_EVERY == 0 else self.view
+        every = LOOK_EVERY_OF_TASKS if self.hosts_tasks else LOOK_EVERY
+        return None if self.lent or self.beats % every == 0 else self.view
 
 
 @dataclass(frozen=True, slots=True)

@@ -189,7 +189,12 @@ class World:
         """Open a connection; by a whim there is a pooler between."""
         lent = self.settings.pooled or not self.settings.push or self.rng.random() < 0.3
         deaf = self.settings.deaf and self.rng.random() < 0.5
-        return Line(life=self.server.connect(host.facts), lent=lent, deaf=deaf)
+        return Line(
+            life=self.server.connect(host.facts),
+            lent=lent,
+            deaf=deaf,
+            hosts_tasks=host.facts.hosts_tasks,
+        )
 
     def push_all(self, by: Host | None = None) -> None:
         """Notify every node but the one that did it; where a pooler is between, nobody hears it."""

@@ -34,6 +34,7 @@ from tests.support import memory_sessions, memory_tasks, memory_token
 from tests.support.memory_rows import (
     NEVER_HELD,
     NEVER_JOINED,
+    BaseRow,
     DecisionRow,
     HistoryRow,
     NodeRow,
@@ -69,6 +70,8 @@ class MemoryDatabase:
     task_nodes: dict[tuple[str, str, str], TaskNodeRow] = field(default_factory=dict)
     suspended: dict[str, bool] = field(default_factory=dict)
     decisions: tuple[DecisionRow, ...] = ()
+    bases: dict[str, BaseRow] = field(default_factory=dict)
+    spreads: dict[str, int] = field(default_factory=dict)
     notices: int = 0  #: how many transactions have notified their group
     connections: list[Listener] = field(default_factory=list, repr=False)
 
@@ -81,6 +84,10 @@ class MemoryDatabase:
     def session_lives(self, group: str, node: str | None, session: str | None) -> bool:
         row = None if node is None else self.nodes.get((group, node))
         return row is not None and row.session == session and not row.ended
+
+    def is_suspended(self, group: str) -> bool:
+        """Tell whether nobody of the group decides about others."""
+        return self.suspended.get(group, False)
 
     def may_end_seen(self, group: str, request: Take) -> bool:
         """Tell whether the holder that was seen is as silent as it was seen."""
@@ -155,6 +162,8 @@ class MemoryDatabase:
             self.task_nodes.copy(),
             self.suspended.copy(),
             self.decisions,
+            self.bases.copy(),
+            self.spreads.copy(),
         )
 
     def restore(self, snapshot: Snapshot, timeline: int, *, keep_connections: bool = False) -> None:
@@ -171,6 +180,8 @@ class MemoryDatabase:
         self.task_nodes = snapshot.task_nodes.copy()
         self.suspended = snapshot.suspended.copy()
         self.decisions = snapshot.decisions
+        self.bases = snapshot.bases.copy()
+        self.spreads = snapshot.spreads.copy()
         self.identity = replace(
             self.identity, timeline=timeline, started_at=self.identity.started_at + 1
         )

@@ -24,6 +24,7 @@ class NodeRow:
     standing: Standing = Standing.MEMBER
     caught_up: bool = False
     seen_version: int = -1
+    standing_version: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,16 @@ class HistoryRow:
     ended: bool = False
     end_how: str = ""
     end_reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BaseRow:
+    """The columns of token_holder that tell who held a task's token at a version."""
+
+    taken: int | None = None
+    version: int | None = None
+    node: str | None = None
+    base_taken: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +83,7 @@ class DecisionRow:
 NEVER_JOINED = NodeRow(None, None, 0, 0.0, False, "", "")
 NEVER_HELD = TokenSeen(term=0, node=None, session=None, term_floor=0)
 NEVER_TOLD = TaskNodeRow()
+NO_BASE = BaseRow()
 
 
 class Snapshot(NamedTuple):
@@ -86,3 +98,5 @@ class Snapshot(NamedTuple):
     task_nodes: dict[tuple[str, str, str], TaskNodeRow]
     suspended: dict[str, bool]
     decisions: tuple[DecisionRow, ...]
+    bases: dict[str, BaseRow]
+    spreads: dict[str, int]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from coordinator.protocol.group import Standing
 from coordinator.protocol.requests import Answer, Candidate, EndNamesake, Join, Leave, NodeFacts
+from coordinator.store.session import kind_refusal
 from tests.support import memory_token
 from tests.support.memory_rows import NodeRow
 
@@ -33,6 +34,9 @@ def join(database: MemoryDatabase, facts: NodeFacts, request: Join) -> Answer:
     row = database.nodes[key]
     if not database.join_allowed(row, request):
         return Answer(done=False, view=database.view(facts), namesake=database.seen(row))
+    refused = "" if row.session == request.session else _other_kind(database, facts)
+    if refused:
+        return Answer(done=False, view=database.view(facts), refused=refused)
     where = f"{facts.host}:{facts.pid}"
     joined = NodeRow(facts, request.session, row.beat + 1, database.now(), False, "", where)
     # As the SQL compares: a row without facts has the columns' default priority, 1.
@@ -57,6 +61,26 @@ def join(database: MemoryDatabase, facts: NodeFacts, request: Join) -> Answer:
             database.task_nodes[group, task, node] = replace(known, failed_count=0)
     database.raise_version(facts.group, "join")
     return database.told(facts, True)
+
+
+def _other_kind(database: MemoryDatabase, facts: NodeFacts) -> str:
+    """Return why a node may not join a group of the other kind."""
+    now = database.now()
+    others = sum(
+        row.facts is not None
+        and row.facts.hosts_tasks != facts.hosts_tasks
+        and not row.ended
+        and now - row.beat_at < row.facts.liveness_s
+        for (group, node), row in database.nodes.items()
+        if group == facts.group and node != facts.node
+    )
+    tasks = sum(
+        group == facts.group and not row.deleted for (group, _), row in database.tasks.items()
+    )
+    tasks = 0 if facts.hosts_tasks else tasks
+    if not others and not tasks:
+        return ""
+    return kind_refusal(facts.group, hosts_tasks=facts.hosts_tasks, others=others, tasks=tasks)
 
 
 def _standing_of(before: NodeRow) -> Standing:

@@ -24,6 +24,7 @@ from coordinator.protocol.task_requests import (
     Decide,
     Decision,
     EndSession,
+    EndSpread,
     RaiseTaskFloors,
     ReadGroup,
     ReleaseTasks,
@@ -37,6 +38,7 @@ from tests.support import memory_sessions, memory_token
 from tests.support.memory_rows import (
     NEVER_HELD,
     NEVER_TOLD,
+    NO_BASE,
     TaskRow,
 )
 
@@ -63,6 +65,8 @@ def carry_out(database: MemoryDatabase, facts: NodeFacts, request: TaskRequest) 
             done = _release(database, facts, request)
         case Decide():
             done = _decide(database, facts, request)
+        case EndSpread():
+            done = _end_spread(database, facts, request)
         case TellTasks():
             done = _tell(database, facts, request)
         case CatchUp():
@@ -82,7 +86,7 @@ def record(database: MemoryDatabase, group: str) -> GroupRecord:
     }
     prefix = token_name(group, "")
     tokens = {
-        name.removeprefix(prefix): _task_token(database, group, token)
+        name.removeprefix(prefix): _task_token(database, group, name, token)
         for name, token in database.tokens.items()
         if name.startswith(prefix)
         and not name.startswith(prefix + RESERVED_PREFIX)
@@ -97,6 +101,8 @@ def record(database: MemoryDatabase, group: str) -> GroupRecord:
             priority=1 if row.facts is None else row.facts.priority,
             caught_up=row.caught_up,
             seen_version=row.seen_version,
+            hosts_tasks=row.facts is not None and row.facts.hosts_tasks,
+            capacity=None if row.facts is None else row.facts.capacity,
         )
         for (of, node), row in database.nodes.items()
         if of == group and row.session is not None
@@ -113,16 +119,23 @@ def record(database: MemoryDatabase, group: str) -> GroupRecord:
         tokens=tokens,
         failures=failures,
         suspended=database.suspended.get(group, False),
+        spread_version=database.spreads.get(group, 0),
     )
 
 
-def _task_token(database: MemoryDatabase, group: str, token: TokenSeen) -> TaskToken:
+def _task_token(database: MemoryDatabase, group: str, name: str, token: TokenSeen) -> TaskToken:
+    base, free = database.bases.get(name, NO_BASE), database.is_free(group, token)
+    base_node, base_taken = token.node, None if free else base.taken or 0
+    if base.version == database.versions[group]:
+        base_node, base_taken = base.node, base.base_taken
     return TaskToken(
         term=token.term,
         node=token.node,
         session=token.session,
-        free=database.is_free(group, token),
+        free=free,
         floor=token.term_floor,
+        base_node=base_node,
+        base_taken=base_taken,
     )
 
 
@@ -137,6 +150,7 @@ def _live_sessions(database: MemoryDatabase, group: str) -> tuple[SessionSeen, .
             standing=row.standing,
             caught_up=row.caught_up,
             age_s=max(0.0, database.now() - row.beat_at),
+            standing_version=row.standing_version,
         )
         for (of, node), row in database.nodes.items()
         if of == group and row.facts is not None and row.session is not None and not row.ended
@@ -175,6 +189,7 @@ def _take(database: MemoryDatabase, facts: NodeFacts, request: TakeTasks) -> Ans
         if not database.free_to_take(group, token):
             continue
         term = database.next_term(token, wanted.next_term)
+        _keep_base(database, name, request.version, token.node, taken=None, now=request.version)
         ended = token.session is not None
         memory_token.grant(
             database,
@@ -188,30 +203,50 @@ def _take(database: MemoryDatabase, facts: NodeFacts, request: TakeTasks) -> Ans
     return Answer(done=True, view=database.view(facts), taken=tuple(taken))
 
 
+def _keep_base(
+    database: MemoryDatabase,
+    name: str,
+    version: int,
+    node: str | None,
+    *,
+    taken: int | None,
+    now: int | None,
+) -> None:
+    """Note who held a token when the version was made, at its first change since."""
+    base = database.bases.get(name, NO_BASE)
+    if base.version != version:
+        base = replace(base, version=version, node=node, base_taken=taken)
+    database.bases[name] = replace(base, taken=now)
+
+
 def _release(database: MemoryDatabase, facts: NodeFacts, request: ReleaseTasks) -> bool:
-    group, freed, changed = facts.group, False, False
+    group, changed = facts.group, False
+    freed: list[tuple[str, str | None]] = []
     if not database.session_lives(group, facts.node, request.session):
         return False
     for given in request.given:
         name = token_name(group, given.task)
+        holder = database.tokens[name].node if name in database.tokens else None
         if not memory_token.give_back(database, name, request.session, given.term, given.reason):
             continue
-        freed = True
+        freed.append((name, holder))
         if given.failed:
             key = group, given.task, facts.node
             known = database.task_nodes.get(key, NEVER_TOLD)
             database.task_nodes[key] = replace(known, failed_count=known.failed_count + 1)
             changed = True
         row = database.tasks.get((group, given.task))
-        if row is not None and not row.definition.failback:
-            changed = True  # its home follows from the token alone
         if given.done and row is not None and row.definition.enabled:
             disabled = replace(row.definition, enabled=False)
             database.tasks[group, given.task] = TaskRow(disabled, row.deleted, given.reason)
             changed = True
     if changed:
         database.raise_version(group, "release")
-    elif freed:
+        return True
+    for name, holder in freed:
+        taken = database.bases.get(name, NO_BASE).taken or 0
+        _keep_base(database, name, database.versions[group], holder, taken=taken, now=taken)
+    if freed:
         database.notify(group)
     return True
 
@@ -235,8 +270,29 @@ def _decide(database: MemoryDatabase, facts: NodeFacts, request: Decide) -> bool
     if not carried_out:
         return False
     database.raise_version(group, "decide")
+    for one in carried_out:
+        if isinstance(one, ChangeStanding):
+            row = database.nodes[group, one.node]
+            version = database.versions[group]
+            database.nodes[group, one.node] = replace(row, standing_version=version)
+            if one.after is Standing.MEMBER:
+                database.spreads[group] = version
     database.note_decisions(group, facts.node, request.term, carried_out)
     return True
+
+
+def _end_spread(database: MemoryDatabase, facts: NodeFacts, request: EndSpread) -> bool:
+    group = facts.group
+    token = database.tokens.get(facts.token, NEVER_HELD)
+    allowed = (
+        request.version == database.versions.get(group)
+        and database.spreads.get(group, 0) > 0
+        and (token.session, token.term) == (request.session, request.term)
+    )
+    if allowed:
+        database.spreads[group] = 0
+        database.raise_version(group, "spread")
+    return allowed
 
 
 def _carry_out_one(database: MemoryDatabase, group: str, decision: Decision) -> bool:

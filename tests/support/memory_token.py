@@ -24,6 +24,7 @@ def take(database: MemoryDatabase, facts: NodeFacts, request: Take) -> Answer:
         name in database.tokens
         and database.session_lives(group, facts.node, request.session)
         and (not ends_seen or database.may_end_seen(group, request))
+        and not (ends_seen and facts.hosts_tasks and database.is_suspended(group))
         and token.term == request.seen_term
         and token.session == request.seen_session
         and ((ends_seen and token.node == request.seen_node) or database.is_free(group, token))

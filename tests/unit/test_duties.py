@@ -638,7 +638,7 @@ def test_the_observer_raises_an_alert_once():
 
     commands = script.go(2.0)
     script.desk.define(task("another"))
-    commands += script.go(4.0)
+    commands += script.go(8.0)
 
     alerts = [c for c in of(commands, Report) if c.event == "alert"]  # type: ignore[attr-defined]
     assert [dict(c.fields)["task"] for c in alerts] == ["t"]  # type: ignore[attr-defined]

@@ -218,6 +218,51 @@ def test_member_that_is_late_again_and_again_goes_to_rehab() -> None:
     )
 
 
+def test_late_beats_from_before_a_rehab_never_count_again() -> None:
+    """H10, B10: a node that became a Member again begins anew, although the 60 s are not over."""
+    script = watching()
+    now = beats(script, [1, 2.9, 2.9, 2.9])
+    assert to(Standing.REHAB, script.at(now)) == ["B"]
+    rehab = {"standing": Standing.REHAB, "standing_version": 7}
+    member = {"standing_version": 8}
+    beat = 100
+    for number in range(11):
+        now, beat = now + 1.0, beat + 1
+        decided = script.look(now, seen("B", beat, **rehab), seen("A", beat))
+        assert to(Standing.MEMBER, decided) == (["B"] if number >= 10 else [])
+
+    decided = script.look(now + 1.0, seen("B", beat + 1, **member), seen("A", beat + 1))
+
+    assert decided == ()
+    assert script.next_at(now + 1.0) > now + 1.0
+
+
+def test_decision_that_was_undone_between_two_looks_counts() -> None:
+    """B10: a deputy sees the standing as it was, at another version."""
+    script = watching()
+    now = beats(script, [1, 2.9, 2.9])
+
+    script.look(now + 0.5, seen("B", 4), seen("A", 49))
+    script.look(now + 1.0, seen("B", 50, standing_version=9), seen("A", 50))
+    script.look(now + 2.0, seen("B", 50, standing_version=9), seen("A", 51))
+    script.look(now + 3.0, seen("B", 50, standing_version=9), seen("A", 52))
+    decided = script.look(now + 3.9, seen("B", 51, standing_version=9), seen("A", 53))
+
+    late = {one.seen.node: len(one.late_at) for one in script.observer.sessions}
+    assert late == {"A": 0, "B": 1}
+    assert decided == (), "the third late beat is the first since the decision"
+
+
+def test_late_beats_never_count_when_none_may() -> None:
+    """H10, B7: lateMax = 0."""
+    script = watching(manners=replace(MANNERS, late_max=0))
+
+    now = beats(script, [2.9] * 30)
+
+    assert script.at(now) == ()
+    assert all(one.late_at == () for one in script.observer.sessions)
+
+
 def test_two_missed_beats_are_not_late() -> None:
     """B5, S6"""
     script = watching()
@@ -482,7 +527,7 @@ def test_next_moment_is_when_a_node_has_been_clean_long_enough() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"to_member_s": -1.0}, {"grace_s": -0.1}, {"late_max": 0}, {"late_within_s": 0.0}],
+    [{"to_member_s": -1.0}, {"grace_s": -0.1}, {"late_max": -1}, {"late_within_s": 0.0}],
 )
 def test_manners_that_make_no_sense_are_refused(change: dict[str, float]) -> None:
     with pytest.raises(TimingError, match=next(iter(change))):
@@ -575,3 +620,84 @@ def test_one_decision_for_a_node_at_most_and_in_order(
         now += pause
         nodes = [one.node for one in script.look(now, *sessions(shown))]
         assert nodes == sorted(set(nodes))
+
+
+# --- flapping -----------------------------------------------------------------------------------
+
+
+class Group:
+    """Nodes whose beats are late as drawn, and two observers that look at their standings.
+
+    Each of the two decides in its turn, so that each has seen what the other has not.
+    """
+
+    def __init__(self, manners: Manners) -> None:
+        self.manners = manners
+        self.now = 0.0
+        self.version = 1
+        self.shown = {name: seen(name) for name in ("a", "b", "c")}
+        self.silent_s = dict.fromkeys(self.shown, 0.0)
+        self.late = dict.fromkeys(self.shown, 0)
+        self.counted = dict.fromkeys(self.shown, False)
+        self.observers = [watching(manners=manners), watching(manners=manners)]
+        self.decided: list[ChangeStanding] = []
+
+    def go_on(self, beating: frozenset[str], observer: int | None) -> None:
+        """Let half a second pass: some nodes beat, and one observer decides, if any."""
+        self.now += 0.5
+        for name, one in self.shown.items():
+            self.silent_s[name] += 0.5
+            if self.silent_s[name] > 2.5 and not self.counted[name]:
+                self.late[name] += 1
+                self.counted[name] = True
+            if name in beating or self.silent_s[name] > 2.7:
+                self.shown[name] = replace(one, beat=one.beat + 1)
+                self.silent_s[name], self.counted[name] = 0.0, False
+        for number, script in enumerate(self.observers):
+            decisions = script.look(self.now, *self.shown.values())
+            if number == observer:
+                self.carry_out(decisions)
+
+    def carry_out(self, decisions: tuple[Decision, ...]) -> None:
+        for one in decisions:
+            if isinstance(one, ChangeStanding) and self.shown[one.node].standing is one.before:
+                self.version += 1
+                self.decided.append(one)
+                self.shown[one.node] = replace(
+                    self.shown[one.node], standing=one.after, standing_version=self.version
+                )
+
+
+STEPS = st.tuples(st.frozensets(st.sampled_from("abc")), st.sampled_from([None, 0, 0, 1, 1]))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(STEPS, min_size=20, max_size=120),
+    st.sampled_from([0, 1, 2, 3]),
+    st.sampled_from([0.0, 1.0, 4.0]),
+    st.sampled_from([3.0, 60.0, 1e6]),
+    st.sampled_from([0.0, 3.0]),
+)
+def test_decisions_are_bounded_by_late_beats(
+    steps: list[tuple[frozenset[str], int | None]],
+    late_max: int,
+    to_member_s: float,
+    late_within_s: float,
+    grace_s: float,
+) -> None:
+    """H10, B10: whatever the settings, and whichever of two observers decides when."""
+    manners = Manners(
+        late_max=late_max, to_member_s=to_member_s, late_within_s=late_within_s, grace_s=grace_s
+    )
+    group = Group(manners)
+
+    for beating, observer in steps:
+        group.go_on(beating, observer)
+
+    for name, late in group.late.items():
+        to_rehab = [
+            one for one in group.decided if one.node == name and one.after is Standing.REHAB
+        ]
+        assert len(to_rehab) <= (late // late_max if late_max else 0)
+        assert sum(one.node == name for one in group.decided) <= 2 * len(to_rehab) + 1
