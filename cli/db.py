@@ -241,8 +241,9 @@ def _root(options: Shared) -> Path | None:
 def _without_password(resolved: Resolved) -> tuple[dict[str, str], str | None]:
     """Return the keys of a conninfo, and its password apart."""
     from coordinator.store.faults import parse
+    from coordinator.store.password_file import with_password
 
-    keys = {key: str(value) for key, value in parse(resolved.conninfo).items()}
+    keys = with_password({key: str(value) for key, value in parse(resolved.conninfo).items()})
     return keys, keys.pop("password", None)
 
 

@@ -14,16 +14,30 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from coordinator.app.api import Coordinator, Token
     from coordinator.app.held import HeldTask
-    from coordinator.errors import CoordError, TokenHeldError, TokenLostError
+    from coordinator.errors import (
+        CoordError,
+        OutcomeUnknownError,
+        TokenHeldError,
+        TokenLostError,
+    )
 
 __version__ = "0.1.0"
-__all__ = ["CoordError", "Coordinator", "HeldTask", "Token", "TokenHeldError", "TokenLostError"]
+__all__ = [
+    "CoordError",
+    "Coordinator",
+    "HeldTask",
+    "OutcomeUnknownError",
+    "Token",
+    "TokenHeldError",
+    "TokenLostError",
+]
 
 _HOMES = {
     "Coordinator": "coordinator.app.api",
     "HeldTask": "coordinator.app.held",
     "Token": "coordinator.app.api",
     "CoordError": "coordinator.errors",
+    "OutcomeUnknownError": "coordinator.errors",
     "TokenHeldError": "coordinator.errors",
     "TokenLostError": "coordinator.errors",
 }

@@ -91,6 +91,10 @@ class UnsafeServerError(ConfigError):
     """The server may lose acknowledged commits (fsync or full_page_writes is off)."""
 
 
+class UnsupportedServerError(ConfigError):
+    """The server is an older PostgreSQL than coord supports."""
+
+
 class CommandNotExecutableError(CoordError):
     """The program's file exists but cannot be executed."""
 

@@ -86,7 +86,12 @@ class Token:
         The token's row is locked FOR SHARE until the commit, so no takeover can slip between the
         check and the commit. Yields an SQLAlchemy connection, committed at the end.
 
-        Errors: TokenLostError when the token is not this holding's any more.
+        search_path, time zone and limits are those of the role; the commit is durable whatever
+        synchronous_commit says.
+
+        Errors: TokenLostError when the token is not this holding's any more, or the connection
+        broke before the commit: nothing was written. OutcomeUnknownError when it broke later: read
+        again what was written, before you do it again.
         """
         self.check()
         from coordinator.store.fenced import fenced_transaction

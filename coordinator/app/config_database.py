@@ -7,7 +7,6 @@ because the program must not inherit it while the node still needs it.
 
 from __future__ import annotations
 
-import codecs
 import ipaddress
 import os
 import re
@@ -15,6 +14,7 @@ import stat
 from collections.abc import Mapping
 
 from coordinator.app.config_values import embedded
+from coordinator.store import password_file
 
 #: Each of these says by itself where the database is; a higher layer's replaces a lower one whole.
 WHOLE = ("url", "service")
@@ -26,8 +26,6 @@ LIBPQ_NAMES = ("PGSERVICE", "PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE")
 LIBPQ_KEYS = {"database": "dbname"}
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(//)?")
 SCHEMES = ("postgresql", "postgres", "postgresql+psycopg", "postgres+psycopg")
-#: A password file holds one line; more than this is some other file.
-PASSWORD_BYTES_MAX = 65_536
 
 
 def url_parameters(url: str) -> dict[str, str]:
@@ -114,9 +112,11 @@ def parameters(
     chosen = "target_session_attrs" in found or "PGTARGETSESSIONATTRS" in environ
     if "," in hosts and not chosen:
         # With several hosts only the writable one is the database; a standby would refuse us.
-        found["target_session_attrs"] = "read-write"
+        # Not read-write: a role whose transactions are read-only by default would find no server.
+        found["target_session_attrs"] = "primary"
     serviced = "service" in found or environ.get("PGSERVICE")
-    if "password" not in found and environ.get("PGPASSWORD") and not serviced:
+    by_file = password_file.path_in(found) is not None
+    if not (by_file or serviced or "password" in found) and environ.get("PGPASSWORD"):
         found["password"] = environ["PGPASSWORD"]
     return found
 
@@ -163,24 +163,6 @@ def unverified(found: Mapping[str, str], environ: Mapping[str, str]) -> tuple[st
 def libpq_names(environ: Mapping[str, str]) -> str | None:
     """Return the first PG* variable that names a database."""
     return next((name for name in LIBPQ_NAMES if environ.get(name)), None)
-
-
-def read_password(path: str) -> str:
-    """Return the one line of a password file.
-
-    Errors: ValueError says why not, without what is in the file.
-    """
-    try:
-        with open(path, "rb") as file:
-            raw = file.read(PASSWORD_BYTES_MAX + 1)
-        text = raw.removeprefix(codecs.BOM_UTF8).decode().removesuffix("\n").removesuffix("\r")
-    except OSError as error:
-        raise ValueError(f"cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ValueError("must be a file of UTF-8 text") from None
-    if not text or "\n" in text or "\0" in text or len(raw) > PASSWORD_BYTES_MAX:
-        raise ValueError("must be a file of one line, the password")
-    return text
 
 
 def readable_by_others(path: str) -> bool:

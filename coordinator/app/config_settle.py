@@ -24,6 +24,7 @@ from coordinator.app.settings import (
 )
 from coordinator.app.task_specs import task_of
 from coordinator.protocol.timing import Timing
+from coordinator.store import password_file
 
 
 class KeyRefusedError(ValueError):
@@ -158,9 +159,11 @@ def _given(table: DatabaseTable) -> dict[str, str]:
                 pass  # not given
     if path := given.pop("passwordFile", None):
         try:
-            given["password"] = config_database.read_password(path)
+            password_file.read_password(path)
         except ValueError as error:
             raise KeyRefusedError("passwordFile", f"{error} ({path})") from None
+        # Read anew for each connection; a node has another directory than its start.
+        given[password_file.KEY] = password_file.MARK + os.path.abspath(path)
     return given
 
 

@@ -9,6 +9,7 @@ from coordinator.app.config_problems import Places, place_of
 from coordinator.app.config_schema import known_keys, run_keys
 from coordinator.app.settings import NodeSettings, TasksPolicySettings
 from coordinator.app.task_specs import spec_text
+from coordinator.store import password_file
 
 HIDDEN = "********"
 BY_LIBPQ = "(read by libpq)"
@@ -170,8 +171,9 @@ def _database(settings: NodeSettings) -> dict[str, object]:
             found[key] = BY_LIBPQ
     if settings.origins.get("databaseConfig.url", "default") != "default":
         found["url"] = database.label
-    if settings.origins.get("databaseConfig.passwordFile", "default").startswith("env COORD"):
-        found["passwordFile"] = HIDDEN
+    path = password_file.path_in(parameters)
+    if path is not None:
+        found["passwordFile"] = path
     return {f"databaseConfig.{key}": value for key, value in found.items()}
 
 

@@ -67,7 +67,8 @@ class HeldTask:
     def transaction(self) -> Iterator[Connection]:
         """Open a transaction that can only commit while the task's token is this run's.
 
-        Errors: TokenLostError when it is not any more: nothing was written.
+        Errors: TokenLostError when it is not any more: nothing was written. OutcomeUnknownError
+        when the answer to the commit was lost: read again what was written.
         """
         from coordinator.store.fenced import fenced_transaction
 

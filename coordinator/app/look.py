@@ -10,6 +10,7 @@ from datetime import datetime
 from coordinator.app.database import Resolved
 from coordinator.errors import NotFoundError
 from coordinator.store import look as store
+from coordinator.store.driver import VERSION_MIN_SAID
 from coordinator.store.look import Eye, Row
 from coordinator.store.task_hosts import TASK_HOSTS
 
@@ -157,8 +158,9 @@ class Look:
         )
 
     def remarks(self) -> list[str]:
-        """Return a sentence for whatever an operator should know of the schema."""
-        return self._eye.remarks()
+        """Return a sentence for whatever an operator should know of server and schema."""
+        version = f"PostgreSQL {self._eye.version()}; coord supports {VERSION_MIN_SAID} and later"
+        return [version, *self._eye.remarks()]
 
     def close(self) -> None:
         """Close the connection."""

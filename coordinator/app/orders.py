@@ -10,6 +10,7 @@ from coordinator.errors import ScheduleEndedError, TokenLostError
 from coordinator.protocol.node import OnExit
 from coordinator.runtime import interpreter
 from coordinator.runtime.guard_link import Orders
+from coordinator.store.password_file import for_program
 
 #: What the program does not inherit, unless it was asked for.
 SECRETS = (
@@ -31,7 +32,7 @@ def orders(settings: NodeSettings, settings_fd: int, term: int, session: str) ->
     }
     unset: tuple[str, ...] = SECRETS
     if settings.pass_database:
-        env["COORD_DATABASE_URL"] = url_of(settings.database.conninfo)
+        env["COORD_DATABASE_URL"] = url_of(for_program(settings.database.conninfo))
         unset = tuple(name for name in SECRETS if name != "COORD_DATABASE_URL")
     forward = tuple(int(signal.Signals[f"SIG{name}"]) for name in program.forward_signals)
     if program.callable is not None or settings.trigger is not None:

@@ -13,6 +13,7 @@ from coordinator.protocol.events import StartProgram
 from coordinator.protocol.group import TaskDef
 from coordinator.runtime import interpreter
 from coordinator.runtime.guard_link import Orders
+from coordinator.store.password_file import for_program
 
 
 def task_orders(
@@ -54,7 +55,7 @@ def task_orders(
         env["WATCHDOG_USEC"] = str(round(definition.progress_s * 1e6))
     unset: tuple[str, ...] = SECRETS
     if settings.pass_database:
-        env["COORD_DATABASE_URL"] = url_of(settings.database.conninfo)
+        env["COORD_DATABASE_URL"] = url_of(for_program(settings.database.conninfo))
         env["COORD_DATABASE_SCHEMA"] = settings.database.schema
         unset = tuple(name for name in SECRETS if name != "COORD_DATABASE_URL")
     program = spec.program

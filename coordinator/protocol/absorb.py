@@ -50,6 +50,7 @@ from coordinator.protocol.requests import (
     View,
 )
 from coordinator.protocol.task_requests import TakeTasks
+from coordinator.protocol.telling import tell_why
 from coordinator.protocol.trust import trust_end
 from coordinator.protocol.watch import NO_BEAT, Sight, interrupted, watched
 
@@ -171,8 +172,7 @@ def _failed(node: Node, now: float, request: Request | None, why: str) -> Step:
         retry_at=now + beats.jittered(node, wait_s),
         beat_at=now,
     )
-    first = (Report("database-lost", (("why", why),)),) if failures == 1 else ()
-    return node, first
+    return tell_why(node, now, why)
 
 
 def _answered(node: Node, event: Answered) -> Step:

@@ -82,6 +82,7 @@ class Node:
     remembered:   the highest term that this node has ever seen.
     floor_at:     own clock: before it, the floor of terms is not raised again.
     refused_takes: tries in a row to take the token as it is, all refused.
+    told_why, told_why_at: reasons of failures that were told since then.
     idle_breaks:  connections in a row that broke while idle, after one heartbeat at most.
     duties:       None while the group has one program; `run` is that program's.
     """
@@ -110,6 +111,8 @@ class Node:
     failures: int = 0
     refused_takes: int = 0
     idle_breaks: int = 0
+    told_why: frozenset[str] = frozenset()
+    told_why_at: float = float("-inf")
     beats_since_break: int = 0
     run: Run | None = None
     run_count: int = 0

@@ -101,9 +101,9 @@ class Courier:
         try:
             if connection.heard():
                 self._post(Notified(self._clock.now()))
-        except CoordError as error:
+        except Exception as error:  # noqa: BLE001 - see _why
             self._drop_connection()
-            self._post(Failed(self._clock.now(), None, str(error)))
+            self._post(Failed(self._clock.now(), None, _why(error)))
 
     def _carry(self, request: Request, timeout_s: float) -> None:
         try:
@@ -112,10 +112,10 @@ class Courier:
                 return  # given up while it connected: to ask now would only surprise
             sent_at = self._clock.now()
             answer = connection.ask(request, timeout_s)
-        except CoordError as error:
+        except Exception as error:  # noqa: BLE001 - see _why
             # Refusals too: a node that has run once waits for the database to be mended.
             self._drop_connection()
-            self._post(Failed(self._clock.now(), request, str(error)))
+            self._post(Failed(self._clock.now(), request, _why(error)))
         else:
             self._post(Answered(self._clock.now(), request, answer, sent_at))
             # What was pushed while the answer was read is in memory, and wakes no selector.
@@ -141,6 +141,21 @@ class Courier:
         with self._lock:
             if not self._dismissed:
                 self._post_event(event)
+
+
+def _why(error: Exception) -> str:
+    """Return one line; an error of a family that nobody expected is named.
+
+    A courier that died of it would leave a node that asks nothing more, and says nothing.
+    """
+    if isinstance(error, CoordError):
+        return str(error)
+    told = str(error).strip().partition("\n")[0]
+    return (
+        f"unexpected {type(error).__name__}: {told}"
+        if told
+        else f"unexpected {type(error).__name__}"
+    )
 
 
 class Couriers:

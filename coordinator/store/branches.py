@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import psycopg
 from psycopg import conninfo as libpq
 
+from coordinator.errors import CoordError
 from coordinator.protocol.requests import Identity
+from coordinator.store import driver
 from coordinator.store.faults import parse
 
 #: Everything that tells two branches of one database apart; no row from a standby.
@@ -58,9 +60,9 @@ def primaries(conninfo: str, timeout_s: float) -> Iterator[Identity]:
             conninfo, **host, target_session_attrs="any", connect_timeout=max(2, round(timeout_s))
         )
         try:
-            with psycopg.connect(one, autocommit=True) as connection:
+            with driver.open_session(one, timeout_s=timeout_s) as connection:
                 row = connection.execute(IDENTITY).fetchone()
-        except psycopg.Error:
+        except (psycopg.Error, CoordError):
             continue  # a host that is down is no primary; the node itself tells of outages
         if row is not None:
             system_identifier, timeline, started_at = row

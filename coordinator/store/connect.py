@@ -11,7 +11,7 @@ from psycopg import sql
 
 from coordinator.errors import DatabaseUnreachableError, UnsafeServerError
 from coordinator.protocol.requests import NodeFacts
-from coordinator.store import faults
+from coordinator.store import driver, faults
 from coordinator.store.epoch import ensure_epoch
 from coordinator.store.heartbeat import rehearse
 from coordinator.store.migrate import judge, why_none
@@ -20,12 +20,6 @@ from coordinator.store.statement import named
 from coordinator.store.transaction import Cursor
 from coordinator.store.view import Place
 
-#: libpq waits at least so many seconds for each host.
-CONNECT_TIMEOUT_MIN_S = 2
-#: A lock is waited for shorter than the asker waits for the whole request, and a transaction that
-#: was left open ends before that.
-LOCK_SHARE = 0.5
-OPEN_SHARE = 0.8
 #: Locks are all that our statements wait for; this ends what its asker has left behind for another
 #: reason. Shorter than the time between two heartbeats it would wake each backend once more for
 #: each: PostgreSQL disarms the limit when a statement ends, and lets its alarm ring (ADR 12).
@@ -34,8 +28,6 @@ STATEMENT_S = 10.0
 PREPARE_ON_REQUEST_ONLY = 2**31 - 1
 
 #: One round trip: what must be known of server and schema, and what the session needs.
-#: Who was greeted by another process than the one that answers stands before a pooler. A session
-#: that it lends must not keep our settings: the next transaction in it may be somebody else's.
 PROBE: LiteralString = """
 SELECT
     (SELECT max(version_num) FROM {schema}.coord_version),
@@ -60,9 +52,6 @@ SELECT
     {started_at},
     false
 """
-
-#: The first statement of a transaction in a session that is lent.
-PREAMBLE: LiteralString = "SELECT {settings} FROM (SELECT true AS lent) AS session"
 
 SET_LIMITS: LiteralString = """
 SELECT
@@ -111,10 +100,9 @@ def open_connection(
     Errors: DatabaseUnreachableError (also a standby), DatabaseRefusedError, SchemaError,
     UnsafeServerError, ConfigError (the conninfo is wrong, there is no such database).
     """
-    added = _added(conninfo, timeout_s)
     try:
-        connection: Connection = psycopg.connect(
-            conninfo, autocommit=True, prepare_threshold=PREPARE_ON_REQUEST_ONLY, **added
+        connection: Connection = driver.connect(
+            conninfo, timeout_s=timeout_s, prepare_threshold=PREPARE_ON_REQUEST_ONLY
         )
     except psycopg.Error as error:
         raise faults.database_error(error, where) from error
@@ -127,8 +115,9 @@ def open_connection(
             listen(connection, place.channel)
         return Opened(connection, place, lent, listening)
     except psycopg.Error as error:
+        role = faults.role_of(connection)
         connection.close()
-        raise faults.database_error(error, where) from error
+        raise faults.database_error(error, where, role) from error
     except BaseException:
         connection.close()
         raise
@@ -136,17 +125,12 @@ def open_connection(
 
 def limits(timeout_s: float) -> dict[str, str]:
     """Return the parameters of SET_LIMITS for a request of timeout_s seconds."""
-    return {
-        "lock_ms": str(max(1, int(timeout_s * LOCK_SHARE * 1000))),
-        "open_ms": str(max(1, int(timeout_s * OPEN_SHARE * 1000))),
-        "statement_ms": str(int(max(timeout_s, STATEMENT_S) * 1000)),
-    }
+    return driver.limits(timeout_s, STATEMENT_S)
 
 
 def preamble(connection: Connection, schema: str, timeout_s: float) -> bytes:
     """Return what a transaction in a lent session begins with, for a request of timeout_s."""
-    cursor = psycopg.ClientCursor(connection)
-    return cursor.mogrify(named(PREAMBLE, schema), limits(timeout_s)).encode()
+    return driver.preamble(connection, limits(timeout_s), named(driver.PREAMBLE, schema))
 
 
 def listen(connection: Connection, channel: str) -> None:
@@ -185,18 +169,16 @@ def _probe(cursor: Cursor, schema: str, where: str, timeout_s: float) -> tuple[i
 
     Errors: when it is not writable, not safe, or lacks our schema.
     """
-    params = {**limits(timeout_s), "greeted_by": cursor.connection.info.backend_pid}
+    connection, params = cursor.connection, limits(timeout_s)
     try:
-        cursor.execute(named(PROBE, schema), params)
+        row = driver.set_up(connection, named(PROBE, schema), params)
     except psycopg.errors.UndefinedTable:
-        cursor.execute(named(PROBE_SERVER, schema))
-    row = cursor.fetchone()
-    assert row is not None, "a probe is one row"
+        row = driver.set_up(connection, named(PROBE_SERVER, schema), params)
     revision, in_recovery, system_identifier, fsync, full_page_writes, started_at, lent = row[:7]
     if in_recovery:
         raise DatabaseUnreachableError(
             f"{where}: the server is a standby (in recovery) and cannot be written to;"
-            " name the primary, or all hosts with target_session_attrs=read-write"
+            " name the primary, or all hosts with target_session_attrs=primary"
         )
     for setting, value in (("fsync", fsync), ("full_page_writes", full_page_writes)):
         if value == "off":
@@ -205,25 +187,6 @@ def _probe(cursor: Cursor, schema: str, where: str, timeout_s: float) -> tuple[i
                 f" commits in a crash: set {setting} = on"
             )
     if revision is None:
-        raise why_none(cursor.connection, schema, where)
+        raise why_none(connection, schema, where)
     judge(revision, schema, where)
     return int(system_identifier), int(started_at), bool(lent)
-
-
-def _added(conninfo: str, timeout_s: float) -> dict[str, Any]:
-    """Return what we add to a conninfo: bounds where it has none, or longer ones than the asker."""
-    given = faults.parse(conninfo)
-    whole_s = max(1, int(timeout_s))
-    defaults = {
-        "tcp_user_timeout": int(timeout_s * 1000),
-        "keepalives": 1,
-        "keepalives_idle": whole_s,
-        "keepalives_interval": 1,
-        "keepalives_count": 3,
-        "fallback_application_name": "coord",
-    }
-    added: dict[str, Any] = {key: value for key, value in defaults.items() if key not in given}
-    # libpq reads 0 as "no limit"; a limit of the operator's own may only be shorter than ours.
-    theirs_s = str(given.get("connect_timeout", "0"))
-    bounded_s = min(whole_s, int(theirs_s)) if theirs_s.isdecimal() and int(theirs_s) else whole_s
-    return added | {"connect_timeout": max(CONNECT_TIMEOUT_MIN_S, bounded_s)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import psycopg
 from psycopg import sql
 
+from coordinator.store import driver
 from coordinator.store.faults import database_error, label
 
 #: Every table that names a group. A real group's rows are never deleted, because its terms must
@@ -26,7 +27,7 @@ WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
 def forget_group(conninfo: str, schema: str, group: str) -> int:
     """Delete all rows of a group that has no nodes; return how many other clients there are."""
     try:
-        with psycopg.connect(conninfo, prepare_threshold=None) as connection:
+        with driver.open_session(conninfo) as connection, connection.transaction():
             for table in TABLES:
                 named = sql.Identifier(schema, table)
                 connection.execute(FORGET.format(table=named), {"group_id": group})

@@ -8,7 +8,8 @@ from typing import LiteralString, TypeVar
 
 import psycopg
 
-from coordinator.store.faults import database_error
+from coordinator.store import driver
+from coordinator.store.faults import database_error, role_of
 from coordinator.store.look import Row, open_for_people
 from coordinator.store.statement import named
 
@@ -16,20 +17,11 @@ T = TypeVar("T")
 Rows = list[Row]
 Cursor = psycopg.Cursor[Row]
 
-#: A change waits for a lock no longer than this share of its time, so that the error says "lock".
-LOCK_SHARE = 0.5
-
-LIMITS: LiteralString = """
-SELECT set_config('lock_timeout', %(lock_ms)s, true),
-       set_config('statement_timeout', %(statement_ms)s, true),
-       set_config('synchronous_commit', 'on', true)
-"""
-
 
 class Desk:
     """One connection to one schema."""
 
-    __slots__ = ("_connection", "_limits", "schema", "where")
+    __slots__ = ("_connection", "_timeout_s", "schema", "where")
 
     def __init__(self, conninfo: str, schema: str, where: str, timeout_s: float) -> None:
         """Connect.
@@ -38,10 +30,7 @@ class Desk:
         """
         self.schema = schema
         self.where = where
-        self._limits = {
-            "statement_ms": str(max(1, int(timeout_s * 1000))),
-            "lock_ms": str(max(1, int(timeout_s * 1000 * LOCK_SHARE))),
-        }
+        self._timeout_s = timeout_s
         self._connection = open_for_people(conninfo, where, timeout_s)
 
     def read(self, question: LiteralString, **values: object) -> Rows:
@@ -49,23 +38,28 @@ class Desk:
         return self.look(lambda cursor: self._asked(cursor, question, values))
 
     def look(self, body: Callable[[Cursor], T]) -> T:
-        """Run a body that only reads, each of its statements by itself."""
+        """Run a body that only reads; each of its statements sees the newest rows."""
         try:
-            with self._connection.cursor() as cursor:
-                return body(cursor)
+            return self._transaction(b"READ COMMITTED, READ ONLY", body)
         except psycopg.Error as error:
-            raise database_error(error, self.where) from error
+            raise database_error(error, self.where, role_of(self._connection)) from error
 
     def write(self, body: Callable[[Cursor], T]) -> T:
         """Run `body` in a READ COMMITTED transaction; whatever it raises undoes everything.
 
         Errors: psycopg.Error, which the caller judges.
         """
+        return self._transaction(b"READ COMMITTED, READ WRITE", body)
+
+    def close(self) -> None:
+        """Close the connection; never waits."""
+        self._connection.close()
+
+    def _transaction(self, how: bytes, body: Callable[[Cursor], T]) -> T:
         with self._connection.cursor() as cursor:
             # Not psycopg's own transaction: that logs a failed rollback when it is interrupted.
-            cursor.execute(b"BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE")
+            cursor.execute(driver.begin(self._connection, self._timeout_s, how))
             try:
-                cursor.execute(named(LIMITS, self.schema), self._limits)
                 outcome = body(cursor)
             except BaseException:
                 with suppress(psycopg.Error):
@@ -73,10 +67,6 @@ class Desk:
                 raise
             cursor.execute(b"COMMIT")
             return outcome
-
-    def close(self) -> None:
-        """Close the connection; never waits."""
-        self._connection.close()
 
     def _asked(self, cursor: Cursor, question: LiteralString, values: dict[str, object]) -> Rows:
         return cursor.execute(named(question, self.schema), values).fetchall()

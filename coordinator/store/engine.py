@@ -1,41 +1,40 @@
-"""Connections for what is not in a hurry: migrations, reports, schedules.
+"""SQLAlchemy's engines: for migrations, and for the transactions of users.
 
-SQLAlchemy is imported by `engine` alone, so that a command of one query does without it.
+SQLAlchemy is imported by these functions alone, so that a command of one query does without it.
 """
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from coordinator.store import driver
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-#: Seconds for one connection attempt, unless the conninfo names its own.
-CONNECT_TIMEOUT_S = 5
-
 
 def engine(conninfo: str) -> sa.Engine:
-    """Return an engine whose connections follow libpq's own rules for `conninfo` exactly.
+    """Return an engine whose sessions are set up as ours, and follow libpq's rules for `conninfo`.
 
     Each use connects anew: its users are rare, and a pooled connection would outlive a failover.
     Combine with `execution_options(schema_translate_map=in_schema(schema))`.
     """
+    return _engine(lambda: driver.open_session(conninfo))
+
+
+def engine_of_users(conninfo: str) -> sa.Engine:
+    """Return an engine whose sessions are as the server makes them: see driver.USER_SETTINGS."""
+    return _engine(lambda: driver.connect(conninfo, ours=False))
+
+
+def _engine(opened: Callable[[], driver.Connection]) -> sa.Engine:
     import sqlalchemy as sa
     from sqlalchemy.pool import NullPool
 
-    return sa.create_engine(
-        "postgresql+psycopg://", creator=lambda: connect(conninfo), poolclass=NullPool
-    )
+    def made() -> driver.Connection:
+        connection = opened()
+        connection.autocommit = False
+        return connection
 
-
-def connect(conninfo: str, *, autocommit: bool = False) -> psycopg.Connection[tuple[object, ...]]:
-    """Connect with plain psycopg, without prepared statements (PgBouncer keeps none)."""
-    said = "connect_timeout" in conninfo_to_dict(conninfo) or "PGCONNECT_TIMEOUT" in os.environ
-    if not said:
-        conninfo = make_conninfo(conninfo, connect_timeout=CONNECT_TIMEOUT_S)
-    conninfo = make_conninfo(conninfo, fallback_application_name="coord")
-    return psycopg.connect(conninfo, autocommit=autocommit, prepare_threshold=None)
+    return sa.create_engine("postgresql+psycopg://", creator=made, poolclass=NullPool)

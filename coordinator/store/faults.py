@@ -6,6 +6,8 @@ Knows psycopg only; an SQLAlchemy error is looked through by its `orig`.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
+from typing import Any
 
 import psycopg
 from psycopg import conninfo as libpq
@@ -31,6 +33,9 @@ _NO_DATABASE = re.compile(r"database \".*?\" does not exist")
 _DENIED = re.compile(r"permission denied for (\w+) \"?([^\"\n]+)\"?")
 #: Errors of a role that `coord db roles` binds to its groups.
 _NOT_ADMITTED = "violates row-level security policy"
+
+#: A standby has more than one word for it.
+IN_RECOVERY = ("0A000", "25001")
 
 _GRANTS = {
     "schema": "GRANT USAGE ON SCHEMA {0} TO {1}",
@@ -81,20 +86,23 @@ def _from_environment() -> dict[str, object]:
     return {keyword.decode(): val.decode() for keyword, val in defaults if val}
 
 
-def database_error(error: BaseException, where: str = "", role: str = "the role") -> CoordError:
+def database_error(error: BaseException, where: str = "", role: str = "") -> CoordError:
     """Return our error for one of psycopg's; `raise database_error(error, where) from error`.
 
-    `where` is what `label` returned, put in front; `role` is named in a missing grant.
+    `where` is what `label` returned, put in front; `role` is what `role_of` returned, for a missing
+    grant.
     """
     error = getattr(error, "orig", None) or error
     if isinstance(error, CoordError):
         return error
     state = getattr(error, "sqlstate", None) or ""
-    text = _one_line(str(error))
+    text = one_line(str(error))
     kind = _kind(state, str(error))
     said = f"{where}: {text}" if where else text
     if kind is DatabaseRefusedError:
         return DatabaseRefusedError(said + _grant(error, role))
+    if kind is DatabaseUnreachableError and (state == "25006" or state in IN_RECOVERY):
+        said += "; the server is read-only: name the primary, or all hosts of the database"
     if kind is SchemaError:
         return SchemaError(f"{said}; run `coord db upgrade`")
     return kind(said)
@@ -108,6 +116,8 @@ def _kind(state: str, text: str) -> type[CoordError]:
         return ConfigError
     if state in ("42P01", "42703", "42883", "3F000"):
         return SchemaError
+    if state in IN_RECOVERY and "recovery" in text:
+        return DatabaseUnreachableError
     if state:
         return DatabaseUnreachableError if _outage(state) else CoordError
     if "Multiple connection attempts failed" in text:
@@ -137,10 +147,20 @@ def _grant(error: BaseException, role: str) -> str:
     found = _DENIED.search(str(error))
     if not found or found[1] not in _GRANTS:
         return ""
-    return f"; missing: {_GRANTS[found[1]].format(found[2], role)}"
+    missing = _GRANTS[found[1]].format(found[2], role or "the role")
+    command = f" (everything that a node needs: `coord db grants {role}`)" if role else ""
+    return f"; missing: {missing}{command}"
 
 
-def _one_line(text: str) -> str:
+def role_of(connection: psycopg.Connection[Any] | None) -> str:
+    """Return the quoted name that a connection logged in with; "" when there is none."""
+    with suppress(psycopg.Error):
+        if connection is not None:
+            return '"' + connection.info.user.replace('"', '""') + '"'
+    return ""
+
+
+def one_line(text: str) -> str:
     """Return the first line, where the cause stands; the rest are hints for one host each."""
     lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
     first = lines[0] if lines else "no reason given"

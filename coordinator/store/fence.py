@@ -3,7 +3,8 @@
 `coord_fence(group, term, session)` (a function of the schema) locks the token row FOR SHARE until
 the user's transaction ends, so nobody takes or releases the token under it. A frozen client would
 so block its successor for ever; whoever has the right to the token row ends that backend instead.
-The fence also holds a shared advisory lock, by which its backends are found in pg_locks.
+The fence also holds a shared advisory lock, by which its backends are found in pg_locks. It does
+not wait for that lock, which anybody may take.
 """
 
 from __future__ import annotations
@@ -21,23 +22,17 @@ from coordinator.store.view import Place
 #: released, ended, silent since the beat that was seen, or the asker's own.
 #: Only backends of the same role: for others we have no right, and their fence must end by itself.
 TERMINATE_FENCES: LiteralString = """
-SELECT count(pg_terminate_backend(held.pid))
-FROM pg_locks AS held
-JOIN pg_stat_activity AS backend ON backend.pid = held.pid
-WHERE held.locktype = 'advisory'
-    AND held.granted
-    AND held.objsubid = 1
-    AND held.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-    AND (held.classid::bigint << 32) | held.objid::bigint
-        = hashtextextended('coord_fence:' || %(schema)s::text || ':' || %(token)s::text, 0)
-    AND held.pid <> pg_backend_pid()
-    AND backend.usename = current_user
+SELECT count(pg_terminate_backend(backend.pid))
+FROM pg_stat_activity AS backend
+WHERE backend.usename = current_user
+    AND backend.pid <> pg_backend_pid()
     AND EXISTS (
         SELECT
         FROM {schema}.token_holder AS token
         LEFT JOIN {schema}.health_check AS node
             ON node.group_id = %(group)s AND node.task_id = token.task_id
         WHERE token.group_id = %(token)s
+            AND {holds_fence}
             AND token.term = %(seen_term)s
             AND token.session IS NOT DISTINCT FROM %(seen)s::uuid
             AND (

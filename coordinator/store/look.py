@@ -5,16 +5,17 @@ Plain psycopg, without SQLAlchemy: these commands must start fast.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 from psycopg import sql
 from psycopg.rows import DictRow, dict_row
 
-from coordinator.errors import CoordError, SchemaError
+from coordinator.errors import SchemaError
+from coordinator.store import driver
 from coordinator.store.aliases import remarks
-from coordinator.store.faults import database_error
+from coordinator.store.faults import database_error, role_of
 from coordinator.store.migrate import why_none
 
 REVISION = sql.SQL("SELECT version_num FROM {schema}.coord_version")
@@ -56,7 +57,10 @@ ORDER BY acquired_at DESC, group_id, term DESC
 #: Whether a group exists that has no history in the asked time.
 KNOWN = sql.SQL("SELECT EXISTS (SELECT FROM {schema}.coord_status WHERE group_id = %(group_id)s)")
 
-CLOCK = sql.SQL("SELECT clock_timestamp() AS server_time")
+#: In microseconds, which no style of a session changes.
+CLOCK = sql.SQL(
+    "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::pg_catalog.int8 AS server_us"
+)
 
 Row = dict[str, Any]
 
@@ -64,7 +68,7 @@ Row = dict[str, Any]
 class Eye:
     """One connection that only reads."""
 
-    __slots__ = ("_connection", "_schema", "_where")
+    __slots__ = ("_begin", "_connection", "_schema", "_where")
 
     def __init__(self, conninfo: str, *, schema: str, where: str, timeout_s: float) -> None:
         """Connect.
@@ -75,6 +79,7 @@ class Eye:
         self._schema = schema
         self._where = where
         self._connection = open_for_people(conninfo, where, timeout_s)
+        self._begin = driver.begin(self._connection, timeout_s, b"REPEATABLE READ, READ ONLY")
 
     def revision(self) -> str:
         """Return the revision of the schema.
@@ -86,7 +91,7 @@ class Eye:
         except psycopg.errors.UndefinedTable:
             row = None
         except psycopg.Error as error:
-            raise database_error(error, self._where) from error
+            raise database_error(error, self._where, role_of(self._connection)) from error
         if row is None:
             raise self._why_none()
         return str(row["version_num"])
@@ -95,14 +100,14 @@ class Eye:
         """Return the answers to several questions as of one moment; close after an error."""
         try:
             # Not psycopg's own transaction: that logs a failed rollback when it is interrupted.
-            self._connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            self._connection.execute(self._begin)
             answers = [
                 self._connection.execute(self._named(question), values).fetchall()
                 for question in questions
             ]
             self._connection.execute("COMMIT")
         except psycopg.Error as error:
-            raise database_error(error, self._where) from error
+            raise database_error(error, self._where, role_of(self._connection)) from error
         return answers
 
     def server_time(self) -> datetime:
@@ -110,17 +115,20 @@ class Eye:
         try:
             row = self._connection.execute(CLOCK).fetchone()
         except psycopg.Error as error:
-            raise database_error(error, self._where) from error
+            raise database_error(error, self._where, role_of(self._connection)) from error
         assert row is not None, "a SELECT without FROM has one row"
-        moment: datetime = row["server_time"]
-        return moment
+        return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=row["server_us"])
+
+    def version(self) -> str:
+        """Return the server's version, as it says it itself."""
+        return self._connection.info.parameter_status("server_version") or "unknown"
 
     def remarks(self) -> list[str]:
         """Return a sentence for whatever an operator should know of the schema."""
         try:
             return remarks(self._connection, self._schema)
         except psycopg.Error as error:
-            raise database_error(error, self._where) from error
+            raise database_error(error, self._where, role_of(self._connection)) from error
 
     def close(self) -> None:
         """Close the connection; never waits."""
@@ -130,7 +138,7 @@ class Eye:
         try:
             return why_none(self._connection, self._schema, self._where)
         except psycopg.Error as error:
-            raise database_error(error, self._where) from error
+            raise database_error(error, self._where, role_of(self._connection)) from error
 
     def _named(self, question: sql.SQL) -> sql.Composed:
         return question.format(schema=sql.Identifier(self._schema))
@@ -142,25 +150,6 @@ def open_for_people(conninfo: str, where: str, timeout_s: float) -> psycopg.Conn
     Errors: DatabaseUnreachableError, DatabaseRefusedError.
     """
     try:
-        # In UTC and without a plan cache: PgBouncer keeps none, and people read moments as UTC.
-        connection = psycopg.connect(
-            conninfo,
-            autocommit=True,
-            prepare_threshold=None,
-            row_factory=dict_row,
-            **_defaults(conninfo),
-        )
-        milliseconds = sql.Literal(int(timeout_s * 1000))
-        connection.execute(sql.SQL("SET statement_timeout = {}").format(milliseconds))
+        return driver.open_session(conninfo, timeout_s=timeout_s, row_factory=dict_row)
     except psycopg.Error as error:
         raise database_error(error, where) from error
-    return connection
-
-
-def _defaults(conninfo: str) -> dict[str, Any]:
-    """Return what we add to a conninfo that does not say it itself."""
-    try:
-        given = psycopg.conninfo.conninfo_to_dict(conninfo)
-    except psycopg.Error as error:
-        raise CoordError("the database URL cannot be read") from error
-    return {} if "application_name" in given else {"application_name": "coord"}

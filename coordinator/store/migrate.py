@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, LiteralString
@@ -18,9 +18,10 @@ from psycopg import sql
 from psycopg.rows import tuple_row
 
 from coordinator.errors import ConfigError, CoordError, DatabaseRefusedError, SchemaError
+from coordinator.store import driver
 from coordinator.store.aliases import make_aliases, missing_aliases, remarks
-from coordinator.store.engine import connect, engine
-from coordinator.store.faults import database_error, label
+from coordinator.store.engine import engine
+from coordinator.store.faults import database_error, label, role_of
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -77,7 +78,8 @@ def upgrade(conninfo: str, schema: str) -> None:
         with engine(conninfo).begin() as connection:
             # A second belt: where a role's default is SERIALIZABLE, the snapshot would be older
             # than the lock, and the loser of the race would migrate again.
-            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE")
+            connection.exec_driver_sql(driver.PREAMBLE_UNBOUNDED)
             _lock(connection, schema)
             _create_schema(connection, schema)
             config = _alembic(schema)
@@ -258,10 +260,10 @@ def _alembic(schema: str, output: io.StringIO | None = None) -> Config:
 @contextmanager
 def _session(conninfo: str) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
     """Open a short connection whose errors are ours, except those that the caller catches."""
-    where, role = label(conninfo), "the role"
+    where, role = label(conninfo), ""
     try:
-        with connect(conninfo, autocommit=True) as connection:
-            role = f'"{connection.info.user}"'
+        with closing(driver.open_session(conninfo)) as connection:
+            role = role_of(connection)
             yield connection
     except psycopg.Error as error:
         raise database_error(error, where, role) from error

@@ -16,7 +16,8 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from coordinator.store.engine import connect
+from coordinator.errors import CoordError
+from coordinator.store import driver
 
 #: A pooler without a free session keeps the sender waiting; a node starts without it then.
 SENT_WITHIN_S = 1.0
@@ -48,12 +49,12 @@ def _notify(conninfo: str, statement: sql.Composed) -> bool:
     So the listener would hear of it even where it was lent that session for two transactions.
     """
     try:
-        with closing(connect(conninfo, autocommit=True)) as other:
+        with closing(driver.connect(conninfo)) as other:
             # Not waited for by the driver, which knows no bound.
             other.pgconn.send_query(statement.as_bytes(None))
             other.pgconn.flush()
             return _readable(other.fileno(), SENT_WITHIN_S)
-    except psycopg.OperationalError:
+    except (psycopg.OperationalError, CoordError):
         return False  # no second connection is to be had: then there is no way to know
 
 

@@ -61,11 +61,7 @@ from coordinator.store.connect import (
     preamble,
 )
 from coordinator.store.statement import named
-from coordinator.store.transaction import Cursor
-
-#: What the server says when a commit stopped waiting for its synchronous standby: by a cancelled
-#: statement, or by a terminated backend. The commit is visible here and may be nowhere else.
-DOUBTFUL_STATES = ("01000", "57P01")
+from coordinator.store.transaction import DOUBTFUL_STATES, Cursor
 
 
 class PostgresStore:
@@ -304,7 +300,7 @@ class PostgresConnection:
             ),
         ):
             self._on_not_prepared()
-        ours = faults.database_error(error, self._where)
+        ours = faults.database_error(error, self._where, faults.role_of(self._connection))
         return DatabaseUnreachableError(str(ours)) if type(ours) is CoordError else ours
 
     def _noticed(self, diagnostic: psycopg.errors.Diagnostic) -> None:

@@ -32,21 +32,14 @@ from coordinator.protocol.schedule import (
     NotHolder,
     TooEarly,
 )
-from coordinator.store.engine import connect
+from coordinator.store import driver
 
 #: What coord_fence raises when (term, session) is not the current holding.
 NOT_CURRENT = "CF001"
 #: Longer than any of these transactions takes; beyond it a run is better skipped than late.
-TIMEOUT_MS = 5000
+TIMEOUT_S = 5.0
 
 Connection = psycopg.Connection[Any]
-
-_LIMITS: LiteralString = """
-SELECT set_config('lock_timeout', %(timeout)s, true),
-       set_config('statement_timeout', %(timeout)s, true),
-       set_config('idle_in_transaction_session_timeout', %(timeout)s, true),
-       set_config('synchronous_commit', 'on', true)
-"""
 
 _FENCE: LiteralString = """
 SELECT {schema}.coord_fence(
@@ -170,20 +163,19 @@ def open_connection(conninfo: str, connect_timeout_s: float) -> Connection:
     given = conninfo_to_dict(conninfo)
     ours: dict[str, str | int] = {
         "connect_timeout": max(2, math.ceil(connect_timeout_s)),  # libpq takes 1 for 2
-        "tcp_user_timeout": TIMEOUT_MS,
-        "target_session_attrs": "read-write",
-        "client_encoding": "utf8",
+        "target_session_attrs": "primary",
     }
     missing = {key: value for key, value in ours.items() if key not in given}
-    connection = connect(make_conninfo(conninfo, **missing))
+    connection = driver.open_session(make_conninfo(conninfo, **missing), timeout_s=TIMEOUT_S)
     connection.isolation_level = IsolationLevel.READ_COMMITTED
+    connection.read_only = False
     return connection
 
 
 def read(connection: Connection, me: Holding) -> Row:
     """Read the record, after beginning it where there is none; needs no token."""
     with connection.transaction():
-        do(connection, me, _LIMITS, timeout=str(TIMEOUT_MS))
+        connection.execute(driver.preamble(connection, driver.limits(TIMEOUT_S)))
         do(connection, me, _BEGIN)
         row = do(connection, me, _READ).fetchone()
     assert row is not None, "the record was made in this transaction"
@@ -264,7 +256,7 @@ def under_term(connection: Connection, me: Holding) -> Iterator[None]:
     Errors: a psycopg.Error of state NOT_CURRENT when it is not.
     """
     with connection.transaction():
-        do(connection, me, _LIMITS, timeout=str(TIMEOUT_MS))
+        connection.execute(driver.preamble(connection, driver.limits(TIMEOUT_S)))
         do(connection, me, _FENCE)
         yield
 

@@ -11,6 +11,8 @@ from typing import LiteralString
 
 from psycopg import sql
 
+from coordinator.store.driver import SETTINGS
+
 #: Microseconds of the server's clock; tells one run of a server from another.
 STARTED_AT: LiteralString = "(date_part('epoch', pg_postmaster_start_time()) * 1e6)::bigint"
 
@@ -82,26 +84,15 @@ BEAT: LiteralString = """
     RETURNING beat
 """
 
-#: What a session needs, or, where a pooler lends the session, each of our transactions. Needs a
-#: table `session` with `lent`, and the parameters of `connect.limits`.
+#: What a node's session needs beside what every one of ours does. Needs a table `session`.
 #: Index scans only: on a table of one page the planner prefers a sequential scan, whose predicate
 #: lock covers the whole table. jit off: a scan that cannot be avoided would look expensive to it.
 #: Generic plans: lookups by key have no other, and would be planned anew five times first; with a
 #: statement of every twentieth heartbeat that takes a hundred of them.
-#: client_min_messages: the warning about a cancelled wait for a standby must reach us.
-SETTINGS: LiteralString = """
-    set_config('lock_timeout', %(lock_ms)s, session.lent),
-    set_config('statement_timeout', %(statement_ms)s, session.lent),
-    set_config('idle_in_transaction_session_timeout', %(open_ms)s, session.lent),
-    set_config('default_transaction_isolation', 'read committed', session.lent),
-    set_config('client_min_messages', 'warning', session.lent),
+NODE_SETTINGS: LiteralString = """
     set_config('enable_seqscan', 'off', session.lent),
     set_config('jit', 'off', session.lent),
-    set_config('plan_cache_mode', 'force_generic_plan', session.lent),
-    CASE
-        WHEN current_setting('synchronous_commit') IN ('on', 'remote_apply') THEN 'kept'
-        ELSE set_config('synchronous_commit', 'on', session.lent)
-    END
+    set_config('plan_cache_mode', 'force_generic_plan', session.lent)
 """
 
 #: Of health_check, when a session is ended by anybody but itself. Needs the parameter hosts_tasks.
@@ -123,6 +114,37 @@ SETTLED_HERE: LiteralString = """
     )
 """
 
+#: Whether the session that a row `token` of token_holder names lives: in the asker's group, or in
+#: one of the token's own name. That a group does not know a holder makes no token free. Needs the
+#: parameter group.
+HOLDER_LIVES: LiteralString = """
+    EXISTS (
+        SELECT
+        FROM {schema}.health_check AS living
+        WHERE living.group_id IN (%(group)s, token.group_id)
+            AND living.task_id = token.task_id
+            AND living.session = token.session
+            AND living.ended_at IS NULL
+    )
+"""
+
+#: Whether a row `backend` of pg_stat_activity is in a transaction that holds the fence of `token`:
+#: its advisory lock tells it, whose number is of that backend alone. Needs the parameter schema.
+HOLDS_FENCE: LiteralString = """
+    EXISTS (
+        SELECT
+        FROM pg_locks AS held
+        WHERE held.pid = backend.pid
+            AND held.granted
+            AND held.locktype = 'advisory'
+            AND held.objsubid = 1
+            AND held.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+            AND (held.classid::bigint << 32) | held.objid::bigint = hashtextextended(
+                'coord_fence:' || %(schema)s::text || ':' || token.group_id || ':' || backend.pid, 0
+            )
+    )
+"""
+
 #: Of the wanted tokens those that are free as they were seen. A task that is disabled or deleted
 #: has none. Needs the parameters group, tokens, tasks, seen_terms and next_terms.
 FREE_TOKENS: LiteralString = """
@@ -138,11 +160,11 @@ FREE_TOKENS: LiteralString = """
         ON holder.group_id = %(group)s
         AND holder.task_id = token.task_id
         AND holder.session = token.session
-    WHERE (token.session IS NULL OR holder.task_id IS NULL OR holder.ended_at IS NOT NULL)
+    WHERE (token.session IS NULL OR NOT {holder_lives})
 """
 
 _FRAGMENTS: dict[str, LiteralString] = {
-    "settings": SETTINGS,
+    "settings": SETTINGS + "," + NODE_SETTINGS,
     "started_at": STARTED_AT,
     "timeline": TIMELINE,
     "server": SERVER,
@@ -153,6 +175,8 @@ _FRAGMENTS: dict[str, LiteralString] = {
     "beat": BEAT,
     "standing_after_end": STANDING_AFTER_END,
     "settled_here": SETTLED_HERE,
+    "holder_lives": HOLDER_LIVES,
+    "holds_fence": HOLDS_FENCE,
     "free_tokens": FREE_TOKENS,
 }
 

@@ -122,19 +122,11 @@ SELECT token, 'taken', %(node)s, %(mine)s::uuid, term, reason, %(node)s FROM tak
 #: Of tokens that are free as they were seen and were not taken: a fence of their dead holder has
 #: locked them. Only backends of the same role: for others we have no right.
 TERMINATE_TASK_FENCES: LiteralString = """
-SELECT count(pg_terminate_backend(held.pid))
-FROM pg_locks AS held
-JOIN pg_stat_activity AS backend ON backend.pid = held.pid
-WHERE held.locktype = 'advisory'
-    AND held.granted
-    AND held.objsubid = 1
-    AND held.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-    AND held.pid <> pg_backend_pid()
-    AND backend.usename = current_user
-    AND (held.classid::bigint << 32) | held.objid::bigint IN (
-        SELECT hashtextextended('coord_fence:' || %(schema)s::text || ':' || token.group_id, 0)
-        {free_tokens}
-    )
+SELECT count(pg_terminate_backend(backend.pid))
+FROM pg_stat_activity AS backend
+WHERE backend.usename = current_user
+    AND backend.pid <> pg_backend_pid()
+    AND EXISTS (SELECT {free_tokens} AND {holds_fence})
 """
 
 RAISE_TASK_FLOORS: LiteralString = """

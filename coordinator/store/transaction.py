@@ -50,6 +50,10 @@ ATTEMPTS_MAX = 5
 PAUSE_MIN_S = 0.005
 PAUSE_MAX_S = 0.050
 
+#: What the server says when a commit stopped waiting for its synchronous standby: by a cancelled
+#: statement, or by a terminated backend. The commit is visible here and may be nowhere else.
+DOUBTFUL_STATES = ("01000", "57P01")
+
 #: The server rolled back what met others' transactions; the same may succeed in another try.
 ABORTED = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected)
 
@@ -67,7 +71,7 @@ def alone(cursor: Cursor, statement: bytes, params: Params, *, prepare: bool) ->
             return _in_one_message(cursor, statement, params)
         return cursor.execute(statement, params, prepare=prepare).fetchone()
     except psycopg.Error as error:
-        if _surely_failed(error):
+        if surely_failed(error):
             raise
         raise _unknown(error) from error
 
@@ -162,13 +166,14 @@ def _in_one_message(cursor: Cursor, statement: bytes, params: Params) -> Row | N
             whole.execute(b"; ".join(parts), params)
         finally:
             _roll_back(cursor)
-        whole.nextset()
-        whole.nextset()
-        row: Row | None = whole.fetchone() if whole.description else None
-        whole.nextset()
+        rows: list[Row | None] = [None]
+        while True:
+            rows.append(whole.fetchone() if whole.description else None)
+            if not whole.nextset():
+                break
         if whole.statusmessage != "COMMIT":
             raise AssertionError(f"COMMIT answered {whole.statusmessage!r}")
-        return row
+        return rows[-2]  # the last is COMMIT's
 
 
 def _roll_back(cursor: Cursor) -> None:
@@ -196,7 +201,7 @@ def _commit(cursor: Cursor) -> None:
         raise AssertionError(f"COMMIT answered {cursor.statusmessage!r}")
 
 
-def _surely_failed(error: psycopg.Error) -> bool:
+def surely_failed(error: psycopg.Error) -> bool:
     """Tell whether the server itself said that the statement was rolled back.
 
     Without SQLSTATE the connection broke; 08 says so too; 57P0x, 58 and XX end a backend that may

@@ -335,17 +335,18 @@ CREATE FUNCTION {schema}.coord_fence(
     p_group text, p_term bigint, p_session uuid DEFAULT NULL
 ) RETURNS void
 LANGUAGE plpgsql
-SET search_path = pg_catalog, {schema}, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $coord$
 DECLARE
     v_token record;
     v_refusal text;
 BEGIN
-    -- Before the row lock: a takeover that has to push fenced transactions aside takes this lock
-    -- exclusively, and whoever holds it can be found in pg_locks.
-    PERFORM pg_advisory_xact_lock_shared(
-        hashtextextended('coord_fence:' || {schema_text} || ':' || p_group, 0)
-    );
+    -- Before the row lock: by this lock a takeover that has to push fenced transactions aside finds
+    -- them in pg_locks. It is not waited for, and its number is this backend's: any login may hold
+    -- a lock of any number, but not of all.
+    PERFORM pg_try_advisory_xact_lock_shared(hashtextextended(
+        'coord_fence:' || {schema_text} || ':' || p_group || ':' || pg_backend_pid(), 0
+    ));
     SELECT token.task_id, token.term, token.session INTO v_token
     FROM {schema}.token_holder AS token
     WHERE token.group_id = p_group

@@ -170,7 +170,7 @@ CREATE FUNCTION {schema}.coord_save_cursor(
     p_group text, p_task text, p_term bigint, p_session uuid, p_cursor jsonb
 ) RETURNS void
 LANGUAGE plpgsql
-SET search_path = pg_catalog, {schema}, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $coord$
 BEGIN
     PERFORM {schema}.coord_fence(p_group || '/' || p_task, p_term, p_session);
@@ -185,7 +185,7 @@ $coord$
     """
 CREATE FUNCTION {schema}.coord_read_cursor(p_group text, p_task text) RETURNS jsonb
 LANGUAGE sql STABLE
-SET search_path = pg_catalog, {schema}, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $coord$
     SELECT kept.cursor FROM {schema}.task_cursor AS kept
     WHERE kept.group_id = p_group AND kept.task = p_task
@@ -198,7 +198,7 @@ $coord$
 LAST_ERROR = """
 CREATE FUNCTION {schema}.coord_last_error(p_group text, p_task text, p_node text) RETURNS text
 LANGUAGE sql STABLE
-SET search_path = pg_catalog, {schema}, pg_temp
+SET search_path = pg_catalog, pg_temp
 AS $coord$
     SELECT known.error
     FROM {schema}.task_node AS known
@@ -593,15 +593,24 @@ def policies() -> list[str]:
 
 
 #: The token of task `t` of group `G` is the row `G/t`, which a group of that name would race for,
-#: too. Names that begin with an underscore are our own.
+#: too. Names that begin with an underscore are our own. With the rights of the owner: who may add
+#: a task may lock no token.
 REFUSE_CLASH = """
 CREATE FUNCTION {schema}.coord_refuse_clash() RETURNS trigger
-LANGUAGE plpgsql
+LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $coord$
 DECLARE
+    v_token CONSTANT text := CASE
+        WHEN TG_TABLE_NAME = 'task' THEN NEW.group_id || '/' || (to_jsonb(NEW) ->> 'name')
+        ELSE NEW.group_id
+    END;
     v_refusal text;
 BEGIN
+    -- The row that both would share, made and locked first: of two that come at the same time the
+    -- second waits here, and then sees the first.
+    INSERT INTO {schema}.token_holder (group_id) VALUES (v_token) ON CONFLICT DO NOTHING;
+    PERFORM FROM {schema}.token_holder AS token WHERE token.group_id = v_token FOR NO KEY UPDATE;
     IF TG_TABLE_NAME = 'task' THEN
         IF EXISTS (
             SELECT FROM {schema}.group_record AS other
@@ -631,8 +640,13 @@ $coord$
 """
 CLASHES = (
     """
-CREATE TRIGGER task_clash_check AFTER INSERT OR UPDATE OF deleted ON {schema}.task
+CREATE TRIGGER task_clash_check AFTER INSERT ON {schema}.task
 FOR EACH ROW WHEN (NOT NEW.deleted)
+EXECUTE FUNCTION {schema}.coord_refuse_clash()
+""",
+    """
+CREATE TRIGGER task_clash_check_again AFTER UPDATE OF deleted ON {schema}.task
+FOR EACH ROW WHEN (OLD.deleted AND NOT NEW.deleted)
 EXECUTE FUNCTION {schema}.coord_refuse_clash()
 """,
     """

@@ -181,8 +181,9 @@ BEGIN
         AND (
             token.session IS NULL
             OR NOT EXISTS (
+                -- A holder that this group does not know is no dead one.
                 SELECT FROM {schema}.health_check AS node
-                WHERE node.group_id = p_group
+                WHERE node.group_id IN (p_group, p_token)
                     AND node.task_id = token.task_id
                     AND node.session = token.session
                     AND node.ended_at IS NULL

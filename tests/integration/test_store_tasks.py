@@ -430,10 +430,10 @@ def thousand(database: Any) -> Iterator[Node]:
             " FROM generate_series(1, 1000) AS n"
         )
         database.query(
-            "INSERT INTO token_holder (group_id, task_id, term, session)"
-            " SELECT 'orders/task-' || n, h.task_id, 3, h.session"
+            "UPDATE token_holder AS token SET task_id = h.task_id, term = 3, session = h.session"
             " FROM generate_series(1, 1000) AS n JOIN health_check AS h"
             " ON h.task_id = 'node-' || lpad((n % 20)::text, 2, '0')"
+            " WHERE token.group_id = 'orders/task-' || n"
         )
         database.query(
             "INSERT INTO task_node (group_id, task, node, state, failed_count)"

@@ -90,9 +90,9 @@ class Script:
         answer = Answer(done=done, view=shown, term=term, namesake=namesake)
         return self.take_in(Answered(now, request, answer, self.sent_at))
 
-    def fail(self, now: float) -> tuple[Command, ...]:
+    def fail(self, now: float, why: str = "lost") -> tuple[Command, ...]:
         """Let the request that is under way have no answer."""
-        return self.take_in(Failed(now, self.pending, "lost"))
+        return self.take_in(Failed(now, self.pending, why))
 
     @property
     def pending(self) -> Request:

@@ -181,10 +181,10 @@ def test_several_hosts_mean_the_writable_one(directory):
     assert given(listed.database) == {
         "host": "db1,::1",
         "port": "5432,5433",
-        "target_session_attrs": "read-write",
+        "target_session_attrs": "primary",
     }
     assert listed.database.label == "db1:5432,[::1]:5433"
-    assert given(by_url.database)["target_session_attrs"] == "read-write"
+    assert given(by_url.database)["target_session_attrs"] == "primary"
     assert by_url.database.label == "db1:5432,db2:5433/x"
     assert given(chosen.database)["target_session_attrs"] == "any"
 
@@ -195,7 +195,7 @@ def test_several_hosts_mean_the_writable_one(directory):
         ({"PGHOST": "db1", "PGDATABASE": "x", "PGUSER": "u"}, "", "u@db1:5432/x"),
         ({"PGSERVICE": "orders"}, "", "service orders"),
         ({"PGDATABASE": "x"}, "", "local socket:5432/x"),
-        ({"PGHOST": "a,b"}, "target_session_attrs=read-write", "a:5432,b:5432"),
+        ({"PGHOST": "a,b"}, "target_session_attrs=primary", "a:5432,b:5432"),
         ({"COORD_DATABASE_SERVICE": "s"}, "service=s", "service s"),
         ({"COORD_DATABASE_USER": "u", "PGHOST": "db1"}, "user=u", "u@db1:5432"),
         ({"COORD_DATABASE_USER": "u"}, "host=localhost port=5432 user=u", "u@localhost:5432"),

@@ -11,6 +11,7 @@ from psycopg.conninfo import conninfo_to_dict
 from coordinator.app.config_loader import load, show
 from coordinator.app.config_values import redacted
 from coordinator.errors import ConfigError
+from coordinator.store.password_file import with_password
 
 CANARY = "canary'\\ %41x"
 BARE = "canary"
@@ -79,10 +80,14 @@ def test_a_password_arrives_whole_and_is_shown_nowhere(text, environ):
 
     settings = load("Config.toml", flags={}, environ=environ)
 
-    assert conninfo_to_dict(settings.database.conninfo)["password"] == CANARY
+    assert with_password(conninfo_to_dict(settings.database.conninfo))["password"] == CANARY
     assert BARE not in repr(settings)
     assert BARE not in repr(show(settings))
-    assert ("databaseConfig.password", "********") in [row[:2] for row in show(settings)]
+    shown = [row[:2] for row in show(settings)]
+    assert {
+        ("databaseConfig.password", "********"),
+        ("databaseConfig.passwordFile", str(Path("secret").resolve())),
+    } & set(shown)
 
 
 @pytest.mark.parametrize("url", ["postgresql://u:canary@h/d", "host=h password=canary"])

@@ -108,3 +108,28 @@ def test_a_request_that_meets_a_closed_connection_gets_another(carried):
     assert isinstance(answered, Answered)
     assert connection.done == ["closed"]
     assert store.made.done == ["asked"]
+
+
+@pytest.mark.parametrize("broken", ["connect", "ask", "heard"])
+def test_an_error_that_nobody_expected_is_told_by_its_name(broken: str):
+    """E5: a courier that died of it would leave a node that asks nothing more."""
+
+    def fail(*_: object) -> None:
+        raise TypeError("cannot use a string pattern\non a bytes-like object")
+
+    store, told = Store(), queue.SimpleQueue()
+    setattr(store if broken == "connect" else store.made, broken, fail)
+    store.made.ready.set()
+    courier = Courier(store, BoottimeClock(), told.put)
+    try:
+        courier.carry(BEAT, 1.0)
+        event = told.get(timeout=WITHIN_S)
+        if broken == "heard":
+            event = told.get(timeout=WITHIN_S)
+
+        assert isinstance(event, Failed)
+        assert event.why == "unexpected TypeError: cannot use a string pattern"
+        assert courier.is_alive()
+    finally:
+        courier.dismiss()
+        assert courier.join(WITHIN_S)

@@ -16,6 +16,7 @@ from coordinator.protocol.events import (
     ProgramRefused,
     ProgramStopping,
     Reconnect,
+    Report,
     ResignAsked,
     StartProgram,
     StopAsked,
@@ -507,3 +508,25 @@ def test_holder_wakes_at_the_end_of_its_trust() -> None:
 def test_finished_node_sleeps_for_ever() -> None:
     node = Node(policy=policy(), timing=TIMING, finished=True)
     assert wake_at(node, 0.0) == float("inf")
+
+
+def test_a_lasting_failure_is_told_again_when_its_reason_changes_and_each_minute():
+    """A6: where there are several hosts, their reasons take turns, and fill no log."""
+    script = standby()
+    refused, password = "connection refused", "password authentication failed"
+    told = []
+    for turn in range(150):
+        now = 1000.0 + turn
+        script.tick(now)
+        why = refused if turn < 5 else (password, refused)[turn % 2]
+        reports = (one for one in script.fail(now, why) if isinstance(one, Report))
+        told += [(turn, dict(one.fields)["why"]) for one in reports if one.event == "database-lost"]
+
+    assert told == [
+        (0, refused),
+        (6, password),
+        (60, password),
+        (61, refused),
+        (120, password),
+        (121, refused),
+    ]
