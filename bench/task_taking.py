@@ -173,7 +173,7 @@ def one_round(
         request = TakeTasks(
             session=node.session,
             version=record.version,
-            timeline=answer.view.identity.timeline,
+            branch=answer.view.identity.branch,
             wanted=wanted,
         )
         together.wait()

@@ -141,7 +141,7 @@ def take_free(session: str, view: View) -> Take:
         seen_session=None,
         seen_beat=None,
         next_term=view.token.term + 1,
-        timeline=view.identity.timeline,
+        branch=view.identity.branch,
         how="release" if view.token.term else "first",
         reason="",
         detected_s=0.0,

@@ -52,7 +52,7 @@ FIRST_RETRY_S = 0.1
 #: The other hosts of the database are looked at once in so many heartbeats: a connection each.
 LOOK_BEATS = 5
 #: But sooner than a node may act on the new identity, which takes a whole livenessCheckInterval.
-LOOK_SHARE = 0.5
+LOOK_SHARE = 1 / 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +169,7 @@ def run(
         return error.exit_code
     finish = agent.run(connection)
     window.close()
-    if lookout is not None:
-        lookout.stop()
+    lookout.stop()
     if finish.trouble:
         log.fail(logger, "ended", _with_origin(settings, trouble_of(settings, finish)))
     link.finish(finish.code)
@@ -187,17 +186,11 @@ def _logger(settings: NodeSettings) -> logging.Logger:
     return logger
 
 
-def _lookout(
-    settings: NodeSettings, timing: Timing, clock: BoottimeClock, agent: Agent
-) -> Lookout | None:
-    """Look at the other hosts where the database has several."""
-    conninfo = settings.database.conninfo
-    if not branches.hosts_of(conninfo):
-        return None
+def _lookout(settings: NodeSettings, timing: Timing, clock: BoottimeClock, agent: Agent) -> Lookout:
+    """Look at the other hosts of the database, or at what stands before it."""
+    looks = branches.looks(settings.database.conninfo, timing.attempt_s)
     every_s = min(LOOK_BEATS * timing.heartbeat_s, LOOK_SHARE * timing.liveness_s)
-    return Lookout(
-        lambda: branches.primaries(conninfo, timing.attempt_s), clock, agent.inbox.put, every_s
-    )
+    return Lookout(looks, clock, agent.inbox.put, every_s)
 
 
 def first_node(made: Parts, now: float, legacy: Legacy | None) -> Node:

@@ -37,13 +37,19 @@ SENTENCES = {
     ),
     "trust-ended": "no heartbeat was acknowledged for a whole lease: this session is over",
     "session-ended": "another node ended this session",
+    "unsettled": (
+        "nobody takes the token yet: the database is on timeline {timeline}, {because};"
+        " what was granted there may still run, so this node waits {wait_s:.1f} s"
+    ),
+    "settled": "the wait on timeline {timeline} of the database is over",
     "two-primaries": (
-        "two primaries: another host is on timeline {timeline}, ours was left behind;"
-        " the program is stopped and the other one is used"
+        "two primaries: another server takes writes on timeline {later}, ours on {timeline} was"
+        " left behind and still answers; the program is stopped and the other one is used"
     ),
     "dead-branch": (
-        "the server is on timeline {timeline}, which this node has seen left behind:"
-        " an old primary, or a restore (then restart this node)"
+        "the server that answers, on timeline {timeline}, was left behind by one on timeline"
+        " {later}: an old primary, or that one was promoted by mistake; when it stays away,"
+        " this one is used after {wait_s:.1f} s"
     ),
 }
 
@@ -56,6 +62,13 @@ CAUSES = {
 }
 #: Why a program is stopped, where the machine has one word for it.
 STOPPING = {"trust": "no heartbeat was acknowledged in time"}
+#: What has made a node wait on an identity of the database.
+BECAUSE = {
+    "failover": "after a failover or a restore, which may have lost the last commits",
+    "restart": "started anew, and it lacks what was acknowledged to this node, or that is unknown",
+    "another": "another branch or another database than before",
+    "start": "and no node that could tell has seen this run of the server from its start",
+}
 
 
 def sentence(report: Report, node: Node) -> str:
@@ -64,6 +77,8 @@ def sentence(report: Report, node: Node) -> str:
     if report.event in ("program-ended", "task-ended"):
         fields["status"] = _status(fields["status"])
         fields["why"] = _cause(str(fields["why"]))
+    if report.event == "unsettled":
+        fields["because"] = BECAUSE[str(fields["why"])]
     said = SENTENCES[report.event].format(
         **fields,
         holding=_holding(fields),

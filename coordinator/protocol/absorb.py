@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from coordinator.protocol import beats, duty_absorb, duty_read, epoch, losing
+from coordinator.protocol import beats, branches, duty_absorb, duty_read, epoch, losing
 from coordinator.protocol.events import (
     Answered,
     Command,
@@ -38,7 +38,6 @@ from coordinator.protocol.requests import (
     Answer,
     Beat,
     EndNamesake,
-    Identity,
     Join,
     Leave,
     RaiseFloor,
@@ -52,7 +51,7 @@ from coordinator.protocol.requests import (
 from coordinator.protocol.task_requests import TakeTasks
 from coordinator.protocol.telling import tell_why
 from coordinator.protocol.trust import trust_end
-from coordinator.protocol.watch import NO_BEAT, Sight, interrupted, watched
+from coordinator.protocol.watch import NO_BEAT, Sight, watched
 
 Step = tuple[Node, tuple[Command, ...]]
 
@@ -80,7 +79,7 @@ def absorb(node: Node, event: Event) -> Step:
         case ProgramRefused() | ProgramStopping() | ProgramEnded() | ProgramProgressed():
             return _give_up_leaving(*_on_program(node, event), event.now)
         case PrimarySeen(now, identity):
-            return _primary_seen(node, now, identity)
+            return branches.primary_seen(node, now, identity), ()
         case StopAsked(now, reason, code):
             leaving = node.leaving or Leaving(reason, code)
             return _give_up_leaving(replace(node, leaving=leaving), (), now)
@@ -104,30 +103,27 @@ def _on_program(node: Node, event: duty_absorb.ProgramEvent) -> Step:
             return node, ()
 
 
-def _primary_seen(node: Node, now: float, identity: Identity) -> Step:
-    """Leave a branch that a promotion has left behind (rule E4): stop, and look for the other.
+def _left_behind(node: Node, event: Answered, latest: epoch.Latest) -> Step:
+    """Drop the answer of a primary that a promotion has left behind (rule E4).
 
-    What the old primary acknowledges is worth nothing any more: it will be lost.
+    What it acknowledges is worth nothing any more: it will be lost. A node that lived on it until
+    now stops what it runs, and looks for the other.
     """
-    known = node.epoch
-    if known is None or not epoch.left_behind(known, identity):
-        return node, ()
-    told = Report("two-primaries", (("timeline", identity.timeline),))
-    ahead = epoch.Epoch(identity, False, now, known.longest_liveness_s)
-    node = replace(
-        node,
-        epoch=ahead,
-        view=None,
-        watch=interrupted(node.watch),
-        pending=None,
-        previous=node.session or node.previous,
-        session=None,
-        trusted_until=NEVER,
-        beat_at=now,
-    )
-    commands: tuple[Command, ...] = (Reconnect("a newer primary was seen"), told)
-    node, killed = losing.lose(node, "a newer primary was seen", now)
-    return node, (*killed, *commands)
+    now, known, shown = event.now, node.epoch, event.answer.view.identity
+    assert known is not None, "a node that has seen a later branch has an epoch"
+    fields = (("timeline", shown.timeline), ("later", latest.identity.timeline))
+    wait_s = round(epoch.free_at(known) - now, 3)
+    if known.identity == shown and node.session is not None:
+        node, _ = _failed(node, now, None, "two primaries")
+        node = replace(
+            node, previous=node.session, session=None, trusted_until=NEVER, refused=shown
+        )
+        node, killed = losing.lose(node, "a newer primary was seen", now)
+        told = Report("two-primaries", fields)
+        return node, (*killed, Reconnect("a newer primary was seen"), told)
+    first = () if node.refused == shown else (Report("dead-branch", (*fields, ("wait_s", wait_s))),)
+    node, _ = _failed(replace(node, refused=shown), now, None, "dead branch")
+    return node, (Reconnect("the database's timeline went back"), *first)
 
 
 def _resign(node: Node, now: float, reason: str) -> Step:
@@ -180,27 +176,31 @@ def _answered(node: Node, event: Answered) -> Step:
     if request is not node.pending:
         return node, ()  # an answer to an earlier life
     node = replace(node, pending=None)
-    if epoch.dead_branch(node.epoch, answer.view):
-        told = Report("dead-branch", (("timeline", answer.view.identity.timeline),))
-        node, _ = _failed(node, now, None, "dead branch")
-        return node, (Reconnect("the database's timeline went back"), told)
+    if node.epoch is not None:
+        node = replace(node, epoch=epoch.missed(node.epoch, answer.view.identity, now))
+    latest = epoch.left_behind(node.epoch, answer.view.identity, now)
+    if latest is not None and event.sent_at >= latest.since:
+        return _left_behind(node, event, latest)
     regained = (Report("database-back", ()),) if node.failures else ()
-    node = replace(node, failures=0, retry_at=NEVER)
-    node = _note_view(node, answer.view, now)
+    node = replace(node, failures=0, retry_at=NEVER, refused=None)
+    node, waits = _note_view(node, event, now)
+    regained = (*regained, *waits)
     node, commands = _note_outcome(node, event, request, answer)
     node, lost = losing.check_token(node, now)
     return node, (*regained, *commands, *lost)
 
 
-def _note_view(node: Node, view: View, now: float) -> Node:
-    before = node.epoch
-    seen = epoch.observe(before, view, now, node.timing.liveness_s)
-    remembered = max(node.remembered, view.token.term)
+def _note_view(node: Node, event: Answered, now: float) -> Step:
+    before, view = node.epoch, event.answer.view
     if before is not None and epoch.changed(before, view):
         node = duty_absorb.moved(node)
     if node.view is not None and node.view.token != view.token:
         node = replace(node, refused_takes=0)
-    node = replace(node, view=view, epoch=seen, remembered=remembered)
+    node = branches.observed(node, event)
+    return _note_sight(node, view, now), branches.waiting(before, node.epoch)
+
+
+def _note_sight(node: Node, view: View, now: float) -> Node:
     if is_free(view) or holds(node):
         free_since = None if holds(node) else (node.free_since or now)
         return replace(node, watch=None, free_since=free_since)
@@ -223,7 +223,7 @@ def _note_outcome(node: Node, event: Answered, request: Request, answer: Answer)
             return _renewed(_beaten(beats.schedule(node, now)), event)
         case Take() if answer.done:
             remembered = max(node.remembered, answer.term)
-            node = replace(node, remembered=remembered, refused_takes=0)
+            node = replace(node, remembered=remembered, refused_takes=0, beats=node.beats + 1)
             node, renewed = _renewed(node, event)
             return node, (*renewed, *duty_absorb.succeeded(node, request))
         case Take():
@@ -239,7 +239,8 @@ def _note_outcome(node: Node, event: Answered, request: Request, answer: Answer)
         case EndNamesake() | Settle() | RaiseFloor():
             return _note_upkeep(node, request, answer, now), ()
         case TakeTasks() if answer.done and request.session == node.session:
-            node, renewed = _renewed(node, event)  # a taking is a heartbeat, too
+            node = replace(node, beats=node.beats + 1)  # a taking is a heartbeat, too
+            node, renewed = _renewed(node, event)
             node, taken = duty_absorb.answered(node, event, request)
             return node, (*renewed, *taken)
         case _:
@@ -252,10 +253,13 @@ def _note_upkeep(
     match request:
         case EndNamesake():
             return replace(node, namesake_watch=None, beat_at=now)
-        case Settle() | RaiseFloor() if answer.done:
+        case Settle() if answer.done and answer.view.settled:
+            assert node.epoch is not None
+            return replace(node, epoch=replace(node.epoch, told=True))
+        case RaiseFloor() if answer.done:
             return node
         case Settle():
-            # The server, which counts the wait again under roles, has not waited long enough.
+            # The server, which counts the wait again by its own clock, has not waited long enough.
             assert node.epoch is not None
             later = epoch.postponed(node.epoch, now + node.timing.heartbeat_s)
             return replace(node, epoch=later, beat_at=min(node.beat_at, now))

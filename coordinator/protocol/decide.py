@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from coordinator.protocol.duty_ask import duty_moments, next_duty
-from coordinator.protocol.epoch import may_act, settle_at
+from coordinator.protocol.epoch import Epoch, long_wait_at, may_act, settle_at
 from coordinator.protocol.node import Node, holds, is_free, program_left, session_name
 from coordinator.protocol.ranking import head_start
 from coordinator.protocol.requests import (
@@ -164,8 +164,8 @@ def _take(node: Node, now: float) -> Take:
         seen_node=token.node,
         seen_session=token.session,
         seen_beat=beat,
-        next_term=next_term(token.term, view.identity.timeline, node.remembered),
-        timeline=view.identity.timeline,
+        next_term=next_term(token.term, node.remembered),
+        branch=view.identity.branch,
         how=_how(view),
         reason="" if free else f"no heartbeat of {token.node} for {watched_s:.2f} s",
         detected_s=watched_s,
@@ -186,15 +186,19 @@ def _upkeep(node: Node, now: float) -> Request | None:
     floor = _raise_floor(node, now)
     if floor is not None:
         return floor
-    if not view.settled and now >= settle_at(node.epoch):
-        identity = view.identity
+    if now >= _settle_at(node.epoch, view):
         return Settle(
-            system_identifier=identity.system_identifier,
-            timeline=identity.timeline,
+            identity=view.identity,
+            waited_s=max(0.0, now - node.epoch.since),
+            continues=not view.settled and node.epoch.continues,
         )
     if _roster_wanted(node, view) and now >= _roster_at(node):
         return ReadRoster()
     return None
+
+
+def _settle_at(seen: Epoch, view: View) -> float:
+    return long_wait_at(seen) if view.settled else settle_at(seen)
 
 
 def _raise_floor(node: Node, now: float) -> RaiseFloor | None:
@@ -254,7 +258,6 @@ def _asking_moments(node: Node) -> Iterator[float]:
         yield take
     view = node.view
     if view is not None and node.epoch is not None and node.session is not None:
-        if not view.settled:
-            yield settle_at(node.epoch)
+        yield _settle_at(node.epoch, view)
         if _roster_wanted(node, view):
             yield _roster_at(node)

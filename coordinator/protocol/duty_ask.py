@@ -132,7 +132,7 @@ def _take(node: Node, duties: Duties, view: View, session: str, now: float) -> T
         WantedTask(
             task=task,
             seen_term=token.term,
-            next_term=next_term(token.term, view.identity.timeline, duties.remembered.get(task, 0)),
+            next_term=next_term(token.term, duties.remembered.get(task, 0)),
         )
         for task in duties.wanted()
         if (token := record.token(task)).free and now >= duties.cool_until.get(task, now)
@@ -142,7 +142,7 @@ def _take(node: Node, duties: Duties, view: View, session: str, now: float) -> T
     return TakeTasks(
         session=session,
         version=record.version,
-        timeline=view.identity.timeline,
+        branch=view.identity.branch,
         wanted=tuple(wanted[:BATCH_MAX]),
     )
 

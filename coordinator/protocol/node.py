@@ -9,7 +9,7 @@ from enum import StrEnum
 from coordinator.protocol.duties import Duties
 from coordinator.protocol.epoch import Epoch, may_act
 from coordinator.protocol.observer import Manners
-from coordinator.protocol.requests import NodeSeen, Request, View
+from coordinator.protocol.requests import Identity, NodeSeen, Request, View
 from coordinator.protocol.restarts import Restarts
 from coordinator.protocol.runs import Run
 from coordinator.protocol.timing import Timing
@@ -84,6 +84,8 @@ class Node:
     refused_takes: tries in a row to take the token as it is, all refused.
     told_why, told_why_at: reasons of failures that were told since then.
     idle_breaks:  connections in a row that broke while idle, after one heartbeat at most.
+    beats:        own heartbeats that this run of the server has acknowledged; 0: none yet.
+    refused:      the primary whose answers are dropped, for it was left behind.
     duties:       None while the group has one program; `run` is that program's.
     """
 
@@ -120,6 +122,8 @@ class Node:
     given_up: int = 0
     remembered: int = 0
     floor_at: float = NEVER
+    beats: int = 0
+    refused: Identity | None = None
     place: int = 0
     roster_version: int = -1
     roster_at: float = NEVER

@@ -22,13 +22,15 @@ NAME = re.compile(r"[A-Za-z0-9_.:@/-]{1,256}")
 class Identity:
     """Which history of which database answered.
 
-    `started_at` (microseconds of the server's clock) only tells two runs of a server apart; the
-    epoch that must be settled is (system_identifier, timeline).
+    started_at: microseconds of the server's clock; tells two runs of a server apart.
+    branch:     the uuid that the first node wrote which saw this branch: the number of a timeline
+                is given again when its branch was thrown away. Empty: not known.
     """
 
     system_identifier: int
     timeline: int
     started_at: int
+    branch: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +69,9 @@ class View:
     token: TokenSeen
     holder: NodeSeen | None  #: the row of token.node; None when there is no such row
     group_version: int
-    longest_liveness_s: float  #: the longest interval in any row; 0.0 when settled (not needed)
+    longest_liveness_s: float  #: the longest interval in the group; 0.0 when settled (not needed)
     lacks_rows: bool = False  #: the token's row or the group's was deleted; the store makes it anew
+    waited_s: float = 0.0  #: how long some node has watched this run of the server
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +148,7 @@ class Take:
     """Take the token that was seen as (seen_term, seen_session), under `next_term` or higher.
 
     `seen_beat` is the holder's beat that was watched through a whole interval; None when the
-    token was seen free. `timeline` is the one that `next_term` was computed for.
+    token was seen free. `branch` is the one that was seen.
     """
 
     session: str
@@ -154,7 +157,7 @@ class Take:
     seen_session: str | None
     seen_beat: int | None
     next_term: int
-    timeline: int
+    branch: str
     how: str  #: "first" | "release" | "takeover"
     reason: str
     detected_s: float  #: how long the taker had watched, own clock; 0.0 for a free token
@@ -179,10 +182,14 @@ class Leave:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settle:
-    """Mark the current identity as settled: the asker has waited out every older lease."""
+    """Mark the current identity as settled for the group.
 
-    system_identifier: int
-    timeline: int
+    The asker has waited out every older lease, or knows that the server was restarted in place.
+    """
+
+    identity: Identity
+    waited_s: float
+    continues: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,7 +236,8 @@ class Answer:
     done:     Join, EndNamesake, Beat, Take, Release, Leave, Settle: it happened. A beat that is
               not done means that the session was ended by somebody.
     term:     the term that a done Take got; else 0.
-    namesake: for a Join that was not done: the session that occupies the node's row.
+    beat:     the asker's own heartbeats, after a Beat or Join that was done; 0: not told.
+    namesake: for a Join, the node's own row as it was: who occupies it, if it was not done.
     refused:  for a Join that was not done: why this node may not join its group at all.
     roster:   for ReadRoster: live nodes of the group, this one included, in no order.
     group, taken, sessions: for ReadGroup; TakeTasks, as (task, term); WatchSessions.
@@ -238,6 +246,7 @@ class Answer:
     done: bool
     view: View
     term: int = 0
+    beat: int = 0
     namesake: NodeSeen | None = None
     roster: tuple[Candidate, ...] = ()
     group: GroupRecord | None = None

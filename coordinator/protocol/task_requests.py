@@ -31,13 +31,13 @@ class TakeTasks:
     """Take those of the tokens that are free and still under the term that was seen.
 
     Only for a live Member, only while the group's version is `version` (the one that the asker
-    decided on), only on the timeline that the terms were computed for, and only when settled.
+    decided on), only on the branch of the database that was seen, and only when settled.
     `Answer.taken` names what was taken; the rest may be tried again after another look.
     """
 
     session: str
     version: int
-    timeline: int
+    branch: str
     wanted: tuple[WantedTask, ...]
 
 

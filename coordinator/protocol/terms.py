@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-#: Each timeline of the database has this many terms of its own. bigint and a JavaScript number
-#: both hold nine million timelines of it.
-TERMS_PER_TIMELINE = 10**9
 
-
-def next_term(seen_term: int, timeline: int, remembered: int) -> int:
-    """Return the term of the next holding (docs/protocol.md, rule N1).
+def next_term(seen_term: int, remembered: int) -> int:
+    """Return the lowest term that the next holding may have (docs/protocol.md, rule N1).
 
     seen_term:  the token row's term; the row may have lost commits in a failover.
-    timeline:   the database's WAL timeline, which PostgreSQL itself raises at each promotion.
     remembered: the highest term that this node has ever seen for the token.
     """
-    first_of_timeline = (timeline - 1) * TERMS_PER_TIMELINE + 1
-    return max(seen_term + 1, first_of_timeline, remembered + 1)
+    return max(seen_term + 1, remembered + 1)
+
+
+def granted_term(computed: int, seen_term: int, floor: int, clock_ms: int | None) -> int:
+    """Return the term that the database grants; the functions of the schema do the same.
+
+    computed: what the asker's `next_term` says.
+    floor:    the highest term that any node remembers.
+    clock_ms: the server's clock, milliseconds since 1970; None on the first branch of a database.
+    """
+    return max(computed, seen_term + 1, floor + 1, clock_ms or 0)

@@ -19,6 +19,7 @@ _WARNINGS = frozenset(
         "trust-ended",
         "session-ended",
         "dead-branch",
+        "unsettled",
         "suspended",
         "warning",
     }

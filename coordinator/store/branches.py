@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import LiteralString
 
 import psycopg
 from psycopg import conninfo as libpq
@@ -11,13 +11,17 @@ from coordinator.errors import CoordError
 from coordinator.protocol.requests import Identity
 from coordinator.store import driver
 from coordinator.store.faults import parse
+from coordinator.store.statement import named
 
-#: Everything that tells two branches of one database apart; no row from a standby.
-IDENTITY = """
+#: Everything that tells two runs of servers apart, and where the server itself says that it is; no
+#: row from a standby.
+IDENTITY: LiteralString = """
 SELECT
     (SELECT system_identifier FROM pg_control_system()),
-    ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int,
-    (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint
+    {timeline},
+    {started_at},
+    host(inet_server_addr()),
+    inet_server_port()
 WHERE NOT pg_is_in_recovery()
 """
 
@@ -53,19 +57,46 @@ def rotated(conninfo: str, turn: int) -> str:
     return libpq.make_conninfo(conninfo, **changed)
 
 
-def primaries(conninfo: str, timeout_s: float) -> Iterator[Identity]:
-    """Yield the identity of every host that answers and is not a standby; the rest is skipped."""
-    for host in hosts_of(conninfo):
-        one = libpq.make_conninfo(
-            conninfo, **host, target_session_attrs="any", connect_timeout=max(2, round(timeout_s))
+class HostLook:
+    """Looks at one address: which server takes writes there, if one does.
+
+    over: the only address is the server's own, so that a look shows nothing which the node's own
+          connection does not show. What stands between may keep that connection at a primary that
+          was left behind, and lead new ones to another.
+    """
+
+    def __init__(self, conninfo: str, timeout_s: float, *, alone: bool) -> None:
+        # libpq waits for each address at least two seconds.
+        waits_s = max(2, round(timeout_s))
+        self._conninfo = libpq.make_conninfo(
+            conninfo, target_session_attrs="any", connect_timeout=waits_s
         )
+        self._alone, self._timeout_s = alone, timeout_s
+        self.over = False
+
+    def __call__(self) -> Identity | None:
+        """Return who takes writes; None: nobody answered, or a standby did."""
         try:
-            with driver.open_session(one, timeout_s=timeout_s) as connection:
-                row = connection.execute(IDENTITY).fetchone()
+            with driver.open_session(self._conninfo, timeout_s=self._timeout_s) as connection:
+                row = connection.execute(named(IDENTITY, "public")).fetchone()
+                info = connection.info
+                reached = info.hostaddr, info.port
         except (psycopg.Error, CoordError):
-            continue  # a host that is down is no primary; the node itself tells of outages
-        if row is not None:
-            system_identifier, timeline, started_at = row
-            yield Identity(
-                system_identifier=system_identifier, timeline=timeline, started_at=started_at
-            )
+            return None  # a host that is down is no primary; the node itself tells of outages
+        if row is None:
+            return None
+        system_identifier, timeline, started_at, address, port = row
+        self.over = self._alone and (address is None or (address, port) == reached)
+        return Identity(
+            system_identifier=system_identifier, timeline=timeline, started_at=started_at
+        )
+
+
+def looks(conninfo: str, timeout_s: float) -> list[HostLook]:
+    """Return a look for each host that a conninfo names."""
+    hosts = hosts_of(conninfo)
+    if not hosts:
+        return [HostLook(conninfo, timeout_s, alone=True)]
+    return [
+        HostLook(libpq.make_conninfo(conninfo, **host), timeout_s, alone=False) for host in hosts
+    ]

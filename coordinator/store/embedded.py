@@ -171,6 +171,10 @@ def initialise(binaries: Binaries, data: Path) -> None:
     )
 
 
+#: Nobody else starts this server, so each start goes on with what was there (rule E3).
+IN_PLACE = ("-c", "coord.in_place=on")
+
+
 def options(sockets: Path) -> list[str]:
     """Return the server's arguments: reachable through `sockets` and through nothing else."""
     quoted = '"' + str(sockets).replace('"', '""') + '"'
@@ -270,7 +274,7 @@ def _launch(home: Path, binaries: Binaries, log: Path) -> int:
     """
     sockets = make_sockets(home, binaries.account)
     script = '"$@" </dev/null >>"$0" 2>&1 & echo $!'
-    server = [binaries.program("postgres"), "-D", str(home / "data"), *options(sockets)]
+    server = [binaries.program("postgres"), "-D", str(home / "data"), *options(sockets), *IN_PLACE]
     started = subprocess.run(
         ["/bin/sh", "-c", script, str(log), *server],
         stdin=subprocess.DEVNULL,

@@ -1,9 +1,9 @@
 """Which history of the database may grant tokens, and the floor that keeps terms from repeating.
 
 After a promotion that lost commits the new primary may call a token free that the old one had
-granted. So an identity (system identifier, timeline) must be settled before anything is taken on
-it: either it is timeline 1 of a database that never knew another, or a node has waited there
-until every older lease had run out.
+granted. So nothing is taken on a run of a server before it is settled: either it is the first of a
+database that never knew another, or a node has waited there until every older lease of its group
+had run out, or has found that the server was restarted in place.
 """
 
 from __future__ import annotations
@@ -16,39 +16,98 @@ from coordinator.store.transaction import Cursor, write
 from coordinator.store.view import Place, write_and_look
 
 #: Its own statement, before anything reads it: settled from the start only where nothing else
-#: can ever have been granted.
+#: can ever have been granted, or where who starts the server says that he starts it in place: the
+#: embedded one. A branch keeps the name that its first row got, through all restarts;
+#: where another branch gets the same number, that row is not there.
 ENSURE_EPOCH: LiteralString = """
-INSERT INTO {schema}.database_epoch (system_identifier, timeline, settled, settled_by, settled_at)
+INSERT INTO {schema}.database_epoch (
+    system_identifier, timeline, started_at, branch, first_branch, settled, settled_by, settled_at
+)
 SELECT
     %(system)s,
     server.timeline,
-    first.is_first,
-    CASE WHEN first.is_first THEN 'timeline 1 of a new database' END,
-    CASE WHEN first.is_first THEN clock_timestamp() END
-FROM ({server}) AS server,
-LATERAL (
+    server.started_at,
+    coalesce(known.branch, gen_random_uuid()),
+    coalesce(known.first_branch, first.is_first),
+    first.is_first OR in_place.said,
+    CASE
+        WHEN first.is_first THEN 'timeline 1 of a new database'
+        WHEN in_place.said THEN 'restarted in place'
+    END,
+    CASE WHEN first.is_first OR in_place.said THEN clock_timestamp() END
+FROM ({server}) AS server
+LEFT JOIN LATERAL (
+    SELECT branch, first_branch
+    FROM {schema}.database_epoch AS earlier
+    WHERE earlier.system_identifier = %(system)s AND earlier.timeline = server.timeline
+    ORDER BY earlier.started_at DESC
+    LIMIT 1
+) AS known ON true
+CROSS JOIN LATERAL (
     SELECT server.timeline = 1
-        AND NOT EXISTS (SELECT FROM {schema}.database_epoch) AS is_first
+        AND NOT EXISTS (SELECT FROM {schema}.database_epoch)
+        AND NOT EXISTS (SELECT FROM {schema}.token_holder WHERE term > 0) AS is_first
 ) AS first
+CROSS JOIN LATERAL (
+    SELECT known.branch IS NOT NULL
+        AND coalesce(current_setting('coord.in_place', true), '') = 'on' AS said
+) AS in_place
+WHERE NOT EXISTS (SELECT FROM {schema}.database_epoch AS epoch WHERE {this_epoch})
 ON CONFLICT DO NOTHING
 """
 
-#: Done as well when another node was faster; the identity must still be the asker's.
+#: For the asker's group. Done as well when another node was faster; the identity must still be the
+#: asker's. A wait is counted again by the server's clock, less what two clocks may differ in rate;
+#: one that was set back makes nobody wait for longer than twice. Terms after a wait come from the
+#: clock: those of the lost part are known to nobody.
 SETTLE: LiteralString = """
-WITH settled AS (
-    UPDATE {schema}.database_epoch AS epoch
-    SET settled = true,
-        settled_by = CASE WHEN epoch.settled THEN epoch.settled_by ELSE %(node)s END,
-        settled_at = coalesce(epoch.settled_at, clock_timestamp())
+WITH here AS (
+    SELECT epoch.*
     FROM ({server}) AS server
-    WHERE epoch.system_identifier = %(system)s
-        AND epoch.system_identifier = %(waited_system)s
-        AND epoch.timeline = server.timeline
+    JOIN {schema}.database_epoch AS epoch ON {this_epoch}
+    WHERE epoch.system_identifier = %(waited_system)s
         AND epoch.timeline = %(waited_timeline)s
-    RETURNING epoch.timeline, epoch.settled_by
+        AND epoch.started_at = %(waited_start)s
+        AND epoch.branch = %(branch)s::uuid
+        AND (
+            %(continues)s
+            OR epoch.waited_ms >= %(waited_ms)s
+            OR clock_timestamp() NOT BETWEEN epoch.first_seen_at
+                AND epoch.first_seen_at + 0.8 * %(waited_ms)s * interval '1 millisecond'
+        )
+), waited AS (
+    UPDATE {schema}.database_epoch AS epoch
+    SET waited_ms = %(waited_ms)s,
+        settled_by = coalesce(epoch.settled_by, %(node)s),
+        settled_at = coalesce(epoch.settled_at, clock_timestamp())
+    FROM here
+    WHERE epoch.system_identifier = here.system_identifier
+        AND epoch.timeline = here.timeline
+        AND epoch.started_at = here.started_at
+        AND NOT %(continues)s
+        AND epoch.waited_ms < %(waited_ms)s
+), settled AS (
+    UPDATE {schema}.group_record AS record
+    SET settled_branch = here.branch,
+        settled_start = here.started_at,
+        terms_by_clock = record.terms_by_clock OR NOT %(continues)s
+    FROM here
+    WHERE record.group_id = %(group)s
+        AND (record.settled_branch, record.settled_start)
+            IS DISTINCT FROM (here.branch, here.started_at)
+        AND NOT here.settled
+    RETURNING here.timeline
+), noted AS (
+    INSERT INTO {schema}.event (group_id, kind, task_id, reason, who)
+    SELECT %(group)s, 'settled', %(node)s,
+        'timeline ' || timeline || CASE
+            WHEN %(continues)s THEN ', restarted in place'
+            ELSE ', waited ' || round(%(waited_ms)s / 1000.0, 1) || ' s'
+        END,
+        %(node)s
+    FROM settled
 )
-INSERT INTO {schema}.event (group_id, kind, task_id, reason, who)
-SELECT %(group)s, 'settled', %(node)s, 'timeline ' || timeline, settled_by FROM settled
+SELECT FROM here
 """
 
 RAISE_FLOOR: LiteralString = """
@@ -67,7 +126,15 @@ def settle(cursor: Cursor, place: Place, request: Settle) -> Answer:
     """Mark the identity as settled, if it is the server's current one."""
     # A pooler may have brought us to this identity without a new connect.
     ensure_epoch(cursor, place)
-    params = place.params(waited_system=request.system_identifier, waited_timeline=request.timeline)
+    identity = request.identity
+    params = place.params(
+        waited_system=identity.system_identifier,
+        waited_timeline=identity.timeline,
+        waited_start=identity.started_at,
+        branch=identity.branch or None,
+        waited_ms=0 if request.continues else min(int(request.waited_s * 1000), 2**31 - 2),
+        continues=request.continues,
+    )
     return write_and_look(cursor, place, named(SETTLE, place.schema), params)
 
 

@@ -36,7 +36,8 @@ HOLDER_FUNCTIONS = (
 RACE_FUNCTIONS = (
     "coord_view(bigint, text, text)",
     "coord_raise_version(text, text, boolean)",
-    "coord_take(bigint, bigint, text, text, text, uuid, text, uuid, bigint, bigint, bigint, text,"
+    "coord_term_clock(bigint, uuid, text)",
+    "coord_take(bigint, uuid, text, text, text, uuid, text, uuid, bigint, bigint, bigint, text,"
     " text, bigint, text, boolean, boolean)",
     "coord_give_back(text, text, uuid, bigint, text, text, boolean)",
     "coord_release(bigint, text, text, text, uuid, bigint, text, text, boolean)",

@@ -109,7 +109,7 @@ def _beaten(place: Place, beat: int | None, view: View) -> Answer:
         return Answer(done=False, view=view)
     if view.token.node == place.node and view.holder is not None:
         view = replace(view, holder=replace(view.holder, beat=beat, age_s=0.0))
-    return Answer(done=True, view=view)
+    return Answer(done=True, view=view, beat=beat)
 
 
 def rehearse(cursor: Cursor, place: Place) -> None:

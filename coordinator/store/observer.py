@@ -75,14 +75,7 @@ WHERE record.group_id = %(group)s
             AND token.session = %(mine)s::uuid
             AND token.term = %(term)s
     )
-    AND EXISTS (
-        SELECT
-        FROM ({server}) AS server
-        JOIN {schema}.database_epoch AS epoch
-            ON epoch.system_identifier = %(system)s AND epoch.timeline = server.timeline
-        WHERE epoch.settled
-            AND %(system)s = (SELECT system_identifier FROM pg_control_system())
-    )
+    AND {settled_here}
 RETURNING record.version
 """
 

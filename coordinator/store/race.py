@@ -40,7 +40,7 @@ from coordinator.store.view import Place, read_view, view_of
 TAKE: LiteralString = """
 SELECT * FROM {schema}.coord_take(
     p_system => %(system)s::bigint,
-    p_timeline => %(timeline)s,
+    p_branch => %(branch)s::uuid,
     p_group => %(group)s,
     p_token => %(token)s,
     p_node => %(node)s,
@@ -168,7 +168,7 @@ def _take_params(place: Place, request: Take, *, waits: bool) -> dict[str, objec
         seen_beat=request.seen_beat,
         seen_term=request.seen_term,
         next_term=request.next_term,
-        timeline=request.timeline,
+        branch=request.branch or None,
         how=request.how,
         reason=request.reason,
         detected_ms=round(request.detected_s * 1000),

@@ -62,15 +62,20 @@ NODE: dict[str, Needs] = {
         " end_reason, priority, host, pid, version, config_hash, isolation, joined_at, started_at,"
         " standing, caught_up, seen_version, standing_version, hosts_tasks, capacity",
     ),
-    "group_record": Needs(insert="group_id", update="version, hosts_tasks, spread_version"),
+    "group_record": Needs(
+        insert="group_id",
+        update="version, hosts_tasks, spread_version, settled_branch, settled_start,"
+        " terms_by_clock",
+    ),
     "token_history": Needs(
         select="group_id, term, ended_at, active_until, end_reason",
         insert="group_id, term, task_id, session, acquired_at, how, reason, from_task, detected_ms",
         update="ended_at, active_until, end_how, end_reason",
     ),
     "database_epoch": Needs(
-        insert="system_identifier, timeline, settled, settled_by, settled_at",
-        update="settled, settled_by, settled_at",
+        insert="system_identifier, timeline, started_at, branch, first_branch, settled,"
+        " settled_by, settled_at",
+        update="waited_ms, settled_by, settled_at",
     ),
     "event": Needs(select="", insert="group_id, kind, task_id, session, term, reason, who"),
     # Not last_error: it is a program's own text, and the groups of others are in this table too.

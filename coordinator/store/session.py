@@ -205,7 +205,9 @@ def join(cursor: Cursor, place: Place, request: Join, facts: NodeFacts) -> Answe
         again = not namesake.ended and before[0] == facts.priority
         if (fresh and place.hosts_tasks) or not again:
             raise_version(cursor, place)
-        return Answer(done=True, view=read_view(cursor, place))
+        return Answer(
+            done=True, view=read_view(cursor, place), beat=namesake.beat + 1, namesake=namesake
+        )
 
     ensure_rows(cursor, place)
     answer = read_committed(cursor, body)

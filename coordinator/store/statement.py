@@ -40,16 +40,41 @@ NODE_COLUMNS: LiteralString = """
     node.pid
 """
 
+#: Whether tokens may be taken: an epoch before which nothing can have been granted is settled for
+#: all groups, any other group by group. May be NULL.
+SETTLED: LiteralString = """
+    (epoch.settled OR record.settled_branch = epoch.branch
+        AND record.settled_start = epoch.started_at)
+"""
+
+#: Of the sessions that the group had lately: what was lost may have granted a token to one of them.
+#: Compared with the group's last heartbeat, and no clock.
+LONGEST_MS: LiteralString = """
+    coalesce((
+        SELECT max(near.liveness_ms) FROM {schema}.health_check AS near
+        WHERE near.group_id = %(group)s
+            AND near.last_heartbeat > (
+                SELECT max(known.last_heartbeat) FROM {schema}.health_check AS known
+                WHERE known.group_id = %(group)s
+            ) - interval '10 minutes'
+    ), 0)
+"""
+
+#: The row of the server that answers. Needs a table `server`, and the parameter system.
+THIS_EPOCH: LiteralString = """
+    epoch.system_identifier = %(system)s
+    AND epoch.timeline = server.timeline AND epoch.started_at = server.started_at
+"""
+
 #: All that a view is made of, to be read by `view.view_of`. Nobody needs the longest interval once
 #: the epoch is settled.
 VIEW_COLUMNS: LiteralString = """
     server.timeline,
     server.started_at,
-    coalesce(epoch.settled, false),
-    CASE
-        WHEN epoch.settled THEN 0
-        ELSE coalesce((SELECT max(liveness_ms) FROM {schema}.health_check), 0)
-    END,
+    epoch.branch::text,
+    coalesce({settled}, false),
+    CASE WHEN epoch.settled THEN 2147483647 ELSE coalesce(epoch.waited_ms, 0) END,
+    CASE WHEN {settled} THEN 0 ELSE {longest_ms} END,
     record.version,
     token.term,
     token.task_id,
@@ -71,8 +96,7 @@ VIEW_FROM: LiteralString = """
         WHERE group_id = %(group)s AND task_id = token.task_id
         OFFSET 0
     ) AS node ON true
-    LEFT JOIN {schema}.database_epoch AS epoch
-        ON epoch.system_identifier = %(system)s AND epoch.timeline = server.timeline
+    LEFT JOIN {schema}.database_epoch AS epoch ON {this_epoch}
 """
 
 #: One commit, one row written, no index touched. Needs the parameters group, node and mine.
@@ -100,16 +124,14 @@ STANDING_AFTER_END: LiteralString = """
     CASE WHEN %(hosts_tasks)s AND standing = 'member' THEN 'rehab' ELSE standing END
 """
 
-#: Whether terms may be granted now, on the timeline that the asker computed them for. A pooler may
-#: have moved us to a copy, which has the epoch's row as well. Needs the parameters system and
-#: timeline.
+#: Whether anything may be granted or decided now. A pooler may have moved us to a copy, which has
+#: the epoch's row as well. Needs a table `record`, and the parameter system.
 SETTLED_HERE: LiteralString = """
     EXISTS (
         SELECT
         FROM ({server}) AS server
-        JOIN {schema}.database_epoch AS epoch
-            ON epoch.system_identifier = %(system)s AND epoch.timeline = server.timeline
-        WHERE server.timeline = %(timeline)s AND epoch.settled
+        JOIN {schema}.database_epoch AS epoch ON {this_epoch}
+        WHERE {settled}
             AND %(system)s = (SELECT system_identifier FROM pg_control_system())
     )
 """
@@ -170,6 +192,9 @@ _FRAGMENTS: dict[str, LiteralString] = {
     "server": SERVER,
     "age_s": AGE_S,
     "node_columns": NODE_COLUMNS,
+    "settled": SETTLED,
+    "longest_ms": LONGEST_MS,
+    "this_epoch": THIS_EPOCH,
     "view_columns": VIEW_COLUMNS,
     "view_from": VIEW_FROM,
     "beat": BEAT,

@@ -125,6 +125,9 @@ group_record = sa.Table(
     sa.Column("group_id", NAME, primary_key=True),
     sa.Column("version", sa.BigInteger, nullable=False, server_default=sa.text("1")),
     sa.Column("created_at", MOMENT, nullable=False, server_default=SERVER_NOW),
+    sa.Column("settled_branch", pg.UUID(as_uuid=False)),
+    sa.Column("settled_start", sa.BigInteger),
+    sa.Column("terms_by_clock", sa.Boolean, nullable=False, server_default=sa.text("false")),
     sa.Column("hosts_tasks", sa.Boolean, nullable=False, server_default=sa.text("false")),
     sa.Column("suspended_at", MOMENT),
     sa.Column("suspended_by", sa.Text),
@@ -157,11 +160,20 @@ database_epoch = sa.Table(
     metadata,
     sa.Column("system_identifier", sa.BigInteger, nullable=False),
     sa.Column("timeline", sa.Integer, nullable=False),
+    sa.Column("started_at", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column(
+        "branch",
+        pg.UUID(as_uuid=False),
+        nullable=False,
+        server_default=sa.text("gen_random_uuid()"),
+    ),
+    sa.Column("first_branch", sa.Boolean, nullable=False, server_default=sa.text("false")),
     sa.Column("settled", sa.Boolean, nullable=False, server_default=sa.text("false")),
+    sa.Column("waited_ms", sa.Integer, nullable=False, server_default=sa.text("0")),
     sa.Column("first_seen_at", MOMENT, nullable=False, server_default=SERVER_NOW),
     sa.Column("settled_by", sa.Text),
     sa.Column("settled_at", MOMENT),
-    sa.PrimaryKeyConstraint("system_identifier", "timeline"),
+    sa.PrimaryKeyConstraint("system_identifier", "timeline", "started_at"),
 )
 
 event = sa.Table(

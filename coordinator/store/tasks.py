@@ -35,10 +35,11 @@ WHERE group_id = %(group)s AND task_id = %(node)s
     AND standing = 'member'
 """
 
+#: Answers with what the terms are never below; NULL where nothing may be taken.
 DECIDED_ON: LiteralString = """
-SELECT
+SELECT {schema}.coord_term_clock(%(system)s::bigint, %(branch)s::uuid, record.group_id)
 FROM {schema}.group_record AS record
-WHERE record.group_id = %(group)s AND record.version = %(version)s AND {settled_here}
+WHERE record.group_id = %(group)s AND record.version = %(version)s
 FOR SHARE OF record
 """
 
@@ -65,7 +66,7 @@ WITH free AS (
 UPDATE {schema}.token_holder AS token
 SET task_id = %(node)s,
     session = %(mine)s::uuid,
-    term = greatest(free.next_term, token.term_floor + 1, token.term + 1),
+    term = greatest(free.next_term, token.term_floor + 1, token.term + 1, %(clock_ms)s::bigint),
     acquired_at = clock_timestamp(),
     released_at = NULL,
     taken_version = %(version)s,
@@ -156,9 +157,11 @@ def take_tasks(cursor: Cursor, place: Place, request: TakeTasks) -> Answer:
         if cursor.rowcount == 0:
             return None
         cursor.execute(named(DECIDED_ON, place.schema), params)
-        if cursor.rowcount == 0:
+        decided_on = cursor.fetchone()
+        if decided_on is None or decided_on[0] is None:
             return None
-        cursor.execute(named(TAKE_TASKS, place.schema), params)
+        taking = {**params, "clock_ms": decided_on[0]}
+        cursor.execute(named(TAKE_TASKS, place.schema), taking)
         taken = cursor.fetchall()
         if taken:
             _record(cursor, place, request, taken)
@@ -191,7 +194,7 @@ def _wanted(place: Place, request: TakeTasks) -> dict[str, object]:
         schema=place.schema,
         mine=request.session,
         version=request.version,
-        timeline=request.timeline,
+        branch=request.branch or None,
         tokens=[token_name(place.group, one.task) for one in wanted],
         tasks=[one.task for one in wanted],
         seen_terms=[one.seen_term for one in wanted],

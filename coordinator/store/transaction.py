@@ -14,6 +14,7 @@ have happened although its answer was lost (OutcomeUnknownError).
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -21,7 +22,7 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg.pq import ExecStatus, TransactionStatus
 
-from coordinator.errors import OutcomeUnknownError
+from coordinator.errors import CoordError, DatabaseUnreachableError, OutcomeUnknownError
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
@@ -211,7 +212,13 @@ def surely_failed(error: psycopg.Error) -> bool:
     return bool(state) and state[:2] not in ("08", "58", "XX") and not state.startswith("57P")
 
 
-def _unknown(error: psycopg.Error) -> OutcomeUnknownError:
+#: What a pooler says that gets no server to carry a statement out: nothing was sent to one.
+_NO_SERVER = re.compile(r"server login|login failed|authentication failed|cannot connect to server")
+
+
+def _unknown(error: psycopg.Error) -> CoordError:
     """Return the error that says: read again, never assume."""
     told = str(error).strip().splitlines() or ["the connection is closed"]
+    if (error.sqlstate or "").startswith("08") and _NO_SERVER.search(told[0]):
+        return DatabaseUnreachableError(f"a pooler was refused by the server: {told[0]}")
     return OutcomeUnknownError(f"the answer to a commit was lost: {told[0]}")

@@ -64,19 +64,24 @@ def write_and_look(cursor: Cursor, place: Place, statement: bytes, params: Param
 
 def view_of(row: Sequence[Any], system_identifier: int) -> View:
     """Return the View that VIEW_COLUMNS, or such as those, were read for."""
-    timeline, started_at, settled, longest_ms, version, term, node, session, floor, known = row[:10]
+    timeline, started_at, branch, settled, waited_ms, longest_ms = row[:6]
+    version, term, node, session, floor, known = row[6:12]
     return View(
         identity=Identity(
-            system_identifier=system_identifier, timeline=timeline, started_at=started_at
+            system_identifier=system_identifier,
+            timeline=timeline,
+            started_at=started_at,
+            branch=branch or "",
         ),
         settled=settled,
         # The rows were made at connect; they lack where somebody deleted them, or where a pooler
         # moved us to a server that lost them. Nothing can be taken there before they are made anew.
         token=TokenSeen(term=term or 0, node=node, session=session, term_floor=floor or 0),
-        holder=None if known is None else node_seen(row[10:18]),
+        holder=None if known is None else node_seen(row[12:20]),
         group_version=version or 0,
         longest_liveness_s=longest_ms / 1000,
         lacks_rows=version is None or term is None,
+        waited_s=waited_ms / 1000,
     )
 
 

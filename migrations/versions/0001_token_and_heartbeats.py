@@ -79,6 +79,9 @@ CREATE TABLE {schema}.group_record (
     group_id text COLLATE "C" NOT NULL,
     version bigint DEFAULT 1 NOT NULL,
     created_at timestamptz DEFAULT clock_timestamp() NOT NULL,
+    settled_branch uuid,
+    settled_start bigint,
+    terms_by_clock boolean DEFAULT false NOT NULL,
     CONSTRAINT group_record_pkey PRIMARY KEY (group_id),
     CONSTRAINT group_record_group_id_check CHECK (
         length(group_id) <= 256 AND group_id ~ '^[A-Za-z0-9_.:@/-]+$'
@@ -139,11 +142,15 @@ EXECUTE FUNCTION {schema}.coord_restore_token()
 CREATE TABLE {schema}.database_epoch (
     system_identifier bigint NOT NULL,
     timeline integer NOT NULL,
+    started_at bigint DEFAULT 0 NOT NULL,
+    branch uuid DEFAULT gen_random_uuid() NOT NULL,
+    first_branch boolean DEFAULT false NOT NULL,
     settled boolean DEFAULT false NOT NULL,
+    waited_ms integer DEFAULT 0 NOT NULL,
     first_seen_at timestamptz DEFAULT clock_timestamp() NOT NULL,
     settled_by text,
     settled_at timestamptz,
-    CONSTRAINT database_epoch_pkey PRIMARY KEY (system_identifier, timeline)
+    CONSTRAINT database_epoch_pkey PRIMARY KEY (system_identifier, timeline, started_at)
 )
 """,
     """

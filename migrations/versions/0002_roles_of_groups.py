@@ -37,15 +37,15 @@ ADMITTED_TO = """EXISTS (
 THIS_SERVER = """system_identifier = (
         SELECT control.system_identifier FROM pg_control_system() AS control
     )
+    AND started_at = CAST(date_part('epoch', pg_postmaster_start_time()) * 1e6 AS bigint)
     AND timeline = CAST(CAST(
         'x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) AS bit(32)
     ) AS integer)"""
 
 #: The wait that every node makes by its own clock, once more by the server's, less what two clocks
 #: may differ in rate. A server's clock that was set back makes no one wait for longer than twice.
-WAITED = """clock_timestamp() NOT BETWEEN first_seen_at AND first_seen_at + 0.8 * (
-        SELECT COALESCE(max(node.liveness_ms), 0) FROM {schema}.health_check AS node
-    ) * interval '1 millisecond'"""
+WAITED = """clock_timestamp() NOT BETWEEN first_seen_at
+        AND first_seen_at + 0.8 * waited_ms * interval '1 millisecond'"""
 
 #: What a node writes by its group, each with the commands that it needs there.
 BY_GROUP = {
@@ -88,15 +88,16 @@ CREATE POLICY coord_insert ON {{schema}}.database_epoch FOR INSERT WITH CHECK (
     {ADMITTED}
     AND {THIS_SERVER}
     AND (
-        NOT settled
+        NOT settled AND (NOT first_branch OR timeline = 1)
         OR timeline = 1 AND NOT EXISTS (SELECT FROM {{schema}}.database_epoch AS other)
     )
+    AND waited_ms = 0
 )
 """,
     f"""
 CREATE POLICY coord_update ON {{schema}}.database_epoch FOR UPDATE
-USING ({ADMITTED} AND {THIS_SERVER} AND {WAITED})
-WITH CHECK (settled)
+USING ({ADMITTED} AND {THIS_SERVER})
+WITH CHECK ({WAITED})
 """,
 )
 

@@ -35,10 +35,19 @@ BEGIN
         SELECT json_build_array(
             server.timeline,
             server.started_at,
-            coalesce(epoch.settled, false),
+            epoch.branch,
+            coalesce(<settled>, false),
+            CASE WHEN epoch.settled THEN 2147483647 ELSE coalesce(epoch.waited_ms, 0) END,
             CASE
-                WHEN epoch.settled THEN 0
-                ELSE coalesce((SELECT max(liveness_ms) FROM {schema}.health_check), 0)
+                WHEN <settled> THEN 0
+                ELSE coalesce((
+                    SELECT max(near.liveness_ms) FROM {schema}.health_check AS near
+                    WHERE near.group_id = p_group
+                        AND near.last_heartbeat > (
+                            SELECT max(known.last_heartbeat) FROM {schema}.health_check AS known
+                            WHERE known.group_id = p_group
+                        ) - interval '10 minutes'
+                ), 0)
             END,
             record.version,
             token.term,
@@ -70,11 +79,17 @@ BEGIN
             OFFSET 0
         ) AS node ON true
         LEFT JOIN {schema}.database_epoch AS epoch
-            ON epoch.system_identifier = p_system AND epoch.timeline = server.timeline
+            ON epoch.system_identifier = p_system
+            AND epoch.timeline = server.timeline
+            AND epoch.started_at = server.started_at
     );
 END
 $coord$
-"""
+""".replace(
+    "<settled>",
+    "(epoch.settled OR record.settled_branch = epoch.branch"
+    " AND record.settled_start = epoch.started_at)",
+)
 
 #: The last row that a transaction locks; 0 where a pooler led to a server that lost it.
 RAISE_VERSION = """
@@ -100,10 +115,45 @@ END
 $coord$
 """
 
+#: What a term is never below, where tokens may be taken now: the server's clock in milliseconds, or
+#: 0 on the first branch of a database. NULL where nothing may be taken: it is not settled for the
+#: group, or not the branch that the asker has seen; a copy of a server has the rows as well.
+TERM_CLOCK = """
+CREATE FUNCTION {schema}.coord_term_clock(p_system bigint, p_branch uuid, p_group text)
+RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $coord$
+BEGIN
+    RETURN (
+        SELECT CASE
+            WHEN epoch.first_branch AND NOT coalesce(record.terms_by_clock, false) THEN 0
+            ELSE CAST(floor(1000 * date_part('epoch', clock_timestamp())) AS bigint)
+        END
+        FROM {schema}.database_epoch AS epoch
+        LEFT JOIN {schema}.group_record AS record ON record.group_id = p_group
+        WHERE epoch.system_identifier = p_system
+            AND epoch.timeline = CAST(CAST(
+                'x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) AS bit(32)
+            ) AS integer)
+            AND epoch.started_at
+                = CAST(date_part('epoch', pg_postmaster_start_time()) * 1e6 AS bigint)
+            AND epoch.branch = p_branch
+            AND (
+                epoch.settled
+                OR record.settled_branch = epoch.branch
+                AND record.settled_start = epoch.started_at
+            )
+            AND p_system = (SELECT system_identifier FROM pg_control_system())
+    );
+END
+$coord$
+"""
+
 #: The order of the steps, and why each is as it is: coordinator/store/race.py.
 TAKE = """
 CREATE FUNCTION {schema}.coord_take(
-    p_system bigint, p_timeline bigint, p_group text, p_token text, p_node text, p_mine uuid,
+    p_system bigint, p_branch uuid, p_group text, p_token text, p_node text, p_mine uuid,
     p_seen_node text, p_seen uuid, p_seen_beat bigint, p_seen_term bigint, p_next_term bigint,
     p_how text, p_reason text, p_detected_ms bigint, p_channel text, p_hosts_tasks boolean,
     p_waits boolean, OUT v_passed_over boolean, OUT v_term bigint, OUT v_view json
@@ -118,6 +168,7 @@ DECLARE
     v_active_until timestamptz;
     v_reason text;
     v_taken bigint;
+    v_clock_ms bigint;
     v_version bigint;
 BEGIN
     v_passed_over := false;
@@ -168,11 +219,17 @@ BEGIN
         RETURN;
     END IF;
 
+    -- Settled for the group, on the branch that the asker has seen, and on no copy of that server.
+    v_clock_ms := {schema}.coord_term_clock(p_system, p_branch, p_group);
+    IF v_clock_ms IS NULL THEN
+        RETURN;
+    END IF;
+
     -- The term never falls behind what the asker computed, what any node remembers, or the row.
     UPDATE {schema}.token_holder AS token
     SET task_id = p_node,
         session = p_mine,
-        term = greatest(p_next_term, token.term_floor + 1, token.term + 1),
+        term = greatest(p_next_term, token.term_floor + 1, token.term + 1, v_clock_ms),
         acquired_at = clock_timestamp(),
         released_at = NULL
     WHERE token.group_id = p_token
@@ -188,17 +245,6 @@ BEGIN
                     AND node.session = token.session
                     AND node.ended_at IS NULL
             )
-        )
-        -- Settled on the timeline that the asker computed for, and on no copy of that server.
-        AND EXISTS (
-            SELECT FROM {schema}.database_epoch AS epoch
-            WHERE epoch.system_identifier = p_system
-                AND epoch.timeline = p_timeline
-                AND epoch.timeline = CAST(CAST(
-                    'x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) AS bit(32)
-                ) AS integer)
-                AND epoch.settled
-                AND p_system = (SELECT system_identifier FROM pg_control_system())
         )
     RETURNING token.term INTO v_taken;
     IF NOT FOUND THEN
@@ -393,15 +439,16 @@ DROPS = (
     "bigint, text, text, text, uuid, bigint, text, text, boolean)",
     "DROP FUNCTION {schema}.coord_give_back(text, text, uuid, bigint, text, text, boolean)",
     "DROP FUNCTION {schema}.coord_take("
-    "bigint, bigint, text, text, text, uuid, text, uuid, bigint, bigint, bigint, text, text,"
+    "bigint, uuid, text, text, text, uuid, text, uuid, bigint, bigint, bigint, text, text,"
     " bigint, text, boolean, boolean)",
+    "DROP FUNCTION {schema}.coord_term_clock(bigint, uuid, text)",
     "DROP FUNCTION {schema}.coord_raise_version(text, text, boolean)",
     "DROP FUNCTION {schema}.coord_view(bigint, text, text)",
 )
 
 
 def upgrade() -> None:
-    _execute((VIEW, RAISE_VERSION, TAKE, GIVE_BACK, RELEASE, LEAVE))
+    _execute((VIEW, RAISE_VERSION, TERM_CLOCK, TAKE, GIVE_BACK, RELEASE, LEAVE))
 
 
 def downgrade() -> None:

@@ -105,7 +105,7 @@ def take(node: Node, *tasks: str, **changes: object) -> Answer:
     asked = {
         "session": node.session,
         "version": record.version,
-        "timeline": view.identity.timeline,
+        "branch": view.identity.branch,
         "wanted": tuple(
             WantedTask(
                 task=task,
@@ -397,11 +397,11 @@ def test_nothing_is_taken_on_an_identity_that_is_not_settled(team):
     assert read(first).token("mail").free
 
 
-def test_nothing_is_taken_under_terms_of_another_timeline(team):
+def test_nothing_is_taken_on_another_branch(team):
     (first,) = team.members("a")
     team.with_tasks("mail")
 
-    assert not take(first, "mail", timeline=2).done
+    assert not take(first, "mail", branch=str(uuid.uuid4())).done
 
 
 def test_an_ended_session_takes_nothing(team):

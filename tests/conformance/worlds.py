@@ -6,7 +6,7 @@ import select
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from coordinator.errors import DuplicateTaskError
@@ -27,6 +27,7 @@ from coordinator.protocol.requests import (
 from coordinator.store.postgres import PostgresStore
 from coordinator.store.task_admin import TaskDesk
 from tests.support import memory_operator
+from tests.support.memory_rows import EpochRow
 from tests.support.memory_store import MemoryDatabase, MemoryStore
 from tests.support.roles import Roles
 
@@ -64,6 +65,14 @@ class World(Protocol):
 
     def unsettle(self) -> None:
         """Make the current identity unsettled, as a promotion does, which ends connections too."""
+        ...
+
+    def run_again(self) -> None:
+        """Let what was known of the server's run be that of an earlier one."""
+        ...
+
+    def become_another_branch(self) -> None:
+        """Lose the rows of database_epoch, as where a number of a timeline is given again."""
         ...
 
     def had_another_identity(self) -> None:
@@ -107,10 +116,19 @@ class MemoryWorld:
         return MemoryStore(self.database, facts)
 
     def unsettle(self) -> None:
-        self.database.epochs[self.database.epoch_key()] = False
+        key, epoch = self.database.epoch_key(), self.database.epoch()
+        self.database.epochs[key] = replace(epoch, settled=False)
+        self.database.settled.clear()
+
+    def run_again(self) -> None:
+        self.database.restart()
+
+    def become_another_branch(self) -> None:
+        self.database.epochs.clear()
+        self.had_another_identity()
 
     def had_another_identity(self) -> None:
-        self.database.epochs[1, 1] = True
+        self.database.epochs[1, 1, 0] = EpochRow("another", settled=True)
 
     def pass_time(self, seconds: float) -> None:
         self.clock += seconds
@@ -144,7 +162,22 @@ class PostgresWorld:
         return PostgresStore(self.database.conninfo, self.database.schema, facts)
 
     def unsettle(self) -> None:
-        self.database.query("UPDATE database_epoch SET settled = false")
+        # The server itself refuses to settle what was first seen a moment ago.
+        self.database.query(
+            "UPDATE database_epoch SET settled = false, waited_ms = 0,"
+            " first_seen_at = now() - interval '1 day'"
+        )
+        self.database.query("UPDATE group_record SET settled_branch = NULL, settled_start = NULL")
+
+    def run_again(self) -> None:
+        self.database.query(
+            "UPDATE database_epoch SET started_at = started_at - 1, settled = false"
+        )
+        self.database.query("UPDATE group_record SET settled_start = settled_start - 1")
+
+    def become_another_branch(self) -> None:
+        self.database.query("DELETE FROM database_epoch")
+        self.had_another_identity()
 
     def had_another_identity(self) -> None:
         self.database.query(
@@ -194,12 +227,6 @@ class LeastPrivileges(PostgresWorld):
 
     def store(self, facts: NodeFacts) -> Store:
         return PostgresStore(self.roles.login("node", facts.group), self.database.schema, facts)
-
-    def unsettle(self) -> None:
-        # The server itself refuses to settle what was first seen a moment ago.
-        self.database.query(
-            "UPDATE database_epoch SET settled = false, first_seen_at = now() - interval '1 day'"
-        )
 
 
 @dataclass
@@ -272,7 +299,7 @@ def take_request(session: str, view: View, /, **changes: object) -> Take:
         "seen_session": token.session,
         "seen_beat": holder.beat if alive and holder is not None else None,
         "next_term": token.term + 1,
-        "timeline": view.identity.timeline,
+        "branch": view.identity.branch,
         "how": "takeover" if alive else "release" if token.term else "first",
         "reason": "test",
         "detected_s": 6.0 if alive else 0.0,

@@ -116,6 +116,9 @@ FORBIDDEN = {
     "write history by its view": "UPDATE coord_history SET end_how = 'x'",
     "date an event": "INSERT INTO event (group_id, kind, at) VALUES ('orders', 'x', now())",
     "unsettle": "UPDATE database_epoch SET settled = false",
+    "settle for all groups": "UPDATE database_epoch SET settled = true",
+    "say that it was waited for long": "UPDATE database_epoch SET waited_ms = 2000000000",
+    "make it the first branch": "UPDATE database_epoch SET first_branch = true",
     "date an epoch": "UPDATE database_epoch SET first_seen_at = '2001-01-01'",
     "foresee an epoch": """
         INSERT INTO database_epoch (system_identifier, timeline)
@@ -411,21 +414,21 @@ def test_nobody_settles_before_the_wait_is_over(roles: Roles):
     with node_of(roles, GROUP, liveness_s=60.0) as node:
         for first_seen_at, expected in moments.items():
             roles.database.query(
-                f"UPDATE database_epoch SET settled = false, first_seen_at = {first_seen_at}"
+                "UPDATE database_epoch SET settled = false, waited_ms = 0,"
+                f" first_seen_at = {first_seen_at}"
             )
-            identity = node.look().identity
-            request = Settle(
-                system_identifier=identity.system_identifier, timeline=identity.timeline
-            )
+            roles.database.query("UPDATE group_record SET settled_branch = NULL")
+            request = Settle(identity=node.look().identity, waited_s=60.0)
 
             assert node.ask(request).done is expected
 
 
-def test_the_longest_interval_of_any_group_is_the_one_to_wait_for(roles: Roles):
-    with node_of(roles, OTHER, liveness_s=3600.0), node_of(roles, GROUP) as node:
+def test_interval_of_another_group_is_not_waited_for(roles: Roles):
+    """E3"""
+    with node_of(roles, OTHER, liveness_s=3600.0), node_of(roles, GROUP, liveness_s=6.0) as node:
         roles.database.query("UPDATE database_epoch SET settled = false")
 
-        assert node.look().longest_liveness_s == 3600.0
+        assert node.look().longest_liveness_s == 6.0
 
 
 def test_a_floor_that_is_raised_stays(roles: Roles):

@@ -3,29 +3,39 @@
 Not simulated, because it is not promised: two primaries that both acknowledge; two processes of
 one node failing at the same time while the node itself lives on (its supervisor's work), but for a
 guardian that stands still beside an agent that does so too, or is dead (rule G9); a clock outside
-of RATE_ERROR. A restore that reuses a timeline's number is done only while a live node remembers
-the highest granted term, and that node is spared until it has told the database
-(docs/protocol.md, rule N3): without it nobody could know that term. What Server.must_know says.
+of RATE_ERROR. A promotion by mistake is mended only when the leases that it granted are over, or
+while every node has seen it, and keeps in mind what it saw; and beside a primary on its first
+branch, whose terms come from no clock, only while every node has seen it and a live one remembers
+the highest granted term: that is spared until it has told the database (docs/protocol.md, rule N3).
+Nor a rollback that loses nothing which was acknowledged to a node that would prove the restart.
+What Server.must_know says.
 """
 
 from __future__ import annotations
 
 import signal
 
+from coordinator.protocol.timing import RATE_ERROR
 from tests.simulation import group_faults
 from tests.simulation.agent import Agent
 from tests.simulation.group_stories import LOSING, RECORD_KINDS, STALLING
 from tests.simulation.guardian import Guardian
 from tests.simulation.host import Host
+from tests.simulation.settings import GROUP
 from tests.simulation.stories import ANY, BASE_KINDS, HOLDER, PROCESS_KINDS, Fault
 from tests.simulation.world import World
+
+#: How long a database is away that was promoted by mistake and is thrown away.
+MENDING_S = 0.2
+#: Faults after which a node knows nothing of what it has seen.
+FORGETTING_KINDS = ("crash", "crash_agent", "crash_guardian", "freeze_guardian", "stop", "leave")
 
 
 def schedule(world: World, faults: list[Fault]) -> None:
     """Put the faults, and the backups that they need, into the world's queue."""
     for fault in faults:
         world.at(fault.at, _apply, world, fault)
-        if fault.kind in ("failover", "restore", "restore_same"):
+        if fault.kind in ("failover", "restore", "restore_same", "rollback", "mistake"):
             world.at(max(0.0, fault.at - fault.back_s), world.server.keep, fault.mark)
 
 
@@ -43,7 +53,10 @@ def _apply(world: World, fault: Fault) -> None:
         who = "database"
     else:
         host = _target(world, fault.target)
-        done = host is not world.keeper and _to_a_node(host, fault)
+        spared = host is world.keeper or (
+            world.now < world.spared_until and fault.kind in FORGETTING_KINDS
+        )
+        done = not spared and _to_a_node(host, fault)
         who = host.name
     if done:
         world.history.faults.append(f"{world.now:.3f} {fault.kind} {who} {fault.for_s:.2f} s")
@@ -157,6 +170,14 @@ def _to_the_database(world: World, fault: Fault) -> bool:
         return True
     if not server.up:
         return False
+    if fault.kind == "mistake":
+        server.promote_by_mistake(fault.mark)
+        end = max(0.0, fault.for_s - MENDING_S)
+        world.at(world.now + end, _mend, world)
+        _hang_up(world)
+        return True
+    if server.aside is not None and fault.kind not in ("outage", "slow"):
+        return False
     server.up = False
     server.silent = world.rng.random() < 0.5
     world.at(world.now + fault.for_s, _back, world, fault)
@@ -173,14 +194,64 @@ def _back(world: World, fault: Fault) -> None:
             server.restart()
         case "failover" | "restore":
             server.promote(fault.mark)
+        case "restore_same":
+            server.promote(fault.mark, same_number=True)
+        case "rollback":
+            if _loses_beats(world, fault.mark):
+                server.roll_back(fault.mark)
+            else:
+                server.restart()
         case _:
-            assert fault.kind == "restore_same"
-            keeper = None if server.pooled else _who_remembers(world)
-            server.promote(fault.mark, same_number=keeper is not None)
-            world.keeper = None if server.floor_is_kept() else keeper
+            assert fault.kind == "mend"
+            keeper = _who_remembers(world) if server.counts_terms() and _all_know(world) else None
+            if server.counts_terms() and server.granted_max and keeper is None:
+                server.stays()
+                server.restart()
+            else:
+                server.mend()
+                world.keeper = None if server.floor_is_kept() else keeper
     server.up = True
     if fault.kind != "outage":
         _hang_up(world)
+
+
+def _mend(world: World) -> None:
+    """Throw away what was promoted by mistake, when nobody can be hurt who knows nothing of it."""
+    server, lasts_s = world.server, MENDING_S
+    if server.aside is None or not server.up:
+        server.stays()
+        return
+    longest_s = world.settings.longest_liveness_s
+    if not _all_know(world):
+        lasts_s = longest_s
+    if world.now + lasts_s > world.calm_at:
+        server.stays()
+        return
+    world.spared_until = world.now + lasts_s + longest_s / (1 - RATE_ERROR)
+    server.up = False
+    world.at(world.now + lasts_s, _back, world, Fault(world.now, "mend"))
+
+
+def _all_know(world: World) -> bool:
+    """Say whether each node has seen the branch that the database is on now."""
+    now = world.server.identity
+    for host in world.hosts:
+        seen = None if host.agent is None else host.agent.node.epoch
+        latest = None if seen is None else seen.latest
+        if latest is None or latest.identity.started_at != now.started_at:
+            return False
+    return True
+
+
+def _loses_beats(world: World, mark: int) -> bool:
+    """Say whether each node that would prove a restart in place finds that it was none."""
+    for host in world.hosts:
+        agent = host.agent
+        if agent is None or not agent.node.beats:
+            continue
+        if not world.server.loses_beats_of(mark, GROUP, host.name, agent.node.beats):
+            return False
+    return True
 
 
 def _who_remembers(world: World) -> Host | None:

@@ -41,7 +41,7 @@ NODE_KINDS = (
     "leave",
     "freeze_at_start",
 )
-BASE_KINDS = ("outage", "restart", "failover", "restore", "slow")
+BASE_KINDS = ("outage", "restart", "failover", "restore", "restore_same", "rollback", "slow")
 
 
 def plan_group(settings: WorldSettings, bias: GroupBias = NO_GROUP_BIAS) -> list[Fault]:

@@ -21,7 +21,7 @@ class Witness:
 
     def __init__(self, history: History, database: MemoryDatabase) -> None:
         self._history, self._database = history, database
-        self._shown: dict[tuple[int, int], Shown] = {}
+        self._shown: dict[tuple[int, int, int], Shown] = {}
 
     def watch(self, now: float, facts: NodeFacts, request: Request) -> Answer:
         """Let the database carry the request out."""
@@ -102,7 +102,8 @@ class Witness:
         But for tokens, and for what a node says of itself (which version it has acted on). Who held
         a task's token when the version was made is the same for everybody, too (P2).
         """
-        key = (self._database.identity.timeline, record.version)
+        server = self._database.identity
+        key = (server.timeline, server.started_at, record.version)
         nodes = {
             (row.node, row.standing, row.live, row.session, row.priority, row.caught_up)
             for row in record.nodes.values()

@@ -24,9 +24,9 @@ from coordinator.protocol import (
 )
 from coordinator.protocol.events import Command, ExtendTrust
 from coordinator.protocol.guard_state import Run as GuardRun
-from coordinator.protocol.requests import Beat, Join, Request, Take, TokenSeen, View
+from coordinator.protocol.requests import Beat, Identity, Join, Request, Take, TokenSeen, View
 from tests.simulation.settings import Bias
-from tests.support.memory_rows import NodeRow
+from tests.support.memory_rows import NEVER_SETTLED, NodeRow
 from tests.support.memory_store import MemoryDatabase
 
 
@@ -70,8 +70,46 @@ def _act_on_anything(view: View) -> bool:
     return True
 
 
-def _plain_next_term(seen_term: int, timeline: int, remembered: int) -> int:
+class TermsOfTimelines(MemoryDatabase):
+    """Gives each number of a timeline terms of its own, as if no number came twice."""
+
+    def clock_ms(self, group: str) -> int | None:  # noqa: ARG002
+        return (self.identity.timeline - 1) * 10**9 + 1
+
+
+class PlainTerms(MemoryDatabase):
+    """Counts on from what the row shows."""
+
+    def clock_ms(self, group: str) -> int | None:  # noqa: ARG002
+        return None
+
+
+class SettledByTimeline(MemoryDatabase):
+    """Trusts a row that says settled, whichever run of the server it was written for."""
+
+    def is_settled(self, group: str) -> bool:
+        here, settled = self.epoch(), self.settled.get(group, NEVER_SETTLED)
+        runs = [row for row in self.epochs.values() if row.branch == here.branch]
+        return settled.branch == here.branch or any(row.settled for row in runs)
+
+
+def _plain_next_term(seen_term: int, remembered: int) -> int:
     return seen_term + 1
+
+
+def _half_the_wait(seen: epoch.Epoch) -> float:
+    return seen.since + seen.longest_liveness_s / 2
+
+
+def _all_there(seen: epoch.Epoch, beat: int, *, all_there: bool) -> epoch.Epoch:
+    """Take any restart for one in place."""
+    return seen if seen.proof is None else replace(seen, proof=None, continues=True)
+
+
+def _forget_later_branches(
+    known: epoch.Epoch | None, shown: Identity, now: float
+) -> epoch.Latest | None:
+    return None
 
 
 def _never_expired(trusted_until: float, now: float) -> bool:
@@ -173,6 +211,32 @@ PLANTED: dict[str, Planted] = {
         "terms rise over timelines",
         Bias(stories=("failover twice", "handover then failover")),
         ((decide, "next_term", _plain_next_term),),
+        database=PlainTerms,
+    ),
+    "timeline-term": Planted(
+        "terms come from what no branch that was thrown away can repeat",
+        Bias(stories=("number given again",)),
+        database=TermsOfTimelines,
+    ),
+    "settled-by-timeline": Planted(
+        "what was settled on an earlier run is not",
+        Bias(stories=("rolled back",)),
+        database=SettledByTimeline,
+    ),
+    "any-restart": Planted(
+        "a restart in place is proven",
+        Bias(stories=("rolled back",)),
+        ((epoch, "judged", _all_there),),
+    ),
+    "half-wait": Planted(
+        "the whole longest interval is waited out",
+        Bias(stories=("takeover then failover", "pause spans failover"), extreme=True),
+        ((decide, "settle_at", _half_the_wait),),
+    ),
+    "mistaken-branch": Planted(
+        "a later branch counts until its leases are over",
+        Bias(stories=("mistaken promotion",), extreme=True),
+        ((epoch, "left_behind", _forget_later_branches),),
     ),
     "revive": Planted(
         "dead is dead",
@@ -198,7 +262,7 @@ PLANTED: dict[str, Planted] = {
     ),
     "floor": Planted(
         "the floor is above every remembered term",
-        Bias(stories=("restore with memory",)),
+        Bias(stories=("mistake with memory",), timing=(3.0, 0.6)),
         database=FloorIgnored,
     ),
     "unknown": Planted(

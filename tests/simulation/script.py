@@ -83,11 +83,12 @@ class Script:
         *,
         done: bool = True,
         term: int = 0,
+        beat: int = 0,
         namesake: NodeSeen | None = None,
     ) -> tuple[Command, ...]:
         """Answer the request that is under way."""
         request = self.pending
-        answer = Answer(done=done, view=shown, term=term, namesake=namesake)
+        answer = Answer(done=done, view=shown, term=term, beat=beat, namesake=namesake)
         return self.take_in(Answered(now, request, answer, self.sent_at))
 
     def fail(self, now: float, why: str = "lost") -> tuple[Command, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coordinator.protocol.requests import Answer, NodeFacts, NodeSeen, Request, Take
+from coordinator.protocol.requests import Answer, Identity, NodeFacts, NodeSeen, Request, Take
 from tests.simulation.group_witness import Witness
 from tests.simulation.history import Granted, History
 from tests.simulation.settings import GROUP
@@ -31,9 +31,12 @@ class Server:
         self.silent = False  #: while it is down: connecting is not refused, it gets no answer
         self.life = 0
         self.highest_timeline = 1
+        #: A primary beside which another one was promoted by mistake: its state, and who it is.
+        self.aside: tuple[Snapshot, Identity] | None = None
+        self._aside_counts = False
         self.granted_max = 0
         self._witness = Witness(history, database)
-        self._kept: dict[int, tuple[int, Snapshot]] = {}
+        self._kept: dict[int, tuple[Identity, Snapshot]] = {}
 
     def connect(self, facts: NodeFacts) -> int:
         """Open a connection: make the rows that must exist beforehand; returns its life."""
@@ -75,7 +78,7 @@ class Server:
         nodes = self.database.nodes
         joined = {name for (_, name), row in nodes.items() if row.facts is not None}
         if self.must_know <= joined:
-            self._kept[mark] = (self.database.identity.timeline, self.database.snapshot())
+            self._kept[mark] = (self.database.identity, self.database.snapshot())
 
     def restart(self) -> None:
         """Start again with everything that was acknowledged."""
@@ -85,17 +88,71 @@ class Server:
     def promote(self, mark: int, *, same_number: bool = False) -> None:
         """Go on from an earlier moment on a new timeline; what came after it is lost.
 
-        same_number: a restore that could not see the archive's history files takes the number
-                     that another timeline already had.
+        same_number: the number that follows the branch which it leaves, whether or not another
+                     branch had it: that was thrown away, or its history files were not seen.
         """
         if mark not in self._kept:
             self.restart()  # there is nothing that it could go back to
             return
-        timeline, snapshot = self._kept[mark]
-        if same_number and timeline < self.highest_timeline:
-            number = self.highest_timeline
-        else:
-            number = self.highest_timeline + 1
-        self.highest_timeline = number
+        kept, snapshot = self._kept[mark]
+        number = 1 + (kept.timeline if same_number else self.highest_timeline)
+        self.highest_timeline = max(self.highest_timeline, number)
+        self.aside = None
         self.life += 1
         self.database.restore(snapshot, number)
+
+    def promote_by_mistake(self, mark: int) -> None:
+        """Promote a standby while the primary lives; everybody finds that one from now on."""
+        if mark not in self._kept or self._kept[mark][0].timeline != self.identity.timeline:
+            self.restart()
+            return
+        self._aside_counts = self.database.clock_ms(GROUP) is None
+        aside = self.database.snapshot(), self.identity
+        self.promote(mark, same_number=True)
+        self.aside = aside
+
+    def stays(self) -> None:
+        """Let what was promoted by mistake be the primary for good."""
+        self.aside = None
+
+    def counts_terms(self) -> bool:
+        """Say whether the true primary is on its first branch, whose terms come from no clock."""
+        return self._aside_counts
+
+    def mend(self) -> None:
+        """Throw away what was promoted by mistake: everybody finds the true primary again."""
+        if self.aside is None:
+            return
+        (snapshot, identity), self.aside = self.aside, None
+        self.life += 1
+        self.database.restore(snapshot, identity.timeline)
+        self.database.identity = identity
+
+    def roll_back(self, mark: int) -> None:
+        """Start again from a copy of the files of an earlier moment, on the same timeline.
+
+        One in which no node had ever connected looks like a new database: that is not promised.
+        """
+        kept, snapshot = self._kept.get(mark, (None, None))
+        if (
+            kept is None
+            or snapshot is None
+            or kept.timeline != self.identity.timeline
+            or not snapshot.epochs
+        ):
+            self.restart()
+        else:
+            self.life += 1
+            self.database.restore(snapshot, self.identity.timeline)
+
+    def loses_beats_of(self, mark: int, group: str, node: str, beats: int) -> bool:
+        """Say whether going back to a moment takes away heartbeats that a node knows of."""
+        if mark not in self._kept:
+            return True
+        row = self._kept[mark][1].nodes.get((group, node))
+        return row is None or row.beat < beats
+
+    @property
+    def identity(self) -> Identity:
+        """Who answers."""
+        return self.database.identity

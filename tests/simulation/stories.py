@@ -82,7 +82,17 @@ PROCESS_KINDS = (
     "freeze_guardian",
     *PAIR_KINDS,
 )
-BASE_KINDS = ("outage", "restart", "failover", "failover", "restore", "restore_same", "slow")
+BASE_KINDS = (
+    "outage",
+    "restart",
+    "failover",
+    "failover",
+    "restore",
+    "restore_same",
+    "rollback",
+    "mistake",
+    "slow",
+)
 
 
 def _single(rng: random.Random, at: float, liveness_s: float) -> Fault:
@@ -164,14 +174,59 @@ def _failover_twice(rng: random.Random, at: float, liveness_s: float) -> list[Fa
     ]
 
 
-def _restore_with_memory(rng: random.Random, at: float, liveness_s: float) -> list[Fault]:
-    """Failover, handovers under the new number, then a restore that reuses it."""
+def _mistake_with_memory(rng: random.Random, at: float, liveness_s: float) -> list[Fault]:
+    """A promotion by mistake beside the first branch, whose terms know nothing of its own."""
+    anew_at = at + 4.5 * liveness_s
     return [
-        _base(rng, at, "failover", 0.1),
-        Fault(at + 1.5 * liveness_s, rng.choice(("resign", "crash")), HOLDER, 1.0),
-        _base(rng, at + 3.5 * liveness_s, "restore_same", 3.6 * liveness_s),
-        Fault(at + 3.8 * liveness_s, rng.choice(("crash", "resign")), HOLDER, 0.5),
+        Fault(at, "mistake", for_s=2.3 * liveness_s, back_s=0.1),
+        Fault(at + 1.4 * liveness_s, rng.choice(("resign", "crash")), HOLDER, 0.5),
+        *(Fault(anew_at, "crash", f"n{number}", 0.5) for number in range(5) if rng.random() < 0.8),
+        Fault(anew_at + 1.5, rng.choice(("crash", "resign")), HOLDER, 0.5),
     ]
+
+
+def _number_given_again(rng: random.Random, at: float, liveness_s: float) -> list[Fault]:
+    """A failover, takings under its number, another failover from before it; nodes start anew."""
+    second_at = at + rng.uniform(1.5, 3.0) * liveness_s
+    anew = [
+        Fault(second_at + rng.uniform(-0.5, 0.3), "crash", f"n{number}", rng.uniform(0.1, 0.8))
+        for number in range(5)
+        if rng.random() < 0.8
+    ]
+    return [
+        _base(rng, at, "restore_same", 0.3),
+        Fault(at + 1.3 * liveness_s, rng.choice(("resign", "crash", "exit")), HOLDER, 0.3),
+        _base(rng, second_at, "restore_same", second_at - at + 0.5),
+        *anew,
+    ]
+
+
+def _rolled_back(rng: random.Random, at: float, liveness_s: float) -> list[Fault]:
+    """Copies of the files replace them; what the last seconds granted may still run."""
+    away_s = rng.uniform(1.0, 2.0) * liveness_s
+    back_at = at + rng.uniform(0.5, 1.6) * liveness_s
+    faults = [
+        Fault(at, rng.choice(("resign", "crash", "freeze", "stop")), HOLDER, away_s),
+        _base(rng, back_at, "rollback", back_at - at + rng.uniform(0.2, 1.5)),
+    ]
+    if rng.random() < 0.8:
+        faults.append(Fault(back_at - 0.1, "cut", HOLDER, rng.uniform(0.5, 1.5) * liveness_s))
+    return faults
+
+
+def _mistaken_promotion(rng: random.Random, at: float, liveness_s: float) -> list[Fault]:
+    """A standby is promoted beside the primary, somebody takes there, and it is thrown away."""
+    mistake_at, lasts_s = at + 1.7 * liveness_s, rng.uniform(1.6, 2.4) * liveness_s
+    handover = rng.choice(("crash", "resign", "resign", "stop"))
+    faults = [
+        _base(rng, at, "failover", 0.1),
+        Fault(mistake_at, "mistake", for_s=lasts_s, back_s=rng.uniform(0.0, 2.0)),
+        Fault(mistake_at + rng.uniform(1.1, 1.5) * liveness_s, handover, HOLDER, 0.5),
+    ]
+    if rng.random() < 0.8:
+        cut_at = mistake_at + lasts_s - rng.uniform(0.0, 0.5)
+        faults.append(Fault(cut_at, "cut", HOLDER, rng.uniform(0.5, 1.5) * liveness_s))
+    return faults
 
 
 def _restart_while_watching(rng: random.Random, at: float, liveness_s: float) -> list[Fault]:
@@ -233,7 +288,10 @@ STORIES: dict[str, Story] = {
     "handover then failover": _handover_then_failover,
     "join in the lost part": _join_in_lost_part,
     "failover twice": _failover_twice,
-    "restore with memory": _restore_with_memory,
+    "mistake with memory": _mistake_with_memory,
+    "number given again": _number_given_again,
+    "rolled back": _rolled_back,
+    "mistaken promotion": _mistaken_promotion,
     "last answer late": _last_answer_late,
     "beat in the last moment": _beat_in_last_moment,
     "restart while watching": _restart_while_watching,

@@ -62,6 +62,7 @@ class World:
         self.slow_s = 0.0
         #: Until the token row knows every granted term again, this node is spared (faults.py).
         self.keeper: Host | None = None
+        self.spared_until = 0.0  #: until then no node forgets what it has seen
         #: By the name of a request: what is to happen when the next one of it arrives.
         self.losing: dict[str, Callable[[], None]] = {}
         #: By the name of a request: how late the next one of it arrives.

@@ -30,18 +30,28 @@ from coordinator.protocol.requests import (
     View,
 )
 from coordinator.protocol.task_requests import Decide, Decision, TakeTasks
+from coordinator.protocol.terms import granted_term
 from tests.support import memory_sessions, memory_tasks, memory_token
 from tests.support.memory_rows import (
     NEVER_HELD,
     NEVER_JOINED,
+    NEVER_SETTLED,
     BaseRow,
     DecisionRow,
+    EpochKey,
+    EpochRow,
     HistoryRow,
     NodeRow,
+    SettledRow,
     Snapshot,
     TaskNodeRow,
     TaskRow,
 )
+
+#: The server's clock at 0 of the memory's own, in milliseconds since 1970.
+CLOCK_BEGAN_MS = 1_700_000_000_000
+#: A session whose last heartbeat is older than the group's by more than this is of long ago.
+LATELY_S = 600.0
 
 
 class Listener(Protocol):
@@ -64,7 +74,8 @@ class MemoryDatabase:
     nodes: dict[tuple[str, str], NodeRow] = field(default_factory=dict)
     tokens: dict[str, TokenSeen] = field(default_factory=dict)
     versions: dict[str, int] = field(default_factory=dict)
-    epochs: dict[tuple[int, int], bool] = field(default_factory=dict)
+    epochs: dict[EpochKey, EpochRow] = field(default_factory=dict)
+    settled: dict[str, SettledRow] = field(default_factory=dict)
     history: dict[tuple[str, int], HistoryRow] = field(default_factory=dict)
     tasks: dict[tuple[str, str], TaskRow] = field(default_factory=dict)
     task_nodes: dict[tuple[str, str, str], TaskNodeRow] = field(default_factory=dict)
@@ -73,6 +84,8 @@ class MemoryDatabase:
     bases: dict[str, BaseRow] = field(default_factory=dict)
     spreads: dict[str, int] = field(default_factory=dict)
     notices: int = 0  #: how many transactions have notified their group
+    branches: int = 0  #: how many were named, on this server and on its copies
+    starts: int = 1  #: of servers
     connections: list[Listener] = field(default_factory=list, repr=False)
 
     # --- decisions: a planted bug overrides one of these -----------------------------------------
@@ -99,21 +112,39 @@ class MemoryDatabase:
             and self.beat_matches(row, request.seen_beat or 0)
         )
 
-    def is_settled(self) -> bool:
-        return self.epochs.get(self.epoch_key(), False)
+    def is_settled(self, group: str) -> bool:
+        """Only the run on which it was settled counts, be it of the same branch."""
+        epoch, settled = self.epoch(), self.settled.get(group, NEVER_SETTLED)
+        here = settled.branch, settled.started_at
+        return epoch.settled or here == (epoch.branch, self.identity.started_at)
 
     def settled_at_creation(self) -> bool:
         """Only the first timeline of a database that knows no other can have granted nothing."""
-        return self.identity.timeline == 1 and not self.epochs
+        unknown = not self.epochs and all(token.term == 0 for token in self.tokens.values())
+        return self.identity.timeline == 1 and unknown
 
-    def timeline_matches(self, request: Take | TakeTasks) -> bool:
-        return request.timeline == self.identity.timeline
+    def branch_of(self, earlier: EpochRow | None) -> str:
+        """A branch keeps its name through restarts; another of the same number gets another."""
+        if earlier is not None:
+            return earlier.branch
+        self.branches += 1
+        return f"branch-{self.branches}"
+
+    def branch_matches(self, request: Take | TakeTasks) -> bool:
+        return request.branch == self.epoch().branch
+
+    def clock_ms(self, group: str) -> int | None:
+        """What terms are never below; None on a database's first branch."""
+        by_clock = self.settled.get(group, NEVER_SETTLED).by_clock
+        if self.epoch().first_branch and not by_clock:
+            return None
+        return int(CLOCK_BEGAN_MS + 1000 * self.now())
 
     def floor_of(self, token: TokenSeen) -> int:
         return token.term_floor
 
-    def next_term(self, token: TokenSeen, computed: int) -> int:
-        return max(computed, self.floor_of(token) + 1, token.term + 1)
+    def next_term(self, group: str, token: TokenSeen, computed: int) -> int:
+        return granted_term(computed, token.term, self.floor_of(token), self.clock_ms(group))
 
     def seen_term_matches(self, token: TokenSeen, seen_term: int) -> bool:
         """What was taken since it was seen is not taken again."""
@@ -147,8 +178,14 @@ class MemoryDatabase:
 
     # --- state -----------------------------------------------------------------------------------
 
-    def epoch_key(self) -> tuple[int, int]:
-        return self.identity.system_identifier, self.identity.timeline
+    def epoch_key(self) -> EpochKey:
+        server = self.identity
+        return server.system_identifier, server.timeline, server.started_at
+
+    def epoch(self) -> EpochRow:
+        """Return the row of the server's run; a node that connects makes it."""
+        self.ensure_epoch()
+        return self.epochs[self.epoch_key()]
 
     def snapshot(self) -> Snapshot:
         """Return what is committed now; rows are shared, they never change."""
@@ -157,6 +194,7 @@ class MemoryDatabase:
             self.tokens.copy(),
             self.versions.copy(),
             self.epochs.copy(),
+            self.settled.copy(),
             self.history.copy(),
             self.tasks.copy(),
             self.task_nodes.copy(),
@@ -175,6 +213,7 @@ class MemoryDatabase:
         self.tokens = snapshot.tokens.copy()
         self.versions = snapshot.versions.copy()
         self.epochs = snapshot.epochs.copy()
+        self.settled = snapshot.settled.copy()
         self.history = snapshot.history.copy()
         self.tasks = snapshot.tasks.copy()
         self.task_nodes = snapshot.task_nodes.copy()
@@ -182,15 +221,15 @@ class MemoryDatabase:
         self.decisions = snapshot.decisions
         self.bases = snapshot.bases.copy()
         self.spreads = snapshot.spreads.copy()
-        self.identity = replace(
-            self.identity, timeline=timeline, started_at=self.identity.started_at + 1
-        )
+        self.starts += 1
+        self.identity = replace(self.identity, timeline=timeline, started_at=self.starts)
         if not keep_connections:
             self.break_connections()
 
     def restart(self) -> None:
         """Restart the server: nothing is lost but the connections."""
-        self.identity = replace(self.identity, started_at=self.identity.started_at + 1)
+        self.starts += 1
+        self.identity = replace(self.identity, started_at=self.starts)
         self.break_connections()
 
     def break_connections(self) -> None:
@@ -224,8 +263,14 @@ class MemoryDatabase:
         )
 
     def ensure_epoch(self) -> None:
-        if self.epoch_key() not in self.epochs:
-            self.epochs[self.epoch_key()] = self.settled_at_creation()
+        key = self.epoch_key()
+        if key in self.epochs:
+            return
+        runs = [known for known in self.epochs if known[:2] == key[:2]]
+        earlier = self.epochs[max(runs)] if runs else None
+        new = self.settled_at_creation()
+        first = new if earlier is None else earlier.first_branch
+        self.epochs[key] = EpochRow(self.branch_of(earlier), first, settled=new)
 
     # --- requests --------------------------------------------------------------------------------
 
@@ -239,7 +284,9 @@ class MemoryDatabase:
     def _carry_out(self, facts: NodeFacts, request: Request) -> Answer:
         match request:
             case Beat():
-                return self.told(facts, memory_sessions.beat(self, facts, request.session))
+                done = memory_sessions.beat(self, facts, request.session)
+                beat = self.nodes[facts.group, facts.node].beat if done else 0
+                return Answer(done=done, view=self.view(facts), beat=beat)
             case Join():
                 return memory_sessions.join(self, facts, request)
             case EndNamesake():
@@ -257,7 +304,7 @@ class MemoryDatabase:
                 done = memory_token.raise_floor(self, facts.token, request.term)
                 return self.told(facts, done)
             case Settle():
-                return self.told(facts, self._settle(request))
+                return self.told(facts, self._settle(facts.group, request))
             case _:
                 return memory_tasks.carry_out(self, facts, request)
 
@@ -265,14 +312,15 @@ class MemoryDatabase:
         """Return what the database shows a node now."""
         token = self.tokens.get(facts.token, NEVER_HELD)
         row = None if token.node is None else self.nodes.get((facts.group, token.node))
-        settled = self.is_settled()
+        settled, epoch = self.is_settled(facts.group), self.epoch()
         return View(
-            identity=self.identity,
+            identity=replace(self.identity, branch=epoch.branch),
             settled=settled,
             token=token,
             holder=None if row is None else self.seen(row),
             group_version=self.versions.get(facts.group, 0),
-            longest_liveness_s=0.0 if settled else self._longest_liveness_s(),
+            longest_liveness_s=0.0 if settled else self._longest_liveness_s(facts.group),
+            waited_s=float("inf") if epoch.settled else epoch.waited_s,
             lacks_rows=facts.token not in self.tokens or facts.group not in self.versions,
         )
 
@@ -292,12 +340,16 @@ class MemoryDatabase:
         """Return an answer that has nothing to say but whether it happened."""
         return Answer(done=done, view=self.view(facts))
 
-    def _longest_liveness_s(self) -> float:
-        """The longest of all groups: an epoch is settled for all of them at once."""
-        return max(
-            (row.facts.liveness_s for row in self.nodes.values() if row.facts is not None),
-            default=0.0,
-        )
+    def _longest_liveness_s(self, group: str) -> float:
+        """The longest of the sessions that the group had lately."""
+        rows = [
+            (row.beat_at, row.facts.liveness_s)
+            for (of, _), row in self.nodes.items()
+            if of == group and row.facts is not None
+        ]
+        last_at = max((beat_at for beat_at, _ in rows), default=0.0)
+        near = (liveness_s for beat_at, liveness_s in rows if beat_at > last_at - LATELY_S)
+        return max(near, default=0.0)
 
     # --- what every change does -------------------------------------------------------------------
 
@@ -324,9 +376,13 @@ class MemoryDatabase:
             for one in decisions
         )
 
-    def _settle(self, request: Settle) -> bool:
-        self.ensure_epoch()
-        done = self.epoch_key() == (request.system_identifier, request.timeline)
-        if done:
-            self.epochs[self.epoch_key()] = True
-        return done
+    def _settle(self, group: str, request: Settle) -> bool:
+        epoch, identity = self.epoch(), self.identity
+        if request.identity != replace(identity, branch=epoch.branch):
+            return False
+        waited_s = 0.0 if request.continues else request.waited_s
+        self.epochs[self.epoch_key()] = replace(epoch, waited_s=max(epoch.waited_s, waited_s))
+        if not self.is_settled(group):
+            by_clock = self.settled.get(group, NEVER_SETTLED).by_clock or not request.continues
+            self.settled[group] = SettledRow(epoch.branch, identity.started_at, by_clock)
+        return True

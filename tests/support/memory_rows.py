@@ -80,6 +80,30 @@ class DecisionRow:
     decision: Decision
 
 
+#: System identifier, timeline, start of the server.
+EpochKey = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class EpochRow:
+    """One row of database_epoch: a run of a server."""
+
+    branch: str
+    first_branch: bool = False
+    settled: bool = False
+    waited_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SettledRow:
+    """What a group's record says of its settling."""
+
+    branch: str = ""
+    started_at: int = 0
+    by_clock: bool = False
+
+
+NEVER_SETTLED = SettledRow()
 NEVER_JOINED = NodeRow(None, None, 0, 0.0, False, "", "")
 NEVER_HELD = TokenSeen(term=0, node=None, session=None, term_floor=0)
 NEVER_TOLD = TaskNodeRow()
@@ -92,7 +116,8 @@ class Snapshot(NamedTuple):
     nodes: dict[tuple[str, str], NodeRow]
     tokens: dict[str, TokenSeen]
     versions: dict[str, int]
-    epochs: dict[tuple[int, int], bool]
+    epochs: dict[EpochKey, EpochRow]
+    settled: dict[str, SettledRow]
     history: dict[tuple[str, int], HistoryRow]
     tasks: dict[tuple[str, str], TaskRow]
     task_nodes: dict[tuple[str, str, str], TaskNodeRow]

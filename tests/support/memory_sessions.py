@@ -46,7 +46,7 @@ def join(database: MemoryDatabase, facts: NodeFacts, request: Join) -> Answer:
         database.nodes[key] = joined
         if newly:
             database.versions[facts.group] += 1
-        return database.told(facts, True)
+        return _joined(database, facts, row, joined)
     if row.session == request.session:
         database.nodes[key] = replace(
             joined,
@@ -54,13 +54,18 @@ def join(database: MemoryDatabase, facts: NodeFacts, request: Join) -> Answer:
             caught_up=row.caught_up,
             seen_version=row.seen_version,
         )
-        return database.told(facts, True)
+        return _joined(database, facts, row, joined)
     database.nodes[key] = replace(joined, standing=_standing_of(row))
     for (group, task, node), known in database.task_nodes.items():
         if (group, node) == key:
             database.task_nodes[group, task, node] = replace(known, failed_count=0)
     database.raise_version(facts.group, "join")
-    return database.told(facts, True)
+    return _joined(database, facts, row, joined)
+
+
+def _joined(database: MemoryDatabase, facts: NodeFacts, before: NodeRow, after: NodeRow) -> Answer:
+    view, was = database.view(facts), database.seen(before)
+    return Answer(done=True, view=view, beat=after.beat, namesake=was)
 
 
 def _other_kind(database: MemoryDatabase, facts: NodeFacts) -> str:

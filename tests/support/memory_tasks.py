@@ -169,8 +169,8 @@ def _take(database: MemoryDatabase, facts: NodeFacts, request: TakeTasks) -> Ans
         and database.session_lives(group, facts.node, request.session)
         and database.may_run_tasks(row)
         and database.decided_on(group, request)
-        and database.timeline_matches(request)
-        and database.is_settled()
+        and database.branch_matches(request)
+        and database.is_settled(group)
     )
     if not allowed:
         return database.told(facts, False)
@@ -188,7 +188,7 @@ def _take(database: MemoryDatabase, facts: NodeFacts, request: TakeTasks) -> Ans
             continue
         if not database.free_to_take(group, token):
             continue
-        term = database.next_term(token, wanted.next_term)
+        term = database.next_term(group, token, wanted.next_term)
         _keep_base(database, name, request.version, token.node, taken=None, now=request.version)
         ended = token.session is not None
         memory_token.grant(
@@ -261,7 +261,7 @@ def _decide(database: MemoryDatabase, facts: NodeFacts, request: Decide) -> bool
         database.decided_on(group, request)
         and (token.session, token.term) == (request.session, request.term)
         and database.session_lives(group, facts.node, request.session)
-        and database.is_settled()
+        and database.is_settled(group)
         and not database.suspended.get(group, False)
     )
     if not allowed:

@@ -28,13 +28,13 @@ def take(database: MemoryDatabase, facts: NodeFacts, request: Take) -> Answer:
         and token.term == request.seen_term
         and token.session == request.seen_session
         and ((ends_seen and token.node == request.seen_node) or database.is_free(group, token))
-        and database.timeline_matches(request)
-        and database.is_settled()
+        and database.branch_matches(request)
+        and database.is_settled(group)
     )
     if not allowed:
         return database.told(facts, False)
     memory_sessions.beat(database, facts, request.session)
-    term = database.next_term(token, request.next_term)
+    term = database.next_term(group, token, request.next_term)
     if ends_seen:
         memory_sessions.end_session(database, facts, request.seen_node or "", request.reason)
     if ends_seen and facts.hosts_tasks:

@@ -12,6 +12,7 @@ from coordinator.protocol.events import (
     Finish,
     KillProgram,
     Notified,
+    PrimarySeen,
     ProgramEnded,
     ProgramRefused,
     ProgramStopping,
@@ -27,6 +28,7 @@ from coordinator.protocol.node import Node, OnExit, Policy, active
 from coordinator.protocol.requests import (
     Beat,
     EndNamesake,
+    Identity,
     Join,
     Leave,
     ReadRoster,
@@ -36,7 +38,7 @@ from coordinator.protocol.requests import (
     View,
 )
 from coordinator.protocol.restarts import QUICK_ENDS_MAX
-from tests.simulation.script import TIMING, Script, asked, held, kinds, seen, view
+from tests.simulation.script import FREE, TIMING, Script, asked, held, kinds, seen, view
 
 LEASE_S = TIMING.lease_s
 
@@ -312,16 +314,130 @@ def test_free_token_on_an_unsettled_identity_is_not_taken_but_settled_after_the_
     assert isinstance(script.pending, Settle)
     take = asked(script.answer(settled_at, view(timeline=2)))
     assert isinstance(take, Take)
-    assert (take.next_term, take.timeline) == (1_000_000_001, 2)
+    assert (take.next_term, take.branch) == (1, unsettled.identity.branch)
 
 
-def test_dead_branch_is_left() -> None:
+def at(timeline: int, started_at: int = 1, name: str = "") -> Identity:
+    return replace(view(timeline=timeline, started_at=started_at).identity, branch=name)
+
+
+def test_answer_of_an_earlier_branch_is_dropped_and_said_once() -> None:
     """E4"""
-    script = standby(other(identity=view(timeline=3).identity))
+    script = standby(other(identity=at(3)))
     script.tick(1.0)
-    commands = script.answer(1.0, other(identity=view(timeline=2).identity))
+    commands = script.answer(1.0, other(identity=at(2)))
     assert Reconnect in kinds(commands)
+    assert reports(commands) == ["dead-branch"]
     assert script.node.view is None
+
+    script.tick(2.0)
+    again = script.answer(2.0, other(identity=at(2)))
+    assert reports(again) == []
+
+
+def test_group_outlives_a_promotion_by_mistake() -> None:
+    """E4: when the later branch is gone for the longest lease, the earlier one is used again."""
+    script = standby(other(identity=at(3)))
+    now, dropped_at = 1.0, 0.0
+    while script.node.view is None or script.node.view.identity.timeline == 3:
+        now = max(now, wake_at(script.node, now))
+        assert now < 60.0, "it never goes back"
+        if asked(script.tick(now)) is not None:
+            script.answer(now, other(identity=at(2)))
+            dropped_at = dropped_at or now
+    assert TIMING.liveness_s <= now - dropped_at <= TIMING.liveness_s + TIMING.heartbeat_s
+
+
+def test_planned_switchover_that_was_seen_first_is_no_second_primary() -> None:
+    """E4: the own primary does not answer any more, so the holder goes on."""
+    script = holder()
+    asked_it = asked(script.take_in(PrimarySeen(0.5, at(2, 2))))
+    assert isinstance(asked_it, Beat)
+
+    failed = script.fail(0.6)
+    script.tick(0.7)
+    back = script.answer(0.7, replace(script.own(), settled=False, identity=at(2, 2)))
+
+    assert KillProgram not in kinds(failed)
+    assert ExtendTrust in kinds(back)
+
+
+@pytest.mark.parametrize("seen_there", [at(2, 9), at(1, 9)], ids=["later", "twin"])
+def test_primary_that_answers_beside_a_later_one_is_left(seen_there: Identity) -> None:
+    """E4: of two with the same number, that counts which was started later."""
+    script = holder()
+    script.take_in(PrimarySeen(0.5, seen_there))
+
+    commands = script.answer(0.6, script.own())
+
+    assert {KillProgram, Reconnect} <= kinds(commands)
+    assert "two-primaries" in reports(commands)
+    script.take_in(ProgramEnded(0.7, 1, -9, "killed"))
+    assert script.node.session is None
+    script.tick(0.8)
+    assert reports(script.answer(0.8, view())) == []
+    assert script.node.view is None, "it stays away"
+
+
+def test_answer_that_was_asked_for_before_the_sight_proves_nothing() -> None:
+    script = holder()
+    script.tick(1.0)
+    script.take_in(PrimarySeen(1.05, at(2, 2)))
+
+    commands = script.answer(1.1, script.own())
+
+    assert KillProgram not in kinds(commands)
+    script.tick(wake_at(script.node, 1.1))
+    assert KillProgram in kinds(script.answer(2.2, script.own()))
+
+
+def test_earlier_primary_that_is_seen_somewhere_changes_nothing() -> None:
+    script = holder()
+    commands = script.take_in(PrimarySeen(0.5, at(1, 0)))
+    assert KillProgram not in kinds(commands)
+    assert asked(commands) is None
+
+
+def test_holder_whose_trust_ended_settles_a_restart_in_place_at_once() -> None:
+    """E3: its own row has all the heartbeats that were acknowledged to it."""
+    script = holder()
+    script.tick(1.0)
+    script.answer(1.0, replace(script.own(), identity=at(1, 1, "one")), beat=5)
+    lost = script.session
+    script.tick(20.0)
+    script.take_in(ProgramEnded(20.1, 1, -9, "trust"))
+    assert isinstance(script.pending, Join)
+    free = view(replace(held(lost, node="n0"), session=None), settled=False)
+    free = replace(free, identity=at(1, 2, "one"))
+
+    settle = asked(script.answer(20.2, free, beat=6, namesake=seen(lost, 5)))
+
+    assert settle == Settle(identity=free.identity, waited_s=0.0, continues=True)
+
+
+def test_rollback_to_the_same_timeline_is_waited_out() -> None:
+    """E3: heartbeats are missing that were acknowledged."""
+    script = holder()
+    script.tick(1.0)
+    script.answer(1.0, replace(script.own(), identity=at(1, 1, "one")), beat=5)
+    lost = script.session
+    script.tick(20.0)
+    script.take_in(ProgramEnded(20.1, 1, -9, "trust"))
+    back = replace(view(replace(FREE, term_floor=1), settled=False), identity=at(1, 2, "one"))
+
+    commands = script.answer(20.2, back, beat=5, namesake=seen(lost, 4))
+
+    assert not isinstance(asked(commands), Settle)
+    assert "unsettled" in reports(commands)
+    assert watch_until(script, 20.2, back) >= 20.2 + TIMING.liveness_s
+    assert isinstance(script.pending, Settle)
+    assert not script.pending.continues
+
+
+def reports(commands: tuple[Command, ...]) -> list[str]:
+    """Name what is said of the database's branches."""
+    words = {"dead-branch", "two-primaries", "unsettled", "settled"}
+    return [c.event for c in commands if isinstance(c, Report) and c.event in words]
 
 
 # --- the end of the program ---------------------------------------------------------------------

@@ -8,14 +8,25 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator.protocol.epoch import changed, dead_branch, may_act, observe, settle_at
-from coordinator.protocol.terms import TERMS_PER_TIMELINE, next_term
+from coordinator.protocol.epoch import (
+    MEMORY_S,
+    changed,
+    judged,
+    left_behind,
+    may_act,
+    missed,
+    observe,
+    settle_at,
+    sighted,
+    waits,
+)
+from coordinator.protocol.requests import View
+from coordinator.protocol.terms import granted_term, next_term
 from coordinator.protocol.trust import expired, fresh, trust_end
 from coordinator.protocol.watch import Sight, Watch, interrupted, kept, silent_at, watched
 from tests.simulation.script import held, identity, seen, view
 
 TERM = st.integers(min_value=0, max_value=9 * 10**15)
-TIMELINE = st.integers(min_value=1, max_value=9_000_000)
 MOMENT = st.floats(min_value=0, max_value=1e6)
 
 
@@ -43,24 +54,27 @@ def test_after_two_missed_renewals_nothing_starts() -> None:
 # --- terms --------------------------------------------------------------------------------------
 
 
-def test_terms_of_the_first_timeline_are_1_2_3() -> None:
+def test_terms_of_the_first_branch_are_1_2_3() -> None:
     """N1"""
-    assert next_term(0, 1, 0) == 1
-    assert next_term(1, 1, 1) == 2
+    assert granted_term(next_term(0, 0), 0, 0, None) == 1
+    assert granted_term(next_term(1, 1), 1, 0, None) == 2
 
 
-def test_second_timeline_starts_above_all_of_the_first() -> None:
-    """N1: whatever was granted in the lost part of timeline 1."""
-    assert next_term(3, 2, 3) == 1_000_000_001
-    assert next_term(1_000_000_001, 2, 3) == 1_000_000_002
+def test_terms_of_other_branches_come_from_the_clock() -> None:
+    """N1: whatever was granted in a part that is lost, it was granted before now."""
+    first = granted_term(next_term(3, 3), 3, 0, 1_795_000_000_000)
+    assert first == 1_795_000_000_000
+    # As soon as two are granted within a millisecond, or the clock was set back.
+    assert granted_term(next_term(first, first), first, 0, 1_700_000_000_000) == first + 1
 
 
-@given(TERM, TIMELINE, TERM)
-def test_next_term_rises_above_all_that_is_known(seen_term: int, line: int, known: int) -> None:
-    term = next_term(seen_term, line, known)
-    assert term > seen_term
-    assert term > known
-    assert term > (line - 1) * TERMS_PER_TIMELINE
+@given(TERM, TERM, TERM, st.none() | TERM)
+def test_next_term_rises_above_all_that_is_known(
+    seen_term: int, known: int, floor: int, clock_ms: int | None
+) -> None:
+    term = granted_term(next_term(seen_term, known), seen_term, floor, clock_ms)
+    assert term > max(seen_term, known, floor)
+    assert term >= (clock_ms or 0)
 
 
 # --- epochs -------------------------------------------------------------------------------------
@@ -104,15 +118,73 @@ def test_nobody_acts_on_an_unsettled_identity() -> None:
     assert not may_act(view(settled=False))
 
 
-def test_lower_timeline_is_a_dead_branch() -> None:
-    """E4"""
-    known = observe(None, view(timeline=3), 5.0, 6.0)
-    assert dead_branch(known, view(timeline=2))
-    assert not dead_branch(known, view(timeline=3))
-    assert not dead_branch(known, view(timeline=4))
-    assert not dead_branch(None, view(timeline=1))
-    another = replace(view(), identity=replace(identity(1), system_identifier=8))
-    assert not dead_branch(known, another)
+def at(timeline: int, started_at: int = 1) -> View:
+    return view(timeline=timeline, started_at=started_at)
+
+
+def test_branch_is_left_behind_by_a_later_one() -> None:
+    """E4: of two with the same number the one that was started later counts, for everybody."""
+    known = observe(None, at(3, 7), 5.0, 6.0)
+    for earlier in (identity(2, 9), identity(3, 6)):
+        assert left_behind(known, earlier, 6.0)
+    for not_earlier in (identity(3, 7), identity(3, 8), identity(4, 1)):
+        assert left_behind(known, not_earlier, 6.0) is None
+    assert left_behind(None, identity(1), 6.0) is None
+    assert left_behind(known, replace(identity(1), system_identifier=8), 6.0) is None
+
+
+def test_later_branch_that_is_gone_counts_no_longer_than_a_lease() -> None:
+    """E4: it may have been promoted by mistake."""
+    known = sighted(observe(None, at(2), 5.0, 6.0), identity(3), 8.0)
+    assert left_behind(known, identity(2), 99.0), "nothing has answered in its place"
+    known = missed(known, identity(2), 100.0)
+    known = missed(known, identity(2), 105.0)
+    assert left_behind(known, identity(2), 105.9)
+    assert left_behind(known, identity(2), 106.0) is None
+    # As soon as it is seen again the wait begins anew.
+    assert left_behind(sighted(known, identity(3), 105.0), identity(2), 106.0)
+
+
+def test_restart_in_place_is_proven_by_the_own_heartbeats() -> None:
+    """E3: the row of this node shows all that was acknowledged to it, and more."""
+    before = observe(None, branch(at(2, 1)), 5.0, 6.0)
+    again = observe(before, branch(view(settled=False, timeline=2, started_at=2)), 7.0, 6.0, 41)
+    assert not waits(again)
+
+    there = judged(again, 42, all_there=True)
+    assert settle_at(there) == 7.0
+    for lost in (judged(again, 41, all_there=True), judged(again, 42, all_there=False)):
+        assert settle_at(lost) == 13.0
+        assert waits(lost)
+
+
+def test_nothing_is_proven_about_another_branch_or_from_long_ago() -> None:
+    before = observe(None, branch(at(2, 1)), 5.0, 6.0)
+    shown = view(settled=False, timeline=2, started_at=2)
+    another = observe(before, branch(shown, "another"), 7.0, 6.0, 41)
+    promoted = observe(before, branch(replace(shown, identity=identity(3, 2))), 7.0, 6.0, 41)
+    late = observe(before, branch(shown), 5.1 + MEMORY_S, 6.0, 41)
+    silent = observe(before, branch(shown), 7.0, 6.0, 0)
+    for unproven in (another, promoted, late, silent):
+        assert not judged(unproven, 42, all_there=True).continues
+
+
+def test_run_that_was_watched_for_long_needs_no_wait_of_ones_own() -> None:
+    """E3: a new group may act at once, if its intervals are no longer than that."""
+    watched_long = replace(view(settled=False, timeline=2), waited_s=60.0)
+    assert settle_at(observe(None, watched_long, 5.0, 6.0)) == 5.0
+    assert settle_at(observe(None, watched_long, 5.0, 90.0)) == 95.0
+
+
+def test_long_interval_is_forgotten_when_it_was_not_seen_for_long() -> None:
+    of_holder = replace(seen("s"), liveness_s=45.0)
+    first = observe(None, view(held("s"), of_holder), 5.0, 6.0)
+    assert observe(first, view(), MEMORY_S, 6.0).longest_liveness_s == 45.0
+    assert observe(first, view(), MEMORY_S + 6.0, 6.0).longest_liveness_s == 6.0
+
+
+def branch(shown: View, name: str = "one") -> View:
+    return replace(shown, identity=replace(shown.identity, branch=name))
 
 
 # --- watching -----------------------------------------------------------------------------------

@@ -1,0 +1,64 @@
+"""What a node makes of the branches of its database: its own, later ones, and those left behind.
+
+docs/protocol.md, rules E1 to E4; `epoch.py` has the rules themselves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from coordinator.protocol import epoch
+from coordinator.protocol.events import Answered, Command, Report
+from coordinator.protocol.node import Node
+from coordinator.protocol.requests import Identity, Join
+
+
+def primary_seen(node: Node, now: float, identity: Identity) -> Node:
+    """Note a server that takes writes, and ask the own one at once if that is a later one (E4).
+
+    It may be a planned switchover, and the own server gone. Only if that still answers there are
+    two primaries.
+    """
+    known = node.epoch
+    if known is None:
+        return node
+    node = replace(node, epoch=epoch.sighted(known, identity, now))
+    if epoch.later(identity, known.identity):
+        node = replace(node, beat_at=min(node.beat_at, now))
+    return node
+
+
+def observed(node: Node, event: Answered) -> Node:
+    """Return the node after an answer: on which identity it is, and what it knows of that."""
+    before, view, beat = node.epoch, event.answer.view, event.answer.beat
+    seen = epoch.observe(before, view, event.now, node.timing.liveness_s, node.beats)
+    known = 0 if before is not None and epoch.changed(before, view) else node.beats
+    there = view.token.term >= node.remembered and _row_is_own(event)
+    return replace(
+        node,
+        view=view,
+        epoch=epoch.judged(seen, beat, all_there=there),
+        remembered=max(node.remembered, view.token.term),
+        beats=beat or known,
+    )
+
+
+def _row_is_own(event: Answered) -> bool:
+    """Say whether nobody but this process can have counted the heartbeats of the node's row."""
+    request, row = event.request, event.answer.namesake
+    if not isinstance(request, Join):
+        return True
+    return row is not None and request.previous is not None and row.session == request.previous
+
+
+def waiting(before: epoch.Epoch | None, seen: epoch.Epoch | None) -> tuple[Command, ...]:
+    """Report that nobody may act yet on what the database shows, and why; or that it is over."""
+    assert seen is not None, "an answer has come"
+    waited = before is not None and epoch.waits(before)
+    timeline = ("timeline", seen.identity.timeline)
+    if not epoch.waits(seen):
+        return (Report("settled", (timeline,)),) if waited and seen.settled else ()
+    if before is not None and waited and before.since == seen.since:
+        return ()
+    wait_s = round(epoch.settle_at(seen) - seen.since, 3)
+    return (Report("unsettled", (timeline, ("wait_s", wait_s), ("why", epoch.why(before, seen)))),)
