@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coordinator.errors import TimingError
+from coordinator.protocol import observer
 from coordinator.protocol.group import Standing
 from coordinator.protocol.observer import Manners, Observer, begin, decisions, next_at, noted
 from coordinator.protocol.requests import Identity
@@ -692,8 +693,8 @@ def test_decisions_are_bounded_by_late_beats(
     )
     group = Group(manners)
 
-    for beating, observer in steps:
-        group.go_on(beating, observer)
+    for beating, decider in steps:
+        group.go_on(beating, decider)
 
     for name, late in group.late.items():
         to_rehab = [
@@ -701,3 +702,26 @@ def test_decisions_are_bounded_by_late_beats(
         ]
         assert len(to_rehab) <= (late // late_max if late_max else 0)
         assert sum(one.node == name for one in group.decided) <= 2 * len(to_rehab) + 1
+
+
+def _never_decided(before: SessionSeen, seen: SessionSeen) -> bool:
+    return False
+
+
+def test_counting_late_beats_again_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """B10, broken on purpose: three late beats then lead to one Rehab after the other."""
+
+    def rehabs() -> int:
+        manners = Manners(late_max=3, to_member_s=1.0, late_within_s=1e6, grace_s=0.0)
+        group = Group(manners)
+        group.go_on(frozenset("abc"), 0)
+        for _ in range(3):
+            for beating in (*(["bc"] * 5), "abc"):
+                group.go_on(frozenset(beating), 0)
+        for _ in range(40):
+            group.go_on(frozenset("abc"), 0)
+        return sum(one.after is Standing.REHAB for one in group.decided)
+
+    assert rehabs() == 1
+    monkeypatch.setattr(observer, "decided_since", _never_decided)
+    assert rehabs() > 1
