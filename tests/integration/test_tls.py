@@ -57,7 +57,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     with tls_server(directory) as (server, authority):
         server.query(f"CREATE ROLE ana LOGIN SUPERUSER PASSWORD '{PASSWORD}'")
         server.query("CREATE ROLE by_cert LOGIN SUPERUSER")
-        migrate.upgrade(server.conninfo(), "public")
+        migrate.upgrade(server.conninfo(), "coord")
         yield Bench(server, authority, Authority.create(directory / "stranger"))
 
 
