@@ -52,7 +52,7 @@
 #ifdef BREAK_N1
 #define N1(first) 0
 #else
-#define N1(first) (first)  /* each timeline has terms of its own */
+#define N1(first) (first)  /* each branch begins above all terms that were granted before */
 #endif
 #ifdef BREAK_N4
 #define N4(fact) true

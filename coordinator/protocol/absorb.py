@@ -114,7 +114,7 @@ def _left_behind(node: Node, event: Answered, latest: epoch.Latest) -> Step:
     fields = (("timeline", shown.timeline), ("later", latest.identity.timeline))
     wait_s = round(epoch.free_at(known) - now, 3)
     if known.identity == shown and node.session is not None:
-        node, _ = _failed(node, now, None, "two primaries")
+        node, _ = _failed(node, now, event.request, "two primaries")
         node = replace(
             node, previous=node.session, session=None, trusted_until=NEVER, refused=shown
         )
@@ -122,7 +122,7 @@ def _left_behind(node: Node, event: Answered, latest: epoch.Latest) -> Step:
         told = Report("two-primaries", fields)
         return node, (*killed, Reconnect("a newer primary was seen"), told)
     first = () if node.refused == shown else (Report("dead-branch", (*fields, ("wait_s", wait_s))),)
-    node, _ = _failed(replace(node, refused=shown), now, None, "dead branch")
+    node, _ = _failed(replace(node, refused=shown), now, event.request, "dead branch")
     return node, (Reconnect("the database's timeline went back"), *first)
 
 
@@ -175,12 +175,12 @@ def _answered(node: Node, event: Answered) -> Step:
     request, answer, now = event.request, event.answer, event.now
     if request is not node.pending:
         return node, ()  # an answer to an earlier life
-    node = replace(node, pending=None)
     if node.epoch is not None:
         node = replace(node, epoch=epoch.missed(node.epoch, answer.view.identity, now))
     latest = epoch.left_behind(node.epoch, answer.view.identity, now)
     if latest is not None and event.sent_at >= latest.since:
         return _left_behind(node, event, latest)
+    node = replace(node, pending=None)
     regained = (Report("database-back", ()),) if node.failures else ()
     node = replace(node, failures=0, retry_at=NEVER, refused=None)
     node, waits = _note_view(node, event, now)

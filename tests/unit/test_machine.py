@@ -335,6 +335,17 @@ def test_answer_of_an_earlier_branch_is_dropped_and_said_once() -> None:
     assert reports(again) == []
 
 
+def test_dropped_answers_are_failures_and_no_idle_breaks() -> None:
+    """E4: another host is tried soon, however often the wrong one answers."""
+    script = standby(other(identity=at(3)))
+    for now in (1.0, 2.5, 4.0, 5.5):
+        script.tick(now)
+        script.answer(now, other(identity=at(2)))
+        assert script.node.idle_breaks == 0
+        assert script.node.retry_at <= now + TIMING.heartbeat_s
+    assert script.node.failures == 4
+
+
 def test_group_outlives_a_promotion_by_mistake() -> None:
     """E4: when the later branch is gone for the longest lease, the earlier one is used again."""
     script = standby(other(identity=at(3)))
