@@ -165,13 +165,17 @@ class Court:
 
     def take(self, node: str, seen_term: int = 0) -> None:
         wanted = WantedTask(task="t", seen_term=seen_term, next_term=seen_term + 1)
+        branch = self.database.epoch().branch
         version = self.version()
-        take = TakeTasks(session=f"s-{node}", version=version, timeline=1, wanted=(wanted,))
-        self.ask(node, take)
+        self.ask(
+            node,
+            TakeTasks(session=f"s-{node}", version=version, branch=branch, wanted=(wanted,)),
+        )
 
     def observe(self) -> None:
         """Let n0 hold the observer's token."""
-        how = {"how": "first", "reason": "", "detected_s": 0.0, "timeline": 1}
+        branch = self.database.epoch().branch
+        how = {"how": "first", "reason": "", "detected_s": 0.0, "branch": branch}
         seen = {"seen_term": 0, "seen_node": None, "seen_session": None, "seen_beat": None}
         self.ask("n0", Take(session="s-n0", next_term=1, **how, **seen))  # type: ignore[arg-type]
 
