@@ -156,7 +156,7 @@ def test_a_plot_has_a_bar_for_each_gap(filled: Database) -> None:
     [
         (("status",), 0, "orders", ""),
         (("status", "orders", "--check"), 0, "node-2", ""),
-        (("status", "reports", "--check"), 3, "nobody is active", "coord: nobody is active"),
+        (("status", "reports", "--check"), 3, "nobody has been active", "coord: nobody is active"),
         (("status", "--check"), 3, "reports", "coord: nobody is active in reports"),
         (("status", "nope"), 4, "", "coord: there is no group 'nope'"),
         (("status", "nope", "--check"), 4, "", "coord: there is no group 'nope'"),

@@ -117,10 +117,10 @@ def test_a_beat_in_a_group_of_a_thousand_looks_up_keys_only(database, statement,
         params = node.connection._place.params(mine=node.session, **watched(view))
         plan = [line for (line,) in node.connection._connection.execute(explain, params)]
 
-    scans = [line for line in plan if "Seq Scan" in line and "never executed" not in line]
-    assert scans == [], "\n".join(plan)
+    executed = [line for line in plan if "never executed" not in line]
+    assert not any("Seq Scan" in line for line in executed), "\n".join(plan)
     assert not any("Rows Removed" in line for line in plan), "\n".join(plan)
-    assert sum("Index Scan using health_check_pkey" in line for line in plan) == 2
+    assert sum("Index Scan using health_check_pkey" in line for line in executed) == 2
 
 
 def test_beats_of_many_nodes_never_fail(database):

@@ -37,14 +37,12 @@ IN_TIME = {
     "released": TOKEN.format("session = NULL"),
     "holding session": TOKEN.format("session = gen_random_uuid()"),
     "holding node": TOKEN.format("task_id = 'standby'"),
-    "no token": "DELETE FROM token_holder",
     "interval": HOLDER.format("liveness_ms = 7000"),
     "heartbeat": HOLDER.format("heartbeat_ms = 1500"),
     "host": HOLDER.format("host = 'elsewhere'"),
     "pid": HOLDER.format("pid = 4711"),
     "no address": HOLDER.format("host = NULL"),
     "version": "UPDATE group_record SET version = version + 1",
-    "no record": "DELETE FROM group_record",
 }
 ALL = {**AT_ONCE, **IN_TIME}
 
