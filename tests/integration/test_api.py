@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from coordinator import Coordinator, Token, TokenHeldError, TokenLostError
+from coordinator.app.settings import DEFAULT_SCHEMA
 from coordinator.errors import ConfigError, CoordError, TimingError
+from coordinator.store import migrate
 from tests.support.postgres import wait_until
 
 #: Long enough for a machine that is busy with other things; nothing that is right waits for it.
@@ -330,3 +332,14 @@ def test_intervals_are_written_as_in_the_configuration(database):
 def test_a_malformed_interval_is_one_error_that_names_it(settings, key):
     with pytest.raises(ConfigError, match=f"^{key}: must"):
         Coordinator(group_id="g", database_url="", **settings)
+
+
+def test_the_tables_are_looked_for_where_nodes_have_them(unmigrated):
+    """A schema that nobody names is that of `coord run`."""
+    migrate.upgrade(unmigrated.conninfo, DEFAULT_SCHEMA)
+
+    with Coordinator(group_id="orders", database_url=unmigrated.conninfo).token() as token:
+        held = unmigrated.query("SELECT term FROM coord.token_holder WHERE session IS NOT NULL")
+
+    assert DEFAULT_SCHEMA == "coord"
+    assert held == [(token.term,)]
