@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
+from coordinator.protocol import waiting
 from coordinator.protocol.events import Command, Failed, Finish, StartProgram
 from coordinator.protocol.machine import wake_at
 from coordinator.protocol.node import Policy
 from coordinator.protocol.requests import Beat, Join, Leave, Take, View
 from coordinator.protocol.waiting import wait_that_suffices_s
+from tests.simulation.planted import patched
 from tests.simulation.script import Script, asked, held, kinds, seen, view
 
 NONBLOCK = Policy(node="n0", group="G", seed="s", nonblock=True, outwaits_silent=True)
@@ -167,3 +170,30 @@ def test_a_database_that_does_not_answer_ends_the_wait() -> None:
             commands = script.tick(now)
 
     assert "no answer of the database" in trouble(commands)
+
+
+def free_while_the_first_answer_comes() -> None:
+    test_a_free_token_is_taken_however_short_the_wait_is(0.05)
+
+
+def live_holder_seen() -> None:
+    test_nonblock_leaves_when_a_live_node_holds(NONBLOCK)
+
+
+@pytest.mark.parametrize(
+    ("rule", "answers", "found_by"),
+    [
+        ("looks_dead", False, test_nonblock_waits_out_a_holder_that_looks_dead),
+        ("looks_dead", True, live_holder_seen),
+        ("looks_dead", True, test_nonblock_leaves_when_the_silent_holder_beats_after_all),
+        ("_waits_for_silent", True, test_nonblock_without_patience_leaves_a_dead_holder_too),
+        ("_about_to_take", False, free_while_the_first_answer_comes),
+        ("_about_to_take", True, test_the_time_is_over_and_a_live_node_holds),
+    ],
+)
+def test_a_broken_rule_is_found(rule: str, answers: object, found_by: Callable[[], None]) -> None:
+    """L5: each part of it, answering the same whatever it is asked, fails a test of this file."""
+    found_by()
+
+    with patched(((waiting, rule, lambda *_: answers),)), pytest.raises(AssertionError):
+        found_by()
