@@ -86,7 +86,8 @@ class HostLook:
         if row is None:
             return None
         system_identifier, timeline, started_at, address, port = row
-        self.over = self._alone and (address is None or (address, port) == reached)
+        # A server's socket has neither; what passes on to one may itself be reached by TCP.
+        self.over = self._alone and ((address or "", port or reached[1]) == reached)
         return Identity(
             system_identifier=system_identifier, timeline=timeline, started_at=started_at
         )

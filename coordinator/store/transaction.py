@@ -213,12 +213,14 @@ def surely_failed(error: psycopg.Error) -> bool:
 
 
 #: What a pooler says that gets no server to carry a statement out: nothing was sent to one.
-_NO_SERVER = re.compile(r"server login|login failed|authentication failed|cannot connect to server")
+_NO_SERVER = re.compile(
+    r"server login|login failed|authentication failed|cannot connect to server|query_wait_timeout"
+)
 
 
 def _unknown(error: psycopg.Error) -> CoordError:
     """Return the error that says: read again, never assume."""
     told = str(error).strip().splitlines() or ["the connection is closed"]
     if (error.sqlstate or "").startswith("08") and _NO_SERVER.search(told[0]):
-        return DatabaseUnreachableError(f"a pooler was refused by the server: {told[0]}")
+        return DatabaseUnreachableError(f"a pooler got no server to carry it out: {told[0]}")
     return OutcomeUnknownError(f"the answer to a commit was lost: {told[0]}")

@@ -41,6 +41,7 @@ min_pool_size = 3
 default_pool_size = {pool_size}
 server_round_robin = 1
 max_client_conn = 200
+query_wait_timeout = {wait_s}
 """
 
 
@@ -57,10 +58,10 @@ def require() -> str:
 class Pooler:
     """One PgBouncer before the server that a conninfo names."""
 
-    def __init__(self, upstream: str, mode: str, pool_size: int) -> None:
+    def __init__(self, upstream: str, mode: str, pool_size: int, wait_s: int) -> None:
         self._program, self._account = require(), Account.choose()
         self._home = scratch()
-        self._mode, self._pool_size = mode, pool_size
+        self._mode, self._pool_size, self._wait_s = mode, pool_size, wait_s
         self._upstream = upstream
         self._watch: subprocess.Popen[str] | None = None
         self.pid = 0
@@ -147,6 +148,7 @@ class Pooler:
                 sockets=self._sockets,
                 mode=self._mode,
                 pool_size=self._pool_size,
+                wait_s=self._wait_s,
             )
         )
         self._account.give(config, 0o600)
@@ -158,9 +160,14 @@ def _where(conninfo: str) -> dict[str, str]:
 
 
 @contextmanager
-def pooler(upstream: str, mode: str = "transaction", pool_size: int = 20) -> Iterator[Pooler]:
-    """Give a PgBouncer before the server of a conninfo, and end it."""
-    made = Pooler(upstream, mode, pool_size)
+def pooler(
+    upstream: str, mode: str = "transaction", pool_size: int = 20, wait_s: int = 120
+) -> Iterator[Pooler]:
+    """Give a PgBouncer before the server of a conninfo, and end it.
+
+    wait_s: how long a statement may wait for a server.
+    """
+    made = Pooler(upstream, mode, pool_size, wait_s)
     try:
         yield made
     finally:

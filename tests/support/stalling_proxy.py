@@ -46,6 +46,10 @@ class StallingProxy:
         """How to connect through the proxy."""
         return make_conninfo(self._upstream, host="127.0.0.1", port=str(self.port))
 
+    def lead_to(self, upstream: str) -> None:
+        """Lead connections to another server from now on; those that are open stay."""
+        self._upstream = upstream
+
     def delay(self, to_server_s: float = 0.0, to_client_s: float = 0.0) -> None:
         """Delay what arrives from now on by so many seconds in each direction."""
         self._delay_s = {"to_server": to_server_s, "to_client": to_client_s}
@@ -76,7 +80,7 @@ class StallingProxy:
 
     def end(self) -> None:
         """Close everything and end the thread."""
-        self._server.close()
+        self._wait_for(self._refuse())
         self._wait_for(self._reset())
         self._wait_for(self._end_pumps())
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -87,6 +91,10 @@ class StallingProxy:
 
     def _wait_for(self, coroutine):  # type: ignore[no-untyped-def]
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(END_S)
+
+    async def _refuse(self) -> None:
+        """Accept nobody any more; a server belongs to the thread of its loop."""
+        self._server.close()
 
     async def _set_flowing(self, flowing: bool) -> None:
         if flowing:
