@@ -18,8 +18,7 @@ from sqlalchemy import text
 
 from coordinator.protocol.group import TaskDef
 from coordinator.protocol.schedule import Claimed
-from coordinator.store import migrate, schedule, schedule_ends
-from coordinator.store.branches import primaries
+from coordinator.store import branches, migrate, schedule, schedule_ends
 from coordinator.store.demo import forget_group
 from coordinator.store.fenced import fenced_transaction
 from coordinator.store.look import GROUPS, HISTORY, Eye
@@ -188,7 +187,8 @@ def schedules(hostile: Hostile) -> None:
 def looks_at_all_hosts(hostile: Hostile) -> None:
     given = conninfo_to_dict(hostile.conninfo)
     twice = {"host": f"{given['host']},{given['host']}", "port": f"{given['port']},{given['port']}"}
-    found = list(primaries(make_conninfo(hostile.conninfo, **twice), 5.0))
+    found = [look() for look in branches.looks(make_conninfo(hostile.conninfo, **twice), 5.0)]
+    assert found[0] is not None
     assert len(set(found)) == 1
     assert len(found) == 2
 

@@ -113,7 +113,7 @@ def test_beats_go_on_under_a_fence(held: Database):
 
 
 def test_a_fence_can_be_found_in_the_locks_of_the_server(held: Database):
-    key = "hashtextextended('coord_fence:' || %s || ':orders', 0)"
+    key = "hashtextextended('coord_fence:' || %s || ':orders:' || pid, 0)"
     query = (
         f"SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1"
         f" AND (classid::bigint << 32) | objid::bigint = {key}"
