@@ -99,11 +99,12 @@ machine:
 	   dpkg-deb -x linux-image-*.deb . && rm linux-image-*.deb) >/dev/null 2>&1 || \
 	  echo "could not install $(MACHINE_PACKAGES) and a kernel: no virtual machines"
 
-# The counted campaign, whose table docs/faults.md holds (about a quarter of an hour on two cores),
+# The counted campaign, whose table docs/faults.md and README hold (about half an hour on two cores),
 # then replication, poolers, clocks, rules broken on purpose and a model of the protocol.
 # make faults CAMPAIGN_ARGS="--seed 7"
 faults: .venv/dev.stamp system-packages machine
-	$(BIN)/python -m tests.faults.campaign --long --out docs/faults.md $(CAMPAIGN_ARGS)
+	$(BIN)/python -m tests.faults.campaign --long --out docs/faults.md \
+	  --summary README.md $(CAMPAIGN_ARGS)
 	COORD_TEST_BOUNDS=1 $(BIN)/pytest -m "long or bounded" $(PYTEST_ARGS)
 
 # Ten quiet minutes of five nodes and fifty tasks: nothing may move.

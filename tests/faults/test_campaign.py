@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.campaign import grounds, plan, process_faults, table
+from tests.faults.campaign import grounds, plan, process_faults, summary, table
 from tests.faults.campaign.checker import judge
 from tests.faults.campaign.ground import Ground
 from tests.faults.campaign.limits import BOUND_S, THAW_LINE_S
@@ -44,12 +44,20 @@ def test_short_campaign_breaks_no_promise(capsys, record_property):
     assert origins.count("term")
 
 
-def test_long_form_is_more_than_500_faults_and_the_same_seed_plans_the_same():
+def test_long_form_is_more_than_2_000_faults_and_the_same_seed_plans_the_same():
     planned = plan.shifts(long=True, seed=7)
+    ours = [fault for shift in planned for fault in shift.faults if fault.ours]
 
-    assert sum(len(shift.faults) for shift in planned) > 500
+    assert len(ours) > 2000
+    assert {fault.name for fault in ours} == {fault.name for fault in plan.FAULTS if fault.ours}
     assert planned == plan.shifts(long=True, seed=7)
     assert planned != plan.shifts(long=True, seed=8)
+
+
+def test_every_fault_has_a_row_in_the_summary():
+    rows = {summary.family(fault) for fault in plan.FAULTS if fault.ours}
+
+    assert rows == {title for title, _ in summary.FAMILIES}
 
 
 # --- broken on purpose ----------------------------------------------------------------------------

@@ -8,17 +8,21 @@ from dataclasses import replace
 
 import pytest
 
-from tests.faults.campaign.checker import injection_at, judge, waits
+from tests.faults.campaign.checker import judge, waits
+from tests.faults.campaign.finding import injection_at
 from tests.faults.campaign.generated import good, mutated, row_of
 from tests.faults.campaign.history import (
+    Asked,
     Grant,
     History,
     Injection,
     Reader,
     Run,
     Span,
+    Told,
     Unit,
 )
+from tests.faults.campaign.wrecked_faults import transactions
 
 THAW_LINE_S = 0.05
 
@@ -32,8 +36,13 @@ def calm() -> History:
         who = {"node": node, "term": term, "session": f"s{term}", "pid": term}
         history.runs.append(Run(**who, start=start, end=start + 10.0))
         history.grants.append(Grant(term=term, node=node, session=f"s{term}", at=1e6 + start))
+        if term > 1:  # its holder's last heartbeat was 0.2 s before its program's last line
+            told = Told(term=term, before_term=term - 1, gap_s=1.15, acquired_at=start - 0.05)
+            history.told.append(told)
         history.injections.append(
-            Injection(fault=f"fault {term}", at=start, until=start + 1, bound_s=1.5)
+            Injection(
+                fault=f"fault {term}", at=start, until=start + 1, bound_s=1.5, told_short_s=0.3
+            )
         )
         for attempt in (1, 2):
             at, number = start + attempt, 2 * (term - 1) + attempt
@@ -97,6 +106,22 @@ def more_row(place: int, **changes: object) -> Edit:
 
 def more_grant(**fields: object) -> Edit:
     return lambda history: history.grants.append(replace(history.grants[0], **fields))
+
+
+def told(place: int, **changes: object) -> Edit:
+    """Change one takeover as it is told."""
+
+    def edit(history: History) -> None:
+        history.told[place] = replace(history.told[place], **changes)
+
+    return edit
+
+
+def asked(transactions: int) -> Edit:
+    """Let a node make so many transactions in ten heartbeats."""
+    return lambda history: history.asked.append(
+        Asked(node="b", at=12.0, until=15.0, transactions=transactions)
+    )
 
 
 def frozen(node: str, since: float, until: float, *, whole: bool = False) -> Edit:
@@ -328,6 +353,61 @@ BAD: list[tuple[str, str, str, tuple[Edit, ...]]] = [
         "nobody ran for 2.00 s",
         (run(1, start=12.0), run(0, end=12.0), frozen("a", 10.0, 12.0, whole=True)),
     ),
+    # --- what is told
+    (
+        "a gap that is told too long",
+        "told",
+        "term 2 is told 1.35 s too long",
+        (told(0, gap_s=2.3),),
+    ),
+    ("a gap that is told too short", "told", "0.45 s too short", (told(0, gap_s=0.5),)),
+    ("no gap is told", "told", "0.95 s too short", (told(1, gap_s=0.0),)),
+    ("two are told to have been active", "told", "3.95 s too short", (told(1, gap_s=-3.0),)),
+    ("the whole holding before is told as a gap", "told", "too long", (told(1, gap_s=10.95),)),
+    (
+        "the program before ended later than is told",
+        "told",
+        "term 2 is told 1.50 s too long",
+        (run(0, end=10.6), told(0, gap_s=1.85)),
+    ),
+    (
+        "an earlier program of the same holding is none of the gap's",
+        "told",
+        "too short",
+        (more_run(pid=9, start=4.0, end=6.0), told(0, gap_s=0.5)),
+    ),
+    (
+        "a freeze after the takeover excuses nothing",
+        "told",
+        "too short",
+        (told(0, gap_s=0.5), frozen("a", 12.0, 15.0)),
+    ),
+    (
+        "another node's freeze excuses nothing",
+        "told",
+        "too short",
+        (told(0, gap_s=0.5), frozen("c", 9.0, 10.9)),
+    ),
+    (
+        "last words do not make the gap shorter",
+        "told",
+        "too long",
+        (run(0, end=15.04), frozen("a", 9.0, 15.0, whole=True), told(0, gap_s=3.3)),
+    ),
+    (
+        "a takeover is told after it ran",
+        "told",
+        "0.10 s after its first line",
+        (told(0, acquired_at=11.1, gap_s=1.3),),
+    ),
+    (
+        "a takeover is told long before it ran",
+        "told",
+        "taken -2.00 s after",
+        (told(1, acquired_at=20.0, gap_s=-0.8),),
+    ),
+    ("a node asks without a pause", "busy", "b made 4000 transactions", (asked(4000),)),
+    ("a node asks a little too often", "busy", "40 were allowed", (asked(41),)),
 ]
 
 
@@ -352,6 +432,8 @@ def test_the_bad_histories_are_many():
         "term",
         "unit",
         "wait",
+        "told",
+        "busy",
     }
 
 
@@ -378,6 +460,18 @@ GOOD: list[tuple[str, tuple[Edit, ...]]] = [
     ("a store without grants", (lambda history: setattr(history, "grants", None),)),
     ("a grant that nobody ran under", (more_grant(term=4, session="s4", at=1e6 + 30),)),
     ("an old unit that began in time", (unit(1, start=9.9, end=10.0),)),
+    ("a cut-off holder is counted from its last heartbeat", (told(0, gap_s=2.15),)),
+    ("an ordered end is told a little late", (told(0, gap_s=0.7),)),
+    (
+        "a frozen program ended when it was woken, says its node",
+        (told(0, gap_s=-3.0), frozen("a", 9.99, 14.0, whole=True)),
+    ),
+    ("a frozen program ended when it was stopped, says its heart", (frozen("a", 9.99, 14.0),)),
+    (
+        "a program whose end nobody saw",
+        (told(0, before_term=9, gap_s=77.0),),
+    ),
+    ("a node asks as often as it may", (asked(40),)),
 ]
 
 
@@ -464,3 +558,16 @@ def test_lines_of_a_program_become_runs_and_units():
         (42, "unknown"),
     ]
     assert reader.units[2].end is None
+
+
+def test_transactions_of_a_log_are_counted_once_each_and_by_node():
+    log = (
+        b"node-1|3/7|LOG:  statement: BEGIN\n"
+        b"node-1|3/7|LOG:  execute <unnamed>: SELECT 1\n\tFROM x\n"
+        b"node-1|3/8|LOG:  statement: COMMIT\n"
+        b"node-2|3/8|LOG:  statement: SELECT 'node-1|9/9|LOG:  '\n"
+        b"node-2||LOG:  could not receive data from client\n"
+        b"[unknown]|4/1|LOG:  statement: SELECT 1\n"
+    )
+
+    assert transactions(log) == {"node-1": 2, "node-2": 1}

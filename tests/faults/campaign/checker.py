@@ -5,6 +5,8 @@
     term     a term twice, terms that do not rise in real time, or a run that was never granted
     unit     a fenced unit lost, twice, left out, written by nobody or after a newer term's
     wait     nobody held the token for longer than the bound, while somebody could have
+    told     coord_history tells another gap than was seen (telling.py)
+    busy     a node asked more often than its heartbeats allow
 
 Times in which a program was frozen are cut out of its runs. An operation whose outcome is unknown
 may have happened or not; both are right.
@@ -17,23 +19,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
 
-from tests.faults.campaign.history import History, Holding, Injection, Row, Run, Span, Unit
+from tests.faults.campaign import telling
+from tests.faults.campaign.finding import Finding, Kind, bound_at
+from tests.faults.campaign.history import History, Holding, Row, Run, Span, Unit
 
-Kind = Literal["overlap", "thaw", "term", "unit", "wait"]
 #: Moments closer than this are one moment; lines carry microseconds.
 SAME_MOMENT_S = 2e-6
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One broken promise, when, and in words; `length_s` of overlaps and waits."""
-
-    kind: Kind
-    at: float
-    told: str
-    length_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +50,9 @@ def judge(history: History, *, thaw_line_s: float) -> list[Finding]:
         *untrue_outcomes(history),
         *late_writes(history.units),
         *long_waits(history, thaw_line_s),
+        *telling.untrue_gaps(history, thaw_line_s),
+        *telling.untrue_takeovers(history),
+        *telling.busy_nodes(history),
     ]
     return sorted(found, key=lambda finding: finding.at)
 
@@ -291,18 +286,6 @@ def _usable(since: float, until: float, outages: Iterable[Span]) -> list[Span]:
     if since < until:
         left.append(Span(since, until))
     return left
-
-
-def bound_at(moment: float, injections: list[Injection]) -> float:
-    """Return the bound of the fault under which a moment falls; infinite before the first."""
-    under = injection_at(moment, injections)
-    return under.bound_s if under else float("inf")
-
-
-def injection_at(moment: float, injections: list[Injection]) -> Injection | None:
-    """Return the fault that was injected last before a moment."""
-    place = bisect_right([injection.at for injection in injections], moment)
-    return injections[place - 1] if place else None
 
 
 def long_waits(history: History, thaw_line_s: float) -> list[Finding]:

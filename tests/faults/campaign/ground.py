@@ -7,16 +7,17 @@ import random
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 
-from tests.faults.campaign.history import Grant, History, Injection, Reader, Row, Run, Span
-from tests.faults.campaign.limits import HEARTBEAT_S, LIVENESS_S, STEP_S, WAIT_S
+from tests.faults.campaign.history import History, Injection, Reader, Row, Run, Span
+from tests.faults.campaign.limits import HEARTBEAT_S, LIVENESS_S, STEP_S, TOLD_SHORT_S, WAIT_S
+from tests.faults.campaign.remembered import Remembered, boottime
 from tests.support.nodes import Bed, RunningNode, descendants, eventually
 from tests.support.postgres import Server
 
@@ -32,10 +33,6 @@ CREATE INDEX IF NOT EXISTS campaign_unit_number ON {schema}.campaign_unit (numbe
 GRANT ALL ON {schema}.campaign_unit TO public
 """
 ROWS = "SELECT place, number, node, term, session, pid, attempt FROM {schema}.campaign_unit"
-GRANTS = (
-    "SELECT term, task_id, session::text, extract(epoch FROM acquired_at)::float8"
-    " FROM {schema}.token_history WHERE group_id = %s ORDER BY term"
-)
 #: Nodes that live and beat; the text compares a heartbeat with the server's own clock.
 LIVE = (
     "SELECT task_id, session::text, beat FROM {schema}.health_check"
@@ -43,16 +40,28 @@ LIVE = (
     " AND clock_timestamp() - last_heartbeat < make_interval(secs => %s)"
 )
 HELD = "SELECT task_id, session::text, term FROM {schema}.token_holder WHERE group_id = %s"
+#: What the campaign's own questions run under, whatever others set.
+CALM = " ".join(
+    f"-c {name}={value}"
+    for name, value in {
+        "datestyle": "ISO",
+        "client_encoding": "UTF8",
+        "default_transaction_read_only": "off",
+        "default_transaction_isolation": "read\\ committed",
+        "extra_float_digits": "1",
+        "idle_in_transaction_session_timeout": "0",
+        "idle_session_timeout": "0",
+        "lock_timeout": "0",
+        "search_path": "public",
+        "statement_timeout": "0",
+    }.items()
+)
 #: A program that has written this recently runs.
 FRESH_S = 0.3
 #: How long a thread may go on while others want to, as it is everywhere else.
 SWITCH_S = sys.getswitchinterval()
 #: Between two looks at what has no event of its own.
 LOOK_S = 0.02
-
-
-def boottime() -> float:
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def worker(record: Path, schema: str, conninfo: str, *, deaf: bool = False) -> tuple[str, ...]:
@@ -78,7 +87,7 @@ class Ground:
     _reader: Reader = field(default_factory=Reader)
     _offset: int = 0
     _admin: psycopg.Connection[tuple[object, ...]] | None = None
-    _grants: dict[tuple[int, str, str], Grant] = field(default_factory=dict)
+    _known: Remembered = field(default_factory=Remembered)
 
     # --- what the programs wrote ----------------------------------------------------------------
 
@@ -135,7 +144,8 @@ class Ground:
         text = statement.replace("{schema}", self.bed.schema)
         try:
             if self._admin is None or self._admin.closed:
-                self._admin = self.server.connect(self.dbname)
+                conninfo = make_conninfo(self.server.conninfo(self.dbname), options=CALM)
+                self._admin = psycopg.connect(conninfo, autocommit=True)
             cursor = self._admin.execute(text, values or None)
             return cursor.fetchall() if cursor.description else []
         except psycopg.OperationalError:
@@ -164,11 +174,7 @@ class Ground:
         """Keep what the server remembers of holdings, before it may be lost."""
         if not self.judged_terms:
             return
-        for term, node, session, at in self.ask(GRANTS, self.bed.group) or []:
-            grant = Grant(
-                term=int(str(term)), node=str(node), session=str(session), at=float(str(at))
-            )
-            self._grants[grant.holding] = grant
+        self._known.take_in(self.ask, self.bed.group)
 
     # --- nodes ------------------------------------------------------------------------------------
 
@@ -266,6 +272,7 @@ class Ground:
         bound_s: float,
         inject: Callable[[Ground], None],
         *,
+        told_short_s: float = TOLD_SHORT_S,
         until_whole: bool = True,
     ) -> None:
         """Inject one fault at a random moment of a heartbeat, and wait until all is well again."""
@@ -277,12 +284,19 @@ class Ground:
                 self.wait_for_whole()
         finally:
             self.history.injections.append(
-                Injection(fault=fault, at=at, until=boottime(), bound_s=bound_s)
+                Injection(
+                    fault=fault,
+                    at=at,
+                    until=boottime(),
+                    bound_s=bound_s,
+                    told_short_s=told_short_s,
+                )
             )
 
     def close(self) -> History:
         """End the group, and return everything that happened to it."""
         self.history.ended_at = boottime()
+        self.note_grants()
         self.bed.end()
         self.forget_connection()
         self.note_grants()
@@ -291,7 +305,8 @@ class Ground:
         assert rows is not None, "the server does not answer in the end"
         reader = self.read()
         self.history.runs, self.history.units = reader.runs, reader.units
-        self.history.grants = list(self._grants.values()) if self.judged_terms else None
+        self.history.grants = self._known.grants if self.judged_terms else None
+        self.history.told = self._known.told
         self.history.rows = [_row(row) for row in rows]
         return self.history
 

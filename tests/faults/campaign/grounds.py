@@ -12,6 +12,8 @@ from psycopg.conninfo import make_conninfo
 from tests.faults.campaign.clock_faults import RATES
 from tests.faults.campaign.failover_faults import Twins
 from tests.faults.campaign.ground import NAMES, Ground, prepare, start_group, worker
+from tests.faults.campaign.hostile_faults import EVIL
+from tests.faults.campaign.wrecked_faults import LOG
 from tests.support import networks
 from tests.support.faketime import Clocks, unfaked
 from tests.support.logs import Tap
@@ -57,17 +59,37 @@ def starter(
 
 @contextmanager
 def plain(
-    path: Path, rng: random.Random, *, deaf: bool = False, env: Mapping[str, str] | None = None
+    path: Path,
+    rng: random.Random,
+    *,
+    deaf: bool = False,
+    env: Mapping[str, str] | None = None,
+    settings: Mapping[str, str] | None = None,
 ) -> Iterator[Ground]:
-    """One server, reached directly."""
+    """One server, reached directly; `settings` are the server's."""
     with ExitStack() as stack:
-        server = Server.create(max_connections=CONNECTIONS)
+        server = Server.create(max_connections=CONNECTIONS, **(settings or {}))
         stack.callback(server.remove)
         made = stack.enter_context(bed(path, server.conninfo(), SCHEMA))
         prepare(made, server, "coord", SCHEMA)
         paths = dict.fromkeys(NAMES, server.conninfo())
         ground = _ground(made, server, rng, starter(made, paths, deaf=deaf, env=env))
         start_group(ground)
+        yield ground
+
+
+@contextmanager
+def hostile(path: Path, rng: random.Random) -> Iterator[Ground]:
+    """One server whose role, database and configuration others may change; deaf programs."""
+    with plain(path, rng, deaf=True) as ground:
+        ground.server.query(EVIL)
+        yield ground
+
+
+@contextmanager
+def wrecked(path: Path, rng: random.Random) -> Iterator[Ground]:
+    """One server that writes down every statement, and deaf programs."""
+    with plain(path, rng, deaf=True, settings=LOG) as ground:
         yield ground
 
 

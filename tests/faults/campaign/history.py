@@ -87,6 +87,26 @@ class Grant:
         return (self.term, self.node, self.session)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """A takeover as coord_history tells it; `acquired_at` on our clock."""
+
+    term: int
+    before_term: int
+    gap_s: float
+    acquired_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """How many transactions a node made in a stretch of time."""
+
+    node: str
+    at: float
+    until: float
+    transactions: int
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """A stretch of time; of one node where `node` is named."""
@@ -105,6 +125,7 @@ class Injection:
     at: float
     until: float
     bound_s: float
+    told_short_s: float = float("inf")  #: a gap may be told shorter than it was by so much
 
 
 @dataclass(slots=True)
@@ -116,6 +137,8 @@ class History:
     rows: list[Row] = field(default_factory=list)
     #: None where the store under test keeps no such record.
     grants: list[Grant] | None = field(default_factory=list)
+    told: list[Told] = field(default_factory=list)
+    asked: list[Asked] = field(default_factory=list)
     injections: list[Injection] = field(default_factory=list)
     #: Programs were stopped by a signal; they did nothing then.
     frozen: list[Span] = field(default_factory=list)

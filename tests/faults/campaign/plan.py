@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from tests.faults.campaign import (
     clock_faults,
@@ -16,18 +17,29 @@ from tests.faults.campaign import (
     failover_faults,
     foil_faults,
     grounds,
+    hostile_faults,
     network_faults,
     process_faults,
     schedule_faults,
+    wrecked_faults,
 )
 from tests.faults.campaign.ground import Ground
-from tests.faults.campaign.limits import BOUND_S, FAILOVER_BOUND_S
+from tests.faults.campaign.limits import (
+    BOUND_S,
+    FAILOVER_BOUND_S,
+    TOLD_SHORT_BY_FREEZE_S,
+    TOLD_SHORT_BY_NETWORK_S,
+    TOLD_SHORT_S,
+    WRECKED_BOUND_S,
+)
 
 MakeGround = Callable[[Path, random.Random], AbstractContextManager[Ground]]
 
 GROUNDS: dict[str, MakeGround] = {
     "plain": grounds.plain,
     "logged": grounds.logged,
+    "hostile": grounds.hostile,
+    "wrecked": grounds.wrecked,
     "proxied": grounds.proxied,
     "networked": grounds.networked,
     "synchronous": partial(grounds.replicated, sync=True),
@@ -50,8 +62,14 @@ class Fault:
     long: int  #: times in the long form
     short: int  #: times in the short form
     bound_s: float = BOUND_S
-    one_runner: bool = True  #: whether zero overlaps are promised
+    unpromised: Literal["", "both", "forgotten"] = ""  #: why zero overlaps are not promised, if so
+    told_short_s: float = TOLD_SHORT_S
     ours: bool = True  #: False for the foil, of which nothing is promised
+
+    @property
+    def one_runner(self) -> bool:
+        """Whether zero overlaps are promised."""
+        return self.ours and not self.unpromised
 
 
 def _stop(who: str, length: str, for_s: float, *, long: int, short: int) -> Fault:
@@ -59,11 +77,25 @@ def _stop(who: str, length: str, for_s: float, *, long: int, short: int) -> Faul
     if who == "program":
         inject = process_faults.stop_program(for_s)
     name = f"SIGSTOP of the {who}, {length}"
-    return Fault(name=name, ground="plain", inject=inject, long=long, short=short)
+    return _plain(name, inject, long, short, told_short_s=TOLD_SHORT_BY_FREEZE_S)
 
 
-def _plain(name: str, inject: Callable[[Ground], None], long: int, short: int) -> Fault:
-    return Fault(name=name, ground="plain", inject=inject, long=long, short=short)
+def _plain(
+    name: str,
+    inject: Callable[[Ground], None],
+    long: int,
+    short: int,
+    *,
+    told_short_s: float = TOLD_SHORT_S,
+) -> Fault:
+    return Fault(
+        name=name,
+        ground="plain",
+        inject=inject,
+        long=long,
+        short=short,
+        told_short_s=told_short_s,
+    )
 
 
 ORIGIN_RACE = "origin's pattern: token row locked while a takeover is due"
@@ -92,73 +124,161 @@ SEVERAL: dict[str, tuple[tuple[int, str], ...]] = {
 
 def _several(name: str, faults: tuple[tuple[int, str], ...]) -> Fault:
     inject = process_faults.several(faults, LONG)
-    return Fault(name=name, ground="logged", inject=inject, long=12, short=0)
+    return Fault(
+        name=name,
+        ground="logged",
+        inject=inject,
+        long=16,
+        short=0,
+        told_short_s=TOLD_SHORT_BY_FREEZE_S,
+    )
 
 
 def _stuck(name: str, then: Callable[[Ground], None], *, short: int) -> Fault:
-    inject = process_faults.with_stuck_log(then)
-    return Fault(name=f"log stuck, {name}", ground="logged", inject=inject, long=16, short=short)
+    return Fault(
+        name=f"log stuck, {name}",
+        ground="logged",
+        inject=process_faults.with_stuck_log(then),
+        long=16,
+        short=short,
+        told_short_s=TOLD_SHORT_BY_FREEZE_S,
+    )
+
+
+def _network(name: str, inject: Callable[[Ground], None]) -> Fault:
+    return Fault(
+        name=name,
+        ground="networked",
+        inject=inject,
+        long=24,
+        short=0,
+        told_short_s=TOLD_SHORT_BY_NETWORK_S,
+    )
+
+
+def _hostile(name: str, settings: hostile_faults.Settings, *, short: int = 0) -> Fault:
+    inject = hostile_faults.under(settings)
+    return Fault(
+        name=f"hostile settings: {name}", ground="hostile", inject=inject, long=24, short=short
+    )
+
+
+def _wrecked(
+    name: str, statement: str, *, short: int = 0, unpromised: Literal["", "forgotten"] = ""
+) -> Fault:
+    return Fault(
+        name=f"rows wrecked: {name}",
+        ground="wrecked",
+        inject=wrecked_faults.wreck(statement),
+        long=24,
+        short=short,
+        bound_s=WRECKED_BOUND_S,
+        unpromised=unpromised,
+    )
 
 
 FAULTS: tuple[Fault, ...] = (
-    _plain("kill -9 of the whole node", process_faults.kill_node, 60, 5),
-    _plain("kill -9 of the guardian", process_faults.kill_guardian, 60, 5),
-    _plain("kill -9 of the agent", process_faults.kill_agent, 60, 5),
-    _plain("kill -9 of the program", process_faults.kill_program, 50, 4),
-    _stop("guardian", "0.4 leases", SHORT, long=30, short=3),
-    _stop("agent", "0.4 leases", SHORT, long=30, short=3),
-    _stop("program", "0.4 leases", SHORT, long=30, short=3),
-    _stop("guardian", "longer than W", LONG, long=20, short=1),
-    _stop("agent", "longer than W", LONG, long=20, short=1),
-    _stop("program", "longer than W", LONG, long=15, short=1),
+    _plain("kill -9 of the whole node", process_faults.kill_node, 110, 4),
+    _plain("kill -9 of the guardian", process_faults.kill_guardian, 110, 4),
+    _plain("kill -9 of the agent", process_faults.kill_agent, 110, 4),
+    _plain("kill -9 of the program", process_faults.kill_program, 100, 4),
+    _stop("guardian", "0.4 leases", SHORT, long=50, short=3),
+    _stop("agent", "0.4 leases", SHORT, long=50, short=3),
+    _stop("program", "0.4 leases", SHORT, long=50, short=3),
+    _stop("guardian", "longer than W", LONG, long=32, short=1),
+    _stop("agent", "longer than W", LONG, long=32, short=1),
+    _stop("program", "longer than W", LONG, long=24, short=1),
     # Not in the short form, which runs beside other tests: how soon a woken guardian kills is the
     # scheduler's to say.
-    _plain("SIGSTOP of the whole node, 3 leases", process_faults.freeze_node, 40, 0),
-    _plain("SIGTERM: graceful stop", process_faults.leave, 50, 5),
-    _plain("SIGUSR1: the holder resigns", process_faults.resign, 60, 5),
-    _plain("holder's session terminated", database_faults.terminate_session, 60, 6),
-    _plain("kill -9 of a backend", database_faults.kill_backend, 30, 2),
-    _plain("kill -9 of the postmaster, restart", database_faults.kill_postmaster, 30, 2),
-    _plain("immediate restart of the database", database_faults.restart_immediately, 30, 2),
-    _plain("database down for two leases", database_faults.outlast_lease, 15, 1),
-    _plain("SIGSTOP of the database, two leases", database_faults.freeze_server, 15, 1),
-    _plain("token row locked while a takeover is due", database_faults.lock_token, 20, 1),
-    _plain("fenced transaction frozen by its client", database_faults.freeze_fenced, 30, 2),
-    _plain("connection slots exhausted", database_faults.exhaust_connections, 12, 1),
+    _plain(
+        "SIGSTOP of the whole node, 3 leases",
+        process_faults.freeze_node,
+        60,
+        0,
+        told_short_s=TOLD_SHORT_BY_FREEZE_S,
+    ),
+    _plain("SIGTERM: graceful stop", process_faults.leave, 100, 4),
+    _plain("SIGUSR1: the holder resigns", process_faults.resign, 110, 4),
+    _plain("holder's session terminated", database_faults.terminate_session, 120, 5),
+    _plain("kill -9 of a backend", database_faults.kill_backend, 50, 2),
+    _plain("kill -9 of the postmaster, restart", database_faults.kill_postmaster, 50, 2),
+    _plain("immediate restart of the database", database_faults.restart_immediately, 50, 2),
+    _plain(
+        "database down for two leases",
+        database_faults.outlast_lease,
+        30,
+        1,
+        told_short_s=TOLD_SHORT_BY_NETWORK_S,
+    ),
+    _plain(
+        "SIGSTOP of the database, two leases",
+        database_faults.freeze_server,
+        30,
+        1,
+        told_short_s=TOLD_SHORT_BY_NETWORK_S,
+    ),
+    _plain(
+        "token row locked while a takeover is due",
+        database_faults.lock_token,
+        40,
+        1,
+        told_short_s=TOLD_SHORT_BY_NETWORK_S,
+    ),
+    _plain("fenced transaction frozen by its client", database_faults.freeze_fenced, 50, 2),
+    _plain(
+        "connection slots exhausted",
+        database_faults.exhaust_connections,
+        20,
+        1,
+        told_short_s=TOLD_SHORT_BY_NETWORK_S,
+    ),
     *(_several(name, faults) for name, faults in SEVERAL.items()),
     _stuck("kill -9 of the agent", process_faults.kill_agent, short=1),
     _stuck("SIGSTOP of the agent", process_faults.stop_one("agent", LONG), short=0),
     _stuck("SIGSTOP of the guardian", process_faults.stop_one("guardian", LONG), short=0),
     _stuck("session terminated", database_faults.terminate_session_unheard, short=1),
-    Fault(name="network cut", ground="networked", inject=network_faults.cut, long=16, short=0),
-    Fault(
-        name="network one-way: answers lost",
-        ground="networked",
-        inject=network_faults.cut_answers,
-        long=16,
-        short=0,
+    _hostile("styles, time zone, encoding, quoting", hostile_faults.STYLES),
+    _hostile("search_path with functions of strangers", hostile_faults.SEARCH_PATH, short=1),
+    _hostile("synchronous_commit off", hostile_faults.DURABILITY),
+    _hostile("transactions read-only, serializable", hostile_faults.TRANSACTIONS, short=1),
+    _hostile("limits of 5 ms for statements, 1 ms for locks", hostile_faults.LIMITS),
+    _hostile("idle sessions end within half a heartbeat", hostile_faults.IDLE),
+    _wrecked("the token's row deleted", wrecked_faults.TOKEN, short=1),
+    _wrecked("the holder's node deleted", wrecked_faults.HOLDERS_NODE),
+    _wrecked("all nodes deleted", wrecked_faults.NODES),
+    _wrecked("the group's record deleted", wrecked_faults.RECORD),
+    _wrecked("the database's epochs deleted", wrecked_faults.EPOCHS),
+    _wrecked("all tables but the history truncated", wrecked_faults.ALL_BUT_HISTORY, short=1),
+    _wrecked(
+        "the token's row deleted with its history",
+        wrecked_faults.TOKEN_AND_HISTORY,
+        unpromised="forgotten",
     ),
+    _wrecked("all tables truncated", wrecked_faults.ALL, unpromised="forgotten"),
+    _network("network cut", network_faults.cut),
+    _network("network one-way: answers lost", network_faults.cut_answers),
+    _network("machine dies half-open", network_faults.half_open),
+    _network("network flaps", network_faults.flap),
     Fault(
-        name="machine dies half-open",
-        ground="networked",
-        inject=network_faults.half_open,
-        long=16,
-        short=0,
+        name="path stalls",
+        ground="proxied",
+        inject=network_faults.stall,
+        long=40,
+        short=1,
+        told_short_s=TOLD_SHORT_BY_NETWORK_S,
     ),
-    Fault(name="network flaps", ground="networked", inject=network_faults.flap, long=12, short=0),
-    Fault(name="path stalls", ground="proxied", inject=network_faults.stall, long=24, short=1),
     Fault(
         name="path slower by 120 ms",
         ground="proxied",
         inject=network_faults.delay,
-        long=20,
+        long=30,
         short=1,
     ),
     Fault(
         name="connections reset (RST)",
         ground="proxied",
         inject=network_faults.reset,
-        long=40,
+        long=60,
         short=3,
     ),
     Fault(
@@ -184,22 +304,23 @@ FAULTS: tuple[Fault, ...] = (
         long=12,
         short=0,
         bound_s=FAILOVER_BOUND_S,
-        one_runner=False,
+        unpromised="both",
     ),
     _plain("wall clock stepped under a schedule", schedule_faults.step_under_schedule, 16, 1),
     Fault(
         name="wall clock of a node stepped by ±1 h",
         ground="clocked",
         inject=clock_faults.step,
-        long=30,
+        long=50,
         short=0,
     ),
     Fault(
         name="clock rates 0.9, 1.0, 1.1; path stalls",
         ground="clocked",
         inject=clock_faults.stall_at_wrong_rates,
-        long=24,
+        long=40,
         short=0,
+        told_short_s=TOLD_SHORT_BY_NETWORK_S,
     ),
     Fault(
         name=ORIGIN_RACE,
@@ -207,7 +328,6 @@ FAULTS: tuple[Fault, ...] = (
         inject=foil_faults.simultaneous_takeover,
         long=20,
         short=1,
-        one_runner=False,
         ours=False,
     ),
     Fault(
@@ -216,7 +336,6 @@ FAULTS: tuple[Fault, ...] = (
         inject=foil_faults.paused_holder,
         long=20,
         short=1,
-        one_runner=False,
         ours=False,
     ),
 )
@@ -231,14 +350,14 @@ class Shift:
     faults: tuple[Fault, ...]
 
 
-def shifts(*, long: bool, seed: int, only: str = "") -> list[Shift]:
-    """Deal the faults out to groups; the same seed deals the same."""
+def shifts(*, long: bool, seed: int, only: str = "", at_most: int | None = None) -> list[Shift]:
+    """Deal the faults out to groups, each at most so often; the same seed deals the same."""
     planned: list[Shift] = []
     for ground in GROUNDS:
         faults = [
             fault
             for fault in FAULTS
-            for _ in range(fault.long if long else fault.short)
+            for _ in range(fault.long if long else fault.short)[:at_most]
             if fault.ground == ground and only in fault.name
         ]
         random.Random(f"{seed}/{ground}").shuffle(faults)

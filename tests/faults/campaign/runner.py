@@ -16,9 +16,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.faults.campaign.checker import Finding, injection_at, judge, waits
+from tests.faults.campaign import telling
+from tests.faults.campaign.checker import judge, waits
+from tests.faults.campaign.finding import Finding, injection_at
 from tests.faults.campaign.history import History
-from tests.faults.campaign.limits import THAW_LINE_S
+from tests.faults.campaign.limits import HEARTBEAT_S, THAW_LINE_S
 from tests.faults.campaign.plan import FAULTS, GROUNDS, Fault, Shift
 
 #: Groups at the same time on two cores: most of a fault is waiting.
@@ -33,6 +35,10 @@ class Tally:
     injected: int = 0
     found: list[Finding] = field(default_factory=list)
     longest_wait_s: float = 0.0
+    compared: int = 0  #: gaps that the history tells and an observer saw
+    told_long_s: float = 0.0
+    told_short_s: float = 0.0
+    asked_per_heartbeat: float = 0.0  #: of the busiest node, where it was counted
 
     def count(self, kind: str) -> int:
         return sum(finding.kind == kind for finding in self.found)
@@ -108,7 +114,12 @@ def run_shift(shift: Shift) -> Worked:
                 try:
                     for number, fault in enumerate(shift.faults):
                         current = f"{fault.name} (fault {number} of {shift.seed})"
-                        ground.inject(fault.name, fault.bound_s, fault.inject)
+                        ground.inject(
+                            fault.name,
+                            fault.bound_s,
+                            fault.inject,
+                            told_short_s=fault.told_short_s,
+                        )
                 finally:
                     history = ground.close()
         except pytest.skip.Exception as reason:
@@ -148,6 +159,22 @@ def _add(outcome: Outcome, shift: Shift, history: History) -> None:
         if under := injection_at(wait.until, history.injections):
             tally = outcome.tallies[under.fault]
             tally.longest_wait_s = max(tally.longest_wait_s, wait.until - wait.since)
+    _add_told(outcome, history)
+
+
+def _add_told(outcome: Outcome, history: History) -> None:
+    """Keep how far told gaps were off, and how often the busiest node asked."""
+    for takeover, long_s, short_s in telling.unlike(history, THAW_LINE_S):
+        if under := injection_at(takeover.acquired_at, history.injections):
+            tally = outcome.tallies[under.fault]
+            tally.compared += 1
+            tally.told_long_s = max(tally.told_long_s, long_s)
+            tally.told_short_s = max(tally.told_short_s, short_s)
+    for asked in history.asked:
+        if under := injection_at(asked.at, history.injections):
+            tally = outcome.tallies[under.fault]
+            share = asked.transactions * HEARTBEAT_S / (asked.until - asked.at)
+            tally.asked_per_heartbeat = max(tally.asked_per_heartbeat, share)
 
 
 def _taken_back(history: History) -> int:

@@ -9,12 +9,17 @@ from pathlib import Path
 
 from coordinator.store.embedded_binaries import find_binaries
 from tests.faults.campaign.limits import (
+    ASKED_PER_HEARTBEAT_MAX,
     HEARTBEAT_S,
     LEASE_S,
     LIVENESS_S,
     MACHINE_S,
     STEP_S,
     THAW_LINE_S,
+    TOLD_LONG_S,
+    TOLD_SHORT_BY_FREEZE_S,
+    TOLD_SHORT_BY_NETWORK_S,
+    TOLD_SHORT_S,
 )
 from tests.faults.campaign.runner import Outcome, Tally
 
@@ -27,7 +32,14 @@ HEAD = (
     "lost or double fenced units",
     "longest without a holder",
     "bound",
+    "told gap off by",
 )
+#: Why two may run.
+UNPROMISED = {
+    "both": "two primaries acknowledge",
+    "forgotten": "without token and history nothing tells this group from a new one, whose token is"
+    " free, until the holder's next heartbeat; terms and the fence hold all the same",
+}
 
 
 def rows(outcome: Outcome) -> list[tuple[str, ...]]:
@@ -43,6 +55,7 @@ def rows(outcome: Outcome) -> list[tuple[str, ...]]:
         f"**{sum(tally.count('unit') for tally in ours)}**",
         f"{max((tally.longest_wait_s for tally in ours), default=0):.2f} s",
         "",
+        off_by(*ours),
     )
     foils = [tally for tally in tallies if not tally.fault.ours]
     return [_row(tally) for tally in ours] + [total] + [_row(tally) for tally in foils]
@@ -52,8 +65,8 @@ def _row(tally: Tally) -> tuple[str, ...]:
     fault, overlaps = tally.fault, str(tally.count("overlap"))
     if tally.count("overlap"):
         overlaps += f" (longest {tally.longest('overlap'):.2f} s)"
-    if not fault.one_runner and fault.ours:
-        overlaps += " [^both]"
+    if fault.unpromised:
+        overlaps += f" [^{fault.unpromised}]"
     if tally.count("thaw"):
         overlaps += f" + {tally.count('thaw')} at a thaw [^thaw]"
     return (
@@ -64,7 +77,17 @@ def _row(tally: Tally) -> tuple[str, ...]:
         str(tally.count("unit")),
         f"{tally.longest_wait_s:.2f} s",
         f"{fault.bound_s:.2f} s" if fault.ours else "none",
+        off_by(tally),
     )
+
+
+def off_by(*tallies: Tally) -> str:
+    """Say how far the gaps that the history tells were off at most, longer and shorter."""
+    if not sum(tally.compared for tally in tallies):
+        return ""
+    long_s = max(tally.told_long_s for tally in tallies)
+    short_s = max(tally.told_short_s for tally in tallies)
+    return f"+{long_s:.2f} / -{short_s:.2f} s"
 
 
 def plain(outcome: Outcome) -> str:
@@ -82,7 +105,7 @@ def markdown(outcome: Outcome, command: str) -> str:
     """Return the table as a page has it, with what it was measured by."""
     lines = [f"| {' | '.join(HEAD)} |", "|---" + "|--:" * (len(HEAD) - 1) + "|"]
     lines += [f"| {' | '.join(row)} |" for row in rows(outcome)]
-    return "\n".join([f"`{command}`, {_today()}, {machine()}.", "", *lines, "", *notes(outcome)])
+    return "\n".join([f"`{command}`, {today()}, {machine()}.", "", *lines, "", *notes(outcome)])
 
 
 def notes(outcome: Outcome) -> list[str]:
@@ -95,6 +118,20 @@ def notes(outcome: Outcome) -> list[str]:
         f" {LEASE_S:.2f} s; the bounds hold {MACHINE_S:g} s for the machine; a run's end is known"
         f" to {STEP_S * 1000:g} ms.",
     ]
+    ours = [tally for tally in outcome.tallies.values() if tally.fault.ours]
+    told += [
+        f"{sum(tally.compared for tally in ours)} gaps that coord_history tells were compared with"
+        f" the programs' own lines: {sum(tally.count('told') for tally in ours)} were off by more"
+        f" than {TOLD_LONG_S:.2f} s (too long) or {TOLD_SHORT_S:.2f} s (too short;"
+        f" {TOLD_SHORT_BY_NETWORK_S:.2f} s where messages wait,"
+        f" {TOLD_SHORT_BY_FREEZE_S:.2f} s where processes are stopped)."
+    ]
+    if busiest := max((tally.asked_per_heartbeat for tally in ours), default=0.0):
+        told.append(
+            f"Where rows were wrecked, the busiest node made {busiest:.1f} transactions for each of"
+            f" its heartbeats ({ASKED_PER_HEARTBEAT_MAX} are allowed);"
+            f" {sum(tally.count('busy') for tally in ours)} nodes made more."
+        )
     if outcome.taken_back:
         told.append(
             f"{outcome.taken_back} units were acknowledged by primaries whose last commits an"
@@ -108,8 +145,11 @@ def notes(outcome: Outcome) -> list[str]:
             f" coord's for at most {_longest_thaw_ms(outcome):.0f} ms (more than"
             f" {THAW_LINE_S * 1000:g} ms count as an overlap). Only the fence closes that gap."
         )
-    if any(not tally.fault.one_runner and tally.fault.ours for tally in outcome.tallies.values()):
-        told.append("\n[^both]: not promised: two primaries acknowledge; left out of the sum.")
+    told += [
+        f"\n[^{why}]: not promised: {words}; left out of the sum."
+        for why, words in UNPROMISED.items()
+        if any(tally.fault.unpromised == why and tally.injected for tally in ours)
+    ]
     return told
 
 
@@ -143,5 +183,5 @@ def machine() -> str:
     )
 
 
-def _today() -> str:
+def today() -> str:
     return datetime.now(UTC).date().isoformat()
