@@ -21,10 +21,9 @@ from coordinator.runtime.proctable import Look, Seen
 
 #: The trust board: two native doubles, trusted_until and the moment of the last extension.
 BOARD = struct.Struct("@dd")
-#: The kernel may call a room busy for a moment after its last process has gone.
-_CLEAR_AGAIN_S = 0.01
-#: After so many tries, half a second, a room is left to the next guardian.
-_CLEARS_MAX = 50
+#: The kernel may call a room busy for a moment after its last process has gone; after so many tries
+#: it is left to the next guardian.
+_CLEAR_AGAIN_S, _CLEARS_MAX = 0.01, 50
 
 
 class Life:

@@ -7,10 +7,10 @@ The columns of the origin's two tables keep their names; ours come after them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
+
+from coordinator.store.storage import storage, store_alike
 
 #: Stands for the real schema until execution: see `in_schema` and `metadata_for`.
 SCHEMA = "coord_schema_placeholder"
@@ -25,9 +25,6 @@ TASK_PATTERN = "^[A-Za-z0-9.:@-][A-Za-z0-9_.:@-]*$"
 #: Compared byte by byte: an index over names must survive a change of the system's collations,
 #: because a token row that its own index does not find is a token that two nodes may hold.
 NAME = sa.Text(collation="C")
-
-#: Key of a table's `info`: its storage parameters, for which SQLAlchemy 2.0 has no word.
-STORAGE = "storage"
 
 SERVER_NOW = sa.func.clock_timestamp()
 MOMENT = sa.DateTime(timezone=True)
@@ -51,16 +48,8 @@ def metadata_for(schema: str) -> sa.MetaData:
     """Return a copy of all tables that really are in `schema` (to compare, to create)."""
     copy = sa.MetaData(naming_convention=metadata.naming_convention)
     for table in metadata.sorted_tables:
-        copied = table.to_metadata(copy, schema=schema)
-        if STORAGE in table.info:
-            sa.event.listen(copied, "after_create", _stored(table.info[STORAGE]))
+        store_alike(table.to_metadata(copy, schema=schema), table)
     return copy
-
-
-def _stored(parameters: Mapping[str, int]) -> sa.DDL:
-    """Return the statement that sets storage parameters of a table that was just created."""
-    settings = ", ".join(f"{key} = {value}" for key, value in parameters.items())
-    return sa.DDL(f"ALTER TABLE %(fullname)s SET ({settings})")  # type: ignore[no-untyped-call]
 
 
 def _named(column: str) -> sa.CheckConstraint:
@@ -87,13 +76,7 @@ token_holder = sa.Table(
     sa.Column("base_version", sa.BigInteger),
     sa.Column("base_node", NAME),
     sa.Column("base_taken_version", sa.BigInteger),
-    info={
-        STORAGE: {
-            "fillfactor": 30,
-            "autovacuum_vacuum_scale_factor": 0,
-            "autovacuum_vacuum_threshold": 200,
-        }
-    },
+    info=storage(30, vacuum_after=200),
 )
 sa.Index(None, token_holder.c.session)
 
@@ -127,13 +110,7 @@ health_check = sa.Table(
     # The group first: its nodes are looked up together. Nothing that a beat changes is indexed,
     # so that beats stay HOT.
     sa.PrimaryKeyConstraint("group_id", "task_id"),
-    info={
-        STORAGE: {
-            "fillfactor": 50,
-            "autovacuum_vacuum_scale_factor": 0,
-            "autovacuum_vacuum_threshold": 1000,
-        }
-    },
+    info=storage(50, vacuum_after=1000),
 )
 
 group_record = sa.Table(
@@ -314,7 +291,7 @@ task_cursor = sa.Table(
     sa.Column("saved_at", MOMENT, nullable=False),
     sa.Column("save_count", sa.BigInteger, nullable=False, server_default=sa.text("1")),
     sa.PrimaryKeyConstraint("group_id", "task"),
-    info={STORAGE: {"fillfactor": 50}},
+    info=storage(50),
 )
 
 observer_decision = sa.Table(
