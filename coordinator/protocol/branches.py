@@ -61,4 +61,4 @@ def waiting(before: epoch.Epoch | None, seen: epoch.Epoch | None) -> tuple[Comma
     if before is not None and waited and before.since == seen.since:
         return ()
     wait_s = round(epoch.settle_at(seen) - seen.since, 3)
-    return (Report("unsettled", (timeline, ("wait_s", wait_s), ("why", epoch.why(before, seen)))),)
+    return (Report("unsettled", (timeline, ("wait_s", wait_s), ("why", seen.why))),)

@@ -50,6 +50,7 @@ class Epoch:
     continues: bool = False
     answered_at: float = 0.0
     told: bool = False  #: others were told how long this run has been watched
+    why: str = "start"  #: what has made this node wait on the identity, as `why` names it
     latest: Latest | None = None
 
 
@@ -80,6 +81,7 @@ def observe(
         longest_s, longest_at = seen_s, now
     new = changed(epoch, view)
     return Epoch(
+        why=why(epoch.identity, view.identity) if new else epoch.why,
         identity=view.identity,
         settled=view.settled,
         since=now if new else epoch.since,
@@ -138,15 +140,13 @@ def waits(epoch: Epoch) -> bool:
     return settle_at(epoch) > epoch.since
 
 
-def why(before: Epoch | None, after: Epoch) -> str:
+def why(before: Identity, after: Identity) -> str:
     """Name what has made the node wait, for people."""
-    if before is None:
-        return "start"
-    if before.identity.system_identifier != after.identity.system_identifier:
+    if before.system_identifier != after.system_identifier:
         return "another"
-    if before.identity.timeline != after.identity.timeline:
+    if before.timeline != after.timeline:
         return "failover"
-    return "restart" if before.identity.branch == after.identity.branch else "another"
+    return "restart" if before.branch == after.branch else "another"
 
 
 def long_wait_at(epoch: Epoch) -> float:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from coordinator.protocol import epoch
 from coordinator.protocol.node import Node, active, held_by_other
 from coordinator.protocol.trust import expired
 
@@ -62,6 +63,27 @@ def _describe(node: Node, now: float) -> dict[str, Any]:
         "term": term,
         "holder": holder,
         "leaseRemainingSeconds": _lease_left_s(node, now),
+        "database": _database(node, now),
+    }
+
+
+def _database(node: Node, now: float) -> dict[str, Any] | None:
+    """Describe the branch of the database that the node is on; None: it has not seen one yet.
+
+    waitSeconds, why: until nobody waits any more after a failover (E3), and what has made it wait.
+    leftBehindTimeline: of a primary that answers, although a later one takes writes (E4).
+    """
+    known = node.epoch
+    if known is None:
+        return None
+    waiting = epoch.waits(known)
+    left_behind = None if node.refused is None else node.refused.timeline
+    return {
+        "timeline": known.identity.timeline,
+        "settled": known.settled,
+        "waitSeconds": round(max(0.0, epoch.settle_at(known) - now), 3) if waiting else None,
+        "why": known.why if waiting else None,
+        "leftBehindTimeline": left_behind,
     }
 
 

@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from coordinator.protocol.events import PrimarySeen
 from coordinator.protocol.node import Node, Policy
 from coordinator.protocol.runs import Run
 from coordinator.protocol.timing import Timing
 from coordinator.web.endpoints import Snapshot, reply
 from coordinator.web.server import Server, split_address
+from tests.simulation.script import Script, identity, view
 
 STANDBY = Node(
     policy=Policy(node="a", group="orders", seed="s"),
@@ -74,6 +76,37 @@ def test_a_standby_has_no_lease_to_show():
     answer = reply("/standby", Snapshot(STANDBY, 0.0, 0.0), 103.0)
 
     assert answer.body["leaseRemainingSeconds"] is None
+
+
+def test_healthz_tells_why_nobody_takes_after_a_failover():
+    """E3: timeline, what is left of the wait, and why."""
+    script = Script()
+    script.hold(0.0)
+    script.tick(1.0)
+    script.answer(1.0, view(timeline=2, settled=False))
+
+    body = reply("/healthz", Snapshot(script.node, 1.0, 1.0), 3.0).body
+
+    assert body["database"] == {
+        "timeline": 2,
+        "settled": False,
+        "waitSeconds": 4.0,
+        "why": "failover",
+        "leftBehindTimeline": None,
+    }
+
+
+def test_healthz_tells_of_a_primary_that_was_left_behind():
+    """E4: two primaries answer; the session on the earlier one is over."""
+    script = Script()
+    script.hold(0.0)
+    script.take_in(PrimarySeen(0.5, identity(timeline=2)))
+    script.tick(0.5)
+    script.answer(0.6, script.own())
+
+    body = reply("/healthz", Snapshot(script.node, 0.6, 0.6), 0.6).body
+
+    assert body["database"]["leftBehindTimeline"] == 1
 
 
 def test_an_unknown_path_names_those_that_exist():
