@@ -99,10 +99,27 @@ machine:
 	   dpkg-deb -x linux-image-*.deb . && rm linux-image-*.deb) >/dev/null 2>&1 || \
 	  echo "could not install $(MACHINE_PACKAGES) and a kernel: no virtual machines"
 
+# Patroni in an environment of its own, and what stands around it, for tests/faults/test_patroni.py:
+# skipped with a word where they may not be installed. PostgreSQL never runs as root, so neither does
+# Patroni: its Python must be one that other users can read, and the system's is.
+PATRONI_PYTHON := $(firstword $(wildcard /usr/bin/python3) $(PYTHON))
+PATRONI_PACKAGES := etcd-server haproxy pgbouncer postgresql iproute2 python3-venv
+.PHONY: patroni
+patroni:
+	@((dpkg -s $(PATRONI_PACKAGES) || (apt-get update -qq && \
+	   RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
+	   apt-get install -y -qq --no-install-recommends $(PATRONI_PACKAGES))) && \
+	  (test tests/support/patroni.lock -ot .venv-patroni/patroni.stamp || \
+	   ($(PATRONI_PYTHON) -m venv --clear .venv-patroni && \
+	    .venv-patroni/bin/python -m pip install --quiet --disable-pip-version-check \
+	    --require-hashes -r tests/support/patroni.lock && touch .venv-patroni/patroni.stamp))) \
+	  >/dev/null 2>&1 || \
+	  echo "could not install Patroni and $(PATRONI_PACKAGES): no tests behind Patroni"
+
 # The counted campaign, whose table docs/faults.md and README hold (about half an hour on two cores),
-# then replication, poolers, clocks, rules broken on purpose and a model of the protocol.
+# then replication, Patroni, poolers, clocks, rules broken on purpose and a model of the protocol.
 # make faults CAMPAIGN_ARGS="--seed 7"
-faults: .venv/dev.stamp system-packages machine
+faults: .venv/dev.stamp system-packages machine patroni
 	$(BIN)/python -m tests.faults.campaign --long --out docs/faults.md \
 	  --summary README.md $(CAMPAIGN_ARGS)
 	COORD_TEST_BOUNDS=1 $(BIN)/pytest -m "long or bounded" $(PYTEST_ARGS)
@@ -129,4 +146,4 @@ lock: .venv/dev.stamp
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra embedded --group dev --upgrade --quiet -o requirements-dev.lock
 
 clean:
-	rm -rf .venv .venv-lowest .venv-peers .machine build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .venv-lowest .venv-peers .venv-patroni .machine build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -42,6 +42,7 @@ LONG = (
     "faults/test_replication.py",
     "faults/test_database_troubles.py",
     "faults/test_pgbouncer.py",
+    "faults/test_patroni.py",
     "faults/test_clocks.py",
     "faults/test_move_group.py",
     "faults/test_tasks_scale.py",

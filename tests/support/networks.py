@@ -141,6 +141,13 @@ class Network:
 
     # --- end ----------------------------------------------------------------------------------
 
+    def kill_all(self, machine: str) -> None:
+        """Kill every process of a machine; again, until none is left that was forked meanwhile."""
+        for pids in iter(lambda: _pids_in(self._namespace(machine)), []):
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
     def end(self) -> None:
         """Remove everything, whatever is left of it."""
         for machine in self._addresses:

@@ -18,23 +18,41 @@ class Interval:
     first_wall: float
 
 
-def intervals(path: Path) -> list[Interval]:
-    """Return the runs in a recorder's file, in the order in which they began."""
-    runs: dict[tuple[str, int, int], Interval] = {}
-    if not path.exists():
-        return []
-    for line in path.read_text().splitlines():
+class Record:
+    """A recorder's file, read as it grows."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._offset = path, 0
+        self._runs: dict[tuple[str, int, int], Interval] = {}
+
+    def runs(self) -> list[Interval]:
+        """Return the runs so far, in the order in which they began."""
+        if self._path.exists():
+            with self._path.open("rb") as file:
+                file.seek(self._offset)
+                # What follows the last end of a line is being written at this moment.
+                whole = file.read().rpartition(b"\n")[0]
+            self._offset += len(whole) + 1 if whole else 0
+            for line in whole.decode().splitlines():
+                self._take_in(line)
+        return sorted(self._runs.values(), key=lambda run: run.first)
+
+    def _take_in(self, line: str) -> None:
         fields = line.split()
         if len(fields) != 5:
-            continue  # the line that is being written at this moment
+            return  # its writer died over it
         node, term, pid, boot, wall = fields
         key = (node, int(term), int(pid))
-        known = runs.get(key)
+        known = self._runs.get(key)
         if known is None:
-            runs[key] = Interval(*key, float(boot), float(boot), float(wall))
+            self._runs[key] = Interval(*key, float(boot), float(boot), float(wall))
         else:
-            runs[key] = Interval(*key, known.first, float(boot), known.first_wall)
-    return sorted(runs.values(), key=lambda run: run.first)
+            self._runs[key] = Interval(*key, known.first, float(boot), known.first_wall)
+
+
+def intervals(path: Path) -> list[Interval]:
+    """Return the runs in a recorder's file, in the order in which they began."""
+    return Record(path).runs()
 
 
 def overlaps(runs: list[Interval]) -> list[tuple[Interval, Interval]]:
