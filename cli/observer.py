@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from coordinator.cli import observer_policy
 from coordinator.cli.desk import Reason, desk
 from coordinator.cli.options import Output, TimeStyle, shared
 
@@ -13,6 +14,7 @@ app = typer.Typer(
     help="The node that watches the others: who, what it decided, stop and go on.",
     rich_markup_mode=None,
 )
+app.command()(observer_policy.policy)
 
 
 @app.callback(invoke_without_command=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from coordinator.cli.output import dim, left_out, table_of
@@ -95,6 +95,15 @@ def observer_parts(page: ObserverPage, style: TimeStyle) -> list[RenderableType]
         at = when(page.suspended_at, page.suspended_age_s, style)
         parts.append(safe(f"suspended since {at}{by}{why}; it decides nothing until resumed"))
     return [*parts, "", *decisions_parts(page.decisions, style)]
+
+
+def policy_parts(fields: Mapping[str, float | None]) -> list[RenderableType]:
+    """Return what `coord observer policy` shows."""
+    rows = [(key, "-" if value is None else f"{value:.15g}") for key, value in fields.items()]
+    parts: list[RenderableType] = [table_of(("KEY", "VALUE"), rows)]
+    if None in fields.values():
+        parts.append(dim("-: each node goes by its own file, or by its default"))
+    return parts
 
 
 def decisions_parts(decisions: Sequence[DecisionLine], style: TimeStyle) -> list[RenderableType]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         TaskOnNode,
         TaskPage,
     )
+    from coordinator.protocol.group import TasksPolicy
 
 TASK_COLUMNS = (
     *("groupId", "name", "state", "node", "term", "since", "enabled", "preferred", "pinned"),
@@ -141,6 +142,13 @@ def observer_fields(page: ObserverPage) -> dict[str, Any]:
         "suspended": suspended,
         "decisions": [decision_fields(each) for each in page.decisions],
     }
+
+
+def policy_fields(policy: TasksPolicy) -> dict[str, float | None]:
+    """Return a group's policy by the keys of [tasksPolicy]; None: each node's own."""
+    from coordinator.protocol.group import POLICY_KEYS
+
+    return {key: getattr(policy, field) for field, key in POLICY_KEYS.items()}
 
 
 def cursor_fields(page: CursorPage) -> dict[str, Any]:

@@ -52,7 +52,7 @@ NAMES = {
     "on_exit": "program.onExit",
     "policy": "taskPolicy",
     "hosts_tasks": "hostsTasks",
-    "tasks_policy": "tasksPolicy",
+    "tasks_policy": "tasksPolicy (`coord observer policy` changes the group's times at once)",
     "database": "databaseConfig",
     "log_level": "log.level",
     "log_format": "log.format",

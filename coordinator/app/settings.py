@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from coordinator.protocol.group import OnDone, OnPartition, TaskDef
@@ -76,7 +76,7 @@ class PolicySettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TasksPolicySettings:
-    """How this node keeps its part of a task group, and what it does as the group's observer."""
+    """How this node keeps its part of a task group; its times where the group names none."""
 
     failover: bool = True  #: of tasks that do not say it themselves
     to_member_s: float = 60.0  #: live and caught up for so long, before a node may run tasks
@@ -155,8 +155,8 @@ def config_hash(
     shared = [list(intervals_s), *(None if it is None else asdict(it) for it in (program, trigger))]
     shared.append(asdict(policy))
     if tasks_policy is not None:
-        # Which commands a node admits is its own affair; how nodes are judged is not.
-        shared.append(asdict(replace(tasks_policy, commands_listed=False)))
+        # Which commands a node admits is its own affair, and how nodes are judged the record's.
+        shared.append({"failover": tasks_policy.failover})
     text = json.dumps(shared, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=2).hexdigest()
 

@@ -10,12 +10,15 @@ from coordinator.errors import CoordError
 from coordinator.ports import Clock
 from coordinator.protocol.duty_decide import stop_timeout_s
 from coordinator.protocol.events import StartProgram
-from coordinator.protocol.group import TaskDef
+from coordinator.protocol.group import NO_POLICY, POLICY_KEYS, TaskDef, TasksPolicy
 from coordinator.protocol.node import Node
 from coordinator.protocol.observer import Manners
 from coordinator.runtime import log
 from coordinator.runtime.guard_link import Orders
 from coordinator.runtime.progress import ProgressLines
+
+#: The origin of what nobody said.
+DEFAULT = "default"
 
 
 class TaskNode:
@@ -59,7 +62,7 @@ class TaskNode:
 
 
 def manners_of(settings: NodeSettings) -> Manners:
-    """Return the times by which this node would decide as the observer."""
+    """Return the times by which this node observes where the group's record names none."""
     policy = settings.tasks_policy
     return Manners(
         to_member_s=policy.to_member_s,
@@ -69,12 +72,27 @@ def manners_of(settings: NodeSettings) -> Manners:
     )
 
 
+def policy_said(settings: NodeSettings) -> TasksPolicy:
+    """Return what the configuration itself says about how the observer judges; no defaults."""
+    own = manners_of(settings)
+    return TasksPolicy(
+        **{
+            field: getattr(own, field)
+            for field, key in POLICY_KEYS.items()
+            if settings.origins.get(f"tasksPolicy.{key}", DEFAULT) != DEFAULT
+        }
+    )
+
+
 def declare(settings: NodeSettings, logger: logging.Logger) -> None:
-    """Add the tasks of this node's own file to the group, and change those that a file made.
+    """Add what this node's own file says to the group: its policy, its tasks.
+
+    What the group's record says otherwise stays, with a warning.
 
     Errors: CoordError when the database cannot be asked; the node's start fails then.
     """
-    if not settings.tasks:
+    said = policy_said(settings)
+    if not settings.tasks and said == NO_POLICY:
         return
     from coordinator.store.task_admin import TaskDesk
 
@@ -85,7 +103,11 @@ def declare(settings: NodeSettings, logger: logging.Logger) -> None:
         where=database.label,
         timeout_s=database.connect_timeout_s,
     ) as desk:
-        for line in desk.declare(settings.group_id, settings.tasks, who=settings.task_id):
+        who = settings.task_id
+        lines = () if said == NO_POLICY else desk.declare_policy(settings.group_id, said, who=who)
+        if settings.tasks:
+            lines += desk.declare(settings.group_id, settings.tasks, who=who)
+        for line in lines:
             logger.warning("%s: %s", settings.group_id, line, extra={"event": "warning"})
 
 

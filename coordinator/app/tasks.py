@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace as replaced
 
 from coordinator.app.database import Resolved
@@ -21,7 +21,7 @@ from coordinator.app.task_views import (
     TaskPage,
 )
 from coordinator.errors import DuplicateTaskError, NotFoundError, UsageError
-from coordinator.protocol.group import GroupRecord, TaskDef
+from coordinator.protocol.group import GroupRecord, TaskDef, TasksPolicy
 from coordinator.protocol.placement import responsible
 from coordinator.store.task_admin import TaskDesk
 
@@ -186,6 +186,22 @@ class Tasks:
         """
         self._desk.move(group, task, preferred=node, pinned=pinned, who=self._who, reason=reason)
         return self._unknown(group, [node])
+
+    def policy(self, group: str) -> TasksPolicy:
+        """Return the times by which the group's observer decides.
+
+        Errors: NotFoundError.
+        """
+        return self._desk.policy(group)
+
+    def set_policy(
+        self, group: str, wanted: Mapping[str, float | None], reason: str | None
+    ) -> bool:
+        """Set times of the policy, None: as each node has it; false when it was so before.
+
+        Errors: NotFoundError.
+        """
+        return self._desk.set_policy(group, wanted, who=self._who, reason=reason)
 
     def suspend(self, group: str, reason: str | None) -> bool:
         """Let the observer of a group decide nothing; false when it was so before.

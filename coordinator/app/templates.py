@@ -198,7 +198,8 @@ livenessCheckInterval = 6
 ##   [tasks.trigger]                            when it runs; the keys of [trigger]
 ##   interval = 5
 
-## How this node keeps its part of a task group, and what it does when it is the observer.
+## How this node keeps its part of a task group. The times are the group's: the first file that
+## names one declares it, and `coord observer policy` changes it for all nodes.
 # [tasksPolicy]
 ## For tasks that do not say it themselves.
 # failover = true

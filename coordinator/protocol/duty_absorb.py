@@ -28,7 +28,7 @@ from coordinator.protocol.events import (
     Report,
 )
 from coordinator.protocol.group import TaskDef
-from coordinator.protocol.node import Node
+from coordinator.protocol.node import Node, manners_of
 from coordinator.protocol.requests import Answer, Take
 from coordinator.protocol.task_requests import (
     CatchUp,
@@ -142,14 +142,15 @@ def answered(node: Node, event: Answered, request: TaskRequest) -> Step:
         case ReleaseTasks():
             return _released(node, duties, request, answer, now), ()
         case WatchSessions():
-            assert node.policy.manners is not None
+            manners = manners_of(node)
+            assert manners is not None
             watched = observer.noted(
                 duties.watched or observer.begin(now),
                 answer.sessions,
                 answer.view.identity,
                 now,
                 node.timing.gap_max_s,
-                node.policy.manners,
+                manners,
             )
             watch_at = now + node.timing.heartbeat_s
             duties = replace(duties, watched=watched, watch_at=watch_at, judged=False)

@@ -9,7 +9,7 @@ from coordinator.protocol.duties import Duties, hung_at
 from coordinator.protocol.duty_told import alert_at, tell, tell_at
 from coordinator.protocol.epoch import may_act
 from coordinator.protocol.group import GroupRecord, NodeRecord, Standing
-from coordinator.protocol.node import Node, holds
+from coordinator.protocol.node import Node, holds, manners_of
 from coordinator.protocol.placement import mentor_of, placed_as_planned
 from coordinator.protocol.requests import Request, View
 from coordinator.protocol.task_requests import (
@@ -94,7 +94,7 @@ def _watches(node: Node) -> bool:
 
 
 def _decide(node: Node, duties: Duties, view: View, session: str, now: float) -> Decide | None:
-    manners, record = node.policy.manners, duties.record
+    manners, record = manners_of(node), duties.record
     if not holds(node) or duties.watched is None or duties.judged or not may_act(view):
         return None
     assert manners is not None
@@ -222,9 +222,10 @@ def _asking_moments(node: Node, duties: Duties) -> Iterator[float]:
     yield max(_look_again_at(node, duties), duties.read_at + READ_PAUSE_S)
     if _watches(node):
         yield duties.watch_at
-    if holds(node) and duties.watched is not None and node.policy.manners is not None:
+    manners = manners_of(node)
+    if holds(node) and duties.watched is not None and manners is not None:
         yield max(
-            observer.next_at(duties.watched, duties.watched.looked_at, node.policy.manners),
+            observer.next_at(duties.watched, duties.watched.looked_at, manners),
             duties.watch_at,
         )
     for task in duties.wanted():

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from coordinator.protocol.duties import Duties, Work
 from coordinator.protocol.events import Command, Report
-from coordinator.protocol.node import Node, holds
+from coordinator.protocol.node import Node, holds, manners_of
 from coordinator.protocol.task_requests import TaskTold, TellTasks
 
 #: Changes are gathered for so many seconds; a person asks to see them within one.
@@ -75,7 +75,8 @@ def alert_at(node: Node, duties: Duties) -> float:
 
 
 def _hold_s(node: Node) -> float:
-    grace_s = 0.0 if node.policy.manners is None else node.policy.manners.grace_s
+    manners = manners_of(node)
+    grace_s = 0.0 if manners is None else manners.grace_s
     return grace_s + ALERT_BEATS * node.timing.heartbeat_s
 
 

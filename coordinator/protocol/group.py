@@ -132,6 +132,29 @@ NEVER_HELD = TaskToken()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TasksPolicy:
+    """How the group's observer judges nodes, as the record says it; the fields are Manners'.
+
+    None: the record says nothing, and each node goes by its own file.
+    """
+
+    to_member_s: float | None = None
+    late_max: int | None = None
+    late_within_s: float | None = None
+    grace_s: float | None = None
+
+
+NO_POLICY = TasksPolicy()
+#: What the fields of a policy are called in Config.toml.
+POLICY_KEYS = {
+    "to_member_s": "toMember",
+    "late_max": "lateMax",
+    "late_within_s": "lateWithin",
+    "grace_s": "observerGrace",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GroupRecord:
     """The group at one version, read in one snapshot.
 
@@ -143,6 +166,7 @@ class GroupRecord:
     suspended: the observer decides nothing.
     spread_version: the version at which a node became a Member last, until the tasks are spread
                evenly over all of them; 0: they have been since, and what runs stays where it is.
+    policy:    the times by which whoever observes decides about nodes.
     """
 
     version: int
@@ -152,6 +176,7 @@ class GroupRecord:
     failures: Mapping[tuple[str, str], int] = field(default_factory=lambda: MappingProxyType({}))
     suspended: bool = False
     spread_version: int = 0
+    policy: TasksPolicy = NO_POLICY
 
     def token(self, task: str) -> TaskToken:
         """Return the task's token row."""

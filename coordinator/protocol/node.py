@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from coordinator.protocol.duties import Duties
 from coordinator.protocol.epoch import Epoch, may_act
-from coordinator.protocol.observer import Manners
+from coordinator.protocol.observer import Manners, agreed
 from coordinator.protocol.requests import Identity, NodeSeen, Request, View
 from coordinator.protocol.restarts import Restarts
 from coordinator.protocol.runs import Run
@@ -43,7 +43,8 @@ class Policy:
     wait_until: float | None = None  #: leave with conflict_code when not active by then
     conflict_code: int = 75
     once: bool = False  #: losing the token ends the node with code 76
-    manners: Manners | None = None  #: of a node whose group spreads tasks; None: one program
+    #: Of a node whose group spreads tasks; None: one program. The group's record goes before them.
+    manners: Manners | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +173,14 @@ def is_free(view: View) -> bool:
     return view.token.session is None or (
         holder is not None and (holder.ended or holder.session != view.token.session)
     )
+
+
+def manners_of(node: Node) -> Manners | None:
+    """Return the times by which this node observes: the group's, where the record names them."""
+    own, duties = node.policy.manners, node.duties
+    if own is None or duties is None or duties.record is None:
+        return own
+    return agreed(own, duties.record.policy)
 
 
 def active(node: Node, now: float) -> bool:

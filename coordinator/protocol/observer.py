@@ -8,10 +8,10 @@ compare-and-set on what it saw, so that an old observer, or two at once, do no h
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from coordinator.errors import TimingError
-from coordinator.protocol.group import Standing
+from coordinator.protocol.group import NO_POLICY, Standing, TasksPolicy
 from coordinator.protocol.requests import Identity
 from coordinator.protocol.task_requests import ChangeStanding, Decision, EndSession, SessionSeen
 from coordinator.protocol.watch import Sight, Watch, kept, watched
@@ -49,6 +49,14 @@ class Manners:
                 f"late_max ({self.late_max}) must not be below 0, and late_within_s"
                 f" ({self.late_within_s:g} s) must be above 0"
             )
+
+
+def agreed(own: Manners, policy: TasksPolicy) -> Manners:
+    """Return the group's times, and a node's own where the group's record names none (B11)."""
+    if policy == NO_POLICY:
+        return own
+    named = {name: value for name, value in asdict(policy).items() if value is not None}
+    return replace(own, **named)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

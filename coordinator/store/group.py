@@ -17,6 +17,7 @@ from coordinator.protocol.group import (
     OnPartition,
     Standing,
     TaskDef,
+    TasksPolicy,
     TaskToken,
 )
 from coordinator.protocol.requests import Answer
@@ -30,6 +31,9 @@ _RECORD_COLUMNS: LiteralString = """
     record.version,
     record.suspended_at IS NOT NULL AS suspended,
     coalesce(record.spread_version, 0) AS spread_version,
+    json_build_array(
+        record.to_member_ms, record.late_max, record.late_within_ms, record.observer_grace_ms
+    ) AS policy,
     (
         SELECT json_agg(json_build_array(
             task.deleted,
@@ -65,7 +69,7 @@ _RECORD_COLUMNS: LiteralString = """
     ) AS failures
 """
 #: How many columns these are.
-RECORD_WIDTH = 6
+RECORD_WIDTH = 7
 #: One statement, so one snapshot, in one round trip.
 READ_GROUP: LiteralString = "SELECT " + _RECORD_COLUMNS + ", {view_columns} {view_from}"
 #: The same for people, who have no session and need no view.
@@ -173,7 +177,7 @@ def read_group(cursor: Cursor, place: Place, known: Known) -> Answer:
 
 def record_of(row: Sequence[Any], known: Known) -> GroupRecord:
     """Return the record that these columns are of."""
-    version, suspended, spread_version, rows, nodes, failures = row
+    version, suspended, spread_version, policy, rows, nodes, failures = row
     tasks = known.tasks(rows or ())
     members = [_node_of(node) for node in nodes or ()]
     live = {(member.node, member.session) for member in members if member.live}
@@ -185,7 +189,23 @@ def record_of(row: Sequence[Any], known: Known) -> GroupRecord:
         failures={(task, node): count for task, node, count in failures or () if task in tasks},
         suspended=bool(suspended),
         spread_version=spread_version or 0,
+        policy=policy_of(policy),
     )
+
+
+def policy_of(row: Sequence[Any]) -> TasksPolicy:
+    """Return the policy that these columns of the group's row are of."""
+    to_member_ms, late_max, late_within_ms, grace_ms = row
+    return TasksPolicy(
+        to_member_s=_seconds(to_member_ms),
+        late_max=late_max,
+        late_within_s=_seconds(late_within_ms),
+        grace_s=_seconds(grace_ms),
+    )
+
+
+def _seconds(ms: int | None) -> float | None:
+    return None if ms is None else ms / 1000
 
 
 def task_of(row: Sequence[Any]) -> TaskDef:

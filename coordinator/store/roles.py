@@ -122,7 +122,8 @@ ADMINISTRATOR: dict[str, dict[str, str]] = {
     "health_check": {"DELETE": ""},
     "group_record": {
         "INSERT": "group_id",
-        "UPDATE": "version, suspended_at, suspended_by, suspend_reason",
+        "UPDATE": "version, suspended_at, suspended_by, suspend_reason, to_member_ms, late_max,"
+        " late_within_ms, observer_grace_ms",
     },
     "event": {"INSERT": "group_id, kind, reason, who"},
 }

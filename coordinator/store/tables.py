@@ -127,7 +127,14 @@ group_record = sa.Table(
     sa.Column("suspended_by", sa.Text),
     sa.Column("suspend_reason", sa.Text),
     sa.Column("spread_version", sa.BigInteger),
+    *(sa.Column(f"{time}_ms", sa.BigInteger) for time in ("to_member", "late_within")),
+    sa.Column("observer_grace_ms", sa.BigInteger),
+    sa.Column("late_max", sa.Integer),
     _named("group_id"),
+    sa.CheckConstraint(
+        "to_member_ms >= 0 AND late_max >= 0 AND late_within_ms > 0 AND observer_grace_ms >= 0",
+        name="policy",
+    ),
 )
 
 token_history = sa.Table(

@@ -5,15 +5,15 @@ Plain psycopg, without SQLAlchemy: these commands must start fast, and `coord ru
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import LiteralString, Self, TypeVar
 
 import psycopg
 
 from coordinator.errors import DatabaseRefusedError, NotFoundError, TokenLostError
-from coordinator.protocol.group import GroupRecord, TaskDef
-from coordinator.store import node_admin, task_declare, task_definitions, task_pages
+from coordinator.protocol.group import GroupRecord, TaskDef, TasksPolicy
+from coordinator.store import node_admin, task_declare, task_definitions, task_pages, task_policy
 from coordinator.store.desk import Cursor, Desk, Rows
 from coordinator.store.faults import database_error
 from coordinator.store.group import READ_RECORD, Known, record_of, task_of
@@ -142,6 +142,34 @@ class TaskDesk:
                 group, who, "declared", lambda change: task_declare.write(change, definitions)
             )
         return tuple(task_declare.line_of(found) for found in compared if found.left)
+
+    # --- policy -----------------------------------------------------------------------------------
+
+    def policy(self, group: str) -> TasksPolicy:
+        """Return the times by which the group's observer decides.
+
+        Errors: NotFoundError.
+        """
+        return self._desk.look(lambda cursor: task_policy.read(cursor, self._desk.schema, group))
+
+    def set_policy(
+        self, group: str, wanted: Mapping[str, float | None], *, who: str, reason: str | None = None
+    ) -> bool:
+        """Set fields of the policy, None: as each node has it; false when they are so already.
+
+        Errors: NotFoundError, DatabaseRefusedError.
+        """
+        return self._change(group, who, reason, lambda at: task_policy.change_to(at, wanted))
+
+    def declare_policy(self, group: str, said: TasksPolicy, *, who: str) -> tuple[str, ...]:
+        """Set what the record does not name yet; returns a line for what it says otherwise."""
+        declared = task_policy.compare(self.policy(group), said)
+        if declared.new:
+            try:
+                self._change(group, who, "declared", lambda at: task_policy.declare(at, said))
+            except DatabaseRefusedError:
+                return (*task_policy.lines_of(declared), task_policy.refused_line(declared))
+        return task_policy.lines_of(task_policy.compare(self.policy(group), said))
 
     # --- nodes ------------------------------------------------------------------------------------
 

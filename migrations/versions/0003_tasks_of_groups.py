@@ -76,7 +76,14 @@ ALTER TABLE {schema}.group_record
     ADD COLUMN suspended_at timestamptz,
     ADD COLUMN suspended_by text,
     ADD COLUMN suspend_reason text,
-    ADD COLUMN spread_version bigint
+    ADD COLUMN spread_version bigint,
+    ADD COLUMN to_member_ms bigint,
+    ADD COLUMN late_within_ms bigint,
+    ADD COLUMN observer_grace_ms bigint,
+    ADD COLUMN late_max integer,
+    ADD CONSTRAINT group_record_policy_check CHECK (
+        to_member_ms >= 0 AND late_max >= 0 AND late_within_ms > 0 AND observer_grace_ms >= 0
+    )
 """,
     """
 CREATE TABLE {schema}.task (
@@ -730,7 +737,11 @@ ALTER TABLE {schema}.group_record
     DROP COLUMN suspended_at,
     DROP COLUMN suspended_by,
     DROP COLUMN suspend_reason,
-    DROP COLUMN spread_version
+    DROP COLUMN spread_version,
+    DROP COLUMN to_member_ms,
+    DROP COLUMN late_max,
+    DROP COLUMN late_within_ms,
+    DROP COLUMN observer_grace_ms
 """,
             """
 ALTER TABLE {schema}.health_check

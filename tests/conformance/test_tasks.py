@@ -8,7 +8,15 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from coordinator.protocol.group import GroupRecord, OnDone, OnPartition, Standing, TaskDef
+from coordinator.protocol.group import (
+    NO_POLICY,
+    GroupRecord,
+    OnDone,
+    OnPartition,
+    Standing,
+    TaskDef,
+    TasksPolicy,
+)
 from coordinator.protocol.requests import Answer
 from coordinator.protocol.task_requests import (
     CatchUp,
@@ -232,6 +240,7 @@ def test_each_change_of_the_record_raises_the_version_and_is_told(team):
         "a changed task": lambda: team.world.define(TaskDef(name="mail", failback=False)),
         "an observer suspended": lambda: team.world.suspend(suspended=True),
         "an observer resumed": lambda: team.world.suspend(suspended=False),
+        "a policy": lambda: team.world.set_policy(TasksPolicy(to_member_s=10.0)),
         "a standing": lambda: team.decide(team.standing("b", REHAB)),
         "a node caught up": lambda: mentored(first, second),
         "a session ended": lambda: team.decide(team.end("b")),
@@ -762,6 +771,29 @@ def test_a_suspended_observer_decides_nothing(team):
 
     team.world.suspend(suspended=False)
     assert team.decide(team.end("b")).done
+
+
+def test_the_policy_of_the_group_is_read_with_its_record(team):
+    """B11"""
+    first, second = team.members("a", "b")
+    assert read(first).policy == NO_POLICY
+
+    team.world.set_policy(TasksPolicy(to_member_s=1.5, late_max=0, late_within_s=20.0))
+
+    known = TasksPolicy(to_member_s=1.5, late_max=0, late_within_s=20.0)
+    assert [read(node).policy for node in (first, second)] == [known, known]
+    team.world.set_policy(NO_POLICY)
+    assert read(first).policy == NO_POLICY
+
+
+def test_nothing_is_decided_on_a_policy_that_is_gone(team):
+    """B11: it is part of the version that a decision rests on."""
+    first, _ = team.members("a", "b")
+    old = read(first).version
+    to_rehab = team.standing("b", REHAB)
+    team.world.set_policy(TasksPolicy(late_max=0))
+
+    assert not team.decide(to_rehab, version=old).done
 
 
 def test_nothing_is_decided_on_an_identity_that_is_not_settled(team):

@@ -6,12 +6,12 @@ import select
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Protocol
 
 from coordinator.errors import DuplicateTaskError
 from coordinator.ports import Store, StoreConnection
-from coordinator.protocol.group import TaskDef
+from coordinator.protocol.group import TaskDef, TasksPolicy
 from coordinator.protocol.requests import (
     Answer,
     Beat,
@@ -97,6 +97,10 @@ class World(Protocol):
         """Let the observer of GROUP decide nothing, or decide again."""
         ...
 
+    def set_policy(self, policy: TasksPolicy) -> None:
+        """Say by which times whoever observes GROUP judges nodes."""
+        ...
+
     def decisions(self) -> list[tuple[str, str]]:
         """Return (node, reason) of each decision that was carried out, oldest first."""
         ...
@@ -147,6 +151,9 @@ class MemoryWorld:
 
     def suspend(self, *, suspended: bool) -> None:
         memory_operator.suspend(self.database, GROUP, suspended=suspended)
+
+    def set_policy(self, policy: TasksPolicy) -> None:
+        memory_operator.set_policy(self.database, GROUP, policy)
 
     def decisions(self) -> list[tuple[str, str]]:
         return [(row.decision.node, row.decision.reason) for row in self.database.decisions]
@@ -214,6 +221,10 @@ class PostgresWorld:
     def suspend(self, *, suspended: bool) -> None:
         with self.desk() as desk:
             (desk.suspend if suspended else desk.resume)(GROUP, who="test")
+
+    def set_policy(self, policy: TasksPolicy) -> None:
+        with self.desk() as desk:
+            assert desk.set_policy(GROUP, asdict(policy), who="test")
 
     def decisions(self) -> list[tuple[str, str]]:
         return self.database.query("SELECT node, reason FROM observer_decision ORDER BY id")

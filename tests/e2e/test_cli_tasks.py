@@ -366,6 +366,44 @@ def test_observer_can_be_suspended_and_says_by_whom_and_why(night: Database) -> 
     assert json.loads(said)["suspended"] is None
 
 
+def test_the_policy_of_a_group_is_shown_and_changed_for_all_nodes(night: Database) -> None:
+    """H3"""
+    before = version(night)
+    arguments = ("observer", "policy", "-g", "night")
+    code, said, _ = coord(night, *arguments, "toMember=10s", "lateMax=0", "--reason", "slow disks")
+    assert (code, said) == (0, "night: the policy is changed\n")
+    assert version(night) == before + 1  # type: ignore[operator]
+
+    _, said, _ = coord(night, *arguments, "-o", "json")
+
+    policy = {"toMember": 10.0, "lateMax": 0, "lateWithin": None, "observerGrace": None}
+    assert json.loads(said)["policy"] == policy
+    _, said, _ = coord(night, *arguments, "toMember=10")
+    assert said == "night: the policy was so already\n"
+    coord(night, *arguments, "toMember=default", "lateMax=default")
+    _, said, _ = coord(night, *arguments, "-o", "tsv")
+    assert said.splitlines()[:2] == ["key\tvalue", "toMember\t"]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("toMember", "'toMember' is not KEY=VALUE"),
+        ("member=3", "the keys are toMember, lateMax, lateWithin, observerGrace"),
+        ("lateMax=-1", "lateMax: '-1' is not a number from 0 to 1000000"),
+        ("lateWithin=0", "lateWithin: '0' is not a time"),
+        ("toMember=soon", "toMember: 'soon' is not a time"),
+    ],
+)
+def test_a_policy_that_cannot_be_is_refused_in_words(
+    night: Database, change: str, told: str
+) -> None:
+    code, _, trouble = coord(night, "observer", "policy", change, "-g", "night")
+
+    assert code == 2
+    assert told in " ".join(trouble.split())
+
+
 def test_decisions_of_another_time_are_left_out(night: Database) -> None:
     code, said, _ = coord(night, "observer", "decisions", "-g", "night", "--since", "1ms")
 

@@ -148,6 +148,7 @@ FORBIDDEN = {
     "put a task elsewhere": "UPDATE task SET preferred = 'x'",
     "delete a task": "DELETE FROM task",
     "forget a failure": "DELETE FROM task_node",
+    "change the policy": "UPDATE group_record SET to_member_ms = 0",
     "suspend the observer": "UPDATE group_record SET suspended_at = now()",
     "rewrite a decision": "UPDATE observer_decision SET reason = 'x'",
     "take a task as no Member": """
@@ -367,6 +368,7 @@ def test_a_system_administrator_suspends_and_moves(filled: Roles):
         assert desk.disable(GROUP, "mail", who="ana")
         assert desk.enable(GROUP, "mail", who="ana")
         assert desk.suspend(GROUP, who="ana", reason="maintenance")
+        assert desk.set_policy(GROUP, {"to_member_s": 1.0}, who="ana")
         desk.delete(GROUP, "mail", who="ana")
 
         assert desk.record(GROUP).suspended

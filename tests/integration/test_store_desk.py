@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
+import psycopg
 import pytest
 
 from coordinator.errors import (
@@ -20,7 +21,7 @@ from coordinator.errors import (
     NotFoundError,
     TokenLostError,
 )
-from coordinator.protocol.group import OnDone, OnPartition, TaskDef
+from coordinator.protocol.group import NO_POLICY, OnDone, OnPartition, TaskDef, TasksPolicy
 from coordinator.store.connect import channel_of
 from coordinator.store.task_admin import TaskDesk
 from tests.conformance.test_tasks import give, over, read, take
@@ -280,6 +281,43 @@ def test_an_observer_is_suspended_with_who_and_why(database, desk):
         assert not desk.resume(GROUP, who="ben")
         assert desk.observer(GROUP)["suspended_at"] is None
         assert not read(node).suspended
+
+
+def test_the_policy_is_changed_with_who_and_why_and_is_told(database, desk):
+    with joined_nodes(database, "a", hosts_tasks=True) as (node,):
+        before = version(database)
+
+        assert desk.set_policy(GROUP, {"to_member_s": 1.5, "late_max": 0}, who="ana", reason="r")
+        assert not desk.set_policy(GROUP, {"to_member_s": 1.5}, who="ben")
+
+        assert read(node).policy == desk.policy(GROUP) == TasksPolicy(to_member_s=1.5, late_max=0)
+        assert version(database) == before + 1
+        assert ("tasks policy changed", GROUP, "r", "ana") in events(database)
+        assert desk.set_policy(GROUP, {"to_member_s": None, "late_max": None}, who="ana")
+        assert read(node).policy == NO_POLICY
+
+
+def test_a_file_declares_of_the_policy_what_nobody_named_and_is_told_of_the_rest(database, desk):
+    """B11"""
+    with joined_nodes(database, "a", hosts_tasks=True):
+        assert desk.declare_policy(GROUP, TasksPolicy(to_member_s=10.0), who="a") == ()
+        declared = version(database)
+        assert desk.declare_policy(GROUP, TasksPolicy(to_member_s=10.0), who="b") == ()
+        assert version(database) == declared
+
+        (line,) = desk.declare_policy(GROUP, TasksPolicy(to_member_s=3.0, late_max=5), who="b")
+
+        assert line.startswith("tasksPolicy.toMember = 3 in this node's file is not used")
+        assert "coord observer policy toMember=3" in line
+        assert desk.policy(GROUP) == TasksPolicy(to_member_s=10.0, late_max=5)
+
+
+@pytest.mark.parametrize("column", ["to_member_ms", "late_max", "late_within_ms"])
+def test_a_policy_that_cannot_be_is_refused_whoever_writes_it(database, desk, column):
+    desk.add(GROUP, MAIL, who="ana")
+
+    with pytest.raises(psycopg.errors.CheckViolation):
+        database.query(f"UPDATE group_record SET {column} = -1")
 
 
 def test_a_node_that_lives_is_not_evicted(database, desk):

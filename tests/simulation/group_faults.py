@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from coordinator.protocol.group import TaskDef
-from tests.simulation.group_settings import draw_task
+from tests.simulation.group_settings import draw_policy, draw_task
 from tests.simulation.group_stories import WORKER
 from tests.simulation.settings import GROUP
 from tests.simulation.stories import Fault
@@ -37,6 +37,8 @@ def to_the_record(world: World, fault: Fault) -> bool:
     names = [node.name for node in world.settings.nodes]
     if fault.kind in ("suspend", "resume"):
         operator.suspend(database, GROUP, suspended=fault.kind == "suspend")
+    elif fault.kind == "policy":
+        operator.set_policy(database, GROUP, draw_policy(rng))
     elif fault.kind == "add" or not there:
         known = sorted({task for _, task in database.tasks} - set(there))
         name = rng.choice([*known, f"t{len(database.tasks)}"])

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from coordinator.protocol import duty_absorb, duty_ask, duty_decide, observer, placement
+from coordinator.protocol import decide, duty_absorb, duty_ask, duty_decide, observer, placement
 from coordinator.protocol.duties import Duties, Work
 from coordinator.protocol.events import Command
 from coordinator.protocol.group import NodeRecord
 from coordinator.protocol.node import Node
+from coordinator.protocol.observer import Manners
 from coordinator.protocol.requests import Answer, TokenSeen
-from coordinator.protocol.task_requests import Decide, GivenTask, TakeTasks
+from coordinator.protocol.task_requests import Decide, GivenTask, SessionSeen, TakeTasks
 from coordinator.protocol.watch import Sight, Watch, watched
 from tests.simulation.group_settings import GroupBias
 from tests.simulation.planted import Patch, patched
@@ -65,6 +66,21 @@ class VersionUnseen(MemoryDatabase):
 
     def decided_on(self, group: str, request: Decide | TakeTasks) -> bool:
         return isinstance(request, Decide) or super().decided_on(group, request)
+
+
+class SuspensionUnseen(MemoryDatabase):
+    """Lets a silent observer be followed while it is suspended."""
+
+    def is_suspended(self, group: str) -> bool:  # noqa: ARG002
+        return False
+
+
+def _own_manners(node: Node) -> Manners | None:
+    return node.policy.manners
+
+
+def _nothing_decided(before: SessionSeen, seen: SessionSeen) -> bool:
+    return False
 
 
 def _alive_is_able(row: NodeRecord) -> bool:
@@ -197,6 +213,21 @@ PLANTED_IN_GROUPS: dict[str, PlantedInGroup] = {
     "gap-is-silence": PlantedInGroup(
         rule="what an observer did not watch proves nothing",
         patches=((observer, "watched", _goes_on_watching), (observer, "kept", _always_kept)),
+    ),
+    "late-counted-again": PlantedInGroup(
+        rule="B10: a decision about a standing rests on nothing before the last one",
+        bias=GroupBias(stories=("late again",), plain=True, nodes=4, timing=(3.0, 0.6)),
+        patches=((observer, "decided_since", _nothing_decided),),
+    ),
+    "suspended-followed": PlantedInGroup(
+        rule="B6: while the observer is suspended nobody ends its session to follow it",
+        bias=GroupBias(stories=("suspended observer dies",)),
+        patches=((decide, "_suspended", _never),),
+        database=SuspensionUnseen,
+    ),
+    "policy-unread": PlantedInGroup(
+        rule="B11: whoever observes judges by the policy of the record",
+        patches=((duty_ask, "manners_of", _own_manners),),
     ),
     "apart-for-ever": PlantedInGroup(
         rule="what went on without the database ends when it is another node's",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, replace
 
-from coordinator.protocol.group import OnDone, OnPartition, TaskDef
+from coordinator.protocol.group import OnDone, OnPartition, TaskDef, TasksPolicy
 from coordinator.protocol.observer import Manners
 from coordinator.protocol.timing import RATE_ERROR, Timing
 from tests.simulation.settings import Net, NodeSettings, WorldSettings
@@ -103,6 +103,16 @@ def _node(
         obeys_term=rng.random() < (0.4 if extreme else 0.7),
         leaves_children=rng.random() < 0.15,
         joins_at=rng.uniform(2.0, 10.0) if number > 1 and rng.random() < 0.15 else None,
+    )
+
+
+def draw_policy(rng: random.Random) -> TasksPolicy:
+    """Return what an operator makes the group's policy: a part of it stays each node's own."""
+    return TasksPolicy(
+        to_member_s=rng.choice((None, 0.0, 0.5)),
+        late_max=rng.choice((None, 0, 1, 4)),
+        late_within_s=rng.choice((None, 3.0)),
+        grace_s=rng.choice((None, 0.0, 0.5)),
     )
 
 

@@ -12,7 +12,10 @@ from tests.simulation.stories import ANY, HOLDER, OTHER, Fault, marked
 #: Of a task group the holder is the observer; a worker is any other node that runs something.
 OBSERVER, WORKER = HOLDER, "worker"
 #: What an operator does to the group's record.
-RECORD_KINDS = ("add", "change", "move", "disable", "enable", "delete", "suspend", "resume")
+RECORD_KINDS = (
+    *("add", "change", "move", "disable", "enable", "delete", "suspend", "resume"),
+    "policy",
+)
 #: What happens to nodes of a task group beside what happens to every node.
 GROUP_NODE_KINDS = ("leave", "hang", "freeze_at_start")
 #: A failover that loses the next request of a kind, and what follows it.
@@ -239,6 +242,22 @@ def _record_in_motion(rng: random.Random, at: float, liveness_s: float) -> list[
     ]
 
 
+def _suspended_observer_dies(rng: random.Random, at: float, liveness_s: float) -> list[Fault]:
+    """Nobody may end its session until the observer is resumed (B6)."""
+    return [
+        Fault(at, "suspend"),
+        Fault(at + 0.3 * liveness_s, "crash", OBSERVER, 3 * liveness_s),
+        Fault(at + rng.uniform(2.0, 3.0) * liveness_s, "resume"),
+    ]
+
+
+def _late_again(rng: random.Random, at: float, liveness_s: float) -> list[Fault]:
+    """Beats are late again and again, and no session is lost for it."""
+    return [
+        Fault(at + number * liveness_s, "freeze", WORKER, 0.57 * liveness_s) for number in range(4)
+    ]
+
+
 def _one_dies(rng: random.Random, at: float, liveness_s: float) -> list[Fault]:
     return [Fault(9.0, "crash", rng.choice((WORKER, WORKER, OBSERVER)), 60.0)]
 
@@ -266,4 +285,6 @@ STORIES: dict[str, Story] = {
     "members come and go": _members_come_and_go,
     "record in motion": _record_in_motion,
     "crash loop": _crash_loop,
+    "suspended observer dies": _suspended_observer_dies,
+    "late again": _late_again,
 }

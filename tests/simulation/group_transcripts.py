@@ -8,9 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from coordinator.protocol.events import ProgramRefused
-from coordinator.protocol.group import OnDone, OnPartition, TaskDef
+from coordinator.protocol.group import (
+    NO_POLICY,
+    OnDone,
+    OnPartition,
+    Standing,
+    TaskDef,
+    TasksPolicy,
+)
 from coordinator.protocol.observer import Manners
-from coordinator.protocol.task_requests import Decide, EndSession
+from coordinator.protocol.task_requests import Decide, EndSession, TellTasks
 from coordinator.protocol.timing import Timing
 from tests.simulation import faults
 from tests.simulation.group_checkers import group_violations
@@ -190,6 +197,47 @@ def a_task_that_stays_is_taken_again_after_a_release() -> None:
     assert all(len(runs) == 1 for runs in running.values()), running
 
 
+def the_policy_of_the_record_goes_before_the_own() -> None:
+    """B11: it is obeyed by whoever observes, at once, and without a restart.
+
+    1. n0 observes. By its own file a node that is caught up becomes a Member at once.
+    2. The group's policy says 1,000 s. n1 joins, and stays Promotable.
+    3. The policy says nothing any more. n1 becomes a Member.
+    """
+    script = GroupScript("n0", "n1")
+    script.silent.add("n1")
+    script.go_on(3.0)
+    assert script.database.nodes[GROUP, "n0"].standing is Standing.MEMBER
+
+    operator.set_policy(script.database, GROUP, TasksPolicy(to_member_s=1000.0))
+    script.silent.remove("n1")
+    script.go_on(8.0)
+    assert script.database.nodes[GROUP, "n1"].standing is Standing.PROMOTABLE
+
+    operator.set_policy(script.database, GROUP, NO_POLICY)
+    script.go_on(8.0)
+    assert script.database.nodes[GROUP, "n1"].standing is Standing.MEMBER
+
+
+def a_group_that_starts_tells_no_alert() -> None:
+    """H8: until the first Member is made nobody may run anything, which is no news to anybody."""
+    script = GroupScript("n0", "n1", "n2")
+    for name in ("a", "b", "c"):
+        operator.define(script.database, GROUP, TaskDef(name=name))
+
+    script.go_on(10.0)
+
+    assert sum(len(one.running) for one in script.nodes.values()) == 3
+    notes = [
+        told.note
+        for one in script.nodes.values()
+        for _, request in one.asked
+        if isinstance(request, TellTasks)
+        for told in request.told
+    ]
+    assert "alert" not in notes, notes
+
+
 def _end(run: Ran) -> float:
     return float("inf") if run.end is None else run.end
 
@@ -228,8 +276,10 @@ FOUND_IN_GROUPS: tuple[Callable[[], None], ...] = (
     a_repeatable_task_that_never_began_is_not_apart,
     a_repeatable_task_goes_on_while_its_node_is_cut_off,
     a_task_that_stays_is_taken_again_after_a_release,
+    a_group_that_starts_tells_no_alert,
 )
 #: By the name of the planted bug that fails it.
 OF_PLANTED_IN_GROUPS: dict[str, Callable[[], None]] = {
+    "policy-unread": the_policy_of_the_record_goes_before_the_own,
     "gap-is-silence": a_silence_that_was_not_watched_proves_nothing,
 }

@@ -6,14 +6,17 @@ It judges by the rows alone, and shares no decision with the database that it wa
 from __future__ import annotations
 
 from coordinator.protocol.group import GroupRecord, Standing, token_name
-from coordinator.protocol.requests import Answer, NodeFacts, Request, TokenSeen
-from coordinator.protocol.task_requests import Decide, EndSession, TakeTasks
+from coordinator.protocol.requests import Answer, Beat, Join, NodeFacts, Request, Take, TokenSeen
+from coordinator.protocol.task_requests import ChangeStanding, Decide, EndSession, TakeTasks
 from tests.simulation.history import Granted, History
 from tests.support.memory_rows import NodeRow
 from tests.support.memory_store import MemoryDatabase
 
 #: What a version shows: whatever the record says but for tokens.
 Shown = tuple[object, ...]
+#: A beat that an observer may call late comes at least so many of its intervals after the one
+#: before: 2.5 by its clock, less the one between two looks, less what clocks differ by.
+LATE_BEATS_MIN = 1.3
 
 
 class Witness:
@@ -22,6 +25,9 @@ class Witness:
     def __init__(self, history: History, database: MemoryDatabase) -> None:
         self._history, self._database = history, database
         self._shown: dict[tuple[int, int, int], Shown] = {}
+        #: When each node beat last, and how often late since its session or standing is what it is.
+        self._beat_at: dict[str, float] = {}
+        self._late: dict[str, int] = {}
 
     def watch(self, now: float, facts: NodeFacts, request: Request) -> Answer:
         """Let the database carry the request out."""
@@ -36,6 +42,16 @@ class Witness:
                 answer = database.carry_out(facts, request)
                 if answer.done:
                     self._decision(now, facts, request, version, nodes)
+                    self._standings(now, facts, request, nodes)
+            case Take():
+                suspended, nodes = database.suspended.get(group, False), database.nodes.copy()
+                answer = database.carry_out(facts, request)
+                if suspended and facts.hosts_tasks:
+                    self._following(now, facts, nodes)
+            case Beat() | Join():
+                answer = database.carry_out(facts, request)
+                if answer.done:
+                    self._beat(now, facts, joins=isinstance(request, Join))
             case _:
                 answer = database.carry_out(facts, request)
         if answer.group is not None:
@@ -96,6 +112,44 @@ class Witness:
             if not before.ended and after.ended and before.beat != decision.beat:
                 self._tell(f"unseen beat: at {now:.3f} {facts.node} ended {decision.node}")
 
+    def _following(
+        self, now: float, facts: NodeFacts, nodes: dict[tuple[str, str], NodeRow]
+    ) -> None:
+        for key, before in nodes.items():
+            group, node = key
+            if group == facts.group and not before.ended and self._database.nodes[key].ended:
+                self._tell(f"suspended: at {now:.3f} {facts.node} ended {node} to follow it")
+
+    def _beat(self, now: float, facts: NodeFacts, *, joins: bool) -> None:
+        if joins:
+            self._late[facts.node] = 0
+        elif self._is_late(now, facts.node, facts.heartbeat_s):
+            self._late[facts.node] = self._late.get(facts.node, 0) + 1
+        self._beat_at[facts.node] = now
+
+    def _is_late(self, now: float, node: str, heartbeat_s: float) -> bool:
+        return now - self._beat_at.get(node, now) > LATE_BEATS_MIN * heartbeat_s
+
+    def _standings(
+        self,
+        now: float,
+        facts: NodeFacts,
+        request: Decide,
+        nodes: dict[tuple[str, str], NodeRow],
+    ) -> None:
+        """A Member goes to Rehab for beats that were late since its standing changed last."""
+        for change in request.decisions:
+            if not isinstance(change, ChangeStanding):
+                continue
+            row = self._database.nodes[facts.group, change.node]
+            if row.standing is nodes[facts.group, change.node].standing:
+                continue
+            late = self._late.get(change.node, 0)
+            late += self._is_late(now, change.node, facts.heartbeat_s)
+            if change.after is Standing.REHAB and not late:
+                self._tell(f"B10: at {now:.3f} {change.node} to Rehab, with no late beat since")
+            self._late[change.node] = 0
+
     def _reading(self, now: float, record: GroupRecord) -> None:
         """What is read at one version is the same for everybody.
 
@@ -117,6 +171,7 @@ class Witness:
             nodes,
             record.failures,
             record.suspended,
+            record.policy,
             record.spread_version,
             bases,
         )

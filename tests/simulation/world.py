@@ -15,7 +15,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from coordinator.protocol.group import OBSERVER, OnPartition, token_name
+from coordinator.protocol.group import NO_POLICY, OBSERVER, OnPartition, token_name
 from coordinator.protocol.placement import assignment
 from coordinator.protocol.requests import Answer, Leave, Release, Request, Take
 from coordinator.protocol.timing import RATE_ERROR
@@ -115,6 +115,7 @@ class World:
             host.start()
         if self.settings.manners is not None:
             memory_operator.suspend(server.database, GROUP, suspended=False)
+            memory_operator.set_policy(server.database, GROUP, NO_POLICY)
             self.push_all()
         self.history.note(self.now, "healed")
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from coordinator.protocol.group import Standing
+from coordinator.protocol.group import Standing, TasksPolicy
 from coordinator.protocol.requests import (
     Answer,
     Beat,
@@ -83,6 +83,7 @@ class MemoryDatabase:
     decisions: tuple[DecisionRow, ...] = ()
     bases: dict[str, BaseRow] = field(default_factory=dict)
     spreads: dict[str, int] = field(default_factory=dict)
+    policies: dict[str, TasksPolicy] = field(default_factory=dict)
     notices: int = 0  #: how many transactions have notified their group
     branches: int = 0  #: how many were named, on this server and on its copies
     starts: int = 1  #: of servers
@@ -202,6 +203,7 @@ class MemoryDatabase:
             self.decisions,
             self.bases.copy(),
             self.spreads.copy(),
+            self.policies.copy(),
         )
 
     def restore(self, snapshot: Snapshot, timeline: int, *, keep_connections: bool = False) -> None:
@@ -221,6 +223,7 @@ class MemoryDatabase:
         self.decisions = snapshot.decisions
         self.bases = snapshot.bases.copy()
         self.spreads = snapshot.spreads.copy()
+        self.policies = snapshot.policies.copy()
         self.starts += 1
         self.identity = replace(self.identity, timeline=timeline, started_at=self.starts)
         if not keep_connections:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from coordinator.protocol.group import TaskDef, token_name
+from coordinator.protocol.group import TaskDef, TasksPolicy, token_name
 from tests.support.memory_rows import TaskRow
 
 if TYPE_CHECKING:
@@ -46,6 +46,12 @@ def suspend(database: MemoryDatabase, group: str, *, suspended: bool) -> None:
     """Let the observer decide nothing, or decide again."""
     database.suspended[group] = suspended
     _changed(database, group, "suspend")
+
+
+def set_policy(database: MemoryDatabase, group: str, policy: TasksPolicy) -> None:
+    """Say by which times whoever observes judges nodes."""
+    database.policies[group] = policy
+    _changed(database, group, "policy")
 
 
 def _changed(database: MemoryDatabase, group: str, what: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from coordinator.protocol.group import Standing, TaskDef
+from coordinator.protocol.group import Standing, TaskDef, TasksPolicy
 from coordinator.protocol.requests import NodeFacts, TokenSeen
 from coordinator.protocol.task_requests import Decision, TaskTold
 
@@ -125,3 +125,4 @@ class Snapshot(NamedTuple):
     decisions: tuple[DecisionRow, ...]
     bases: dict[str, BaseRow]
     spreads: dict[str, int]
+    policies: dict[str, TasksPolicy]

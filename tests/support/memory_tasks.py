@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from coordinator.protocol.group import (
+    NO_POLICY,
     RESERVED_PREFIX,
     GroupRecord,
     NodeRecord,
@@ -120,6 +121,7 @@ def record(database: MemoryDatabase, group: str) -> GroupRecord:
         failures=failures,
         suspended=database.suspended.get(group, False),
         spread_version=database.spreads.get(group, 0),
+        policy=database.policies.get(group, NO_POLICY),
     )
 
 

@@ -26,6 +26,7 @@ COMMANDS = (
     *("db psql", "db up", "db down", "db path"),
     *("doctor", "nodes", "evict"),
     *("observer status", "observer decisions", "observer suspend", "observer resume"),
+    "observer policy",
     *("task add", "task list", "task show", "task enable", "task disable", "task delete"),
     *("task move", "task cursor"),
 )
@@ -285,6 +286,7 @@ def _cpu_s(command: list[str]) -> float:
     [
         *("status", "status g", "status -w", "leader", "history", "nodes", "doctor"),
         *("observer status", "observer decisions", "observer suspend", "evict n --yes"),
+        "observer policy",
         *("task list", "task show t", "task add t -- true", "task delete t --yes"),
         *("db current", "db check", "db url", "db psql"),
     ],

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from coordinator.app.config_loader import load, show
 from coordinator.app.settings import NodeSettings, TasksPolicySettings, from_json, to_json
+from coordinator.app.task_node import policy_said
 from coordinator.app.templates import CONFIG
 from coordinator.errors import ConfigError
-from coordinator.protocol.group import OnDone, OnPartition, TaskDef
+from coordinator.protocol.group import NO_POLICY, OnDone, OnPartition, TaskDef, TasksPolicy
 
 FULL = """
 taskId = "node-1"
@@ -150,11 +151,23 @@ def test_every_task_is_shown_with_the_line_where_it_begins():
     assert rows["tasksPolicy.toMember"] == ("3", "Config.toml:9")
 
 
-def test_nodes_that_judge_others_alike_have_one_hash_whatever_commands_they_admit():
+def test_the_hash_knows_neither_what_commands_a_node_admits_nor_what_is_the_record_s():
     plain, strict = loaded(FULL), loaded(FULL.replace('"listed"', '"any"'))
 
     assert plain.config_hash == strict.config_hash
-    assert loaded(FULL.replace("lateMax = 5", "lateMax = 6")).config_hash != plain.config_hash
+    assert loaded(FULL.replace("lateMax = 5", "lateMax = 6")).config_hash == plain.config_hash
+    assert loaded(FULL.replace("failover = false", "")).config_hash != plain.config_hash
+
+
+def test_a_file_says_of_the_policy_what_it_names_and_no_defaults():
+    """B11"""
+    assert policy_said(loaded(FULL)) == TasksPolicy(
+        to_member_s=3.0, late_max=5, late_within_s=40.0, grace_s=0.0
+    )
+    assert policy_said(loaded("hostsTasks = true\n[tasksPolicy]\nlateMax = 3")) == TasksPolicy(
+        late_max=3
+    )
+    assert policy_said(loaded("hostsTasks = true")) == NO_POLICY
 
 
 def test_the_example_of_the_template_is_a_task():
