@@ -182,14 +182,7 @@ PLANTED_IN_GROUPS: dict[str, PlantedInGroup] = {
     ),
     "beat-unseen": PlantedInGroup(
         rule="the observer ends a session only with the beat that it saw",
-        bias=GroupBias(
-            stories=("worker beats last",),
-            extreme=True,
-            plain=True,
-            nodes=5,
-            tasks=10,
-            timing=(3.0, 1.0),
-        ),
+        patches=((MemoryDatabase, "beat_matches", BeatUnseen.beat_matches),),
         database=BeatUnseen,
     ),
     "join-unseen": PlantedInGroup(

@@ -17,6 +17,7 @@ from coordinator.protocol.group import (
     TasksPolicy,
 )
 from coordinator.protocol.observer import Manners
+from coordinator.protocol.requests import Beat
 from coordinator.protocol.task_requests import Decide, EndSession, TellTasks
 from coordinator.protocol.timing import Timing
 from tests.simulation import faults
@@ -219,6 +220,36 @@ def the_policy_of_the_record_goes_before_the_own() -> None:
     assert script.database.nodes[GROUP, "n1"].standing is Standing.MEMBER
 
 
+def a_beat_that_the_observer_did_not_see_saves_the_session() -> None:
+    """B4: a session is ended with the beat that was seen, and no other.
+
+    1. n0 observes; n1 falls silent.
+    2. Just before its silence is long enough n1 beats, and n0 does not look any more.
+    3. n0 decides to end it, by what it saw. The database knows better.
+    """
+    script = GroupScript("n0", "n1")
+    script.silent.add("n1")
+    script.go_on(3.0)
+    script.silent.remove("n1")
+    script.go_on(3.0)
+    script.silent.add("n1")
+    script.go_on(1.5)
+    duties = script["n0"].node.duties
+    assert duties is not None
+    assert duties.watched is not None
+    (silent_at,) = (one.silent_at for one in duties.watched.sessions if one.seen.node == "n1")
+    script.go_on(silent_at - script.now - 0.1)
+    session = script.database.nodes[GROUP, "n1"].session
+    assert session is not None
+
+    script.database.carry_out(script["n1"].facts, Beat(session=session))
+    script.go_on(0.5)
+
+    asked = [request for _, request in script["n0"].asked if isinstance(request, Decide)]
+    assert any(isinstance(one, EndSession) for request in asked for one in request.decisions)
+    assert not script.database.nodes[GROUP, "n1"].ended
+
+
 def a_group_that_starts_tells_no_alert() -> None:
     """H8: until the first Member is made nobody may run anything, which is no news to anybody."""
     script = GroupScript("n0", "n1", "n2")
@@ -281,5 +312,6 @@ FOUND_IN_GROUPS: tuple[Callable[[], None], ...] = (
 #: By the name of the planted bug that fails it.
 OF_PLANTED_IN_GROUPS: dict[str, Callable[[], None]] = {
     "policy-unread": the_policy_of_the_record_goes_before_the_own,
+    "beat-unseen": a_beat_that_the_observer_did_not_see_saves_the_session,
     "gap-is-silence": a_silence_that_was_not_watched_proves_nothing,
 }

@@ -174,7 +174,7 @@ def _failed_is_done(
     return after, (*told, ExtendTrust(run.number, until))
 
 
-Patch = tuple[ModuleType, str, Callable[..., Any]]
+Patch = tuple[ModuleType | type, str, Callable[..., Any]]
 
 
 @dataclass(frozen=True, slots=True)
