@@ -182,10 +182,13 @@ def patroni_killed(here: Site) -> None:
 
 
 def primary_cut_off(here: Site) -> None:
+    """The primary's machine is cut off, and reset before it is back."""
     leader = str(here.cluster.leader())
     here.cluster.net.cut(leader)
     another_leads(here, leader)
+    here.cluster.net.kill_all(leader)
     here.cluster.net.heal(leader)
+    here.cluster.start_patroni(leader)
 
 
 def etcd_cut_off(here: Site) -> None:

@@ -119,7 +119,7 @@ def _node(
     rng: random.Random, number: int, intervals: tuple[float, float], extreme: bool
 ) -> NodeSettings:
     liveness_s, heartbeat_s = intervals
-    patient = random.Random(hash(rng.getstate()))  # the other draws of a seed stay as they are
+    patient = random.Random(repr(rng.getstate()))  # the other draws of a seed stay as they are
     bounds = (1 - RATE_ERROR, 1 + RATE_ERROR)
     return NodeSettings(
         name=f"n{number}",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 
@@ -33,6 +35,12 @@ def test_no_promise_is_broken(first: int) -> None:
 def test_one_seed_is_one_world() -> None:
     for seed in range(12):
         assert run_seed(seed).digest() == run_seed(seed).digest()
+
+
+def test_settings_of_a_seed_are_the_same_in_every_process() -> None:
+    program = "from tests.simulation.settings import draw; print(draw(402))"
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert told.stdout.strip() == repr(draw(402))
 
 
 def test_every_kind_of_fault_is_there() -> None:
