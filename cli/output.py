@@ -225,6 +225,10 @@ def _nodes_parts(group: GroupLine, *, everything: bool) -> tuple[list[Renderable
     of_tasks = any(node.task_count is not None for node in shown)
     if group.state == "active" and of_tasks:
         notes.insert(0, "* the observer")
+    if (wait := group.wait) is not None:
+        from coordinator.app.sentences import waits
+
+        notes.insert(0, f"{group.group}: {waits(wait.timeline, wait.why, wait.left_s)}")
     if group.state != "active":
         notes.insert(0, f"{group.group}: {nobody(group, of_tasks=of_tasks)} (term {group.term})")
     return [table], notes

@@ -15,7 +15,7 @@ from coordinator.cli.options import TimeStyle
 from coordinator.cli.words import iso, safe, when
 
 if TYPE_CHECKING:
-    from coordinator.app.look import GroupLine, History, NodeLine, Server, Status, Takeover
+    from coordinator.app.look import GroupLine, History, NodeLine, Server, Status, Takeover, Wait
     from coordinator.app.task_views import Asked
 
 API_VERSION = errors.API_VERSION
@@ -96,8 +96,14 @@ def group_fields(group: GroupLine) -> dict[str, Any]:
         "heartbeatAgeSeconds": seconds(group.beat_age_s),
         "leaseRemainingSeconds": seconds(group.lease_left_s),
         "leaderlessSeconds": seconds(group.leaderless_s),
+        "wait": None if group.wait is None else wait_fields(group.wait),
         "nodes": [node_fields(node) for node in group.nodes],
     }
+
+
+def wait_fields(wait: Wait) -> dict[str, Any]:
+    """Return what holds up a group after a failover."""
+    return {"timeline": wait.timeline, "why": wait.why, "seconds": seconds(wait.left_s)}
 
 
 def node_fields(node: NodeLine) -> dict[str, Any]:

@@ -54,6 +54,15 @@ class NodeLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """What holds up a group after a failover: nobody takes a token before it is over (rule E3)."""
+
+    timeline: int
+    why: str  #: "failover" or "restart", as the log of the nodes has it
+    left_s: float | None  #: at least; None: no node is there to wait
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GroupLine:
     """One group; `holder` is None unless it is active.
 
@@ -71,6 +80,7 @@ class GroupLine:
     beat_age_s: float | None
     lease_left_s: float | None
     leaderless_s: float | None
+    wait: Wait | None
     nodes: tuple[NodeLine, ...]
 
 
@@ -179,12 +189,21 @@ def _group(row: Row, nodes: Iterable[Row], hosts: Hosts) -> GroupLine:
         beat_age_s=row["beat_age_s"],
         lease_left_s=row["lease_left_s"],
         leaderless_s=row["leaderless_s"],
+        wait=_wait(row),
         nodes=tuple(
             _node(node, hosts.get((node["group_id"], node["task_id"])))
             for node in nodes
             if node["group_id"] == row["group_id"]
         ),
     )
+
+
+def _wait(row: Row) -> Wait | None:
+    if row["unsettled_timeline"] is None:
+        return None
+    why = "restart" if row["restarted"] else "failover"
+    left_s = None if row["wait_s"] is None else max(0.0, row["wait_s"])
+    return Wait(timeline=row["unsettled_timeline"], why=why, left_s=left_s)
 
 
 def _node(row: Row, host: Row | None) -> NodeLine:

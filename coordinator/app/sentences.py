@@ -7,6 +7,10 @@ import signal
 from coordinator.protocol.events import Report
 from coordinator.protocol.node import Node
 
+UNSETTLED = (
+    "nobody takes the token yet: the database is on timeline {timeline}, {because};"
+    " what was granted there may still run"
+)
 #: A sentence for each word of the machine; the names in braces are the report's fields.
 SENTENCES = {
     "active": "ACTIVE term {term}",
@@ -37,10 +41,7 @@ SENTENCES = {
     ),
     "trust-ended": "no heartbeat was acknowledged for a whole lease: this session is over",
     "session-ended": "another node ended this session",
-    "unsettled": (
-        "nobody takes the token yet: the database is on timeline {timeline}, {because};"
-        " what was granted there may still run, so this node waits {wait_s:.1f} s"
-    ),
+    "unsettled": f"{UNSETTLED}, so this node waits {{wait_s:.1f}} s",
     "settled": "the wait on timeline {timeline} of the database is over",
     "two-primaries": (
         "two primaries: another server takes writes on timeline {later}, ours on {timeline} was"
@@ -87,6 +88,12 @@ def sentence(report: Report, node: Node) -> str:
     if fields.get("forced"):
         said += "; it did not end within stopTimeout, and was killed"
     return f"{node.policy.group}: {said}"
+
+
+def waits(timeline: int, why: str, left_s: float | None) -> str:
+    """Say that nobody takes a token of a group yet, for how long, and why (rule E3)."""
+    left = "it is waited out when a node is there" if left_s is None else f"{left_s:.1f} s are left"
+    return f"{UNSETTLED.format(timeline=timeline, because=BECAUSE[why])}; {left}"
 
 
 def _holding(fields: dict[str, object]) -> str:

@@ -17,15 +17,41 @@ from coordinator.store import driver
 from coordinator.store.aliases import remarks
 from coordinator.store.faults import database_error, role_of
 from coordinator.store.migrate import why_none
+from coordinator.store.statement import STARTED_AT, TIMELINE
 
 REVISION = sql.SQL("SELECT version_num FROM {schema}.coord_version")
 
+#: With what holds up a group after a failover (rule E3), NULL where nothing does: wait_s is counted
+#: from when the first node saw the branch. A standby cannot tell its timeline.
 GROUPS = sql.SQL(
     """
 SELECT group_id, state, task_id, term, since, standby_count, beat_age_s, lease_left_s,
        leaderless_s, liveness_s,
-       CAST(EXTRACT(EPOCH FROM statement_timestamp() - since) AS double precision) AS since_age_s
-FROM {schema}.coord_status
+       CAST(EXTRACT(EPOCH FROM statement_timestamp() - since) AS double precision) AS since_age_s,
+       unsettled.timeline AS unsettled_timeline, unsettled.restarted,
+       CAST(unsettled.longest_ms / 1000.0 - EXTRACT(
+           EPOCH FROM statement_timestamp() - unsettled.first_seen_at
+       ) AS double precision) AS wait_s
+FROM {schema}.coord_status AS status
+LEFT JOIN LATERAL (
+    SELECT epoch.timeline, epoch.first_seen_at,
+        EXISTS (
+            SELECT FROM {schema}.database_epoch AS earlier
+            WHERE earlier.branch = epoch.branch AND earlier.started_at < epoch.started_at
+        ) AS restarted,
+        (
+            SELECT max(near.liveness_ms) FROM {schema}.health_check AS near
+            WHERE near.group_id = status.group_id AND near.ended_at IS NULL
+        ) AS longest_ms
+    FROM {schema}.group_record AS record, {schema}.database_epoch AS epoch
+    WHERE record.group_id = status.group_id
+        AND epoch.timeline = CASE WHEN NOT pg_is_in_recovery() THEN {timeline} END
+        AND epoch.started_at = {started_at}
+        AND NOT epoch.settled
+        AND (record.settled_branch, record.settled_start)
+            IS DISTINCT FROM (epoch.branch, epoch.started_at)
+    LIMIT 1
+) AS unsettled ON true
 WHERE CAST(%(group_id)s AS text) IS NULL OR group_id = %(group_id)s
 ORDER BY group_id
 """
@@ -141,7 +167,11 @@ class Eye:
             raise database_error(error, self._where, role_of(self._connection)) from error
 
     def _named(self, question: sql.SQL) -> sql.Composed:
-        return question.format(schema=sql.Identifier(self._schema))
+        return question.format(
+            schema=sql.Identifier(self._schema),
+            timeline=sql.SQL(TIMELINE),
+            started_at=sql.SQL(STARTED_AT),
+        )
 
 
 def open_for_people(conninfo: str, where: str, timeout_s: float) -> psycopg.Connection[DictRow]:
