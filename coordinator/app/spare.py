@@ -35,13 +35,14 @@ def wait(
     known: the runs that the agent it is a copy of has inherited.
     """
     belt = ThirdBelt(channel, deadlines_fd, known or {})
+    agent = os.getppid()
     session: str | None = None
     while True:
         belt.watch()
         message, fds = channel.receive()
         match message:
             case None:
-                _end_alone(belt, settings, session)
+                _end_alone(belt, settings, session, agent_lives=os.getppid() == agent)
             case {"say": "quit"}:
                 os._exit(0)
             case {"say": "runs", "runs": list(runs), "session": found}:
@@ -60,7 +61,9 @@ def wait(
                 pass
 
 
-def _end_alone(belt: ThirdBelt, settings: NodeSettings, session: str | None) -> NoReturn:
+def _end_alone(
+    belt: ThirdBelt, settings: NodeSettings, session: str | None, *, agent_lives: bool
+) -> NoReturn:
     """End the node: the guardian is dead, and the agent may be.
 
     Nothing of any program may live. Each try is bounded; a process that the kernel cannot end now
@@ -68,7 +71,13 @@ def _end_alone(belt: ThirdBelt, settings: NodeSettings, session: str | None) -> 
     """
     gone = any(not kill_all(belt.handles) for _ in range(KILLS_MAX))
     if belt.killed:
-        _say_late(settings, belt.killed)
+        _say(
+            settings,
+            f"neither guardian nor agent ended {belt.killed} programs in time:"
+            " the spare did, and ends the node",
+        )
+    elif not agent_lives:
+        _say(settings, "guardian and agent were killed; the programs are killed, the node leaves")
     # What cannot be killed keeps the token for the rest of the lease (L1).
     if session is not None and gone:
         bury(settings, session)
@@ -76,14 +85,11 @@ def _end_alone(belt: ThirdBelt, settings: NodeSettings, session: str | None) -> 
     os._exit(1)
 
 
-def _say_late(settings: NodeSettings, killed: int) -> None:
+def _say(settings: NodeSettings, why: str) -> None:
+    """Say what a shell, whose child was killed, does not know."""
     group, node = settings.group_id, settings.task_id
     logger = log.set_up(settings.log_level, settings.log_format, group=group, node=node)
-    text = (
-        f"{group}: neither guardian nor agent ended {killed} programs in time:"
-        " the spare did, and ends the node"
-    )
-    log.say(logger, "guardian-lost", text, {})
+    log.say(logger, "guardian-lost", f"{group}: {why}", {})
 
 
 def _text(value: object) -> str | None:
@@ -97,7 +103,7 @@ def bury(settings: NodeSettings, session: str) -> None:
     while clock.now() < give_up_at:
         try:
             connection = made.store.connect(1.0)
-            connection.ask(Leave(session=session, reason="the node died"), 1.0)
+            connection.ask(Leave(session=session, reason="guardian and agent are dead"), 1.0)
         except CoordError:
             pause.wait(node_main.FIRST_RETRY_S)
         else:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import select
 import signal
 
+import psycopg
 import pytest
 
 from tests.support.nodes import bed, eventually
@@ -105,6 +108,25 @@ def test_a_stopped_guardian_is_explained(nodes):
     eventually(lambda: "the guardian is frozen" in node.said(), 20, "the agent says why")
     assert node.process.wait(20) == -signal.SIGKILL
     assert "Ctrl-Z" in node.said()
+
+
+def test_a_node_of_which_only_the_spare_is_left_is_explained(nodes):
+    """In the log, and in what is kept of the session's end."""
+    node = started(nodes, "exec sleep 60")
+    agent = os.pidfd_open(node.pid_of("agent"))
+    node.send(signal.SIGSTOP, "guardian")
+    signal.pidfd_send_signal(agent, signal.SIGKILL)
+    ended = select.poll()
+    ended.register(agent, select.POLLIN)
+    assert ended.poll(20_000)
+    os.close(agent)
+
+    node.process.kill()
+
+    eventually(lambda: "guardian and agent were killed" in node.said(), 20, "the spare says why")
+    with psycopg.connect(nodes.conninfo) as connection:
+        query = f"SELECT reason FROM {nodes.schema}.event WHERE reason LIKE 'guardian and agent%'"
+        eventually(lambda: connection.execute(query).fetchall(), 20, "it is kept", every_s=0.1)
 
 
 def test_an_ordinary_stop_may_take_longer_than_the_lease(nodes, tmp_path):
