@@ -256,6 +256,8 @@ def _note_upkeep(
         case Settle() if answer.done and answer.view.settled:
             assert node.epoch is not None
             return replace(node, epoch=replace(node.epoch, told=True))
+        case RaiseFloor() if answer.done and request.by_clock and node.epoch is not None:
+            return replace(node, epoch=replace(node.epoch, returned=False))
         case RaiseFloor() if answer.done:
             return node
         case Settle():

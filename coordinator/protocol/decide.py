@@ -129,6 +129,8 @@ def take_at(node: Node) -> float | None:
         return None
     if node.policy.priority <= 0 or not may_act(view) or holds(node):
         return None
+    if node.epoch is not None and node.epoch.returned:
+        return None  # terms of the later branch, which has gone away, were the clock's (rule N1)
     start_s = head_start(node.place)
     if is_free(view):
         return max(node.cool_until, (node.free_since or 0.0) + start_s)
@@ -203,13 +205,12 @@ def _settle_at(seen: Epoch, view: View) -> float:
 
 def _raise_floor(node: Node, now: float) -> RaiseFloor | None:
     view = node.view
-    if (
-        view is None
-        or now < node.floor_at
-        or node.remembered <= max(view.token.term, view.token.term_floor)
-    ):
+    if view is None or now < node.floor_at:
         return None
-    return RaiseFloor(term=node.remembered)
+    by_clock = node.epoch is not None and node.epoch.returned
+    if not by_clock and node.remembered <= max(view.token.term, view.token.term_floor):
+        return None
+    return RaiseFloor(term=node.remembered, by_clock=by_clock)
 
 
 def _roster_wanted(node: Node, view: View) -> bool:

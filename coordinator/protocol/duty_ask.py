@@ -123,7 +123,7 @@ def _end_spread(node: Node, duties: Duties, view: View, session: str) -> EndSpre
 
 def _take(node: Node, duties: Duties, view: View, session: str, now: float) -> TakeTasks | None:
     record = duties.record
-    if record is None or not may_act(view):
+    if record is None or not may_act(view) or node.epoch is None or node.epoch.returned:
         return None
     timing = node.timing
     if not fresh(node.trusted_until, now, timing.lease_s, timing.heartbeat_s):

@@ -52,6 +52,7 @@ class Epoch:
     told: bool = False  #: others were told how long this run has been watched
     why: str = "start"  #: what has made this node wait on the identity, as `why` names it
     latest: Latest | None = None
+    returned: bool = False  #: this branch is used again after a later one was seen (rule N1)
 
 
 def observe(
@@ -80,6 +81,8 @@ def observe(
     if seen_s >= longest_s or now - longest_at > MEMORY_S:
         longest_s, longest_at = seen_s, now
     new = changed(epoch, view)
+    latest = left_behind(epoch, view.identity, now) or _sighted(epoch.latest, view.identity, now)
+    went_back = epoch.latest is not None and later(epoch.latest.identity, latest.identity)
     return Epoch(
         why=why(epoch.identity, view.identity) if new else epoch.why,
         identity=view.identity,
@@ -92,7 +95,8 @@ def observe(
         continues=epoch.continues and not new,
         answered_at=now,
         told=epoch.told and not new,
-        latest=left_behind(epoch, view.identity, now) or _sighted(epoch.latest, view.identity, now),
+        latest=latest,
+        returned=epoch.returned or went_back,
     )
 
 

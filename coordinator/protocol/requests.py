@@ -194,9 +194,14 @@ class Settle:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RaiseFloor:
-    """Tell the token row the highest term that this node remembers."""
+    """Tell the token row the highest term that this node remembers.
+
+    by_clock: from now on terms of the group are not below the server's clock: a later branch, whose
+              terms were, has gone away.
+    """
 
     term: int
+    by_clock: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

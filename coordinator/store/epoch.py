@@ -111,6 +111,11 @@ SELECT FROM here
 """
 
 RAISE_FLOOR: LiteralString = """
+WITH clocked AS (
+    UPDATE {schema}.group_record
+    SET terms_by_clock = true
+    WHERE group_id = %(group)s AND %(by_clock)s AND NOT terms_by_clock
+)
 UPDATE {schema}.token_holder
 SET term_floor = greatest(term_floor, %(floor)s::bigint)
 WHERE group_id = %(token)s
@@ -140,5 +145,5 @@ def settle(cursor: Cursor, place: Place, request: Settle) -> Answer:
 
 def raise_floor(cursor: Cursor, place: Place, request: RaiseFloor) -> Answer:
     """Let no later term be at or below one that this node remembers."""
-    params = place.params(floor=request.term)
+    params = place.params(floor=request.term, by_clock=request.by_clock)
     return write_and_look(cursor, place, named(RAISE_FLOOR, place.schema), params)

@@ -156,6 +156,16 @@ def _nothing_is_late(_deadlines: dict[int, float], _now: float) -> set[int]:
     return set()
 
 
+_real_observe = epoch.observe
+
+
+def _observe_and_forget(
+    known: epoch.Epoch | None, view: View, now: float, own_liveness_s: float, beats: int = 0
+) -> epoch.Epoch:
+    """Go back to an earlier branch as if no later one had ever granted anything."""
+    return replace(_real_observe(known, view, now, own_liveness_s, beats), returned=False)
+
+
 _real_due = guard_run.due
 
 
@@ -179,12 +189,16 @@ Patch = tuple[ModuleType | type, str, Callable[..., Any]]
 
 @dataclass(frozen=True, slots=True)
 class Planted:
-    """One bug: what is replaced, and what kind of violation gives it away."""
+    """One bug: what is replaced, and what kind of violation gives it away.
+
+    first: the seed to begin with, where few worlds show the bug.
+    """
 
     rule: str
     bias: Bias | None = None  #: where it shows; None: only a transcript shows it
     patches: tuple[Patch, ...] = ()
     database: type[MemoryDatabase] = MemoryDatabase
+    first: int = 0
 
 
 PLANTED: dict[str, Planted] = {
@@ -232,6 +246,12 @@ PLANTED: dict[str, Planted] = {
         "the whole longest interval is waited out",
         Bias(stories=("takeover then failover", "pause spans failover"), extreme=True),
         ((decide, "settle_at", _half_the_wait),),
+    ),
+    "returned-term": Planted(
+        "terms stay above those of a later branch that has gone away",
+        Bias(),
+        ((absorb.epoch, "observe", _observe_and_forget),),
+        first=402,
     ),
     "mistaken-branch": Planted(
         "a later branch counts until its leases are over",

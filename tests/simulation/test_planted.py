@@ -15,16 +15,16 @@ SIMULATED = {name: bug.bias for name, bug in PLANTED.items() if bug.bias is not 
 
 @pytest.mark.parametrize(("name", "bias"), SIMULATED.items(), ids=SIMULATED)
 def test_the_simulation_catches(name: str, bias: Bias) -> None:
-    caught = -1
+    caught, first = -1, PLANTED[name].first
     with planted(name) as database:
-        for seed in range(SEEDS_MAX):
+        for seed in range(first, first + SEEDS_MAX):
             if judged(seed, bias, database):
                 caught = seed
                 break
     assert caught >= 0, f"{PLANTED[name].rule}: broken, and {SEEDS_MAX} seeds did not show it"
 
     print(f"{name}: caught by seed {caught}")
-    for seed in range(caught + 1):
+    for seed in range(first, caught + 1):
         told = judged(seed, bias)
         assert not told, f"the unbroken code: {told}; {how_to_repeat(seed, bias=name)}"
 

@@ -305,6 +305,9 @@ class MemoryDatabase:
                 return self.told(facts, memory_token.release(self, facts, request))
             case RaiseFloor():
                 done = memory_token.raise_floor(self, facts.token, request.term)
+                if request.by_clock:
+                    known = self.settled.get(facts.group, NEVER_SETTLED)
+                    self.settled[facts.group] = replace(known, by_clock=True)
                 return self.told(facts, done)
             case Settle():
                 return self.told(facts, self._settle(facts.group, request))
