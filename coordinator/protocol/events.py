@@ -62,13 +62,17 @@ class ProgramStopping:
 
 @dataclass(frozen=True, slots=True)
 class ProgramEnded:
-    """No process of the run exists any more; `status` is negative for a signal."""
+    """No process of the run exists any more; `status` is negative for a signal.
+
+    at: when it was seen; may be long before it is heard of. None: now.
+    """
 
     now: float
     run: int
     status: int
     why: str  #: "itself" | "stopped" | "trust" | "killed" | "agent"
     forced: bool = False  #: it did not end within its stop timeout, and was killed
+    at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,7 +144,8 @@ def _on_agent(guard: Guard, event: Event, now: float, orders: Orders) -> Guard:
             orders.append(words.TellAgent({"say": "echo", "n": n}))
             return guard
         case words.SessionTold(session, term):
-            guard = guard._replace(session=session, term=term)
+            if (session, term) != (guard.session, guard.term):
+                guard = guard._replace(session=session, term=term, ended_at=None)
             orders.append(words.TellSpare({"say": "session", "session": session, "term": term}))
             return guard
         case words.ExitOrdered(code):
@@ -273,7 +274,7 @@ def _start_agent(guard: Guard, now: float, orders: Orders) -> Guard:
     orders.append(guard_run.everything(guard))
     if guard.session is not None and not guard.runs:
         # An agent that is told of a predecessor waits for the end of its programs first.
-        orders.append(guard_run.inheritance_over(0))
+        orders.append(guard_run.inheritance_over(0, guard.ended_at or now))
     return guard._replace(
         agent=True, spare=True, said_at=now, spare_at=now, silence_max_s=GREETING_MAX_S
     )

@@ -145,11 +145,11 @@ def on_program(guard: Guard, event: ProgramEvent, now: float, orders: Orders) ->
         case words.ProgramEnded(_, status, left):
             run = run._replace(status=status)
             if not left:
-                return _finish(guard, run, orders)
+                return _finish(guard, run, now, orders)
             # What the first process left behind gets the same chance to end as it had.
             return guard.changed(stop(run, run.stop_timeout_s, "itself", now, orders))
         case words.ProgramGone():
-            return _finish(guard, run, orders)
+            return _finish(guard, run, now, orders)
         case words.ProgramSurvives(_, survivors):
             return guard.changed(_note_survivors(run, survivors, orders))
 
@@ -188,33 +188,36 @@ def _let_go(guard: Guard, run: Run, now: float, orders: Orders) -> Guard:
     return guard.changed(run._replace(phase="running"))
 
 
-def _finish(guard: Guard, run: Run, orders: Orders) -> Guard:
+def _finish(guard: Guard, run: Run, now: float, orders: Orders) -> Guard:
     """Say how the run ended, now that no process of it exists (G4)."""
-    guard = guard.without(run)
+    guard = guard.without(run)._replace(ended_at=now)
     if run.handle is not None:
         orders.append(words.TellSpare({"say": "idle", "run": run.number}))
     refusal = run.refusal
     if run.inherited:
         if not any(other.inherited for other in guard.runs):
-            orders.append(inheritance_over(run.status))
+            orders.append(inheritance_over(run.status, now))
         return guard
     if refusal is None and not run.started:
         refusal = ("its process ended before it was started", 0)
     if refusal is not None:
         orders.append(words.TellAgent(_refused_message(run.number, *refusal)))
     else:
-        orders.append(_ended(run.number, run.status, run.why, forced=run.forced))
+        orders.append(_ended(run.number, run.status, run.why, now, forced=run.forced))
     return guard
 
 
-def inheritance_over(status: int | None) -> words.TellAgent:
+def inheritance_over(status: int | None, now: float) -> words.TellAgent:
     """Tell an agent that of all that its predecessors left nothing runs any more."""
-    return _ended(words.EVERY_RUN, status, "agent")
+    return _ended(words.EVERY_RUN, status, "agent", now)
 
 
-def _ended(number: int, status: int | None, why: Why, *, forced: bool = False) -> words.TellAgent:
+def _ended(
+    number: int, status: int | None, why: Why, now: float, *, forced: bool = False
+) -> words.TellAgent:
+    """Tell an agent when it was, too: one that is only being started hears of it late."""
     killed = int(-signal.SIGKILL)
-    message: Message = {"say": "ended", "run": number, "why": why}
+    message: Message = {"say": "ended", "run": number, "why": why, "at": now}
     message["status"] = killed if status is None else status
     return words.TellAgent(message | {"forced": True} if forced else message)
 

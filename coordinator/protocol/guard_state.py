@@ -78,6 +78,7 @@ class Guard(NamedTuple):
     silence_max_s: float = math.inf
     session: str | None = None
     term: int = 0
+    ended_at: float | None = None  #: when the last run of that session and term ended
     deaths: tuple[float, ...] = ()  #: when agents died, within the last minute
     spare_at: float = -math.inf  #: when a spare was last started
     signals: int = 0  #: TERM and INT so far

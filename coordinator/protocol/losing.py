@@ -71,7 +71,8 @@ def ended(node: Node, event: ProgramEnded) -> Step:
         return node, ()
     fields = (("status", event.status), ("why", run.stopping or event.why), ("term", run.term))
     told = Report("program-ended", (*fields, ("forced", event.forced)))
-    node = replace(node, run=None, ended=ProgramEnd(run.term, event.now))
+    seen_at = event.now if event.at is None else min(event.at, event.now)
+    node = replace(node, run=None, ended=ProgramEnd(run.term, seen_at))
     if run.stopping or event.why != "itself":
         return _lost(replace(node, given_up=max(node.given_up, run.term))), (told,)
     return _ended_itself(node, event, run.term, event.now - run.started_at), (told,)

@@ -70,7 +70,7 @@ class View:
     holder: NodeSeen | None  #: the row of token.node; None when there is no such row
     group_version: int
     longest_liveness_s: float  #: the longest interval in the group; 0.0 when settled (not needed)
-    lacks_rows: bool = False  #: the token's row or the group's was deleted; the store makes it anew
+    lacks_rows: bool = False  #: the row of token, group or epoch was deleted; it is made anew
     waited_s: float = 0.0  #: how long some node has watched this run of the server
 
 

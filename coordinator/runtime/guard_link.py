@@ -219,10 +219,11 @@ class GuardLink:
             case {"say": "ended", "run": int(number), "status": int(status), "why": str(why)}:
                 if number != EVERY_RUN:
                     self._runs.pop(number, None)
-                    return ProgramEnded(now, number, status, why, bool(message.get("forced")))
+                    forced = bool(message.get("forced"))
+                    return ProgramEnded(now, number, status, why, forced, _moment(message))
                 self._left_behind.clear()
                 if self._runs.pop(INHERITED, None) is not None:
-                    return ProgramEnded(now, INHERITED, status, why)
+                    return ProgramEnded(now, INHERITED, status, why, at=_moment(message))
             case {"say": "signal", "signum": int(signum)}:
                 return self._signalled(signum, now)
             case {"say": "leave", "why": str(why), "code": int(code)}:
@@ -317,3 +318,9 @@ class GuardLink:
     def _say(self, message: Message) -> None:
         if not self._lost and not self._channel.send(message):
             self._lost = "the guardian does not read"
+
+
+def _moment(message: Message) -> float | None:
+    """Return when what a message tells of was: guardian and agent have one clock."""
+    at = message.get("at")
+    return at if isinstance(at, float) else None

@@ -46,7 +46,8 @@ LEFT JOIN LATERAL (
 CROSS JOIN LATERAL (
     SELECT server.timeline = 1
         AND NOT EXISTS (SELECT FROM {schema}.database_epoch)
-        AND NOT EXISTS (SELECT FROM {schema}.token_holder WHERE term > 0) AS is_first
+        AND NOT EXISTS (SELECT FROM {schema}.token_holder WHERE term > 0)
+        AND NOT EXISTS (SELECT FROM {schema}.token_history) AS is_first
 ) AS first
 CROSS JOIN LATERAL (
     SELECT known.branch IS NOT NULL

@@ -60,6 +60,7 @@ from coordinator.store.connect import (
     open_connection,
     preamble,
 )
+from coordinator.store.epoch import ensure_epoch
 from coordinator.store.statement import named
 from coordinator.store.transaction import DOUBTFUL_STATES, Cursor
 
@@ -168,6 +169,8 @@ class PostgresConnection:
             answer = self._carry_out(request, asked_at + timeout_s)
             if answer.view.lacks_rows:
                 session.ensure_rows(self._cursor, self._place)
+                # After them: what the history brings back shows that this is no new database.
+                ensure_epoch(self._cursor, self._place)
         except psycopg.Error as error:
             raise self._judged(error) from error
         if self._doubt is not None:

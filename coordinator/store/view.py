@@ -80,7 +80,7 @@ def view_of(row: Sequence[Any], system_identifier: int) -> View:
         holder=None if known is None else node_seen(row[12:20]),
         group_version=version or 0,
         longest_liveness_s=longest_ms / 1000,
-        lacks_rows=version is None or term is None,
+        lacks_rows=version is None or term is None or branch is None,
         waited_s=waited_ms / 1000,
     )
 

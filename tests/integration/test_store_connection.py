@@ -405,3 +405,18 @@ def test_a_deleted_token_that_was_released_comes_back_free_and_never_lower(datab
         assert (seen.token.session, seen.token.term) == (None, term)
         assert seen.group_version >= 1
         assert node.win() == term + 1
+
+
+def test_a_deleted_epoch_comes_back_by_the_first_look_and_is_not_settled(database):
+    """O7, E3: one wait is enough, and what the history knows is no new database's."""
+    with joined_nodes(database, "a", "b") as (holder, standby):
+        holder.win()
+        database.query("TRUNCATE database_epoch, token_holder, health_check, group_record")
+
+        assert standby.look().lacks_rows
+        seen = standby.look()
+
+        assert seen.identity.branch
+        assert not seen.lacks_rows
+        assert not seen.settled
+        assert standby.look().identity == seen.identity

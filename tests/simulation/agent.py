@@ -336,10 +336,10 @@ class Agent(Process):
             case {"say": "stopping", "run": number}:
                 self._stopping(number)
                 self.take_in(ProgramStopping(now, number))
-            case {"say": "ended", "run": number, "status": status, "why": why}:
+            case {"say": "ended", "run": number, "status": status, "why": why, "at": at}:
                 number = INHERITED if number == EVERY_RUN else number
                 self.ordered.pop(number, None)
-                self.take_in(ProgramEnded(now, number, status, why))
+                self.take_in(ProgramEnded(now, number, status, why, at=at))
             case {"say": "signal", "signum": signum}:
                 if signum in (SIGTERM, SIGINT):
                     self.take_in(StopAsked(now, "signal"))

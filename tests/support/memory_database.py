@@ -121,7 +121,8 @@ class MemoryDatabase:
 
     def settled_at_creation(self) -> bool:
         """Only the first timeline of a database that knows no other can have granted nothing."""
-        unknown = not self.epochs and all(token.term == 0 for token in self.tokens.values())
+        unknown = not self.epochs and not self.history
+        unknown = unknown and all(token.term == 0 for token in self.tokens.values())
         return self.identity.timeline == 1 and unknown
 
     def branch_of(self, earlier: EpochRow | None) -> str:

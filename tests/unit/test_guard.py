@@ -112,8 +112,33 @@ def test_ended_waits_for_the_last_process():
     assert told.at(1.0, words.ProgramEnded(1, 7, left=True)) == [
         words.SignalProgram(1, signal.SIGTERM)
     ]
-    ended = {"say": "ended", "run": 1, "status": 7, "why": "itself"}
+    ended = {"say": "ended", "run": 1, "status": 7, "why": "itself", "at": 1.1}
     assert words.TellAgent(ended) in told.at(1.1, words.ProgramGone(1))
+
+
+def test_an_agent_that_comes_later_hears_when_the_last_program_ended():
+    """An end is dated when it was seen, not when somebody is there to hear of it."""
+    told = Told().run()
+    told.at(0.5, words.SessionTold("s", 3))
+    told.at(1.0, words.ProgramEnded(1, 7, left=False))
+    told.at(2.0, words.AgentLost())
+
+    heard = told.at(4.0, words.PromotionFailed())
+
+    ended = {"say": "ended", "run": words.EVERY_RUN, "status": 0, "why": "agent", "at": 1.0}
+    assert words.TellAgent(ended) in heard
+
+
+def test_an_end_under_an_earlier_term_dates_no_later_one():
+    told = Told().run()
+    told.at(1.0, words.ProgramEnded(1, 7, left=False))
+    told.at(1.5, words.SessionTold("s", 4))
+    told.at(2.0, words.AgentLost())
+
+    heard = told.at(4.0, words.PromotionFailed())
+
+    ended = {"say": "ended", "run": words.EVERY_RUN, "status": 0, "why": "agent", "at": 4.0}
+    assert words.TellAgent(ended) in heard
 
 
 def test_killing_goes_on_until_nothing_is_left():

@@ -189,11 +189,11 @@ def test_end_of_what_was_inherited_is_heard_beside_own_runs():
     line.start(1)
 
     own = line.heard(say="ended", run=1, status=0, why="itself")
-    inherited = line.heard(say="ended", run=EVERY_RUN, status=-9, why="agent")
+    inherited = line.heard(say="ended", run=EVERY_RUN, status=-9, why="agent", at=98.5)
     again = line.heard(say="ended", run=EVERY_RUN, status=-9, why="agent")
 
     assert own == [ProgramEnded(100.0, 1, 0, "itself")]
-    assert inherited == [ProgramEnded(100.0, INHERITED, -9, "agent")]
+    assert inherited == [ProgramEnded(100.0, INHERITED, -9, "agent", at=98.5)]
     assert again == []
 
 

@@ -116,7 +116,7 @@ def test_end_of_all_inherited_runs_is_said_once_with_the_last():
 
     assert said(first) == []
     assert [c.message["run"] for c in own if isinstance(c, words.TellAgent)] == [3]
-    ended = {"say": "ended", "run": words.EVERY_RUN, "status": -9, "why": "agent"}
+    ended = {"say": "ended", "run": words.EVERY_RUN, "status": -9, "why": "agent", "at": 1.4}
     assert words.TellAgent(ended) in last
 
 

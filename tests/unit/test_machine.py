@@ -426,6 +426,15 @@ def test_holder_whose_trust_ended_settles_a_restart_in_place_at_once() -> None:
     assert settle == Settle(identity=free.identity, waited_s=0.0, continues=True)
 
 
+def test_an_end_that_is_heard_of_late_is_told_as_of_when_it_was() -> None:
+    script = holder()
+    script.tick(20.0)
+    script.take_in(ProgramEnded(20.1, 1, -9, "trust", at=3.1))
+
+    assert isinstance(script.pending, Join)
+    assert script.pending.ended_s == pytest.approx(17.0)
+
+
 def test_rollback_to_the_same_timeline_is_waited_out() -> None:
     """E3: heartbeats are missing that were acknowledged."""
     script = holder()
