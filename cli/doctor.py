@@ -20,7 +20,10 @@ def doctor(
         bool, typer.Option("--guardian", help="Only how surely programs are caught here.")
     ] = False,
 ) -> None:
-    """Tell how surely programs are stopped on this machine, and whether the database answers."""
+    """Check this machine and its database.
+
+    It tells how surely programs are stopped on this machine, and whether the database answers.
+    """
     from coordinator.app.doctor import guardian_levels
     from coordinator.cli.connect import settings_of
 

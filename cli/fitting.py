@@ -9,12 +9,15 @@ from coordinator.cli.words import safe
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.measure import Measurement
     from rich.table import Table
 
 #: Blanks between two columns.
 GAP = 2
 #: A name is never cut to fewer letters than these.
 LETTERS_MIN = 6
+#: The longest bar of a plot, in columns.
+BAR_COLUMNS = 40
 
 
 class FittedTable:
@@ -106,3 +109,30 @@ class FittedLine:
             if len(line) <= options.max_width:
                 break
         yield Text(line, style="dim")
+
+
+class FittedBar:
+    """A fraction as a bar that is as long as there is room for."""
+
+    def __init__(self, fraction: float, style: str) -> None:
+        self._fraction, self._style = fraction, style
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        """Tell how little and how much room it needs."""
+        from rich.measure import Measurement
+
+        return Measurement(1, min(BAR_COLUMNS, options.max_width))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw it for the width that there is."""
+        from rich.text import Text
+
+        columns = min(BAR_COLUMNS, options.max_width)
+        yield Text(bar(self._fraction, columns), style=self._style)
+
+
+def bar(fraction: float, columns: int = BAR_COLUMNS) -> str:
+    """Draw a fraction of `columns` in eighths of a column; what is not nothing is visible."""
+    eighths = max(1, round(fraction * columns * 8)) if fraction > 0 else 0
+    full, rest = divmod(eighths, 8)
+    return "█" * full + (" ▏▎▍▌▋▊▉"[rest] if rest else "")

@@ -20,7 +20,7 @@ def nodes(
         ),
     ] = None,
 ) -> None:
-    """Show the nodes of a group: what each is in it, and how many tasks it runs."""
+    """Show the nodes of a group, their standing and their tasks."""
     from coordinator.cli import output, shapes, task_output, task_shapes
 
     options = shared(context)

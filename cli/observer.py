@@ -11,7 +11,7 @@ from coordinator.cli.desk import Reason, desk
 from coordinator.cli.options import Output, TimeStyle, shared
 
 app = typer.Typer(
-    help="The node that watches the others: who, what it decided, stop and go on.",
+    help="Show, suspend and resume the observer of a group.",
     rich_markup_mode=None,
 )
 app.command()(observer_policy.policy)

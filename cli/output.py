@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from coordinator.cli.fitting import FittedLine, FittedTable
+from coordinator.cli.fitting import FittedBar, FittedLine, FittedTable
 from coordinator.cli.options import Color, Shared
 from coordinator.cli.words import age, gap, iso, when
 
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 #: A pipe has no width; no table is wider than this.
 PIPE_COLUMNS = 1000
-#: The longest bar of a plot, in columns.
-BAR_COLUMNS = 40
 #: So many nodes are told to differ; a group in the midst of a change has many.
 DIFFERENCES_MAX = 5
+
+#: The tokens of a group's tasks have histories of their own.
+NOTHING_TAKEN = "nothing was taken in this time; a task's takeovers: `coord history GROUP/TASK`"
 
 STYLES = {
     "active": "green",
@@ -113,7 +114,7 @@ def nodes_table(nodes: Sequence[NodeLine]) -> tuple[FittedTable, bool]:
     active = _active(nodes)
     of_tasks = any(node.task_count is not None for node in nodes)
     columns = (
-        *("TASK", "ROLE", "STATE", *((">TASKS",) if of_tasks else ()), ">LAST BEAT", ">LEASE"),
+        *("NODE", "ROLE", "STATE", *((">TASKS",) if of_tasks else ()), ">LAST BEAT", ">LEASE"),
         *("HOST:PID", ">UPTIME", "VERSION", "CONFIG"),
     )
     rows, styles = [], []
@@ -158,37 +159,30 @@ def history_parts(history: History, style: TimeStyle, *, several: bool) -> list[
         )
         for each in history.takeovers
     ]
-    notes = [] if history.takeovers else ["nothing was taken in this time"]
-    table = table_of(columns, rows, droppable=(">DETECTED",))
+    notes = [] if history.takeovers else [NOTHING_TAKEN]
+    table = table_of(columns, rows, droppable=(">DETECTED",), wraps=("REASON",))
     return [table, *(dim(note) for note in notes), footer_line(history.server)]
 
 
 def plot_parts(history: History) -> list[RenderableType]:
     """Return a bar for the gap of each takeover, oldest first."""
     from rich.table import Table
-    from rich.text import Text
 
     known = [each for each in reversed(history.takeovers) if each.gap_s is not None]
     longest = max((each.gap_s or 0.0 for each in known), default=0.0)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column, justify in (("TERM", "right"), ("AT", "left"), ("GAP", "right"), ("", "left")):
-        table.add_column(column, justify="right" if justify == "right" else "left", no_wrap=True)
+    table.add_column("TERM", justify="right", no_wrap=True)
+    table.add_column("AT", no_wrap=True)
+    table.add_column("GAP", justify="right", no_wrap=True)
+    table.add_column("")  # the only one that gives way where the terminal is narrow
     for each in known:
-        filled = bar((each.gap_s or 0.0) / longest) if longest > 0 else ""
+        fraction = (each.gap_s or 0.0) / longest if longest > 0 else 0.0
         colour = "green" if each.how == "release" else "yellow"
-        table.add_row(
-            str(each.term), iso(each.acquired_at), gap(each.gap_s), Text(filled, style=colour)
-        )
+        drawn = FittedBar(fraction, colour)
+        table.add_row(str(each.term), iso(each.acquired_at), gap(each.gap_s), drawn)
     gaps = sorted(each.gap_s or 0.0 for each in known)
     notes = [f"p50 {gap(gaps[len(gaps) // 2])}  longest {gap(gaps[-1])}"] if gaps else []
     return [table, *(dim(note) for note in notes), footer_line(history.server)]
-
-
-def bar(fraction: float) -> str:
-    """Draw a fraction of BAR_COLUMNS in eighths of a column; what is not nothing is visible."""
-    eighths = max(1, round(fraction * BAR_COLUMNS * 8)) if fraction > 0 else 0
-    full, rest = divmod(eighths, 8)
-    return "█" * full + (" ▏▎▍▌▋▊▉"[rest] if rest else "")
 
 
 def cause(how: str, reason: str | None) -> str:

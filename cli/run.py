@@ -56,7 +56,7 @@ def run(
     context: typer.Context,
     command: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[--] [COMMAND]...", help="The program; nothing in it is ours."),
+        typer.Argument(metavar="[--] [COMMAND]...", help="The program, with its own options."),
     ] = None,
     task_id: Annotated[
         str | None,
@@ -76,7 +76,7 @@ def run(
         _seconds(
             "--stop-timeout",
             env="COORD_STOP_TIMEOUT",
-            text="From SIGTERM to SIGKILL of the program.",
+            text="Seconds from SIGTERM to SIGKILL of the program.",
         ),
     ] = None,
     require_database: Annotated[
@@ -132,7 +132,7 @@ def run(
         _seconds(
             "--heartbeat-frequency",
             env="COORD_HEARTBEAT_FREQUENCY",
-            text="Between two heartbeats.",
+            text="Seconds between two heartbeats.",
         ),
     ] = None,
     liveness_check_interval: Annotated[
@@ -140,7 +140,7 @@ def run(
         _seconds(
             "--liveness-check-interval",
             env="COORD_LIVENESS_CHECK_INTERVAL",
-            text="Silence after which the active node counts as dead.",
+            text="Seconds of silence after which the active node counts as dead.",
         ),
     ] = None,
     listen: Annotated[

@@ -9,6 +9,9 @@ import typer
 
 from coordinator.cli.desk import Name, Reason, desk, found_task, tell_task
 from coordinator.cli.options import shared
+from coordinator.errors import UsageError
+
+NO_PROGRAM = "the task runs nothing yet: give a COMMAND behind --, or --callable MODULE:FUNCTION"
 
 
 class OnPartition(StrEnum):
@@ -35,14 +38,14 @@ def add(
     name: Name,
     command: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[-- COMMAND]...", help="What it runs; nothing behind -- is ours."),
+        typer.Argument(metavar="[-- COMMAND]...", help="What it runs, with its own options."),
     ] = None,
     target: Annotated[
         str | None,
         _text("--callable", "MODULE:FUNCTION", "A Python function instead of COMMAND."),
     ] = None,
     shell: Annotated[bool, typer.Option("--shell", help="Give COMMAND to /bin/sh.")] = False,
-    every: Annotated[str | None, _text("--every", "SECS", "Between two starts.")] = None,
+    every: Annotated[str | None, _text("--every", "SECS", "Seconds between two starts.")] = None,
     cron: Annotated[str | None, _text("--cron", "FIELDS", 'As "*/5 * * * *".')] = None,
     at: Annotated[str | None, _text("--at", "MOMENT", "Once.")] = None,
     timezone: Annotated[str | None, _text("--timezone", "ZONE", "Of --cron; default UTC.")] = None,
@@ -87,7 +90,7 @@ def add(
         str | None, _text("--progress-timeout", "SECS", "Without progress so long, it has hung.")
     ] = None,
     stop_timeout: Annotated[
-        str | None, _text("--stop-timeout", "SECS", "From SIGTERM to SIGKILL.")
+        str | None, _text("--stop-timeout", "SECS", "Seconds from SIGTERM to SIGKILL.")
     ] = None,
     env: Annotated[
         list[str] | None, _text("--env", "NAME=VALUE", "For the program; no secrets.")
@@ -110,6 +113,8 @@ def add(
     """
     from coordinator.cli import task_flags
 
+    if not command and target is None:
+        raise UsageError(NO_PROGRAM)
     said = {
         ("name",): name,
         ("command",): _command(command, shell=shell),

@@ -122,7 +122,7 @@ def decisions_parts(decisions: Sequence[DecisionLine], style: TimeStyle) -> list
     columns = ("AT", "OBSERVER", ">TERM", "NODE", "DECISION", "REASON")
     if not rows:
         return [dim("no decisions in this time")]
-    return [table_of(columns, rows)]
+    return [table_of(columns, rows, wraps=("REASON",))]
 
 
 def _facts(page: TaskPage, style: TimeStyle) -> list[str]:

@@ -1,4 +1,4 @@
-"""One error tree; each family has one exit code (docs/exit-codes in README).
+"""One error tree; each family has one exit code (README, Commands).
 
 An error's text is written for a person: what, where, what to do, in one line and without a
 secret. An expected "no" (the token is held) is a return value, not an error.

@@ -58,6 +58,13 @@ OTHER_VARIABLES = (
     *("COORD_OUTPUT", "COORD_TIME", "COORD_COLOR", "COORD_TIMEOUT", "COORD_QUIET"),
     *("COORD_VERBOSE", "COORD_PG_BINDIR", "COORD_EMBEDDED_ROOT"),
 )
+#: What other programs call some of ours, behind COORD_.
+ALIASES: Mapping[str, str] = {
+    "DATABASE_NAME": "COORD_DATABASE_DATABASE",
+    "DATABASE_DBNAME": "COORD_DATABASE_DATABASE",
+    "DB_NAME": "COORD_DATABASE_DATABASE",
+    "NODE_ID": "COORD_TASK_ID",
+}
 #: A variable that resembles one of ours less than this is named without a suggestion.
 NEAR_CUTOFF = 0.7
 FLAGS: Mapping[Keys, str] = {
@@ -90,7 +97,8 @@ def misspelled(environ: Mapping[str, str]) -> tuple[str, ...]:
         if not variable.startswith("COORD_") or variable.startswith("COORD_TEST_"):
             continue
         if variable not in known:
-            near = difflib.get_close_matches(variable, known, n=1, cutoff=NEAR_CUTOFF)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            close = difflib.get_close_matches(variable, known, n=1, cutoff=NEAR_CUTOFF)
+            near = ALIASES.get(variable.removeprefix("COORD_")) or next(iter(close), None)
+            hint = f"; did you mean {near}?" if near else ""
             lines.append(f"env {variable}: no variable of coord{hint}")
     return tuple(lines)

@@ -134,7 +134,7 @@ class RetryTable(Table):
     """How a failed run is tried again before it counts as failed."""
 
     max_attempts: Annotated[Count, Field(ge=0, le=1_000_000)] = Field(
-        default=3, description="Tries after the first one."
+        default=3, description="Tries after the first one, before the next slot."
     )
     retry_interval: ScheduleInterval = Field(
         default=1.0, description="Seconds before the first retry."

@@ -22,16 +22,21 @@ SENTENCES = {
     "rehab": "Rehab: catching up before it may run tasks again",
     "observing": "this node is the observer of the group",
     "observing-no-more": "this node is not the observer any more",
-    "decided": "decision about {about}: {why}",
+    "decided": "decision about {about}: {what} ({why})",
     "alert": "ALERT: task {task}: {why}",
     "task-taken": "task {task}: taken, term {term}",
     "task-ended": "task {task}: its program ended ({status}, {why})",
+    "task-crash-loop": "task {task}: {why}: it is given back, and other nodes go first",
     "task-refused": "task {task}: its program was not started: {why}",
     "task-lost": "task {task}: the database names another holding than term {term}",
-    "task-apart": "task {task}: goes on without the database (on_partition = continue)",
+    "task-apart": 'task {task}: goes on without the database (onPartition = "continue")',
     "tasks-removed": "all tasks of this node have ended",
     "left": "left the group",
     "program-ended": "the program ended ({status}, {why})",
+    "crash-loop": (
+        "the program ended {count} times in a row soon after its start: the token is given back;"
+        " this node takes it again after {wait_s:.1f} s, if no other node has it then"
+    ),
     "program-refused": "the program was not started: {why}",
     "database-lost": "the database does not answer: {why}",
     "database-back": "the database answers again",
@@ -62,7 +67,10 @@ CAUSES = {
     "agent": "the agent had died",
 }
 #: Why a program is stopped, where the machine has one word for it.
-STOPPING = {"trust": "no heartbeat was acknowledged in time"}
+STOPPING = {
+    "trust": "no heartbeat was acknowledged in time",
+    "trust ended": "no heartbeat was acknowledged in time",
+}
 #: What has made a node wait on an identity of the database.
 BECAUSE = {
     "failover": "after a failover or a restore, which may have lost the last commits",

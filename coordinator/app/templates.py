@@ -169,7 +169,7 @@ livenessCheckInterval = 6
 
 ## How often a failed run is tried again before errorPolicy applies. Default: not at all.
 # [retryConfig]
-## Tries after the first one.
+## Tries after the first one; none that would begin after the next slot.
 # maxAttempts = 3
 ## Seconds before the first retry.
 # retryInterval = 1

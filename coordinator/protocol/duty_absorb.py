@@ -32,6 +32,7 @@ from coordinator.protocol.node import Node, manners_of
 from coordinator.protocol.requests import Answer, Take
 from coordinator.protocol.task_requests import (
     CatchUp,
+    ChangeStanding,
     Decide,
     EndSpread,
     RaiseTaskFloors,
@@ -48,6 +49,8 @@ ProgramEvent = ProgramRefused | ProgramStopping | ProgramEnded | ProgramProgress
 
 #: A refused decision is looked at again after this share of a heartbeat.
 AGAIN_SHARE = 0.25
+#: What a decision about a dead or silent node is called in the log.
+SESSION_ENDED = "session ended"
 
 
 def in_doubt(node: Node) -> Node:
@@ -122,7 +125,7 @@ def succeeded(node: Node, request: Take) -> tuple[Command, ...]:
     """Report why the observer's token was taken over: that ended a session, as a decision does."""
     if node.duties is None or request.seen_beat is None:
         return ()
-    return (Report("decided", (("about", request.seen_node), ("why", request.reason))),)
+    return (_decided(request.seen_node, SESSION_ENDED, request.reason),)
 
 
 # --- answers ------------------------------------------------------------------------------------
@@ -224,9 +227,19 @@ def _noted_told(duties: Duties, request: TellTasks, answer: Answer, now: float) 
 
 def _told_of(request: Decide) -> tuple[Command, ...]:
     return tuple(
-        Report("decided", (("about", decision.node), ("why", decision.reason)))
+        _decided(
+            decision.node,
+            f"{decision.before} -> {decision.after}"
+            if isinstance(decision, ChangeStanding)
+            else SESSION_ENDED,
+            decision.reason,
+        )
         for decision in request.decisions
     )
+
+
+def _decided(node: str | None, what: str, why: str) -> Report:
+    return Report("decided", (("about", node), ("what", what), ("why", why)))
 
 
 # --- programs -----------------------------------------------------------------------------------

@@ -33,18 +33,21 @@ def ended(node: Node, duties: Duties, work: Work, event: ProgramEnded) -> Step:
     told = Report("task-ended", (*fields, ("forced", event.forced)))
     # What ended a schedule is in the record, written by its own process.
     quiet = run.stopping or event.status == 0 or _terminated(work, event)
-    error = "" if quiet else f"exit status {event.status}"
+    error = "" if quiet else _status(event.status)
     work = replace(work, run=None, error=error or work.error)
     if work.apart_since is not None:
         return _end_apart(node, duties, work, event.now), (told,)
     if work.lost or node.session is None:
         return _remove(node, duties, work, told)
+    failed = work.failed
     if not work.ending and run.stopping != CHANGED:
         if run.stopping or event.why != "itself":
             work = replace(work, ending="trust ran short")
         else:
             work, duties = _ended_itself(node, duties, work, event, event.now - run.started_at)
-    return _put(node, _cooled(node, duties, work, event.now), work), (told,)
+    looped = (("task", work.task), ("why", work.ending))
+    words = (Report("task-crash-loop", looped),) if work.failed and not failed else ()
+    return _put(node, _cooled(node, duties, work, event.now), work), (told, *words)
 
 
 def refused(node: Node, duties: Duties, work: Work, event: ProgramRefused) -> Step:
@@ -149,6 +152,10 @@ def _ended_itself(
 def _terminated(work: Work, event: ProgramEnded) -> bool:
     """Say whether a schedule was ended by its error policy, for the whole group."""
     return event.status == ScheduleEndedError.exit_code and work.definition.scheduled
+
+
+def _status(status: int) -> str:
+    return f"exit code {status}" if status >= 0 else f"signal {-status}"
 
 
 def _counted(work: Work, ran_s: float, now: float) -> Work:

@@ -14,7 +14,7 @@ from coordinator.protocol.events import (
     Report,
 )
 from coordinator.protocol.node import Leaving, Node, OnExit, ProgramEnd, holds
-from coordinator.protocol.restarts import Restarts, crash_loop
+from coordinator.protocol.restarts import QUICK_ENDS_MAX, Restarts, crash_loop
 from coordinator.protocol.restarts import ended as counted
 
 Step = tuple[Node, tuple[Command, ...]]
@@ -75,7 +75,8 @@ def ended(node: Node, event: ProgramEnded) -> Step:
     node = replace(node, run=None, ended=ProgramEnd(run.term, seen_at))
     if run.stopping or event.why != "itself":
         return _lost(replace(node, given_up=max(node.given_up, run.term))), (told,)
-    return _ended_itself(node, event, run.term, event.now - run.started_at), (told,)
+    after = _ended_itself(node, event, run.term, event.now - run.started_at)
+    return after, (told, *_crash_loop(node, after, event))
 
 
 def _lost(node: Node) -> Node:
@@ -103,6 +104,15 @@ def _ended_itself(node: Node, event: ProgramEnded, term: int, ran_s: float) -> N
             # It crashes here again and again: let another node try, and this one later.
             node = replace(node, restarts=Restarts(start_at=restarts.start_at))
             return _give_up(node, term, now + node.timing.liveness_s)
+
+
+def _crash_loop(before: Node, after: Node, event: ProgramEnded) -> tuple[Report, ...]:
+    """Tell why the token goes to another node although its program was to be restarted."""
+    on_exit = dict(before.policy.on_status).get(event.status, before.policy.on_exit)
+    if on_exit is not OnExit.RESTART or after.given_up == before.given_up:
+        return ()
+    wait_s = after.cool_until - event.now
+    return (Report("crash-loop", (("count", QUICK_ENDS_MAX), ("wait_s", wait_s))),)
 
 
 def _give_up(node: Node, term: int, cool_until: float) -> Node:

@@ -22,6 +22,10 @@ LATE_HEARTBEATS = 2.5
 NO_TERM = 0
 
 
+#: Why a node becomes a Member at once.
+NO_MEMBER = "the group has no live Member"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manners:
     """The configurable times of an observer.
@@ -252,7 +256,7 @@ def _to_member(
     ]
     if not any_member:
         return [
-            _change(one, Standing.MEMBER, f"no Member is left, and {one.seen.node} is caught up")
+            _change(one, Standing.MEMBER, f"{NO_MEMBER}, and {one.seen.node} is caught up")
             for one in ready
         ]
     return [

@@ -6,7 +6,7 @@ What runs stays where it runs. Of each token the record tells who held it when t
 was made, and that is what placement rests on, so that every node finds the same at one version,
 however many tokens were taken since. What is free goes where the fewest tasks are. Only after a
 node became a Member is anything moved, as little as makes the loads even (spreading.py,
-docs/adr/0019-placement-by-holders.md).
+docs/adr/0021-placement-by-holders.md).
 """
 
 from __future__ import annotations

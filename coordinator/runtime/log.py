@@ -21,6 +21,10 @@ _WARNINGS = frozenset(
         "dead-branch",
         "unsettled",
         "suspended",
+        "crash-loop",
+        "task-crash-loop",
+        "task-refused",
+        "alert",
         "warning",
     }
 )

@@ -25,7 +25,7 @@ def read_password(path: str) -> str:
     try:
         with open(path, "rb") as file:
             raw = file.read(BYTES_MAX + 1)
-        text = raw.decode().removesuffix("\n").removesuffix("\r")
+        text = raw.decode("utf-8-sig").removesuffix("\n").removesuffix("\r")
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:

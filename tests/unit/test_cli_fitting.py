@@ -7,9 +7,16 @@ from datetime import UTC, datetime
 import pytest
 from rich.console import Console, RenderableType
 
-from coordinator.app.look import NodeLine, Server
+from coordinator.app.look import History, NodeLine, Server, Takeover
 from coordinator.cli.fitting import FittedTable
-from coordinator.cli.output import _differences, footer_line, nodes_table
+from coordinator.cli.options import TimeStyle
+from coordinator.cli.output import (
+    _differences,
+    footer_line,
+    history_parts,
+    nodes_table,
+    plot_parts,
+)
 
 SERVER = Server(
     label="coord-operations@db-1.frankfurt.example.org:5432/production",
@@ -55,12 +62,51 @@ def test_a_long_name_takes_no_figure_from_the_screen():
 
     assert max(len(line) for line in shown) <= 80
     head, first, second = shown
-    assert head.split()[:7] == ["TASK", "ROLE", "STATE", "LAST", "BEAT", "LEASE", "HOST:PID"]
+    assert head.split()[:7] == ["NODE", "ROLE", "STATE", "LAST", "BEAT", "LEASE", "HOST:PID"]
     for line in (first, second):
         assert "standby  ok" in line
         assert "0.4 s" in line
     assert first.startswith("collector")
     assert "node-2" in second
+
+
+def takeover(term: int, gap_s: float) -> Takeover:
+    return Takeover(
+        group="g",
+        term=term,
+        acquired_at=SERVER.server_time,
+        age_s=1.0,
+        ended_at=None,
+        previous="node-2",
+        node="node-1",
+        how="takeover",
+        reason="no heartbeat of node-2 for 6.01 s",
+        end_how=None,
+        end_reason=None,
+        gap_s=gap_s,
+        detected_s=6.0,
+    )
+
+
+HISTORY = History(server=SERVER, takeovers=(takeover(1796043133751, -5.69), takeover(2, 6.02)))
+
+
+def test_a_history_tells_the_whole_reason_in_eighty_columns():
+    table = history_parts(HISTORY, TimeStyle.ISO, several=False)[0]
+
+    shown = lines(table)
+    assert max(len(line) for line in shown) <= 80
+    assert all(word in " ".join(shown) for word in ("heartbeat", "6.01", "overlap 5.69 s"))
+
+
+def test_a_plot_shortens_its_bars_and_no_figure():
+    shown = lines(plot_parts(HISTORY)[0])
+
+    assert max(len(line) for line in shown) <= 80
+    _, longest, overlap = shown
+    assert all(text in longest for text in ("2026-11-30T11:00:00Z", "6.02 s  █"))
+    assert "…" not in longest
+    assert "overlap 5.69 s" in overlap
 
 
 def test_a_wide_terminal_and_a_pipe_show_everything():

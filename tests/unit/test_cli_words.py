@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from coordinator.cli import errors, output, shapes, words
+from coordinator.cli.fitting import bar
 from coordinator.cli.look import spelled_out
 from coordinator.cli.options import PASSWORD_IN_URL, TimeStyle
 from coordinator.errors import ConfigError, DatabaseUnreachableError, NotFoundError, TokenHeldError
@@ -138,7 +139,7 @@ def test_rows_keep_their_columns_whatever_the_cells_hold() -> None:
 
 @pytest.mark.parametrize(("fraction", "columns"), [(0.0, 0), (0.0001, 1), (0.5, 20), (1.0, 40)])
 def test_a_gap_that_is_not_nothing_is_visible_in_a_plot(fraction: float, columns: int) -> None:
-    assert len(output.bar(fraction)) == columns
+    assert len(bar(fraction)) == columns
 
 
 def test_a_cause_is_told_once() -> None:

@@ -6,11 +6,13 @@ import re
 from pathlib import Path
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from coordinator.app import config_sources
 from coordinator.app.config_loader import load
 from coordinator.app.config_names import ENVIRONMENT, OTHER_VARIABLES, misspelled
 from coordinator.errors import ConfigError
+from coordinator.store.password_file import password_now
 
 
 @pytest.fixture
@@ -26,6 +28,7 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("COORD_HEARTBEAT", "; did you mean COORD_HEARTBEAT_FREQUENCY?"),
         ("COORD_LIVENESS_INTERVAL", "; did you mean COORD_LIVENESS_CHECK_INTERVAL?"),
         ("COORD_DB_URL", "; did you mean COORD_DATABASE_URL?"),
+        ("COORD_DATABASE_NAME", "; did you mean COORD_DATABASE_DATABASE?"),
         ("COORD_XYZZY", ""),
     ],
 )
@@ -72,7 +75,7 @@ def test_a_byte_order_mark_is_read_over_in_the_file_and_in_the_password(director
     (directory / "Config.toml").write_bytes(text)
     settings = load(None, flags={}, environ={})
     assert settings.task_id == "n1"
-    assert "password='pa ss'" in settings.database.conninfo
+    assert password_now(conninfo_to_dict(settings.database.conninfo)) == "pa ss"
 
 
 @pytest.mark.parametrize(

@@ -436,10 +436,15 @@ def test_a_crash_loop_gives_the_task_to_others_with_a_mark():
     script = started(task("bad"), task("good"))
     good = run_of(script, "good")
 
+    told = []
     for _ in range(QUICK_ENDS_MAX):
         assert "bad" in script.duties.works
-        script.happens(lambda _: ended(script, "bad", 1))
+        assert "task-crash-loop" not in told
+        commands = script.happens(lambda _: ended(script, "bad", 1))
+        told += [each.event for each in commands if isinstance(each, Report)]
         script.go(script.now + 2.0)
+
+    assert told.count("task-crash-loop") == 1
 
     releases = [r for r in script.desk.asked if isinstance(r, ReleaseTasks)]
     assert [(given.task, given.failed) for r in releases for given in r.given] == [("bad", True)]
@@ -786,5 +791,5 @@ def test_a_program_without_a_trigger_may_end_with_70_as_with_any_other_status():
 
     script.happens(lambda _: ended(script, status=70))
 
-    assert script.duties.works["t"].error == "exit status 70"
+    assert script.duties.works["t"].error == "exit code 70"
     assert starts(script.go(script.now + 2.0)) == ["t"]

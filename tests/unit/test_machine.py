@@ -477,9 +477,11 @@ def test_program_that_ends_quickly_again_and_again_releases() -> None:
     for _ in range(QUICK_ENDS_MAX):
         run = script.node.run
         assert run is not None
-        script.take_in(ProgramEnded(now + 0.1, run.number, 1, "itself"))
+        told = reports(script.take_in(ProgramEnded(now + 0.1, run.number, 1, "itself")))
         if isinstance(script.node.pending, Release):
+            assert "crash-loop" in told
             break
+        assert "crash-loop" not in told
         now = max(now + 1.0, script.node.restarts.start_at)
         script.fast_forward(trusted_until=now + LEASE_S, pending=None)
         script.tick(now)

@@ -440,7 +440,7 @@ def test_group_without_a_member_gets_them_after_the_grace() -> None:
     decided = script.look(5, *(replace(one, beat=5) for one in nodes))
 
     assert to(Standing.MEMBER, decided) == ["A", "C"]
-    assert decided[0].reason == "no Member is left, and A is caught up"
+    assert decided[0].reason == "the group has no live Member, and A is caught up"
 
 
 def test_silent_member_is_no_member_that_is_left() -> None:

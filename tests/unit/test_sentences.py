@@ -34,6 +34,35 @@ def test_the_end_of_a_program_is_told_in_words(status: int, why: str, said: str)
     assert sentence(report, NODE) == said
 
 
+def test_a_crash_loop_is_told_with_what_follows():
+    report = Report("crash-loop", (("count", 5), ("wait_s", 6.0)))
+
+    assert sentence(report, NODE) == (
+        "g: the program ended 5 times in a row soon after its start: the token is given back;"
+        " this node takes it again after 6.0 s, if no other node has it then"
+    )
+
+
+@pytest.mark.parametrize(
+    ("event", "fields", "said"),
+    [
+        (
+            "decided",
+            {"about": "n1", "what": "promotable -> member", "why": "beats on time"},
+            "g: decision about n1: promotable -> member (beats on time)",
+        ),
+        (
+            "task-crash-loop",
+            {"task": "t", "why": "its program failed 5 times in a row"},
+            "g: task t: its program failed 5 times in a row: it is given back, and other nodes go"
+            " first",
+        ),
+    ],
+)
+def test_a_line_tells_what_was_decided_and_why(event: str, fields: dict[str, object], said: str):
+    assert sentence(Report(event, tuple(fields.items())), NODE) == said
+
+
 def roles(commands: tuple[Command, ...]) -> list[str]:
     told = [command.event for command in commands if isinstance(command, Report)]
     return [event for event in told if event in ("active", "standby", "stopping", "candidate")]
