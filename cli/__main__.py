@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coordinator.cli.main import main
+from coordinator.cli.entry import main
 
 if __name__ == "__main__":
     main()

@@ -11,7 +11,9 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import fields, replace
+from functools import partial
 from typing import Any
 
 from coordinator.app.settings import NodeSettings, from_json, to_json
@@ -60,16 +62,46 @@ NAMES = {
 
 
 class LiveSettings:
-    """The settings of a running node; `now` is replaced as a whole, from any thread."""
+    """The settings of a running node; `now` is replaced as a whole, from any thread.
 
-    def __init__(self, settings: NodeSettings) -> None:
+    One thread at a time reads, and one child: a later request is served by a reading that begins
+    after it, so that an earlier state of the file never overwrites a later one.
+    """
+
+    def __init__(
+        self, settings: NodeSettings, start: Callable[[Callable[[], None]], None] | None = None
+    ) -> None:
         self.now = settings
+        self._start = start or _in_thread
+        self._lock = threading.Lock()
+        self._reading = False  #: a thread reads, or is about to
+        self._again = False  #: it was asked for since the reading began
 
     def reload(self, logger: logging.Logger) -> None:
         """Read the configuration again, in a thread: the node's loop must not wait for it."""
-        threading.Thread(
-            target=self._reload, args=(logger,), name="coord-reload", daemon=True
-        ).start()
+        with self._lock:
+            if self._reading:
+                self._again = True
+                return
+            self._reading = True
+        try:
+            self._start(partial(self._read_all, logger))
+        except RuntimeError as error:  # no thread can be made
+            self._reading = False
+            log.fail(logger, "reload", f"reload: nothing changed: {error}")
+
+    def _read_all(self, logger: logging.Logger) -> None:
+        """Read until nobody has asked since the last reading began."""
+        try:
+            while self._reading:
+                self._reload(logger)
+                with self._lock:
+                    self._reading, self._again = self._again, False
+        except BaseException:
+            # The next request begins anew.
+            with self._lock:
+                self._reading = self._again = False
+            raise
 
     def _reload(self, logger: logging.Logger) -> None:
         try:
@@ -79,6 +111,10 @@ class LiveSettings:
             text = f"reload: the configuration could not be read in {READ_MAX_S:g} s"
             log.fail(logger, "reload", text)
             return
+        except OSError as error:
+            text = f"reload: nothing changed: no process to read the configuration: {error}"
+            log.fail(logger, "reload", text)
+            return
         if answer.returncode != 0:
             log.fail(logger, "reload", f"reload: nothing changed: {answer.stderr.strip()}")
             return
@@ -86,6 +122,10 @@ class LiveSettings:
         self.now = settings
         logger.setLevel(settings.log_level.upper())
         log.say(logger, "reload", f"reload: {summary(changed, kept)}", {})
+
+
+def _in_thread(body: Callable[[], None]) -> None:
+    threading.Thread(target=body, name="coord-reload", daemon=True).start()
 
 
 def merged(

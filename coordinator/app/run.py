@@ -35,7 +35,10 @@ from coordinator.runtime.clock import BoottimeClock
 from coordinator.runtime.descriptors import FIRST_OWN
 
 #: Signals that the guardian catches from its first turn on.
-HEEDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+HEEDED = (
+    *(signal.SIGTERM, signal.SIGINT, signal.SIGHUP),
+    *(signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT),
+)
 
 
 def run_node(settings: NodeSettings) -> NoReturn:

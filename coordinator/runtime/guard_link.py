@@ -43,6 +43,8 @@ SECOND_BELT_S = BELT_S
 INHERITED = -1
 #: Between two tries to kill what is left of a program whose guardian is gone.
 KILL_AGAIN_S = 0.05
+#: Messages taken in one turn: heartbeats and deadlines have their turn also when more keep coming.
+MESSAGES_PER_TURN = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,10 +187,13 @@ class GuardLink:
         return self._channel.fileno()
 
     def events(self) -> Iterable[Event]:
-        """Return what the guardian said: to the end, also when nothing can be said to it."""
+        """Return what the guardian said, so much as one turn may take.
+
+        To the end over the turns, also when nothing can be said to it.
+        """
         events: list[Event] = []
-        while not self._silent:
-            received = self._channel.poll()
+        for _ in range(MESSAGES_PER_TURN):
+            received = None if self._silent else self._channel.poll()
             if received is None:
                 break
             message, _ = received

@@ -246,6 +246,13 @@ def environment(order: StartOrdered, marker: str, board_fd: int) -> dict[str, st
 
 # --- the agent ----------------------------------------------------------------------------------
 
+#: The guardian gets these and says what they mean. Ignored before an agent is executed: it takes
+#: seconds to load on a busy machine.
+NEVER_ENDS_AGENT = (
+    *(signal.SIGTERM, signal.SIGINT, signal.SIGHUP),
+    *(signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT),
+)
+
 
 def fork_agent(argv: list[str], kept_fds: tuple[int, ...]) -> int:
     """Start an agent or a spare in its own process group, so that Ctrl-C does not reach it."""
@@ -259,4 +266,6 @@ def _become_agent(argv: list[str], kept_fds: tuple[int, ...]) -> NoReturn:
     close_except((0, 1, 2, *kept_fds))
     for fd in kept_fds:
         os.set_inheritable(fd, True)
+    for signum in NEVER_ENDS_AGENT:
+        signal.signal(signum, signal.SIG_IGN)
     os.execvp(argv[0], argv)  # noqa: S606

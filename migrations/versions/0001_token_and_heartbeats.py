@@ -107,7 +107,9 @@ CREATE TABLE {schema}.token_history (
 )
 """,
     # A row that was deleted by hand, or lost by a restore of one table, comes back as the history
-    # knows it: still held by a session that may live, and never below its last term.
+    # knows it: still held by a session that may live, and never below its last term. Where the
+    # history is lost too, nodes that have joined tell that the group is not new: its terms go on
+    # from the clock, and where a session lives coord_take makes everybody wait from released_at on.
     """
 CREATE FUNCTION {schema}.coord_restore_token() RETURNS trigger
 LANGUAGE plpgsql
@@ -116,6 +118,7 @@ SET search_path = pg_catalog, pg_temp
 AS $coord$
 DECLARE
     v_last record;
+    v_living boolean;
 BEGIN
     SELECT held.* INTO v_last
     FROM {schema}.token_history AS held
@@ -128,6 +131,18 @@ BEGIN
         NEW.acquired_at := v_last.acquired_at;
         NEW.session := CASE WHEN v_last.ended_at IS NULL THEN v_last.session END;
         NEW.released_at := v_last.ended_at;
+    ELSIF NOT FOUND AND NEW.term = 0 THEN
+        SELECT bool_or(known.ended_at IS NULL) INTO v_living
+        FROM {schema}.health_check AS known
+        WHERE known.group_id = regexp_replace(NEW.group_id, '/_[^/]*$', '')
+            AND known.session IS NOT NULL;
+        IF v_living IS NOT NULL THEN
+            NEW.term_floor := greatest(
+                NEW.term_floor,
+                CAST(floor(1000 * date_part('epoch', clock_timestamp())) AS bigint)
+            );
+            NEW.released_at := CASE WHEN v_living THEN clock_timestamp() END;
+        END IF;
     END IF;
     RETURN NEW;
 END

@@ -246,6 +246,17 @@ BEGIN
                     AND node.ended_at IS NULL
             )
         )
+        AND (
+            -- Made anew, of a holder that nobody knows: it is over when the longest interval is.
+            token.task_id IS NOT NULL
+            OR token.released_at IS NULL
+            OR clock_timestamp() >= token.released_at + (
+                SELECT coalesce(max(node.liveness_ms), 0) * interval '1 millisecond'
+                FROM {schema}.health_check AS node
+                WHERE node.group_id = p_group
+                    AND node.session IS NOT NULL AND node.ended_at IS NULL
+            )
+        )
     RETURNING token.term INTO v_taken;
     IF NOT FOUND THEN
         RETURN;

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import select
 import signal
+import subprocess
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -64,6 +66,93 @@ def test_hup_with_a_broken_file_changes_nothing(nodes, tmp_path):
     )
     assert "did you mean 'livenessCheckInterval'" in node.said()
     assert node.process.poll() is None
+
+
+def readers(agents_guardian: int) -> int:
+    """Return how many processes below that one read a configuration again."""
+    listed = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True)
+    below, found = {agents_guardian}, 0
+    # A parent may have a higher number than its child.
+    rows = [line.split(None, 2) for line in listed.stdout.splitlines()]
+    for _ in range(4):
+        below |= {int(pid) for pid, parent, _ in rows if int(parent) in below}
+    for pid, _, command in rows:
+        found += int(pid) in below and "-m coordinator.app.reload" in command
+    return found
+
+
+def test_one_reload_at_a_time_and_what_was_read_last_stays(nodes, tmp_path):
+    """The first of four meets a file that cannot be read to its end for a while."""
+    node = started(nodes, "exec sleep 60")
+    path = tmp_path / "node-1.toml"
+    old, slow, newer = path.read_text(), tmp_path / "slow", tmp_path / "newer"
+    newer.write_text(old.replace("sleep 60", "sleep 61"))
+    os.mkfifo(slow)
+    slow.rename(path)
+    node.process.send_signal(signal.SIGHUP)
+    written_to = os.open(path, os.O_WRONLY)  # waits for the reader
+    newer.rename(path)
+
+    for _ in range(3):
+        node.process.send_signal(signal.SIGHUP)
+        before = node.said().count("state: ")
+        node.process.send_signal(signal.SIGUSR2)
+        eventually(lambda n=before: node.said().count("state: ") > n, 20, "the signals were heard")
+    reading = readers(node.process.pid)
+    os.write(written_to, old.encode())
+    os.close(written_to)
+
+    eventually(
+        lambda: "reload: program changed" in node.said(), 20, lambda: f"a reload{nodes.story()}"
+    )
+    lines = [line for line in node.said().splitlines() if "reload: " in line]
+    assert reading == 1
+    assert [line.partition("reload: ")[2] for line in lines] == [
+        "nothing has changed",
+        "program changed (a program from its next start on)",
+    ]
+
+
+@pytest.mark.parametrize(
+    "signum", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT], ids=lambda s: s.name
+)
+def test_a_signal_to_a_node_that_is_just_starting_ends_nothing(nodes, tmp_path, signum):
+    """The command line waits for its configuration; the program gets no blocked signal."""
+    held, found, path = tmp_path / "held", tmp_path / "found", tmp_path / "node-1.toml"
+    whole = CONFIG.format(command=f"grep ^Sig /proc/self/status > {found}; exec sleep 60")
+    os.mkfifo(held)
+    command, environ = nodes.command_of("node-1", "--config", str(held), behind=())
+    with path.with_suffix(".log").open("wb") as out:
+        process = subprocess.Popen(command, env=environ, cwd=tmp_path, stdout=out, stderr=out)
+    try:
+        written_to = os.open(held, os.O_WRONLY)  # waits for the reader
+        path.write_text(whole)
+        path.rename(held)
+
+        process.send_signal(signum)
+        os.write(written_to, whole.encode())
+        os.close(written_to)
+
+        eventually(
+            lambda: process.poll() is not None or masks(found), 30, path.with_suffix(".log").name
+        )
+        said = path.with_suffix(".log").read_text()
+        assert process.poll() is None, said
+        assert masks(found)["SigBlk"] == 0
+        assert masks(found)["SigIgn"] & sum(1 << one - 1 for one in (1, 3, 10, 12)) == 0
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def masks(found: Path) -> dict[str, int]:
+    """Return the masks of signals that the program has, as soon as it has written all of them."""
+    lines = found.read_text().splitlines() if found.exists() else []
+    return {
+        name: int(value, 16)
+        for name, _, value in (line.partition(":\t") for line in lines)
+        if len(lines) >= 5 and not name.endswith("Q")
+    }
 
 
 def test_usr2_tells_the_state_in_one_line(nodes):

@@ -420,3 +420,43 @@ def test_a_deleted_epoch_comes_back_by_the_first_look_and_is_not_settled(databas
         assert not seen.lacks_rows
         assert not seen.settled
         assert standby.look().identity == seen.identity
+
+
+def test_a_token_without_history_is_not_free_while_its_holder_may_live(database):
+    """N1, N2: a fresh node waits for the longest interval, and no term is given twice."""
+    with joined_nodes(database, "cut-off", liveness_s=30.0) as (holder,):
+        term = holder.win()
+        database.query("DELETE FROM token_holder")
+        database.query("DELETE FROM token_history")
+
+        with joined_nodes(database, "fresh", liveness_s=3.0) as (fresh,):
+            seen = fresh.look()
+            assert (seen.token.session, seen.token.term) == (None, 0)
+            assert seen.token.term_floor > term
+            assert not fresh.take(seen).done
+
+            query = "UPDATE token_holder SET released_at = released_at - interval '{}'"
+            database.query(query.format("4 s"))
+            assert not fresh.take(fresh.look()).done
+            database.query(query.format("26 s"))
+            assert fresh.win() > seen.token.term_floor
+
+
+def test_a_token_without_history_of_nodes_that_all_have_ended_is_free_and_its_term_is_new(database):
+    with joined_nodes(database, "a") as (before,):
+        term = before.win()
+        assert before.leave().done
+        database.query("DELETE FROM token_holder")
+        database.query("DELETE FROM token_history")
+
+        with joined_nodes(database, "b") as (fresh,):
+            assert fresh.win() > term + 1_000_000_000
+
+
+def test_nodes_that_start_together_in_a_new_group_wait_for_nothing(database):
+    """The token's row is made before anybody has joined; later connects make no other."""
+    with connected_node(database, "a") as first, connected_node(database, "b") as second:
+        assert first.join().done
+        with joined_nodes(database, "c") as (third,):
+            assert second.join().done
+            assert third.win() == 1

@@ -41,6 +41,7 @@ class Scripted:
     asked: list[tuple[float, Request]] = field(default_factory=list)
     running: dict[int, StartProgram] = field(default_factory=dict)
     connected: bool = False
+    cut_off: bool = False  #: from the database; its clock and its program go on
 
     def take_in(self, event: Event) -> None:
         """Feed the machine; its programs end at once when they are told to."""
@@ -58,7 +59,7 @@ class Scripted:
 
     def _ask(self, now: float, request: Request) -> None:
         self.asked.append((now, request))
-        if not self.database.available:
+        if self.cut_off or not self.database.available:
             self.connected = False
             self.take_in(Failed(now, request, "no database"))
             return
@@ -85,8 +86,14 @@ class GroupScript:
         self.now = 0.0
         self.hosts_tasks = hosts_tasks
         self.database = MemoryDatabase(now=lambda: self.now)
-        self.nodes = {name: self._node(name) for name in names}
+        self.nodes: dict[str, Scripted] = {}
         self.silent: set[str] = set()
+        for name in names:
+            self.add(name)
+
+    def add(self, name: str) -> None:
+        """Let a node begin that nobody has seen before."""
+        self.nodes[name] = self._node(name)
 
     def _node(self, name: str) -> Scripted:
         facts = NodeFacts(

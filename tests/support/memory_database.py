@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from coordinator.protocol.group import Standing, TasksPolicy
+from coordinator.protocol.group import OBSERVER, Standing, TasksPolicy
 from coordinator.protocol.requests import (
     Answer,
     Beat,
@@ -84,6 +84,7 @@ class MemoryDatabase:
     bases: dict[str, BaseRow] = field(default_factory=dict)
     spreads: dict[str, int] = field(default_factory=dict)
     policies: dict[str, TasksPolicy] = field(default_factory=dict)
+    made_anew: dict[str, float] = field(default_factory=dict)  #: tokens without a history, and when
     notices: int = 0  #: how many transactions have notified their group
     branches: int = 0  #: how many were named, on this server and on its copies
     starts: int = 1  #: of servers
@@ -205,6 +206,7 @@ class MemoryDatabase:
             self.bases.copy(),
             self.spreads.copy(),
             self.policies.copy(),
+            self.made_anew.copy(),
         )
 
     def restore(self, snapshot: Snapshot, timeline: int, *, keep_connections: bool = False) -> None:
@@ -225,6 +227,7 @@ class MemoryDatabase:
         self.bases = snapshot.bases.copy()
         self.spreads = snapshot.spreads.copy()
         self.policies = snapshot.policies.copy()
+        self.made_anew = snapshot.made_anew.copy()
         self.starts += 1
         self.identity = replace(self.identity, timeline=timeline, started_at=self.starts)
         if not keep_connections:
@@ -256,7 +259,7 @@ class MemoryDatabase:
         held = [row for (of, _), row in self.history.items() if of == name]
         last = max(held, key=lambda row: row.term, default=None)
         self.tokens[name] = (
-            NEVER_HELD
+            self._without_history(name)
             if last is None
             else TokenSeen(
                 term=last.term,
@@ -265,6 +268,30 @@ class MemoryDatabase:
                 term_floor=0,
             )
         )
+
+    def _without_history(self, name: str) -> TokenSeen:
+        """A group that nodes have joined is not new: terms go on from the clock, after a wait."""
+        group = name.removesuffix(f"/{OBSERVER}")
+        joined = [row for (of, _), row in self.nodes.items() if of == group and row.session]
+        if not joined:
+            return NEVER_HELD
+        if not all(row.ended for row in joined):
+            self.made_anew[name] = self.now()
+        return replace(NEVER_HELD, term_floor=int(CLOCK_BEGAN_MS + 1000 * self.now()))
+
+    def waited_out(self, group: str, name: str) -> bool:
+        """Tell whether a holder that nobody knows is over: the longest interval of the living."""
+        if self.tokens[name].node is not None or name not in self.made_anew:
+            return True
+        longest_s = max(
+            (
+                row.facts.liveness_s
+                for (of, _), row in self.nodes.items()
+                if of == group and row.facts is not None and row.session and not row.ended
+            ),
+            default=0.0,
+        )
+        return self.now() >= self.made_anew[name] + longest_s
 
     def ensure_epoch(self) -> None:
         key = self.epoch_key()

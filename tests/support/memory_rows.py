@@ -126,3 +126,4 @@ class Snapshot(NamedTuple):
     bases: dict[str, BaseRow]
     spreads: dict[str, int]
     policies: dict[str, TasksPolicy]
+    made_anew: dict[str, float]

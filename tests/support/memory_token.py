@@ -30,6 +30,7 @@ def take(database: MemoryDatabase, facts: NodeFacts, request: Take) -> Answer:
         and ((ends_seen and token.node == request.seen_node) or database.is_free(group, token))
         and database.branch_matches(request)
         and database.is_settled(group)
+        and database.waited_out(group, name)
     )
     if not allowed:
         return database.told(facts, False)

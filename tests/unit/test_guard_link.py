@@ -26,7 +26,14 @@ from coordinator.protocol.node import Node, Policy
 from coordinator.protocol.timing import Timing
 from coordinator.runtime import proctable
 from coordinator.runtime.channel import Channel, pair
-from coordinator.runtime.guard_link import INHERITED, SECOND_BELT_S, GuardLink, Orders, ping_s
+from coordinator.runtime.guard_link import (
+    INHERITED,
+    MESSAGES_PER_TURN,
+    SECOND_BELT_S,
+    GuardLink,
+    Orders,
+    ping_s,
+)
 from coordinator.runtime.left_behind import LeftBehind
 
 TIMING = Timing(liveness_s=30.0, heartbeat_s=1.0, stop_timeout_s=5.0)
@@ -195,6 +202,28 @@ def test_end_of_what_was_inherited_is_heard_beside_own_runs():
     assert own == [ProgramEnded(100.0, 1, 0, "itself")]
     assert inherited == [ProgramEnded(100.0, INHERITED, -9, "agent", at=98.5)]
     assert again == []
+
+
+def test_a_talkative_guardian_has_a_share_of_each_turn_and_all_is_heard():
+    """A program's end stays in order, and so does the end of the guardian."""
+    line = Line()
+    line.start(1)
+    line.told()
+    said = 0
+    while line.far.send({"say": "signal", "signum": int(signal.SIGUSR1)}, wait_s=0):
+        said += 1
+    turns = [len(list(line.link.events()))]
+    line.far.send({"say": "ended", "run": 1, "status": 0, "why": "itself"})
+    line.far.close()
+    last: list[object] = []
+    for _ in range(said):
+        if heard := list(line.link.events()):
+            turns.append(len(heard))
+            last = heard
+
+    assert said > MESSAGES_PER_TURN
+    assert (max(turns), sum(turns)) == (MESSAGES_PER_TURN, said + 1)
+    assert last[-1] == ProgramEnded(100.0, 1, 0, "itself")
 
 
 # --- belts ----------------------------------------------------------------------------------------

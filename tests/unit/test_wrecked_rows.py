@@ -135,8 +135,29 @@ def test_somebody_runs_again_and_never_two_at_once(
         script.go_on(TIMING.heartbeat_s / 10)
         at_once.append(running(script))
 
-    if wreck is not delete_tokens_and_history and wreck is not truncate_all:
+    if wreck is not truncate_all:
         # What was never written down anywhere cannot be told from a new group.
         doubled = [found for found in at_once if any(len(nodes) > 1 for nodes in found.values())]
         assert doubled == []
     assert set(running(script)) == programs
+
+
+def test_a_fresh_node_waits_for_a_cut_off_holder_whose_token_left_no_trace() -> None:
+    """N1, N2: neither its row nor its history; a living session tells that there was one."""
+    script = group(hosts_tasks=False)
+    (holder,) = running(script)[""]
+    ((_, last),) = script.database.history
+    script.nodes[holder].cut_off = True
+    script.silent |= script.nodes.keys() - {holder}
+    delete_tokens_and_history(script.database)
+    script.add("fresh")
+
+    at_once = [running(script)]
+    while running(script).get("") != ["fresh"] and script.now < 8 * TIMING.liveness_s:
+        script.go_on(TIMING.heartbeat_s / 10)
+        at_once.append(running(script))
+
+    assert max(len(found.get("", ())) for found in at_once) == 1
+    assert running(script) == {"": ["fresh"]}
+    ((_, term),) = script.database.history
+    assert term > last
