@@ -187,10 +187,7 @@ class GuardLink:
         return self._channel.fileno()
 
     def events(self) -> Iterable[Event]:
-        """Return what the guardian said, so much as one turn may take.
-
-        To the end over the turns, also when nothing can be said to it.
-        """
+        """Return what the guardian said, a share of it a turn, also when it hears nothing more."""
         events: list[Event] = []
         for _ in range(MESSAGES_PER_TURN):
             received = None if self._silent else self._channel.poll()
@@ -201,8 +198,7 @@ class GuardLink:
                 self._silent = True
                 self._lost = self._lost or "the guardian died"
                 break
-            event = self._understand(message)
-            if event is not None:
+            if (event := self._understand(message)) is not None:
                 events.append(event)
         return events
 

@@ -134,8 +134,11 @@ BEGIN
     ELSIF NOT FOUND AND NEW.term = 0 THEN
         SELECT bool_or(known.ended_at IS NULL) INTO v_living
         FROM {schema}.health_check AS known
-        WHERE known.group_id = regexp_replace(NEW.group_id, '/_[^/]*$', '')
-            AND known.session IS NOT NULL;
+        WHERE known.group_id = regexp_replace(NEW.group_id, '/_observer$', '')
+            AND known.session IS NOT NULL
+            -- Of those that race for this token; the column comes with tasks.
+            AND coalesce(CAST(to_jsonb(known) ->> 'hosts_tasks' AS boolean), false)
+                = (NEW.group_id ~ '/_observer$');
         IF v_living IS NOT NULL THEN
             NEW.term_floor := greatest(
                 NEW.term_floor,

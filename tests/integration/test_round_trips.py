@@ -121,7 +121,7 @@ def test_the_view_of_a_call_is_that_of_a_statement(database):
         ).fetchone()[0]
         read = cursor.execute(named(READ_VIEW, place.schema), params).fetchone()
 
-    age = 14
+    age = 16
     assert [*told[:age], *told[age + 1 :]] == [*read[:age], *read[age + 1 :]]
     assert 0.0 < told[age] < read[age] < told[age] + 5.0
     assert view_of(told, place.system_identifier).holder.session == node.session

@@ -272,7 +272,11 @@ class MemoryDatabase:
     def _without_history(self, name: str) -> TokenSeen:
         """A group that nodes have joined is not new: terms go on from the clock, after a wait."""
         group = name.removesuffix(f"/{OBSERVER}")
-        joined = [row for (of, _), row in self.nodes.items() if of == group and row.session]
+        joined = [
+            row
+            for (of, _), row in self.nodes.items()
+            if of == group and row.session and row.facts and row.facts.hosts_tasks == (of != name)
+        ]
         if not joined:
             return NEVER_HELD
         if not all(row.ended for row in joined):
