@@ -106,13 +106,9 @@ class GuardLink:
         self._lost = ""  #: why there is nobody to speak to any more
         self._silent = False  #: all that it had said was heard
         self._stop_asked = False  #: the machine knows that it is alone
-        self._say(
-            {
-                "say": "hello",
-                "silence_max_s": timing.liveness_s,
-                "stop_timeout_s": timing.stop_timeout_s,
-            }
-        )
+        hello: Message = {"say": "hello", "silence_max_s": timing.liveness_s}
+        hello["stop_timeout_s"] = timing.stop_timeout_s
+        self._say(hello)
 
     # --- orders ---------------------------------------------------------------------------------
 
@@ -239,13 +235,10 @@ class GuardLink:
             run.stopping = True
 
     def _signalled(self, signum: int, now: float) -> Event | None:
-        match signum:
-            case signal.SIGTERM | signal.SIGINT:
-                return StopAsked(now, signal.Signals(signum).name)
-            case signal.SIGUSR1:
-                return ResignAsked(now, "SIGUSR1")
-            case _:
-                pass
+        if signum in (signal.SIGTERM, signal.SIGINT):
+            return StopAsked(now, signal.Signals(signum).name)
+        if signum == signal.SIGUSR1:
+            return ResignAsked(now, "SIGUSR1")
         if self.on_signal is not None:
             self.on_signal(signum)
         return None
