@@ -120,6 +120,11 @@ DECLARE
     v_last record;
     v_living boolean;
 BEGIN
+    IF TG_RELID <> CAST(quote_ident({schema_text}) || '.token_holder' AS regclass) THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'insufficient_privilege',
+            MESSAGE = 'coord_restore_token: this is not a table of coord';
+    END IF;
     SELECT held.* INTO v_last
     FROM {schema}.token_history AS held
     WHERE held.group_id = NEW.group_id
@@ -156,6 +161,8 @@ CREATE TRIGGER coord_restore_token BEFORE INSERT ON {schema}.token_holder
 FOR EACH ROW
 EXECUTE FUNCTION {schema}.coord_restore_token()
 """,
+    # It runs with the owner's rights: nobody else may attach it to a table.
+    "REVOKE EXECUTE ON FUNCTION {schema}.coord_restore_token() FROM PUBLIC",
     """
 CREATE TABLE {schema}.database_epoch (
     system_identifier bigint NOT NULL,

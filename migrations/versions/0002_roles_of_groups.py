@@ -143,6 +143,7 @@ FOR EACH ROW
 WHEN (row_security_active(CAST('{schema_in_text}.token_holder' AS regclass)))
 EXECUTE FUNCTION {schema}.coord_guard_token()
 """,
+    "REVOKE EXECUTE ON FUNCTION {schema}.coord_guard_token() FROM PUBLIC",
 )
 
 

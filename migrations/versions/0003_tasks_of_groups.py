@@ -614,6 +614,14 @@ DECLARE
     END;
     v_refusal text;
 BEGIN
+    IF TG_RELID <> ALL (ARRAY[
+        CAST('{schema_in_text}.task' AS regclass),
+        CAST('{schema_in_text}.group_record' AS regclass)
+    ]) THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'insufficient_privilege',
+            MESSAGE = 'coord_refuse_clash: this is not a table of coord';
+    END IF;
     -- The row that both would share, made and locked first: of two that come at the same time the
     -- second waits here, and then sees the first.
     INSERT INTO {schema}.token_holder (group_id) VALUES (v_token) ON CONFLICT DO NOTHING;
@@ -646,6 +654,8 @@ END
 $coord$
 """
 CLASHES = (
+    # It runs with the owner's rights: nobody else may attach it to a table.
+    "REVOKE EXECUTE ON FUNCTION {schema}.coord_refuse_clash() FROM PUBLIC",
     """
 CREATE TRIGGER task_clash_check AFTER INSERT ON {schema}.task
 FOR EACH ROW WHEN (NOT NEW.deleted)
@@ -666,7 +676,7 @@ EXECUTE FUNCTION {schema}.coord_refuse_clash()
 
 def names() -> list[str]:
     """Return what replaces the CHECK constraints on names."""
-    made = [REFUSE_NAME]
+    made = [REFUSE_NAME, "REVOKE EXECUTE ON FUNCTION {schema}.coord_refuse_name() FROM PUBLIC"]
     for table, column in NAMED:
         made.append(f"ALTER TABLE {{schema}}.{table} DROP CONSTRAINT {table}_{column}_check")
         made.append(NAME_TRIGGER.replace("<table>", table).replace("<column>", column))
