@@ -172,7 +172,8 @@ def initialise(binaries: Binaries, data: Path) -> None:
 
 
 #: Nobody else starts this server, so each start goes on with what was there (rule E3).
-IN_PLACE = ("-c", "coord.in_place=on")
+#: store/epoch.py looks for this name, and for where it was given.
+IN_PLACE = ("-c", "cluster_name=coord-in-place")
 
 
 def options(sockets: Path) -> list[str]:

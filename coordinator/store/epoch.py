@@ -17,8 +17,9 @@ from coordinator.store.view import Place, write_and_look
 
 #: Its own statement, before anything reads it: settled from the start only where nothing else
 #: can ever have been granted, or where who starts the server says that he starts it in place: the
-#: embedded one. A branch keeps the name that its first row got, through all restarts;
-#: where another branch gets the same number, that row is not there.
+#: embedded one, by a name on the server's command line, where no SQL, no setting of a role or a
+#: database, no client's option and no file can put it. A branch keeps the name that its first
+#: row got, through all restarts; where another branch gets the same number, that row is not there.
 ENSURE_EPOCH: LiteralString = """
 INSERT INTO {schema}.database_epoch (
     system_identifier, timeline, started_at, branch, first_branch, settled, settled_by, settled_at
@@ -51,7 +52,12 @@ CROSS JOIN LATERAL (
 ) AS first
 CROSS JOIN LATERAL (
     SELECT known.branch IS NOT NULL
-        AND coalesce(current_setting('coord.in_place', true), '') = 'on' AS said
+        AND EXISTS (
+            SELECT FROM pg_catalog.pg_settings AS setting
+            WHERE setting.name = 'cluster_name'
+                AND setting.setting = 'coord-in-place'
+                AND setting.source = 'command line'
+        ) AS said
 ) AS in_place
 WHERE NOT EXISTS (SELECT FROM {schema}.database_epoch AS epoch WHERE {this_epoch})
 ON CONFLICT DO NOTHING
@@ -59,8 +65,9 @@ ON CONFLICT DO NOTHING
 
 #: For the asker's group. Done as well when another node was faster; the identity must still be the
 #: asker's. A wait is counted again by the server's clock, less what two clocks may differ in rate;
-#: one that was set back makes nobody wait for longer than twice. Terms after a wait come from the
-#: clock: those of the lost part are known to nobody.
+#: one that was set back makes nobody wait for longer than twice. The row is shared by all groups,
+#: and the login of one may lock it: the wait is noted there only while nobody does. Terms after a
+#: wait come from the clock: those of the lost part are known to nobody.
 SETTLE: LiteralString = """
 WITH here AS (
     SELECT epoch.*
@@ -76,17 +83,25 @@ WITH here AS (
             OR clock_timestamp() NOT BETWEEN epoch.first_seen_at
                 AND epoch.first_seen_at + 0.8 * %(waited_ms)s * interval '1 millisecond'
         )
+), unlocked AS (
+    SELECT epoch.system_identifier, epoch.timeline, epoch.started_at
+    FROM here
+    JOIN {schema}.database_epoch AS epoch
+        ON epoch.system_identifier = here.system_identifier
+        AND epoch.timeline = here.timeline
+        AND epoch.started_at = here.started_at
+    WHERE NOT %(continues)s
+        AND epoch.waited_ms < %(waited_ms)s
+    FOR UPDATE OF epoch SKIP LOCKED
 ), waited AS (
     UPDATE {schema}.database_epoch AS epoch
     SET waited_ms = %(waited_ms)s,
         settled_by = coalesce(epoch.settled_by, %(node)s),
         settled_at = coalesce(epoch.settled_at, clock_timestamp())
-    FROM here
-    WHERE epoch.system_identifier = here.system_identifier
-        AND epoch.timeline = here.timeline
-        AND epoch.started_at = here.started_at
-        AND NOT %(continues)s
-        AND epoch.waited_ms < %(waited_ms)s
+    FROM unlocked
+    WHERE epoch.system_identifier = unlocked.system_identifier
+        AND epoch.timeline = unlocked.timeline
+        AND epoch.started_at = unlocked.started_at
 ), settled AS (
     UPDATE {schema}.group_record AS record
     SET settled_branch = here.branch,

@@ -425,6 +425,23 @@ def test_nobody_settles_before_the_wait_is_over(roles: Roles):
             assert node.ask(request).done is expected
 
 
+def test_a_login_that_locks_the_shared_row_stops_no_other_group_from_settling(roles: Roles):
+    """E3: the wait is noted for the own group; the shared note is left out while it is locked."""
+    with node_of(roles, GROUP) as node, roles.connect("node", OTHER) as other:
+        roles.database.query(
+            "UPDATE database_epoch SET settled = false, waited_ms = 0,"
+            " first_seen_at = now() - interval '1 day'"
+        )
+        roles.database.query("UPDATE group_record SET settled_branch = NULL")
+        with other.transaction():
+            assert other.execute("SELECT FROM database_epoch FOR UPDATE").rowcount == 1
+            answer = node.ask(Settle(identity=node.look().identity, waited_s=60.0))
+
+        assert answer.done
+        assert answer.view.settled
+        assert node.look().waited_s == 0.0
+
+
 def test_interval_of_another_group_is_not_waited_for(roles: Roles):
     """E3"""
     with node_of(roles, OTHER, liveness_s=3600.0), node_of(roles, GROUP, liveness_s=6.0) as node:
