@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from coordinator.protocol import beats, branches, duty_absorb, duty_read, epoch, losing
+from coordinator.protocol import backoff, beats, branches, duty_absorb, duty_read, epoch, losing
 from coordinator.protocol.events import (
     Answered,
     Command,
@@ -55,8 +55,6 @@ from coordinator.protocol.watch import NO_BEAT, Sight, watched
 
 Step = tuple[Node, tuple[Command, ...]]
 
-#: After a failure the next try comes after this, then twice as long, up to a heartbeat.
-RETRY_FIRST_S = 0.02
 #: After so many connections in a row that broke while idle, with one heartbeat on each, a limit
 #: below heartbeatFrequency is the likely cause: connect for heartbeats only, and say so.
 IDLE_BREAKS_MAX = 3
@@ -159,13 +157,14 @@ def _failed(node: Node, now: float, request: Request | None, why: str) -> Step:
             told = Report("idle-limit", (("breaks", node.idle_breaks),))
             return node, (told,) if node.idle_breaks == IDLE_BREAKS_MAX else ()
     failures = node.failures + 1
-    wait_s = min(node.timing.heartbeat_s, RETRY_FIRST_S * 2 ** min(failures - 1, 10))
+    if request is not None:
+        node = backoff.hold(node, request, now)
     node = replace(
         node,
         # An idle connection that broke says nothing about a request that has since set out.
         pending=node.pending if request is None else None,
         failures=failures,
-        retry_at=now + beats.jittered(node, wait_s),
+        retry_at=now + backoff.pause_s(node, failures),
         beat_at=now,
     )
     return tell_why(node, now, why)
@@ -182,7 +181,7 @@ def _answered(node: Node, event: Answered) -> Step:
         return _left_behind(node, event, latest)
     node = replace(node, pending=None)
     regained = (Report("database-back", ()),) if node.failures else ()
-    node = replace(node, failures=0, retry_at=NEVER, refused=None)
+    node = replace(backoff.let_go(node, request), failures=0, retry_at=NEVER, refused=None)
     node, waits = _note_view(node, event, now)
     regained = (*regained, *waits)
     node, commands = _note_outcome(node, event, request, answer)

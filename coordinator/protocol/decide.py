@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from coordinator.protocol.backoff import is_held
 from coordinator.protocol.duty_ask import duty_moments, next_duty
 from coordinator.protocol.epoch import Epoch, long_wait_at, may_act, settle_at
 from coordinator.protocol.node import Node, holds, is_free, program_left, session_name
@@ -29,20 +30,37 @@ Choice = tuple[Node, Request | None]
 
 
 def next_request(node: Node, now: float) -> Choice:
-    """Choose the one request that matters most now; none when nothing is due."""
+    """Choose the one request that matters most now; none when nothing is due.
+
+    What failed lately does not stand in the way of the others.
+    """
     if node.session is None:
-        return _without_session(node, now)
+        node, request = _without_session(node, now)
+        held = request is not None and is_held(node, request, now)
+        return node, None if held else request
+    wanted = _wanted(node, node.session, now)
+    return node, next((request for request in wanted if not is_held(node, request, now)), None)
+
+
+def _wanted(node: Node, session: str, now: float) -> Iterator[Request]:
+    """Name what is due, what matters most first."""
     if node.leaving is not None and not program_left(node):
-        return node, Leave(session=node.session, reason=node.leaving.reason)
+        yield Leave(session=session, reason=node.leaving.reason)
+        return
     release = _release(node)
     if release is not None:
-        return node, release
+        yield release
     take = take_at(node)
     if take is not None and now >= take and _watch_kept(node, now):
-        return node, _take(node, now)
+        yield _take(node, now)
     if now >= node.beat_at:
-        return node, Beat(session=node.session)
-    return node, next_duty(node, now) or _upkeep(node, now)
+        yield Beat(session=session)
+    more = next_duty(node, now)
+    if more is not None:
+        yield more
+    upkeep = _upkeep(node, now)
+    if upkeep is not None:
+        yield upkeep
 
 
 def patience_s(node: Node, now: float) -> float:
@@ -243,7 +261,7 @@ def wake_moments(node: Node) -> Iterator[float]:
     yield from duty_moments(node)
     if node.pending is not None:
         return
-    for moment in _asking_moments(node):
+    for moment in (*_asking_moments(node), *(held.until for held in node.held)):
         yield max(moment, node.retry_at)
 
 

@@ -19,6 +19,18 @@ from coordinator.protocol.watch import Watch
 NEVER = float("-inf")
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A kind of request that failed, so many times since it was last answered.
+
+    until: own clock: before it, none of this kind is asked.
+    """
+
+    kind: type[Request]
+    failures: int
+    until: float
+
+
 class OnExit(StrEnum):
     """What a program's own end means."""
 
@@ -82,6 +94,7 @@ class Node:
     given_up:     the highest term that this node has released or lost.
     remembered:   the highest term that this node has ever seen.
     floor_at:     own clock: before it, the floor of terms is not raised again.
+    held:         the kinds of requests that failed since they were last answered (rule O7).
     refused_takes: tries in a row to take the token as it is, all refused.
     told_why, told_why_at: reasons of failures that were told since then.
     idle_breaks:  connections in a row that broke while idle, after one heartbeat at most.
@@ -112,6 +125,7 @@ class Node:
     beat_count: int = 0
     retry_at: float = NEVER
     failures: int = 0
+    held: tuple[Held, ...] = ()
     refused_takes: int = 0
     idle_breaks: int = 0
     told_why: frozenset[str] = frozenset()
