@@ -225,11 +225,15 @@ BEGIN
         RETURN;
     END IF;
 
-    -- The term never falls behind what the asker computed, what any node remembers, or the row.
+    -- The term never falls behind what the asker computed, what any node remembers, the row, or
+    -- the history: a row that was set back by hand must not meet a term that the history has.
     UPDATE {schema}.token_holder AS token
     SET task_id = p_node,
         session = p_mine,
-        term = greatest(p_next_term, token.term_floor + 1, token.term + 1, v_clock_ms),
+        term = greatest(p_next_term, token.term_floor + 1, token.term + 1, v_clock_ms, (
+            SELECT max(held.term) + 1 FROM {schema}.token_history AS held
+            WHERE held.group_id = p_token
+        )),
         acquired_at = clock_timestamp(),
         released_at = NULL
     WHERE token.group_id = p_token

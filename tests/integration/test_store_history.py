@@ -68,3 +68,13 @@ def test_a_node_that_crashed_and_came_back_is_counted_from_its_last_heartbeat(da
     ((_, previous, gap_s, _),) = gaps(database)
     assert previous == "a"
     assert 5.0 <= gap_s < 15.0
+
+
+def test_a_token_that_was_set_back_by_hand_gets_a_term_above_its_history(database):
+    """N1: somebody made the row anew with an old term; nobody remembers the last one."""
+    with joined_nodes(database, "a") as (node,):
+        for _ in range(3):
+            node.release(node.win())
+        database.query("UPDATE token_holder SET term = 1")
+
+        assert node.win() == 4
