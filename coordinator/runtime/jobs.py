@@ -35,7 +35,14 @@ class RunCutError(RunStoppedError):
 
 
 class RunFailedError(CoordError):
-    """The run ended, but not well, and raised nothing of its own."""
+    """The run ended, but not well, and raised nothing of its own.
+
+    kind: how it ended, without anything that the program wrote.
+    """
+
+    def __init__(self, text: str, kind: str) -> None:
+        super().__init__(text)
+        self.kind = kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,11 +114,12 @@ def function_job(function: Callable[..., object]) -> Job:
             call(function, context)
         except SystemExit as leaving:
             if leaving.code not in (None, 0):
-                raise RunFailedError(f"sys.exit({leaving.code!r})") from leaving
+                raise RunFailedError(f"sys.exit({leaving.code!r})", "SystemExit") from leaving
         except (Exception, KeyboardInterrupt):
             raise
         except BaseException as error:
-            raise RunFailedError(f"{type(error).__name__}: {error}") from error
+            kind = type(error).__name__
+            raise RunFailedError(f"{kind}: {error}", kind) from error
 
     return run
 
@@ -142,7 +150,7 @@ def command_job(
             raise RunCutError(f"{argv[0]} was going on after stopTimeout, and got SIGTERM")
         if code != 0:
             ended = f"exit code {code}" if code > 0 else f"killed by signal {-code}"
-            raise RunFailedError(f"{argv[0]}: {ended}")
+            raise RunFailedError(f"{argv[0]}: {ended}", ended)
 
     return run
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from coordinator.ports import Clock
 from coordinator.protocol.schedule import Outcome, Policy
 from coordinator.runtime import policies
-from coordinator.runtime.jobs import Job, RunContext, RunCutError, RunStoppedError
+from coordinator.runtime.jobs import Job, RunContext, RunCutError, RunFailedError, RunStoppedError
 from coordinator.runtime.run_log import RunLog, error_text, shown
 from coordinator.runtime.stopping import StopSignal
 
@@ -68,7 +68,9 @@ class RunMaker:
             )
         terminate = None
         if self._after_error.terminate:
-            terminate = f"run {context.count} failed: {error} (errorPolicy {self._policy.error})"
+            # All groups may read why a schedule ended; what a program says is its own group's.
+            kind = failure.kind if isinstance(failure, RunFailedError) else type(failure).__name__
+            terminate = f"run {context.count} failed: {kind} (errorPolicy {self._policy.error})"
         return Made(
             outcome="failed",
             duration_s=duration_s,

@@ -370,7 +370,7 @@ def test_a_scheduled_task_that_fails_ends_for_the_whole_group(tasks):
         lambda: f"the task is ended{tasks.story()}",
     )
     (task,) = tasks.ask("SELECT end_reason FROM {schema}.task")
-    assert task["end_reason"] == "run 1 failed: sh: exit code 4 (errorPolicy LOG_AND_TERMINATE)"
+    assert task["end_reason"] == "run 1 failed: exit code 4 (errorPolicy LOG_AND_TERMINATE)"
     (told,) = tasks.ask("SELECT error FROM {schema}.task_node WHERE error <> ''")
     assert told["error"] == "sh: exit code 4"
     with open(f"{tasks.record}.runs") as runs:
