@@ -11,6 +11,8 @@ from coordinator.errors import CoordError
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 API_VERSION = "coord/v1"
+#: What a terminal would obey; a tab and the end of a line do no harm.
+CONTROLS = {code: "?" for code in (*range(0x20), *range(0x7F, 0xA0)) if code not in (0x09, 0x0A)}
 
 
 def report(error: Exception, *, verbose: bool, as_json: bool = False) -> int:
@@ -25,7 +27,7 @@ def report(error: Exception, *, verbose: bool, as_json: bool = False) -> int:
     if verbose:
         import traceback
 
-        traceback.print_exception(error)
+        _write("".join(traceback.format_exception(error)).rstrip("\n"))
     if isinstance(error, CoordError):
         code, lines = error.exit_code, str(error).splitlines() or [type(error).__name__]
     else:
@@ -35,7 +37,7 @@ def report(error: Exception, *, verbose: bool, as_json: bool = False) -> int:
         import json
 
         document = {"apiVersion": API_VERSION, "kind": "Error", "exitCode": code}
-        print(json.dumps(document | {"messages": lines}), file=sys.stderr, flush=True)
+        _write(json.dumps(document | {"messages": lines}))
         return code
     for line in lines:
         say(line)
@@ -44,12 +46,21 @@ def report(error: Exception, *, verbose: bool, as_json: bool = False) -> int:
 
 def say(line: str) -> None:
     """Print one line for a person to stderr."""
-    print(f"coord: {line}", file=sys.stderr, flush=True)
+    # A name that somebody else wrote must not command the terminal.
+    _write(f"coord: {line}".translate(CONTROLS))
 
 
-def silence() -> None:
+def silence(fd: int = 1) -> None:
     """Let whatever is still buffered go nowhere: the reader of stdout is gone."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), fd)
+
+
+def _write(line: str) -> None:
+    """Print to stderr; where nothing can be written, the exit code alone tells what happened."""
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except OSError:
+        silence(2)
 
 
 def _one_line(error: Exception) -> str:

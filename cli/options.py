@@ -25,6 +25,9 @@ from coordinator.errors import ConfigError, NotFoundError
 PASSWORD_IN_URL = re.compile(r"://[^/@]*:[^/@]+@|password\s*=", re.IGNORECASE)
 #: Seconds that a question to the database may take.
 TIMEOUT_S = 5.0
+#: What a variable says of a switch; empty is as good as not set.
+YES = ("1", "true", "yes", "on")
+NO = ("", "0", "false", "no", "off")
 
 
 class Output(StrEnum):
@@ -93,13 +96,13 @@ def shared(context: typer.Context) -> Shared:
         color=said.get("color") or _chosen(Color, "COORD_COLOR") or Color.AUTO,
         said_timeout_s=said.get("timeout") or _timeout(),
         quiet=bool(said.get("quiet")) or _yes("COORD_QUIET"),
-        verbose=verbose(said),
+        verbose=_yes("COORD_VERBOSE") or verbose(said),
     )
 
 
 def verbose(said: Mapping[str, Any]) -> bool:
     """Say whether tracebacks are wanted; asked before a command could gather its options."""
-    return bool(said.get("verbose")) or _yes("COORD_VERBOSE")
+    return bool(said.get("verbose")) or os.environ.get("COORD_VERBOSE", "").lower() in YES
 
 
 def wants_json(said: Mapping[str, Any]) -> bool:
@@ -240,4 +243,7 @@ def _timeout() -> float | None:
 
 
 def _yes(name: str) -> bool:
-    return os.environ.get(name, "").lower() in ("1", "true", "yes", "on")
+    text = os.environ.get(name, "")
+    if text.lower() not in (*YES, *NO):
+        raise ConfigError(f"env {name}: must be one of true, false (got {text!r})")
+    return text.lower() in YES

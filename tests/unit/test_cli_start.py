@@ -166,7 +166,25 @@ def test_wrong_usage_is_exit_code_2(arguments: tuple[str, ...], run: Run) -> Non
     assert answer.out == ""
 
 
-@pytest.mark.parametrize("variable", ["COORD_OUTPUT", "COORD_COLOR", "COORD_TIME", "COORD_TIMEOUT"])
+def test_the_exit_code_is_the_same_where_stderr_cannot_be_written(tmp_path: Path) -> None:
+    """A disk that is full must not change what a script reads."""
+    words = [sys.executable, "-m", "coordinator.cli", "status"]
+    environ = {key: value for key, value in os.environ.items() if not key.startswith("COORD_")}
+    with Path("/dev/full").open("w") as full:
+        answer = subprocess.run(
+            words, env=environ | {"COORD_TIME": "nonsense"}, stderr=full, cwd=tmp_path, timeout=60
+        )
+
+    assert answer.returncode == 78
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        *("COORD_OUTPUT", "COORD_COLOR", "COORD_TIME", "COORD_TIMEOUT"),
+        *("COORD_QUIET", "COORD_VERBOSE"),
+    ],
+)
 def test_a_wrong_variable_is_named(variable: str, run: Run) -> None:
     answer = run("status", **{variable: "nonsense"})
 

@@ -56,6 +56,14 @@ def test_text_of_others_cannot_command_the_terminal() -> None:
     assert words.safe("web\x1b[2J\n1") == "web?[2J?1"
 
 
+def test_what_is_said_to_a_person_cannot_command_the_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    errors.report(ConfigError("web\x1b[2J\x9b1m: no\n\tIs it \x7f there?"), verbose=False)
+
+    assert capsys.readouterr().err == "coord: web?[2J?1m: no\ncoord: \tIs it ? there?\n"
+
+
 @pytest.mark.parametrize(
     ("written", "meant"),
     [
