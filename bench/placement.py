@@ -1,4 +1,4 @@
-"""What the rule for spreading tasks gives and costs: the fullest node, and what moves.
+"""Measure the rule for spreading tasks: the fullest node, what moves, and what it costs.
 
     python -m bench.placement [--sets 100] [--tasks 1000] [--nodes 20]
 

@@ -1,4 +1,4 @@
-"""What a shell completes besides commands and options: names of groups, nodes and tasks.
+"""Complete names of groups, nodes and tasks in a shell.
 
 It asks the database as `coord status` does, for a short time, and says nothing when that fails.
 """
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from coordinator.app.look import Look
     from coordinator.app.tasks import Tasks
 
-#: Whoever presses Tab waits no longer than this.
+#: A completion takes no longer than this.
 PATIENCE_S = 1.0
 
 

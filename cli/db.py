@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from coordinator.app.database import Resolved
 
-#: What a superuser should know before the script is run under living nodes.
+#: A warning for the superuser who runs the script under living nodes.
 LOCKED_OUT = (
     "the script takes the rights of every other role away at once: a role that nodes use now is"
     " locked out, unless it owns the tables or is a superuser; make each group's login first, as"

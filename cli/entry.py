@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable
 from typing import NoReturn
 
-#: What a running node understands and a starting one must not die of. TERM and INT end both.
+#: Signals that a running node understands; a starting one holds them back. TERM and INT end both.
 HELD_BACK = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT)
 #: The shared options that take a value; the names are declared in `options`, which needs typer.
 WITH_VALUE = frozenset(

@@ -11,7 +11,7 @@ from coordinator.errors import CoordError
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 API_VERSION = "coord/v1"
-#: What a terminal would obey; a tab and the end of a line do no harm.
+#: Control characters that a terminal would obey; a tab and the end of a line do no harm.
 CONTROLS = {code: "?" for code in (*range(0x20), *range(0x7F, 0xA0)) if code not in (0x09, 0x0A)}
 
 
