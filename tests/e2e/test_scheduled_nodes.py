@@ -52,6 +52,7 @@ maxCount = 12
     hold = tmp_path / "hold"
     hold.touch()
     first = start(nodes, "node-1", config)
+    eventually(lambda: fired(nodes.record), 20, "the first run: node-1 holds the token")
     second = start(nodes, "node-2", config)
     nodes.wait_for_standbys(1)
     eventually(lambda: len(fired(nodes.record)) >= 3, 20, "three runs")
