@@ -122,6 +122,11 @@ def _dismiss(reader: int) -> None:
     with contextlib.suppress(OSError):
         os.kill(reader, signal.SIGKILL)
     _dismissed.add(reader)
+    collect()
+
+
+def collect() -> None:
+    """Collect the readers that have ended since they were dismissed."""
     for each in tuple(_dismissed):
         try:
             gone = os.waitpid(each, os.WNOHANG)[0] == each

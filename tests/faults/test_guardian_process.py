@@ -18,12 +18,14 @@ from tests.support.bounds import within
 from tests.support.guarded_node import (
     LEASE_S,
     STOP_TIMEOUT_S,
+    WAIT_S,
     GuardedNode,
     Voice,
     await_death,
     await_fact,
     now,
 )
+from tests.support.nodes import eventually
 
 pytestmark = pytest.mark.real
 
@@ -300,10 +302,10 @@ def test_quit_dumps_the_stacks_and_goes_on(start: Start):
     agent.hear("passed")
 
     node.guardian.send_signal(signal.SIGQUIT)
-    await_death(agent)  # the fake one does nothing about SIGQUIT
-    node.meet_agent()
 
-    assert "guardian.py" in node.stderr()
+    eventually(lambda: "guardian.py" in node.stderr(), WAIT_S, "the stacks are written")
+    agent.order(barrier=True)
+    agent.hear("passed")
 
 
 # --- agents and spares ----------------------------------------------------------------------------

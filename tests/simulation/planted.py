@@ -280,11 +280,6 @@ PLANTED: dict[str, Planted] = {
         Bias(stories=("last answer late",), extreme=True),
         ((timing, "lease_of", _lease_of_one_clock),),
     ),
-    "floor": Planted(
-        "the floor is above every remembered term",
-        Bias(stories=("mistake with memory",), timing=(3.0, 0.6)),
-        database=FloorIgnored,
-    ),
     "unknown": Planted(
         "an unknown outcome is no success",
         Bias(stories=("beat in the last moment", "takeover then failover")),

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from coordinator.protocol.requests import Join, RaiseFloor
+from tests.conformance.worlds import facts_of, take_request
 from tests.simulation import transcripts
-from tests.simulation.planted import PLANTED, planted
+from tests.simulation.planted import PLANTED, FloorIgnored, planted
 from tests.simulation.run import how_to_repeat, judged
 from tests.simulation.settings import Bias
+from tests.support.memory_database import MemoryDatabase
 
 SEEDS_MAX = 2000
 SIMULATED = {name: bug.bias for name, bug in PLANTED.items() if bug.bias is not None}
@@ -45,3 +48,18 @@ def test_the_rules_are_whole_again_afterwards() -> None:
             pass
     after = [getattr(module, rule) for bug in PLANTED.values() for module, rule, _ in bug.patches]
     assert before == after
+
+
+def test_an_ignored_floor_gives_a_remembered_term_out_again() -> None:
+    """N3: terms that are the clock's hide it in the simulation; on the first branch it decides."""
+    assert _term_above_a_floor_of_41(MemoryDatabase()) == 42
+    assert _term_above_a_floor_of_41(FloorIgnored()) <= 41
+
+
+def _term_above_a_floor_of_41(database: MemoryDatabase) -> int:
+    facts = facts_of("a")
+    database.prepare(facts)
+    assert database.carry_out(facts, Join(session="s", previous=None)).done
+    assert database.carry_out(facts, RaiseFloor(term=41)).done
+    request = take_request("s", database.view(facts), next_term=1)
+    return database.carry_out(facts, request).term

@@ -18,14 +18,17 @@ from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from pathlib import Path
 
+from coordinator.runtime import marks
+
 #: What was killed or closed is gone soon; a busy machine needs its time, and only a leak takes it.
 GONE_WITHIN_S = float(os.environ.get("COORD_TEST_GONE_WITHIN_S", "20"))
 LOOK_EVERY_S = 0.02
 NAMED_NAMESPACES = Path("/run/netns")
 #: Opened once by libraries, and kept: no test is to blame.
 KEPT = ("/dev/urandom", "/dev/null", "/etc/", "/usr/share/zoneinfo")
-#: Threads that libraries keep: execnet's receiver, and a pool that waits for work.
-KEPT_THREADS = ("execnet", "pytest_timeout", "Dummy-")
+#: Threads that libraries keep: execnet's receiver, and a pool that waits for work. The writer of
+#: log lines ends with its process, as a node's does.
+KEPT_THREADS = ("execnet", "pytest_timeout", "Dummy-", "log")
 
 #: Of multiprocessing: one for each process, started once.
 KEPT_PROCESS = "multiprocessing.resource_tracker"
@@ -108,6 +111,7 @@ def left(before: Belongings, test: str) -> list[str]:
         if not found:
             break
         pause.poll(LOOK_EVERY_S * 1000)
+        marks.collect()  # the product collects them at its next look
         found = _more(before, Belongings.now(test, before.since))
     return found
 
