@@ -26,7 +26,8 @@ def test_guardian_kills_and_promotes_whatever_becomes_of_its_lines(tmp_path: Pat
             agent, spare = node.meet_agent(), node.meet("spare")
             agent.tell(say="kill", run="no number")
             node.start_shape(agent, "ignores_term")
-            node.guardian.send_signal(signal.SIGQUIT)  # which ends a fake agent
+            node.guardian.send_signal(signal.SIGQUIT)
+            os.kill(agent.pid, signal.SIGKILL)
             await_death(agent)
             assert_taken_over(node, node.meet_agent(), spare)
 

@@ -223,7 +223,8 @@ def test_adding_deleting_enabling_and_disabling_move_no_other_task(made, number:
         world.delete(f"t{number}")
     world.settle(rng)
     assert world.held() == others
-    assert not world.moves
+    # One that was disabled and enabled begins anew, perhaps elsewhere.
+    assert set(world.moves) <= {f"t{number}"}
 
 
 @settings(deadline=None, max_examples=60)
