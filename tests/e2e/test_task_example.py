@@ -88,10 +88,10 @@ def test_the_example_of_five_nodes(net, machines):
     """H4: B is cut off. The others see it go to Rehab, the task goes to A or E, never C or D.
 
     B calls itself Candidate and has removed all its tasks before A or E starts the task. Then B
-    returns by Rehab, and gets its task back by the same function (H5).
+    returns by Rehab, and gets the task back that prefers it (H5, P5).
     """
     task = name_for("B")
-    machines.add(TaskDef(name=task, nodes=ALLOWED, spec=machines.spec()))
+    machines.add(TaskDef(name=task, nodes=ALLOWED, preferred="B", spec=machines.spec()))
     eventually(lambda: running(machines, task) == "B", 15, lambda: f"B runs it{machines.story()}")
 
     net.cut("B")
