@@ -221,7 +221,7 @@ def test_terminated_schedule_runs_nothing_for_the_next_holder(starter: Starter) 
     code, _, err = ended(starter.start(hold(starter.database, 2, "other"), fail, minute))
 
     assert code == 70
-    assert "the schedule is terminated: run 1 failed: ValueError: no luck" in err
+    assert "the schedule is terminated: run 1 failed: ValueError (errorPolicy" in err
     assert columns(starter.database, "fired_count, last_outcome") == (1, "failed")
 
     tick = ProgramSettings(callable="user_jobs:tick")
