@@ -25,7 +25,8 @@ from coordinator.store import migrate
 from tests.support import networks
 from tests.support.networks import Network
 from tests.support.nodes import RECORDER, Bed, descendants
-from tests.support.postgres import Server, free_port, scratch
+from tests.support.postgres import Server, free_port
+from tests.support.scratch import scratch
 
 NAMES = ("node-1", "node-2", "node-3")
 LIVENESS_S, HEARTBEAT_S = 3.0, 0.5

@@ -19,7 +19,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from tests.support import afterwards, leaks
+from tests.support import afterwards, leaks, scratch
 from tests.support.postgres import Server
 from tests.support.roles import Roles, made_roles
 
@@ -54,6 +54,7 @@ LONG = (
 
 def pytest_configure() -> None:
     afterwards.watch_over_this_process()
+    scratch.of_this_process()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -18,7 +18,7 @@ from psycopg.conninfo import make_conninfo
 
 from coordinator.runtime.proctable import everyone
 from tests.conftest import Database
-from tests.support.postgres import scratch
+from tests.support.scratch import scratch
 
 pytestmark = pytest.mark.real
 

@@ -20,8 +20,9 @@ import pytest
 from coordinator.protocol.timing import lease_of
 from coordinator.store.connect import STATEMENT_S
 from tests.support.nodes import bed, eventually
-from tests.support.postgres import Server, scratch
+from tests.support.postgres import Server
 from tests.support.record import overlaps, terms_rise
+from tests.support.scratch import scratch
 
 #: What two shared cores may add to any bound: scheduling, not the protocol.
 MACHINE_S = 1.0

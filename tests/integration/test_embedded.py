@@ -22,7 +22,7 @@ from coordinator.store import embedded, embedded_binaries
 from coordinator.store.embedded_binaries import Account, ids
 from coordinator.store.embedded_home import watched
 from tests.support.bounds import within
-from tests.support.postgres import scratch
+from tests.support.scratch import scratch
 
 START = "from coordinator.store import embedded; print(embedded.start().pid)"
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from coordinator.store.embedded_binaries import find_binaries
-from tests.support.postgres import scratch
+from tests.support.scratch import scratch
 
 SOURCE = Path(__file__).with_name("faketime.c")
 STEPS = struct.Struct("@d")

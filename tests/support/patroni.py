@@ -25,7 +25,7 @@ from tests.support import networks
 from tests.support.networks import RANGE, Network
 from tests.support.nodes import eventually
 from tests.support.pgbouncer import PATHS
-from tests.support.postgres import scratch
+from tests.support.scratch import scratch
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "patroni.md"

@@ -20,7 +20,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from coordinator.store.embedded_binaries import Account, environment, ids
 from coordinator.store.embedded_home import watched
-from tests.support.postgres import WATCH, scratch, wait_until
+from tests.support.postgres import WATCH, wait_until
+from tests.support.scratch import scratch
 
 PORT = 6432
 END_S = 10.0

@@ -12,7 +12,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
@@ -25,29 +24,11 @@ from coordinator.store import embedded
 from coordinator.store.embedded_binaries import Binaries, environment, find_binaries, ids
 from coordinator.store.embedded_choice import ready
 from coordinator.store.embedded_home import PORT, watched
+from tests.support.scratch import scratch
 
 #: The server is our child's child; when our end of the pipe closes, the shell ends both.
 WATCH = '"$@" </dev/null >>"$0" 2>&1 & echo $!; read _; kill -QUIT $! 2>/dev/null; wait'
 WAIT_S = 30.0
-
-
-def scratch() -> Path:
-    """Return a fresh directory in memory where possible, that a server's user may pass."""
-    memory = Path("/dev/shm")
-    parent = memory if os.access(memory, os.W_OK) else Path(tempfile.gettempdir())
-    _clean_up_after_the_killed(parent)
-    path = Path(tempfile.mkdtemp(prefix=f"coord-pg-{os.getpid()}-", dir=parent))
-    path.chmod(0o711)
-    return path
-
-
-def _clean_up_after_the_killed(parent: Path) -> None:
-    """Remove what processes left that no longer exist; only our own user's."""
-    for left in parent.glob("coord-pg-*"):
-        pid = left.name.split("-")[2]
-        with contextlib.suppress(FileNotFoundError):
-            if left.stat().st_uid == os.geteuid() and not Path("/proc", pid).exists():
-                shutil.rmtree(left, ignore_errors=True)
 
 
 @dataclass

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from coordinator.store.embedded_binaries import Account
-from tests.support.postgres import Server, scratch
+from tests.support.postgres import Server
+from tests.support.scratch import scratch
 
 #: The name in the server's certificate; no name server knows it, so hostaddr says where it is.
 HOST = "db.example"
