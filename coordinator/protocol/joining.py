@@ -7,7 +7,7 @@ from dataclasses import replace
 from coordinator.errors import ConfigError
 from coordinator.protocol import beats
 from coordinator.protocol.events import Answered
-from coordinator.protocol.node import Leaving, Node
+from coordinator.protocol.node import Leaving, Node, session_name
 from coordinator.protocol.requests import Answer, Join
 from coordinator.protocol.trust import trust_end
 from coordinator.protocol.watch import Sight, watched
@@ -15,6 +15,9 @@ from coordinator.protocol.watch import Sight, watched
 #: So many heartbeats of a namesake prove that it lives; a single one may be a late statement.
 NAMESAKE_MOVES_MAX = 2
 NAME_TAKEN_CODE = 78
+#: A node knows so many of its last sessions by name. An older one, on a branch of the database that
+#: is used again, is waited out like a namesake.
+SESSIONS_KNOWN_MAX = 64
 
 
 def joined(node: Node, event: Answered, request: Join) -> Node:
@@ -42,7 +45,19 @@ def joined(node: Node, event: Answered, request: Join) -> Node:
     if answer.namesake is not None and answer.namesake.session == request.session:
         # An earlier try did join, unheard, and was ended since: that name is used up.
         return replace(node, joining=None, beat_at=now)
+    row = answer.namesake
+    if row is not None and row.session != request.previous and _own(node, row.session):
+        # Another branch of the database knows an earlier session of this same process. Its programs
+        # are dead (L3), so that the next try may replace it.
+        return replace(node, previous=row.session, namesake=None, namesake_watch=None, beat_at=now)
     return _note_namesake(node, answer, now)
+
+
+def _own(node: Node, session: str | None) -> bool:
+    """Say whether this process has given a session that name."""
+    last = node.session_count
+    known = range(max(0, last - SESSIONS_KNOWN_MAX) + 1, last + 1)
+    return any(session == session_name(node.policy, count) for count in known)
 
 
 def _note_namesake(node: Node, answer: Answer, now: float) -> Node:

@@ -45,7 +45,6 @@ from coordinator.protocol.node import (
 from coordinator.protocol.runs import Run
 from coordinator.protocol.trust import expired
 from coordinator.protocol.waiting import give_up_waiting
-from coordinator.protocol.watch import interrupted
 
 Step = tuple[Node, tuple[Command, ...]]
 
@@ -86,7 +85,6 @@ def _expire(node: Node, now: float) -> Step:
         session=None,
         trusted_until=NEVER,
         view=None,
-        watch=interrupted(node.watch),
         beat_at=now,
     )
     node, killed = lose(node, "trust ended", now)

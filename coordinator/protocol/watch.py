@@ -45,11 +45,6 @@ def watched(watch: Watch | None, sight: Sight, now: float, gap_max_s: float) -> 
     return replace(watch, confirmed_at=now)
 
 
-def interrupted(watch: Watch | None) -> Watch | None:  # noqa: ARG001
-    """Return the watch after the node left its session or its server: none, it starts again."""
-    return None
-
-
 def kept(watch: Watch, now: float, gap_max_s: float) -> bool:
     """Say whether the watching goes on unbroken at this moment."""
     return now - watch.confirmed_at <= gap_max_s

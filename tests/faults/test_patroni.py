@@ -55,8 +55,8 @@ class Group:
     record: Record
     path: str  #: "hosts", "haproxy" or "pgbouncer"
 
-    def bound_s(self, waits: int) -> float:
-        return waits * self.bed.liveness_s + self.bed.heartbeat_s + 0.1 + MACHINE_S
+    def bound_s(self) -> float:
+        return self.bed.liveness_s + self.bed.heartbeat_s + 0.1 + MACHINE_S
 
     def running(self) -> Interval | None:
         """Return the run that writes now."""
@@ -69,7 +69,7 @@ class Site:
 
     def __init__(self, made: Cluster, groups: list[Group], observer: Observer) -> None:
         self.cluster, self.groups, self.observer = made, groups, observer
-        self.judged_from, self.waits = 0.0, 1
+        self.judged_from = 0.0
         self.starts: Counter[Path] = Counter()
 
     def start(self, group: Group, app: str) -> None:
@@ -222,8 +222,6 @@ def promoted_by_mistake(here: Site) -> None:
             eventually(there, STEP_S, group.bed.story, every_s=0.1)
     patroni.send_signal(signal.SIGCONT)
     here.observer.wait_for_no_writes_on(replica)
-    # First the other one has to stay away, and then what it had granted itself has to be silent.
-    here.waits = 2
 
 
 def promoted_in_earnest_after_a_restart_of_all_nodes(here: Site) -> None:
@@ -303,7 +301,7 @@ def judge(here: Site, event: str, began_at: float, now: float) -> None:
     for group in here.groups:
         runs, name = group.record.runs(), group.bed.group
         writable_at = here.observer.writable_since(group.path, began_at)
-        bound_s = group.bound_s(here.waits)
+        bound_s = group.bound_s()
         gap_s = longest_gap(group, writable_at, now)
         writable_s = writable_at - began_at
         whole_s = longest_gap(group, began_at, now)
@@ -358,7 +356,7 @@ def test_groups_behind_patroni(tmp_path, synchronous):
         here.settle()
         print(f"\n{here.cluster.leader()} leads after {time.monotonic() - began:.0f} s")
         for event in EVENTS:
-            here.judged_from, here.waits = boottime(), 1
+            here.judged_from = boottime()
             event(here)
             here.settle()
             judge(here, event.__name__.replace("_", " "), here.judged_from, boottime())

@@ -17,6 +17,7 @@ from coordinator.protocol import (
     decide,
     epoch,
     guard_run,
+    joining,
     machine,
     node,
     timing,
@@ -133,6 +134,21 @@ def _failure_ends_the_watch(
 ) -> tuple[node.Node, tuple[Command, ...]]:
     after, told = _real_failed(at, now, request, why)
     return replace(after, watch=None), told
+
+
+_real_note_silence = absorb._note_silence
+
+
+def _no_beat_counts(at: node.Node, view: View, now: float) -> node.Node:
+    """Watch on a branch whose answers are dropped, and take no beat there for a sign of life."""
+    after = _real_note_silence(at, view, now)
+    if at.watch is None or after.watch is None or at.watch.sight.identity != view.identity:
+        return after
+    return replace(after, watch=replace(after.watch, since=at.watch.since))
+
+
+def _every_session_is_own(at: node.Node, session: str | None) -> bool:
+    return True
 
 
 def _lease_of_one_clock(liveness_s: float) -> float:
@@ -257,6 +273,15 @@ PLANTED: dict[str, Planted] = {
         "a later branch counts until its leases are over",
         Bias(stories=("mistaken promotion",), extreme=True),
         ((epoch, "left_behind", _forget_later_branches),),
+    ),
+    "dropped-sight": Planted(
+        "who beats on a branch whose answers are dropped is alive",
+        patches=((absorb, "_note_silence", _no_beat_counts),),
+    ),
+    "own-session": Planted(
+        "only a session of this very process is no namesake",
+        Bias(twin=True),
+        ((joining, "_own", _every_session_is_own),),
     ),
     "revive": Planted(
         "dead is dead",

@@ -206,10 +206,31 @@ def a_released_term_is_not_started_by_an_old_answer() -> None:
 
 
 #: By the name of the planted bug that fails it.
+def who_beats_where_answers_are_dropped_is_alive() -> None:
+    """O2, E4: one wait for the branch and for its holder, but a whole one for each.
+
+    1. 0.0   a standby joins on timeline 3, which was promoted by mistake.
+    2. 1.0   timeline 2 answers in its place; what it says is dropped, until 7.0.
+    3. 1.0   its holder, who has never heard of timeline 3, beats on there until 5.0.
+    4. 7.0   timeline 2 is used again. The holder is dead at 11.0, not before.
+    """
+    script = Script()
+    later = view(held("other-session", term=4), seen("other-session", 7), timeline=3)
+    script.join(0.0, later)
+    for now in range(1, 11):
+        script.tick(float(now))
+        beat = 7 + min(now, 5)
+        shown = view(held("other-session", term=4), seen("other-session", beat), timeline=2)
+        while script.node.pending is not None:
+            assert not isinstance(script.pending, Take), f"at {now} s, the holder beat at 5.0"
+            script.answer(float(now), shown)
+
+
 OF_PLANTED: dict[str, Callable[[], None]] = {
     "revive": late_answer_revives_nothing,
     "identity": another_run_of_the_server_starts_the_wait_again,
     "reconnect": a_lost_connection_does_not_start_the_wait_again,
+    "dropped-sight": who_beats_where_answers_are_dropped_is_alive,
     "unsettled-start": nothing_starts_on_an_unsettled_identity,
 }
 FOUND: tuple[Callable[[], None], ...] = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -357,6 +358,61 @@ def test_group_outlives_a_promotion_by_mistake() -> None:
             script.answer(now, other(identity=at(2)))
             dropped_at = dropped_at or now
     assert TIMING.liveness_s <= now - dropped_at <= TIMING.liveness_s + TIMING.heartbeat_s
+
+
+def test_who_is_silent_where_answers_are_dropped_is_waited_for_meanwhile() -> None:
+    """O1, E4: one wait suffices after a promotion by mistake, for the branch and for its holder."""
+    script = standby(other(identity=at(3)))
+    silent = other(identity=at(2))
+
+    taken_at = _answered_until_a_take(script, 1.0, lambda _now: silent)
+
+    assert TIMING.liveness_s <= taken_at - 1.0 <= TIMING.liveness_s + TIMING.heartbeat_s
+
+
+def test_who_beats_where_answers_are_dropped_is_not_taken_for_silent() -> None:
+    """O2: a beat that changed meanwhile begins the wait anew, as everywhere."""
+    script = standby(other(identity=at(3)))
+    last_beat_at = 1.0 + TIMING.liveness_s - 2 * TIMING.heartbeat_s
+
+    def shown(now: float) -> View:
+        return other(identity=at(2), beat=int(min(now, last_beat_at) * 1000))
+
+    taken_at = _answered_until_a_take(script, 1.0, shown)
+
+    assert taken_at >= last_beat_at + TIMING.liveness_s
+
+
+def _answered_until_a_take(script: Script, now: float, shown: Callable[[float], View]) -> float:
+    """Answer everything from a moment on, until the node asks for the token; return when."""
+    script.tick(now)
+    while not isinstance(script.node.pending, Take):
+        if script.node.pending is not None:
+            script.answer(now, shown(now))
+            continue
+        now = wake_at(script.node, now)
+        assert now < 60.0, "it never takes"
+        script.tick(now)
+    return now
+
+
+def test_earlier_session_of_the_same_process_is_no_namesake() -> None:
+    """L4: another branch of the database may know one that was long followed by others."""
+    script = holder()
+    first = script.session
+    for end_at in (20.0, 40.0):
+        script.tick(end_at)
+        if script.node.run is not None:
+            script.take_in(ProgramEnded(end_at, script.node.run.number, -9, "trust"))
+        script.answer(end_at, view(held("other-session"), seen("other-session")))
+    script.tick(60.0)
+    assert isinstance(script.pending, Join)
+    assert script.pending.previous not in (None, first)
+
+    again = asked(script.answer(60.1, view(), done=False, namesake=seen(first, 9)))
+
+    assert isinstance(again, Join)
+    assert again.previous == first
 
 
 def test_planned_switchover_that_was_seen_first_is_no_second_primary() -> None:

@@ -23,7 +23,7 @@ from coordinator.protocol.epoch import (
 from coordinator.protocol.requests import View
 from coordinator.protocol.terms import granted_term, next_term
 from coordinator.protocol.trust import expired, fresh, trust_end
-from coordinator.protocol.watch import Sight, Watch, interrupted, kept, silent_at, watched
+from coordinator.protocol.watch import Sight, Watch, kept, silent_at, watched
 from tests.simulation.script import held, identity, seen, view
 
 TERM = st.integers(min_value=0, max_value=9 * 10**15)
@@ -216,11 +216,6 @@ def test_gap_in_the_watching_starts_the_wait_again() -> None:
     """O3"""
     assert watched(Watch(SIGHT, 1.0, 1.0), SIGHT, 5.1, 4.0) == Watch(SIGHT, 5.1, 5.1)
     assert not kept(Watch(SIGHT, 1.0, 1.0), 5.1, 4.0)
-
-
-def test_failed_read_ends_the_watch() -> None:
-    """O3"""
-    assert interrupted(Watch(SIGHT, 1.0, 1.0)) is None
 
 
 def test_holder_is_dead_after_the_interval_that_it_wrote_itself() -> None:
