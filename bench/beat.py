@@ -32,8 +32,8 @@ HOLDER = (
 )
 RECORD = "INSERT INTO group_record (group_id) VALUES (%s)"
 EPOCH = (
-    "INSERT INTO database_epoch (system_identifier, timeline, settled) VALUES (0, 1, true)"
-    " ON CONFLICT DO NOTHING"
+    "INSERT INTO database_epoch (group_id, system_identifier, timeline, settled)"
+    " VALUES (%s, 0, 1, true)"
 )
 #: As every session of ours has it.
 SETTINGS = ("enable_seqscan", "jit")
@@ -43,7 +43,7 @@ SETTLE_S = 9.0
 
 def prepare(database: Database, clients: int, group: str = GROUP) -> dict[str, str]:
     """Make a group that so many clients beat in; returns words for the statements' parameters."""
-    database.query(EPOCH)
+    database.query(EPOCH, group)
     database.query(ROWS, group, clients - 1)
     database.query(RECORD, group)
     database.query(HOLDER, group)

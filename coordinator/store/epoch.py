@@ -15,21 +15,25 @@ from coordinator.store.statement import named
 from coordinator.store.transaction import Cursor, write
 from coordinator.store.view import Place, write_and_look
 
-#: Its own statement, before anything reads it: settled from the start only where nothing else
-#: can ever have been granted, or where who starts the server says that he starts it in place: the
-#: embedded one, by a name on the server's command line, where no SQL, no setting of a role or a
-#: database, no client's option and no file can put it. A branch keeps the name that its first
-#: row got, through all restarts; where another branch gets the same number, that row is not there.
+#: Its own statement, before anything reads it. The row is the group's own: nobody of another group
+#: may hold it, uncommitted or locked, and so hold up who needs it. What others have written of this
+#: server is read, never waited for. Settled from the start only where nothing else can ever have
+#: been granted, or where who starts the server says that he starts it in place: the embedded one,
+#: by a name on the server's command line, where no SQL, no setting of a role or a database, no
+#: client's option and no file can put it. A branch keeps the name that its group's first row got,
+#: through all restarts; where another branch gets the same number, that row is not there.
 ENSURE_EPOCH: LiteralString = """
 INSERT INTO {schema}.database_epoch (
-    system_identifier, timeline, started_at, branch, first_branch, settled, settled_by, settled_at
+    group_id, system_identifier, timeline, started_at, branch, first_branch, settled, settled_by,
+    settled_at
 )
 SELECT
+    %(group)s,
     %(system)s,
     server.timeline,
     server.started_at,
     coalesce(known.branch, gen_random_uuid()),
-    coalesce(known.first_branch, first.is_first),
+    coalesce(known.first_branch, others.first_branch, first.is_first),
     first.is_first OR in_place.said,
     CASE
         WHEN first.is_first THEN 'timeline 1 of a new database'
@@ -41,17 +45,30 @@ LEFT JOIN LATERAL (
     SELECT branch, first_branch
     FROM {schema}.database_epoch AS earlier
     WHERE earlier.system_identifier = %(system)s AND earlier.timeline = server.timeline
+        AND earlier.group_id = %(group)s
     ORDER BY earlier.started_at DESC
     LIMIT 1
 ) AS known ON true
 CROSS JOIN LATERAL (
+    SELECT bool_and(other.first_branch) AS first_branch
+    FROM {schema}.database_epoch AS other
+    WHERE other.system_identifier = %(system)s AND other.timeline = server.timeline
+) AS others
+CROSS JOIN LATERAL (
     SELECT server.timeline = 1
-        AND NOT EXISTS (SELECT FROM {schema}.database_epoch)
-        AND NOT EXISTS (SELECT FROM {schema}.token_holder WHERE term > 0)
-        AND NOT EXISTS (SELECT FROM {schema}.token_history) AS is_first
+        AND NOT EXISTS (
+            SELECT FROM {schema}.database_epoch AS other
+            WHERE (other.system_identifier, other.timeline, other.started_at)
+                IS DISTINCT FROM (%(system)s, server.timeline, server.started_at)
+        )
+        AND (
+            EXISTS (SELECT FROM {schema}.database_epoch AS other WHERE other.settled)
+            OR NOT EXISTS (SELECT FROM {schema}.token_holder WHERE term > 0)
+            AND NOT EXISTS (SELECT FROM {schema}.token_history)
+        ) AS is_first
 ) AS first
 CROSS JOIN LATERAL (
-    SELECT known.branch IS NOT NULL
+    SELECT others.first_branch IS NOT NULL
         AND EXISTS (
             SELECT FROM pg_catalog.pg_settings AS setting
             WHERE setting.name = 'cluster_name'
@@ -65,43 +82,46 @@ ON CONFLICT DO NOTHING
 
 #: For the asker's group. Done as well when another node was faster; the identity must still be the
 #: asker's. A wait is counted again by the server's clock, less what two clocks may differ in rate;
-#: one that was set back makes nobody wait for longer than twice. The row is shared by all groups,
-#: and the login of one may lock it: the wait is noted there only while nobody does. Terms after a
-#: wait come from the clock: those of the lost part are known to nobody.
+#: one that was set back makes nobody wait for longer than twice. What other groups have waited here
+#: counts as well. Terms after a wait come from the clock: those of the lost part are known to
+#: nobody.
 SETTLE: LiteralString = """
 WITH here AS (
     SELECT epoch.*
     FROM ({server}) AS server
     JOIN {schema}.database_epoch AS epoch ON {this_epoch}
+    CROSS JOIN LATERAL (
+        SELECT max(watched.waited_ms) AS waited_ms, min(watched.first_seen_at) AS first_seen_at
+        FROM {schema}.database_epoch AS watched
+        WHERE watched.system_identifier = epoch.system_identifier
+            AND watched.timeline = epoch.timeline
+            AND watched.started_at = epoch.started_at
+    ) AS anybody
     WHERE epoch.system_identifier = %(waited_system)s
         AND epoch.timeline = %(waited_timeline)s
         AND epoch.started_at = %(waited_start)s
         AND epoch.branch = %(branch)s::uuid
         AND (
             %(continues)s
-            OR epoch.waited_ms >= %(waited_ms)s
-            OR clock_timestamp() NOT BETWEEN epoch.first_seen_at
-                AND epoch.first_seen_at + 0.8 * %(waited_ms)s * interval '1 millisecond'
+            OR anybody.waited_ms >= %(waited_ms)s
+            OR clock_timestamp() NOT BETWEEN anybody.first_seen_at
+                AND anybody.first_seen_at + 0.8 * %(waited_ms)s * interval '1 millisecond'
         )
-), unlocked AS (
-    SELECT epoch.system_identifier, epoch.timeline, epoch.started_at
-    FROM here
-    JOIN {schema}.database_epoch AS epoch
-        ON epoch.system_identifier = here.system_identifier
-        AND epoch.timeline = here.timeline
-        AND epoch.started_at = here.started_at
-    WHERE NOT %(continues)s
-        AND epoch.waited_ms < %(waited_ms)s
-    FOR UPDATE OF epoch SKIP LOCKED
 ), waited AS (
     UPDATE {schema}.database_epoch AS epoch
     SET waited_ms = %(waited_ms)s,
         settled_by = coalesce(epoch.settled_by, %(node)s),
         settled_at = coalesce(epoch.settled_at, clock_timestamp())
-    FROM unlocked
-    WHERE epoch.system_identifier = unlocked.system_identifier
-        AND epoch.timeline = unlocked.timeline
-        AND epoch.started_at = unlocked.started_at
+    FROM here
+    WHERE epoch.system_identifier = here.system_identifier
+        AND epoch.timeline = here.timeline
+        AND epoch.started_at = here.started_at
+        AND epoch.group_id = here.group_id
+        AND NOT %(continues)s
+        AND epoch.waited_ms < %(waited_ms)s
+        -- What a group says of its own wait, others believe.
+        AND clock_timestamp() NOT BETWEEN epoch.first_seen_at
+            AND epoch.first_seen_at + 0.8 * %(waited_ms)s * interval '1 millisecond'
 ), settled AS (
     UPDATE {schema}.group_record AS record
     SET settled_branch = here.branch,
@@ -139,7 +159,7 @@ WHERE group_id = %(token)s
 
 
 def ensure_epoch(cursor: Cursor, place: Place) -> None:
-    """Create the row of the server's current identity where it is missing."""
+    """Create the group's row of the server's current identity where it is missing."""
     write(cursor, named(ENSURE_EPOCH, place.schema), place.params())
 
 

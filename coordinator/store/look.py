@@ -22,7 +22,7 @@ from coordinator.store.statement import STARTED_AT, TIMELINE
 REVISION = sql.SQL("SELECT version_num FROM {schema}.coord_version")
 
 #: With what holds up a group after a failover (rule E3), NULL where nothing does: wait_s is counted
-#: from when the first node saw the branch. A standby cannot tell its timeline.
+#: from when the group's first node saw the branch. A standby cannot tell its timeline.
 GROUPS = sql.SQL(
     """
 SELECT group_id, state, task_id, term, since, standby_count, beat_age_s, lease_left_s,
@@ -45,6 +45,7 @@ LEFT JOIN LATERAL (
         ) AS longest_ms
     FROM {schema}.group_record AS record, {schema}.database_epoch AS epoch
     WHERE record.group_id = status.group_id
+        AND epoch.group_id = status.group_id
         AND epoch.timeline = CASE WHEN NOT pg_is_in_recovery() THEN {timeline} END
         AND epoch.started_at = {started_at}
         AND NOT epoch.settled

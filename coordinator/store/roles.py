@@ -73,7 +73,7 @@ NODE: dict[str, Needs] = {
         update="ended_at, active_until, end_how, end_reason",
     ),
     "database_epoch": Needs(
-        insert="system_identifier, timeline, started_at, branch, first_branch, settled,"
+        insert="group_id, system_identifier, timeline, started_at, branch, first_branch, settled,"
         " settled_by, settled_at",
         update="waited_ms, settled_by, settled_at",
     ),

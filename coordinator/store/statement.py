@@ -60,10 +60,27 @@ LONGEST_MS: LiteralString = """
     ), 0)
 """
 
-#: The row of the server that answers. Needs a table `server`, and the parameter system.
+#: The group's row of the server that answers. Needs a table `server`, and the parameters system
+#: and group.
 THIS_EPOCH: LiteralString = """
     epoch.system_identifier = %(system)s
     AND epoch.timeline = server.timeline AND epoch.started_at = server.started_at
+    AND epoch.group_id = %(group)s
+"""
+
+#: How long anybody has watched this server, while the group may have to wait for that: of all
+#: groups' rows. Needs tables `server`, `record` and `epoch`, and the parameter system.
+WATCHED_MS: LiteralString = """
+    CASE
+        WHEN epoch.settled THEN 2147483647
+        WHEN {settled} THEN epoch.waited_ms
+        ELSE coalesce((
+            SELECT max(watched.waited_ms) FROM {schema}.database_epoch AS watched
+            WHERE watched.system_identifier = %(system)s
+                AND watched.timeline = server.timeline
+                AND watched.started_at = server.started_at
+        ), 0)
+    END
 """
 
 #: All that a view is made of, to be read by `view.view_of`. Nobody needs the longest interval once
@@ -73,7 +90,7 @@ VIEW_COLUMNS: LiteralString = """
     server.started_at,
     epoch.branch::text,
     coalesce({settled}, false),
-    CASE WHEN epoch.settled THEN 2147483647 ELSE coalesce(epoch.waited_ms, 0) END,
+    {watched_ms},
     CASE WHEN {settled} THEN 0 ELSE {longest_ms} END,
     record.version,
     token.term,
@@ -195,6 +212,7 @@ _FRAGMENTS: dict[str, LiteralString] = {
     "settled": SETTLED,
     "longest_ms": LONGEST_MS,
     "this_epoch": THIS_EPOCH,
+    "watched_ms": WATCHED_MS,
     "view_columns": VIEW_COLUMNS,
     "view_from": VIEW_FROM,
     "beat": BEAT,

@@ -1,8 +1,7 @@
 """The tables as SQLAlchemy Core knows them; migrations/ makes them, a test holds the two equal.
 
-Every table carries the placeholder schema SCHEMA, which exists nowhere: a statement that was run
-without `in_schema(...)` fails at once instead of landing in somebody's search_path.
-The columns of the origin's two tables keep their names; ours come after them.
+The columns of the origin's two tables keep their names; ours come after them. Those of tasks are in
+`task_tables`.
 """
 
 from __future__ import annotations
@@ -10,38 +9,19 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
+from coordinator.store import task_tables
+from coordinator.store.columns import (
+    MOMENT,
+    NAME,
+    NAME_LENGTH_MAX,
+    NAME_PATTERN,
+    SCHEMA,
+    SERVER_NOW,
+    metadata,
+)
 from coordinator.store.storage import storage, store_alike
 
-#: Stands for the real schema until execution: see `in_schema` and `metadata_for`.
-SCHEMA = "coord_schema_placeholder"
-
-#: What a groupId or taskId may look like; the database refuses anything else. The length is apart:
-#: PostgreSQL's regular expressions count to 255 only.
-NAME_PATTERN = "^[A-Za-z0-9_.:@/-]+$"
-NAME_LENGTH_MAX = 256
-#: A task's name is the part of its token's name behind the group's.
-TASK_PATTERN = "^[A-Za-z0-9.:@-][A-Za-z0-9_.:@-]*$"
-
-#: Compared byte by byte: an index over names must survive a change of the system's collations,
-#: because a token row that its own index does not find is a token that two nodes may hold.
-NAME = sa.Text(collation="C")
-
-SERVER_NOW = sa.func.clock_timestamp()
-MOMENT = sa.DateTime(timezone=True)
-
-metadata = sa.MetaData(
-    schema=SCHEMA,
-    naming_convention={
-        "pk": "%(table_name)s_pkey",
-        "ck": "%(table_name)s_%(constraint_name)s_check",
-        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
-    },
-)
-
-
-def in_schema(schema: str) -> dict[str | None, str | None]:
-    """Return the schema_translate_map that puts our tables into `schema`."""
-    return {SCHEMA: schema}
+__all__ = ["SCHEMA", "metadata", "metadata_for", "task_tables"]
 
 
 def metadata_for(schema: str) -> sa.MetaData:
@@ -159,6 +139,7 @@ token_history = sa.Table(
 database_epoch = sa.Table(
     "database_epoch",
     metadata,
+    sa.Column("group_id", NAME, nullable=False),
     sa.Column("system_identifier", sa.BigInteger, nullable=False),
     sa.Column("timeline", sa.Integer, nullable=False),
     sa.Column("started_at", sa.BigInteger, nullable=False, server_default=sa.text("0")),
@@ -174,7 +155,8 @@ database_epoch = sa.Table(
     sa.Column("first_seen_at", MOMENT, nullable=False, server_default=SERVER_NOW),
     sa.Column("settled_by", sa.Text),
     sa.Column("settled_at", MOMENT),
-    sa.PrimaryKeyConstraint("system_identifier", "timeline", "started_at"),
+    # The server first: how long others have watched it is looked up by that.
+    sa.PrimaryKeyConstraint("system_identifier", "timeline", "started_at", "group_id"),
 )
 
 event = sa.Table(
@@ -225,95 +207,3 @@ group_role = sa.Table(
         name="group_id",  # a whole group: the tokens below it go with it
     ),
 )
-
-task = sa.Table(
-    "task",
-    metadata,
-    sa.Column("group_id", NAME, nullable=False),
-    sa.Column("name", NAME, nullable=False),
-    sa.Column("revision", sa.BigInteger, nullable=False, server_default=sa.text("1")),
-    sa.Column("enabled", sa.Boolean, nullable=False, server_default=sa.text("true")),
-    sa.Column("deleted", sa.Boolean, nullable=False, server_default=sa.text("false")),
-    sa.Column("nodes", pg.ARRAY(NAME), nullable=False, server_default=sa.text("'{}'::text[]")),
-    sa.Column("preferred", NAME),
-    sa.Column("pinned", sa.Boolean, nullable=False, server_default=sa.text("false")),
-    sa.Column("failover", sa.Boolean, nullable=False, server_default=sa.text("true")),
-    sa.Column("failback", sa.Boolean, nullable=False, server_default=sa.text("true")),
-    sa.Column("on_partition", sa.Text, nullable=False, server_default=sa.text("'stop'")),
-    sa.Column("on_done", sa.Text, nullable=False, server_default=sa.text("'restart'")),
-    sa.Column("progress_ms", sa.BigInteger, nullable=False, server_default=sa.text("0")),
-    sa.Column("stop_timeout_ms", sa.BigInteger, nullable=False, server_default=sa.text("0")),
-    sa.Column("spec", pg.JSONB, nullable=False, server_default=sa.text("'{}'::jsonb")),
-    sa.Column("origin", sa.Text, nullable=False, server_default=sa.text("'cli'")),
-    sa.Column("end_reason", sa.Text),
-    sa.Column("created_at", MOMENT, nullable=False, server_default=SERVER_NOW),
-    sa.Column("changed_at", MOMENT, nullable=False, server_default=SERVER_NOW),
-    sa.Column("changed_by", sa.Text),
-    sa.PrimaryKeyConstraint("group_id", "name"),
-    # Its token's name, group/task, is a name as well; our own tokens begin with an underscore.
-    sa.CheckConstraint(
-        f"length(group_id) + length(name) <= {NAME_LENGTH_MAX - 1} AND name ~ '{TASK_PATTERN}'",
-        name="name",
-    ),
-    sa.CheckConstraint("on_partition IN ('stop', 'continue')", name="on_partition"),
-    sa.CheckConstraint("on_done IN ('restart', 'release', 'finish')", name="on_done"),
-    sa.CheckConstraint("origin IN ('cli', 'file', 'api')", name="origin"),
-    # Whatever is written here by hand, every node of the group reads it.
-    sa.CheckConstraint(
-        "array_position(nodes, NULL) IS NULL AND coalesce(array_ndims(nodes), 1) = 1", name="nodes"
-    ),
-    sa.CheckConstraint("progress_ms >= 0 AND stop_timeout_ms >= 0", name="times"),
-)
-
-task_node = sa.Table(
-    "task_node",
-    metadata,
-    sa.Column("group_id", NAME, nullable=False),
-    sa.Column("task", NAME, nullable=False),
-    sa.Column("node", NAME, nullable=False),
-    sa.Column("state", sa.Text),
-    sa.Column("term", sa.BigInteger),
-    sa.Column("error", sa.Text),
-    sa.Column("told_at", MOMENT),
-    sa.Column("failed_count", sa.Integer, nullable=False, server_default=sa.text("0")),
-    sa.PrimaryKeyConstraint("group_id", "task", "node"),
-)
-# The few that every reader of the group's record asks for, among tasks times nodes.
-sa.Index(
-    "task_node_failed_idx",
-    task_node.c.group_id,
-    task_node.c.task,
-    task_node.c.node,
-    postgresql_where=sa.text("failed_count > 0"),
-)
-
-task_cursor = sa.Table(
-    "task_cursor",
-    metadata,
-    sa.Column("group_id", NAME, nullable=False),
-    sa.Column("task", NAME, nullable=False),
-    sa.Column("cursor", pg.JSONB, nullable=False),
-    sa.Column("term", sa.BigInteger, nullable=False),
-    sa.Column("session", pg.UUID(as_uuid=False), nullable=False),
-    sa.Column("saved_at", MOMENT, nullable=False),
-    sa.Column("save_count", sa.BigInteger, nullable=False, server_default=sa.text("1")),
-    sa.PrimaryKeyConstraint("group_id", "task"),
-    info=storage(50),
-)
-
-observer_decision = sa.Table(
-    "observer_decision",
-    metadata,
-    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
-    sa.Column("group_id", NAME, nullable=False),
-    sa.Column("version", sa.BigInteger, nullable=False),
-    sa.Column("at", MOMENT, nullable=False, server_default=SERVER_NOW),
-    sa.Column("observer", NAME, nullable=False),
-    sa.Column("term", sa.BigInteger, nullable=False),
-    sa.Column("node", NAME, nullable=False),
-    sa.Column("kind", sa.Text, nullable=False),
-    sa.Column("before", sa.Text, nullable=False),
-    sa.Column("after", sa.Text, nullable=False),
-    sa.Column("reason", sa.Text),
-)
-sa.Index(None, observer_decision.c.group_id, observer_decision.c.id)

@@ -163,8 +163,10 @@ EXECUTE FUNCTION {schema}.coord_restore_token()
 """,
     # It runs with the owner's rights: nobody else may attach it to a table.
     "REVOKE EXECUTE ON FUNCTION {schema}.coord_restore_token() FROM PUBLIC",
+    # One row of each group: a row that groups shared could be held uncommitted by any of them.
     """
 CREATE TABLE {schema}.database_epoch (
+    group_id text COLLATE "C" NOT NULL,
     system_identifier bigint NOT NULL,
     timeline integer NOT NULL,
     started_at bigint DEFAULT 0 NOT NULL,
@@ -175,7 +177,7 @@ CREATE TABLE {schema}.database_epoch (
     first_seen_at timestamptz DEFAULT clock_timestamp() NOT NULL,
     settled_by text,
     settled_at timestamptz,
-    CONSTRAINT database_epoch_pkey PRIMARY KEY (system_identifier, timeline, started_at)
+    CONSTRAINT database_epoch_pkey PRIMARY KEY (system_identifier, timeline, started_at, group_id)
 )
 """,
     """

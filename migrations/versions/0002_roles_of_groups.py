@@ -17,11 +17,6 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
-ADMITTED = """EXISTS (
-        SELECT FROM {schema}.group_role AS admitted
-        WHERE admitted.role_name = CAST(session_user AS text)
-    )"""
-
 #: A role writes for the groups it was admitted to, and for the named tokens below them: the token
 #: `orders/nightly` belongs to the group `orders`. The login counts, whatever SET ROLE says.
 #: OFFSET 0 keeps the planner from hashing all groups of the role for one row.
@@ -32,8 +27,8 @@ ADMITTED_TO = """EXISTS (
         OFFSET 0
     )"""
 
-#: A row of database_epoch speaks for all groups, so a role may write that of the running server
-#: alone: one made in advance would have waited before its identity existed.
+#: Other groups read how long a group has watched a server, so a role may write of the running one
+#: alone: a row made in advance would have waited before its identity existed.
 THIS_SERVER = """system_identifier = (
         SELECT control.system_identifier FROM pg_control_system() AS control
     )
@@ -46,6 +41,20 @@ THIS_SERVER = """system_identifier = (
 #: may differ in rate. A server's clock that was set back makes no one wait for longer than twice.
 WAITED = """clock_timestamp() NOT BETWEEN first_seen_at
         AND first_seen_at + 0.8 * waited_ms * interval '1 millisecond'"""
+
+#: Nothing is known of another run, and somebody was here from the start or nothing was ever taken.
+FIRST_RUN = """NOT EXISTS (
+            SELECT FROM {schema}.database_epoch AS other
+            WHERE (other.system_identifier, other.timeline, other.started_at) IS DISTINCT FROM (
+                database_epoch.system_identifier,
+                database_epoch.timeline,
+                database_epoch.started_at
+            )
+        )
+        AND (
+            EXISTS (SELECT FROM {schema}.database_epoch AS other WHERE other.settled)
+            OR NOT EXISTS (SELECT FROM {schema}.token_history)
+        )"""
 
 #: What a node writes by its group, each with the commands that it needs there.
 BY_GROUP = {
@@ -85,18 +94,18 @@ CREATE POLICY coord_insert ON {{schema}}.token_history FOR INSERT WITH CHECK (
 EPOCH = (
     f"""
 CREATE POLICY coord_insert ON {{schema}}.database_epoch FOR INSERT WITH CHECK (
-    {ADMITTED}
+    {ADMITTED_TO.replace("<table>", "database_epoch")}
     AND {THIS_SERVER}
     AND (
         NOT settled AND (NOT first_branch OR timeline = 1)
-        OR timeline = 1 AND NOT EXISTS (SELECT FROM {{schema}}.database_epoch AS other)
+        OR timeline = 1 AND {FIRST_RUN}
     )
     AND waited_ms = 0
 )
 """,
     f"""
 CREATE POLICY coord_update ON {{schema}}.database_epoch FOR UPDATE
-USING ({ADMITTED} AND {THIS_SERVER})
+USING ({ADMITTED_TO.replace("<table>", "database_epoch")} AND {THIS_SERVER})
 WITH CHECK ({WAITED})
 """,
 )

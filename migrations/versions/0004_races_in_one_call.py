@@ -37,7 +37,16 @@ BEGIN
             server.started_at,
             epoch.branch,
             coalesce(<settled>, false),
-            CASE WHEN epoch.settled THEN 2147483647 ELSE coalesce(epoch.waited_ms, 0) END,
+            CASE
+                WHEN epoch.settled THEN 2147483647
+                WHEN <settled> THEN epoch.waited_ms
+                ELSE coalesce((
+                    SELECT max(watched.waited_ms) FROM {schema}.database_epoch AS watched
+                    WHERE watched.system_identifier = p_system
+                        AND watched.timeline = server.timeline
+                        AND watched.started_at = server.started_at
+                ), 0)
+            END,
             CASE
                 WHEN <settled> THEN 0
                 ELSE coalesce((
@@ -82,6 +91,7 @@ BEGIN
             ON epoch.system_identifier = p_system
             AND epoch.timeline = server.timeline
             AND epoch.started_at = server.started_at
+            AND epoch.group_id = p_group
     );
 END
 $coord$
@@ -133,6 +143,7 @@ BEGIN
         FROM {schema}.database_epoch AS epoch
         LEFT JOIN {schema}.group_record AS record ON record.group_id = p_group
         WHERE epoch.system_identifier = p_system
+            AND epoch.group_id = p_group
             AND epoch.timeline = CAST(CAST(
                 'x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) AS bit(32)
             ) AS integer)

@@ -188,7 +188,8 @@ class PostgresWorld:
 
     def had_another_identity(self) -> None:
         self.database.query(
-            "INSERT INTO database_epoch (system_identifier, timeline, settled) VALUES (1, 1, true)"
+            "INSERT INTO database_epoch (group_id, system_identifier, timeline, settled)"
+            " VALUES ('orders', 1, 1, true)"
         )
 
     def pass_time(self, seconds: float) -> None:

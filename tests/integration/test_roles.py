@@ -53,6 +53,7 @@ CHANGES = {
     """,
     "lock": "SELECT FROM token_holder WHERE group_id = %(group)s FOR UPDATE",
     "lock softly": "SELECT FROM token_holder WHERE group_id = %(group)s FOR KEY SHARE",
+    "lock an epoch": "SELECT FROM database_epoch WHERE group_id = %(group)s FOR UPDATE",
     "version": "UPDATE group_record SET version = version + 1 WHERE group_id = %(group)s",
     "end a term": "UPDATE token_history SET ended_at = now() WHERE group_id = %(group)s",
     "schedule": "UPDATE schedule SET fired_count = 0 WHERE group_id = %(group)s",
@@ -121,11 +122,18 @@ FORBIDDEN = {
     "make it the first branch": "UPDATE database_epoch SET first_branch = true",
     "date an epoch": "UPDATE database_epoch SET first_seen_at = '2001-01-01'",
     "foresee an epoch": """
-        INSERT INTO database_epoch (system_identifier, timeline)
-        SELECT system_identifier, timeline + 1 FROM database_epoch
+        INSERT INTO database_epoch (group_id, system_identifier, timeline)
+        SELECT group_id, system_identifier, timeline + 1 FROM database_epoch
+        WHERE group_id = 'orders'
+    """,
+    "write of another group's epoch": """
+        INSERT INTO database_epoch (group_id, system_identifier, timeline, started_at)
+        SELECT 'x', system_identifier, timeline, started_at FROM database_epoch
+        WHERE group_id = 'orders'
     """,
     "invent an epoch": """
-        INSERT INTO database_epoch (system_identifier, timeline, settled) VALUES (1, 1, true)
+        INSERT INTO database_epoch (group_id, system_identifier, timeline, settled)
+        VALUES ('orders', 1, 1, true)
     """,
     "admit itself": "INSERT INTO group_role VALUES (session_user, 'billing')",
     "admit itself by a change": "UPDATE group_role SET group_id = 'billing'",
@@ -423,23 +431,6 @@ def test_nobody_settles_before_the_wait_is_over(roles: Roles):
             request = Settle(identity=node.look().identity, waited_s=60.0)
 
             assert node.ask(request).done is expected
-
-
-def test_a_login_that_locks_the_shared_row_stops_no_other_group_from_settling(roles: Roles):
-    """E3: the wait is noted for the own group; the shared note is left out while it is locked."""
-    with node_of(roles, GROUP) as node, roles.connect("node", OTHER) as other:
-        roles.database.query(
-            "UPDATE database_epoch SET settled = false, waited_ms = 0,"
-            " first_seen_at = now() - interval '1 day'"
-        )
-        roles.database.query("UPDATE group_record SET settled_branch = NULL")
-        with other.transaction():
-            assert other.execute("SELECT FROM database_epoch FOR UPDATE").rowcount == 1
-            answer = node.ask(Settle(identity=node.look().identity, waited_s=60.0))
-
-        assert answer.done
-        assert answer.view.settled
-        assert node.look().waited_s == 0.0
 
 
 def test_interval_of_another_group_is_not_waited_for(roles: Roles):

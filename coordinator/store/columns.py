@@ -1,0 +1,40 @@
+"""What all tables share: the placeholder of the schema, names, moments, and their list.
+
+Every table carries the placeholder schema SCHEMA, which exists nowhere: a statement that was run
+without `in_schema(...)` fails at once instead of landing in somebody's search_path.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+#: Stands for the real schema until execution: see `in_schema` and `metadata_for`.
+SCHEMA = "coord_schema_placeholder"
+
+#: What a groupId or taskId may look like; the database refuses anything else. The length is apart:
+#: PostgreSQL's regular expressions count to 255 only.
+NAME_PATTERN = "^[A-Za-z0-9_.:@/-]+$"
+NAME_LENGTH_MAX = 256
+#: A task's name is the part of its token's name behind the group's.
+TASK_PATTERN = "^[A-Za-z0-9.:@-][A-Za-z0-9_.:@-]*$"
+
+#: Compared byte by byte: an index over names must survive a change of the system's collations,
+#: because a token row that its own index does not find is a token that two nodes may hold.
+NAME = sa.Text(collation="C")
+
+SERVER_NOW = sa.func.clock_timestamp()
+MOMENT = sa.DateTime(timezone=True)
+
+metadata = sa.MetaData(
+    schema=SCHEMA,
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+    },
+)
+
+
+def in_schema(schema: str) -> dict[str | None, str | None]:
+    """Return the schema_translate_map that puts our tables into `schema`."""
+    return {SCHEMA: schema}
