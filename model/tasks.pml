@@ -43,6 +43,16 @@
 #else
 #define P2(base, now) (base)  /* who held it when the version was made */
 #endif
+#ifdef BREAK_P3
+#define P3(fact) false
+#else
+#define P3(fact) (fact)  /* who holds a task keeps it while it may run it */
+#endif
+#ifdef BREAK_P4
+#define P4(share, all) (all)
+#else
+#define P4(share, all) (share)  /* a new Member is given its fair share, and no more */
+#endif
 #ifdef BREAK_B6
 #define B6(fact) true
 #else
@@ -52,6 +62,11 @@
 #define B9(fact) true
 #else
 #define B9(fact) (fact)  /* a decision needs the version that it was made on */
+#endif
+#ifdef BREAK_B10
+#define B10(nodes) 0
+#else
+#define B10(nodes) (nodes)  /* nothing from before the last decision counts for the next one */
 #endif
 
 #define NODES 3
@@ -139,7 +154,7 @@ inline fewest(found) {
 }
 
 #define BASE(task) P2((based[task] == version -> base[task] : holder[task]), holder[task])
-#define STAYS(task) (BASE(task) != NOBODY && HAS(MAY_RUN, BASE(task) % NODES))
+#define STAYS(task) P3(BASE(task) != NOBODY && HAS(MAY_RUN, BASE(task) % NODES))
 
 /* What a node finds in the record: who should run each task. */
 inline place() {
@@ -150,15 +165,18 @@ inline place() {
     if :: second == NOBODY -> fewest(second); if :: second != NOBODY -> count[second]++ :: else fi :: else fi;
     /* Two tasks on one node, and a Member without any: the second moves. */
     if
-    :: spread && first != NOBODY && first == second -> fewest(m);
+    :: spread && first != NOBODY && first == second ->
         fewest(second);
-        if :: count[second] > 0 -> second = first :: else fi
+        if :: count[second] > 0 -> second = first :: else -> first = P4(first, second) fi
     :: else
     fi
 }
 
+#define ALONE(node) ((MAY_RUN & ~BIT(node)) == 0)
+
 inline look(node) {
     place();
+    assert(!spread || first == NOBODY || first != second || ALONE(first % NODES));  /* a fair share */
     if
     :: answered == 0 -> answer[0] = first; answer[1] = second; answered = 1
     :: else -> assert(answer[0] == first && answer[1] == second)  /* one answer */
@@ -167,7 +185,7 @@ inline look(node) {
     plan[AT(1, node)] = second;
     read_at[node] = version;
     seen_members[node] = members & live;
-    late[node] = late[node] & ~changed[node];  /* nothing from before the last decision counts */
+    late[node] = late[node] & ~B10(changed[node]);
     changed[node] = 0;
 }
 

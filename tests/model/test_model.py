@@ -28,6 +28,7 @@ PROMISES = {
     "calm_for": "a program runs soon",
     "programs[t]": "never two programs of one task",
     "((live>>": "only a live Member takes",
+    "first==3": "a new Member takes its share, and no more",
     "answer[0]": "one answer at one version",
     "!(suspended)": "nobody decides while suspended",
     "((members&live)": "the last Member stays one",
@@ -37,6 +38,8 @@ PROMISES = {
 }
 #: Enough for every broken rule to show, and searched in seconds.
 SMALL = ("-DSESSIONS=1",)
+#: Rules that only a late beat can show to be broken; the others are found sooner without one.
+ABOUT_LATE_BEATS = ("B9", "B10")
 #: Deeper than any path of the search; pan says so when it is not.
 DEPTH_MAX = 1_000_000
 #: The whole search takes half a minute of one core, and 1.4 GB.
@@ -46,7 +49,7 @@ MEMORY_MAX_MB = 3000
 
 @dataclass(frozen=True)
 class Search:
-    """What pan said."""
+    """Result of pan."""
 
     said: str
     errors: int
@@ -150,7 +153,8 @@ def test_tasks_keep_their_promises_in_every_state(tools, tmp_path):
 
 @pytest.mark.parametrize("rule", breakable_rules(TASKS))
 def test_each_broken_rule_of_tasks_is_found(rule, tools, tmp_path):
-    found = search(tmp_path, "-DVERSIONS=4", "-DLATE=1", f"-DBREAK_{rule}", model=TASKS)
+    late = int(rule in ABOUT_LATE_BEATS)
+    found = search(tmp_path, "-DVERSIONS=4", f"-DLATE={late}", f"-DBREAK_{rule}", model=TASKS)
 
     assert found.errors >= 1
     assert found.violated in PROMISES.values()
