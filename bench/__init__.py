@@ -1,1 +1,1 @@
-"""What the documentation quotes, measured: `python -m bench all --out docs/benchmarks.md`."""
+"""Measure what the documentation quotes: `python -m bench all --out docs/benchmarks.md`."""

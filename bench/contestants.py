@@ -1,4 +1,4 @@
-"""Who takes part in the failover matrix: coord, and what a user would pick instead.
+"""Contestants of the failover matrix: coord, and what a user would pick instead.
 
 A contestant starts nodes around one and the same program (the recorder), names their processes,
 and says when all of them stand ready. What it has no process for, it is not hurt in.

@@ -50,7 +50,7 @@ class Swarm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """What the processes of a swarm have told: since the last time they were asked."""
+    """Return what the processes of a swarm have told since the last time they were asked."""
 
     joins_s: float  #: from the first process that began to the last node that had joined
     failures: int

@@ -1,4 +1,4 @@
-"""What a node that does nothing costs: the server per node and beat, and its own processes."""
+"""Measure a node that does nothing: the server per node and beat, and its own processes."""
 
 from __future__ import annotations
 

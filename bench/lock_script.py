@@ -1,4 +1,4 @@
-"""What one writes in an hour: a session advisory lock, polled, around a program. A peer.
+"""Peer that one writes in an hour: a session advisory lock, polled, around a program.
 
 usage: lock_script.py CONNINFO KEY naive|checked COMMAND...
 naive:   the lock is asked for each second, then the program runs to its end.

@@ -1,4 +1,4 @@
-"""What a loss of the holder is, and the figures of many."""
+"""Losses of the holder, and the figures of many."""
 
 from __future__ import annotations
 

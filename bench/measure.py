@@ -1,4 +1,4 @@
-"""What every benchmark needs: quantiles, CPU and memory of a process, the machine's name."""
+"""Needs of every benchmark: quantiles, CPU and memory of a process, the machine's name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the rights of roles cost a heartbeat: row level security, definer functions, neither.
+"""Cost of the rights of roles for a heartbeat: row level security, definer functions, neither.
 
     python -m bench.role_rights [--rounds 9] [--beats 4000]
 

@@ -1,4 +1,4 @@
-"""What a history of runs says about a change among the nodes: one way to count, for everybody.
+"""Count a change among the nodes in a history of runs: one way for everybody.
 
 All of it comes from the lines that the tasks' programs write by the kernel's clock, so neither a
 contestant nor this benchmark judges itself. A run lasts from its first line to its last.
@@ -43,7 +43,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What the tasks went through, from one change among the nodes until nothing moved any more."""
+    """Course of the tasks from one change among the nodes until nothing moved any more."""
 
     done_s: float | None  #: until the last that had to move ran again; None: one never did
     gap_s: float  #: the longest time in which a task had no runner

@@ -1,4 +1,4 @@
-"""What the page says about task spreading: a table, and bars; decides nothing."""
+"""Page about task spreading: a table, and bars; decides nothing."""
 
 from __future__ import annotations
 

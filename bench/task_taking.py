@@ -1,4 +1,4 @@
-"""What SERIALIZABLE costs where many nodes take tokens of tasks at once: aborts, and time.
+"""Measure SERIALIZABLE where many nodes take tokens of tasks at once: aborts, and time.
 
     python -m bench.task_taking [--rounds 20]
 

@@ -1,4 +1,4 @@
-"""What one writes with kazoo: its Lock around a program that is killed when in doubt. A peer.
+"""Peer that one writes with kazoo: its Lock around a program that is killed when in doubt.
 
 usage: zookeeper_lock.py HOSTS SESSION_TIMEOUT_S COMMAND...
 

@@ -74,7 +74,7 @@ def demo(
 
 
 class Play:
-    """What happens, in order."""
+    """Run the steps of the demonstration in order."""
 
     def __init__(self, group: Demo, stage: Stage) -> None:
         self._group = group

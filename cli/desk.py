@@ -1,4 +1,4 @@
-"""What the commands about tasks and nodes have in common: a desk, its options, a question."""
+"""Common parts of the commands about tasks and nodes: a desk, its options, a question."""
 
 from __future__ import annotations
 

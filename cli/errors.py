@@ -1,4 +1,4 @@
-"""What a person reads when something failed, and the exit code that a script reads."""
+"""Turn a failure into a line for people, and an exit code for scripts."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from coordinator.cli.options import Output, shared
 LATE_MAX = "lateMax"
 #: So many late beats are more than ever come; the file has the same limit.
 LATE_MOST = 1_000_000
-#: What takes a value back: each node then goes by its own file, or by its default.
+#: The word that takes a value back: each node then goes by its own file, or by its default.
 DEFAULT = "default"
 
 

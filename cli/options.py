@@ -25,7 +25,7 @@ from coordinator.errors import ConfigError, NotFoundError
 PASSWORD_IN_URL = re.compile(r"://[^/@]*:[^/@]+@|password\s*=", re.IGNORECASE)
 #: Seconds that a question to the database may take.
 TIMEOUT_S = 5.0
-#: What a variable says of a switch; empty is as good as not set.
+#: Values of a variable for a switch; empty is as good as not set.
 YES = ("1", "true", "yes", "on")
 NO = ("", "0", "false", "no", "off")
 

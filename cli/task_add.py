@@ -15,14 +15,14 @@ NO_PROGRAM = "the task runs nothing yet: give a COMMAND behind --, or --callable
 
 
 class OnPartition(StrEnum):
-    """What a running task does when its node is cut off from the database."""
+    """Conduct of a running task when its node is cut off from the database."""
 
     STOP = "stop"
     CONTINUE = "continue"
 
 
 class OnDone(StrEnum):
-    """What the end of a task's program means."""
+    """Meaning of the end of a task's program."""
 
     RESTART = "restart"
     RELEASE = "release"

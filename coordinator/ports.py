@@ -1,4 +1,4 @@
-"""What the runtime needs from outside: a clock, a store, a program."""
+"""Needs of the runtime from outside: a clock, a store, a program."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Store(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What the record of a schedule says to a claim, and the database's clock with it."""
+    """Answer of a schedule's record to a claim, with the database's clock."""
 
     claim: Claim
     now: datetime | None  #: None: the token is not ours, and nothing was read

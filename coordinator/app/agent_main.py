@@ -54,7 +54,7 @@ def main() -> None:
     while (child := os.fork()) == 0:
         channel.close()
         channel = Channel.from_fd(spare_fd)
-        # What its agent has inherited, the spare knows without being told.
+        # The spare knows without being told what its agent has inherited.
         known = {} if legacy is None else legacy.handles
         legacy, spare_fd = spare.wait(channel, settings, deadlines_fd, known)
     os.close(spare_fd)

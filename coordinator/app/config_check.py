@@ -1,4 +1,4 @@
-"""What `coord config check` refuses, and a node that is started does not."""
+"""Checks of `coord config check` that a node which is started does not make."""
 
 from __future__ import annotations
 

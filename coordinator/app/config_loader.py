@@ -47,7 +47,7 @@ Model = TypeVar("Model", bound=Table)
 
 #: The keys that Timing joins, in the order in which its message may name them.
 TIMING_KEYS = ("livenessCheckInterval", "heartbeatFrequency", "stopTimeout")
-#: What says which database and which group a command looks at.
+#: Settings that name the database and the group a command looks at.
 LOOKING_KEYS = ("databaseConfig", "groupId", "requireDatabase")
 #: Variables that may stand alone without meaning that there is a database somewhere.
 NAMELESS_VARIABLES = {"autoMigrate", "connectTimeout", "embedded"}

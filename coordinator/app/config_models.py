@@ -88,7 +88,7 @@ class DatabaseTable(Table):
 
 
 class LogTable(Table):
-    """What the node says, and how."""
+    """Settings of the node's log."""
 
     level: LogLevel = Field(default="info", description="Least severity that is written.")
     format: Annotated[LogFormat, BeforeValidator(values.lower)] = Field(
@@ -150,7 +150,7 @@ class ConfigFile(Table):
 
 
 class RunOptions(Table):
-    """What belongs to one start of one node: flags and environment, never the file."""
+    """Values of one start of one node: from flags and environment, never from the file."""
 
     nonblock: bool = False
     wait: Wait | None = None

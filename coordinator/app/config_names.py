@@ -58,7 +58,7 @@ OTHER_VARIABLES = (
     *("COORD_OUTPUT", "COORD_TIME", "COORD_COLOR", "COORD_TIMEOUT", "COORD_QUIET"),
     *("COORD_VERBOSE", "COORD_PG_BINDIR", "COORD_EMBEDDED_ROOT"),
 )
-#: What other programs call some of ours, behind COORD_.
+#: Names that other programs have for some of ours, behind COORD_.
 ALIASES: Mapping[str, str] = {
     "DATABASE_NAME": "COORD_DATABASE_DATABASE",
     "DATABASE_DBNAME": "COORD_DATABASE_DATABASE",

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, one line each: place, key, rule, value.
+"""Problems of a configuration, one line each: place, key, rule, value.
 
 A line never holds the value of a secret key, of an unknown key or of a list.
 """

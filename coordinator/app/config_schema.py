@@ -1,4 +1,4 @@
-"""What the models know about Config.toml as a whole: its keys, and its schema for editors."""
+"""Config.toml as a whole, as the models know it: its keys, and its schema for editors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a node will run with, key by key, and where each value came from."""
+"""Show the settings of a node, key by key, and where each value came from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the file, the environment and the command line say, each value with its origin.
+"""Read the file, the environment and the command line, each value with its origin.
 
 Order: flag > COORD_* > Config.toml. Values are raw here; `config_models` gives them types.
 """

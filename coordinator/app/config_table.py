@@ -1,4 +1,4 @@
-"""What all tables of Config.toml have in common."""
+"""Base of all tables of Config.toml."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def _check_program(
 
 
 class ProgramTable(Table):
-    """What the active node runs: a command or a callable."""
+    """Program of the active node: a command or a callable."""
 
     command: Command | None = Field(default=None, description="List of arguments, or one line.")
     callable: CallablePath | None = Field(
@@ -117,7 +117,7 @@ class TriggerTable(Table):
 
 
 class TaskPolicyTable(Table):
-    """What follows from a failed run, and from a run that is due while one is going on."""
+    """Policies for a failed run, and for a run that is due while one is going on."""
 
     error_policy: Annotated[ErrorPolicy, BeforeValidator(values.upper)] = Field(
         default="LOG_AND_TERMINATE", description="After a run that failed for good."

@@ -1,4 +1,4 @@
-"""What an operator asks before a node may guard anything: how surely is a program caught here?"""
+"""Tell an operator how surely a program is caught here, before a node guards anything."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a node says once, at its start: what it reached on this machine."""
+"""Lines that a node logs once, at its start: the level that it reached on this machine."""
 
 from __future__ import annotations
 

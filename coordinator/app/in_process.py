@@ -49,7 +49,7 @@ _logger = logging.getLogger(LOGGER)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contest:
-    """What a contender wants, and how.
+    """Wishes of a contender: the token, and how to hold it.
 
     token: its name, which in this API is the group's as well.
     task_id: the first part of the contender's own name.

@@ -1,4 +1,4 @@
-"""What people see of groups, nodes and takeovers, as plain values."""
+"""Views of groups, nodes and takeovers for people, as plain values."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Hosts = Mapping[tuple[str, str], Row]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """Who answered."""
+    """Server that answered."""
 
     label: str
     scope: str  #: "server" or "this-machine"
@@ -55,7 +55,7 @@ class NodeLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
-    """What holds up a group after a failover: nobody takes a token before it is over (rule E3)."""
+    """Wait of a group after a failover: nobody takes a token before it is over (rule E3)."""
 
     timeline: int
     why: str  #: "failover" or "restart", as the log of the nodes has it

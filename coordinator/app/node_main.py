@@ -57,7 +57,7 @@ LOOK_SHARE = 1 / 3
 
 @dataclass(frozen=True, slots=True)
 class Legacy:
-    """What a dead agent left behind."""
+    """State that a dead agent left behind."""
 
     session: str | None
     term: int
@@ -71,7 +71,7 @@ class Legacy:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What is made once for a node."""
+    """Parts that are made once for a node."""
 
     settings: NodeSettings
     timing: Timing

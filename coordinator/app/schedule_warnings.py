@@ -1,4 +1,4 @@
-"""What a person should hear when a schedule is defined that will not run, or runs at once."""
+"""Warn a person who defines a schedule that will not run, or runs at once."""
 
 from __future__ import annotations
 

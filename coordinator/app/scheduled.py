@@ -43,7 +43,7 @@ logger = logging.getLogger(log.LOGGER)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """What this process was started with."""
+    """Arguments that this process was started with."""
 
     settings: NodeSettings
     group: str

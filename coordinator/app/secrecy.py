@@ -1,4 +1,4 @@
-"""What keeps the password of the database in the memory of the processes that need it."""
+"""Keep the password of the database in the memory of the processes that need it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a running node gets: plain values, settled, with the origin of each one.
+"""Settings of a running node: plain values, settled, with the origin of each one.
 
 Only the standard library is imported here, because the guardian and the program's own process
 read these settings and must start fast. `config_loader.load` makes them.
@@ -30,7 +30,7 @@ DEFAULT_SCHEMA = "coord"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProgramSettings:
-    """What the holder runs: a command (argv) or a callable, never both."""
+    """Program of the holder: a command (argv) or a callable, never both."""
 
     argv: tuple[str, ...] | None = None
     callable: str | None = None  #: "module:function"
@@ -66,7 +66,7 @@ class RetrySettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicySettings:
-    """What follows from a failed run, and from a run that is due while one is going on."""
+    """Policies for a failed run, and for a run that is due while one is going on."""
 
     error: ErrorPolicy = "LOG_AND_TERMINATE"
     waiting: WaitingPolicy = "WAIT"
@@ -103,7 +103,7 @@ class DatabaseSettings:
 
     @property
     def use_embedded(self) -> bool:
-        """Whether the embedded server is the database of this node."""
+        """True when the embedded server is the database of this node."""
         return not self.named and not self.require_database and self.embedded is not False
 
 

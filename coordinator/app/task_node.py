@@ -1,4 +1,4 @@
-"""What a node whose group spreads tasks has beside the parts of every node."""
+"""Parts of a node whose group spreads tasks, beside those of every node."""
 
 from __future__ import annotations
 

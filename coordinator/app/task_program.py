@@ -1,4 +1,4 @@
-"""What the program of a task is: its definition's spec, read.
+"""Read the program of a task from its definition's spec.
 
 Only light imports: the program's own process reads this too, and must start fast.
 """
@@ -23,7 +23,7 @@ STOP_TIMEOUT_VARIABLE = "COORD_TASK_STOP_TIMEOUT"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
-    """What a task runs; `options` are the program's own affair."""
+    """Program of a task; `options` are the program's own affair."""
 
     program: ProgramSettings
     trigger: TriggerSettings | None = None

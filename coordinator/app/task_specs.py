@@ -1,4 +1,4 @@
-"""What a task runs: from checked values to a TaskDef, and from its spec back to words.
+"""Specs of tasks: from checked values to a TaskDef, and from its spec back to words.
 
 The spec is JSON in one fixed form, so that two equal definitions are equal texts. Both ways in,
 [[tasks]] of Config.toml and the flags of `coord task`, are checked by one type, TaskTable.

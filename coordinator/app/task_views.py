@@ -1,4 +1,4 @@
-"""What people see of tasks, of the nodes that run them, and of the observer, as plain values."""
+"""Views of tasks, of the nodes that run them, and of the observer, as plain values."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class TaskLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskOnNode:
-    """What one node has to do with one task; "NotOnThisNode" is a state too."""
+    """State of one task on one node; "NotOnThisNode" is a state too."""
 
     node: str
     state: str
@@ -112,7 +112,7 @@ class DecisionLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObserverPage:
-    """Who watches the nodes of a group, whether it may decide, and what it decided last."""
+    """Observer of a group: its node, whether it may decide, and its last decision."""
 
     group: str
     state: str  #: "active", "leaderless" or "idle"

@@ -1,4 +1,4 @@
-"""What people do with tasks, their nodes and their observer: the store's desk, in our words."""
+"""Changes that people make to tasks, nodes and observer: the store's desk, in our words."""
 
 from __future__ import annotations
 

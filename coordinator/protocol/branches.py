@@ -1,4 +1,4 @@
-"""What a node makes of the branches of its database: its own, later ones, and those left behind.
+"""Judge the branches of a node's database: its own, later ones, and those left behind.
 
 docs/protocol.md, rules E1 to E4; `epoch.py` has the rules themselves.
 """

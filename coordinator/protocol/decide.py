@@ -1,4 +1,4 @@
-"""What to ask the database next, and when to look again."""
+"""Decide the next question to the database, and when to look again."""
 
 from __future__ import annotations
 
@@ -232,7 +232,7 @@ def _raise_floor(node: Node, now: float) -> RaiseFloor | None:
 
 
 def _roster_wanted(node: Node, view: View) -> bool:
-    """Who else would take does not concern the holder: it has better questions to wait for.
+    """Others that would take do not concern the holder: it has better questions to wait for.
 
     A node with duties reads it with the group's record.
     """

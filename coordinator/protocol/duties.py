@@ -1,4 +1,4 @@
-"""What a node does for the tasks of its group: which tokens it holds, and what runs under them.
+"""State of a node's work for its group's tasks: the tokens it holds, and their programs.
 
 One session, one heartbeat, one trust for all of them. Who should run a task follows from the
 group's record (placement.py); who may is said by the task's token row. docs/protocol.md, rules D.
@@ -58,7 +58,7 @@ class Work:
 
     @property
     def stays_apart(self) -> bool:
-        """Whether the program goes on when trust is over."""
+        """True when the program goes on after trust is over."""
         return (
             self.definition.on_partition is OnPartition.CONTINUE
             and self.run is not None

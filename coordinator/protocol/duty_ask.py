@@ -1,4 +1,4 @@
-"""What a node asks next for the sake of its group's tasks, and when to look at them again."""
+"""Decide a node's next question about its group's tasks, and when to look at them again."""
 
 from __future__ import annotations
 

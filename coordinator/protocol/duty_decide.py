@@ -1,4 +1,4 @@
-"""What a node starts and stops of its group's tasks, as the record says."""
+"""Decide which of its group's tasks a node starts and stops, as the record says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the end of a task's program means, and what is then given back."""
+"""Meaning of the end of a task's program, and what is then given back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a node tells the database about its tasks, for people to read; nothing is decided by it."""
+"""Reports of a node about its tasks, for people to read; nothing is decided by them."""
 
 from __future__ import annotations
 

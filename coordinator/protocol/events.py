@@ -1,4 +1,4 @@
-"""What happens to a node (in the past tense) and what the machine orders (imperative)."""
+"""Events of a node (in the past tense) and orders of the machine (imperative)."""
 
 from __future__ import annotations
 

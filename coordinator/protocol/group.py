@@ -1,4 +1,4 @@
-"""What every node reads of its group: tasks, nodes, tokens, and the version that covers them.
+"""Record of a group, as every node reads it: tasks, nodes, tokens, and their version.
 
 The record is the same for everybody who reads the same version; whoever is responsible for a task
 follows from it alone (placement.py). The token row decides who may act.
@@ -19,7 +19,7 @@ RESERVED_PREFIX = "_"
 
 
 class Standing(StrEnum):
-    """What a node is in its group.
+    """Standing of a node in its group.
 
     Candidate is only what a node calls itself, while it has no session.
     """
@@ -30,14 +30,14 @@ class Standing(StrEnum):
 
 
 class OnPartition(StrEnum):
-    """What a running task does when its node has lost the database and trust runs out."""
+    """Conduct of a running task when its node has lost the database and trust runs out."""
 
     STOP = "stop"
     CONTINUE = "continue"  #: for repeatable work: go on, and report it later
 
 
 class OnDone(StrEnum):
-    """What the end of a task's program means."""
+    """Meaning of the end of a task's program."""
 
     RESTART = "restart"
     RELEASE = "release"
@@ -74,7 +74,7 @@ class TaskDef:
 
     @property
     def scheduled(self) -> bool:
-        """Whether its program is a schedule of ours, whose exit status says how that ended."""
+        """True when its program is a schedule of ours, whose exit status says how that ended."""
         spec = json.loads(self.spec)
         return isinstance(spec, dict) and "trigger" in spec
 
@@ -124,7 +124,7 @@ class TaskToken:
 
     @property
     def base_holder(self) -> str | None:
-        """Who held it when this version of the record was made."""
+        """Session that held it when this version of the record was made."""
         return None if self.base_taken is None else self.base_node
 
 

@@ -1,4 +1,4 @@
-"""What the guardian decides: when to stop, kill, restart, and whom to tell.
+"""Decisions of the guardian: when to stop, kill, restart, and whom to tell.
 
 The guardian owns the programs, each as a run of its own number. It knows nothing of tokens: it
 knows until when each run is trusted, and that nothing else may keep it alive. No run waits for

@@ -1,4 +1,4 @@
-"""What the guardian decides about one run of a program: let it go, stop it, kill it.
+"""Decisions of the guardian about one run of a program: let it go, stop it, kill it.
 
 Rules G1 to G4 of guard.py. The functions append what they order to `orders`.
 """
@@ -167,7 +167,7 @@ def _note_survivors(run: Run, survivors: tuple[tuple[int, str], ...], orders: Or
 
 
 def everything(guard: Guard) -> words.TellSpare:
-    """What the spare must know to end all programs if guardian and agent die together.
+    """List what the spare must know to end all programs if guardian and agent die together.
 
     For a spare that knows nothing; it hears of each later change alone, so that one run's start
     or end costs no more because there are others. RUNS_MAX bounds it, and what is longer than a

@@ -1,4 +1,4 @@
-"""What the guardian knows between two events, about its programs and about the node.
+"""State of the guardian between two events, about its programs and about the node.
 
 NamedTuple for the reason that guard_words gives. Moments are seconds of one clock that goes on
 while the machine is suspended; infinity means never.
@@ -59,7 +59,7 @@ class Run(NamedTuple):
 
     @property
     def extends(self) -> bool:
-        """Whether trust in it may be extended: also while it is told to end, as any order goes.
+        """True while trust in it may be extended: also while it is told to end, as any order goes.
 
         Not when trust itself had it told, nor what a dead agent left: its holding is over.
         """

@@ -32,7 +32,7 @@ class Held:
 
 
 class OnExit(StrEnum):
-    """What a program's own end means."""
+    """Meaning of a program's own end."""
 
     RESTART = "restart"
     RELEASE = "release"
@@ -42,7 +42,7 @@ class OnExit(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What a node was told to want."""
+    """Role that a node was told to want."""
 
     node: str
     group: str

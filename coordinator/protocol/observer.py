@@ -1,4 +1,4 @@
-"""What the holder of the observer's token decides about its group (docs/protocol.md, rules B).
+"""Decisions of the observer's token's holder about its group (docs/protocol.md, rules B).
 
 It watches every session by its own clock, as a standby watches a holder (watch.py): any change
 restarts the wait, and so does a gap in the watching. Whatever it decides is carried out by
@@ -87,7 +87,7 @@ class Watched:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observer:
-    """What an observer has seen; nothing before `began_at`, the last time at `looked_at`.
+    """Memory of an observer; nothing before `began_at`, the last time at `looked_at`.
 
     gap_max_s: after so long without a look it has not been watching.
     """

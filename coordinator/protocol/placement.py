@@ -1,4 +1,4 @@
-"""Who should run which task: a pure function of the group's record (docs/protocol.md, rules P).
+"""Place tasks on nodes: a pure function of the group's record (docs/protocol.md, rules P).
 
 Every node computes it alone. It says who should; the task's token row says who may.
 
@@ -35,7 +35,7 @@ VERDICTS_KEPT = 1024
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Who should run a task, and why.
+    """Node that should run a task, and why.
 
     node:   None: nobody now.
     reason: fixed words, for people.

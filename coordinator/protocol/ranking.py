@@ -1,4 +1,4 @@
-"""Who tries first: a thousand standbys must not be a herd (docs/protocol.md, rule R4)."""
+"""Rank the standbys: a thousand must not be a herd (docs/protocol.md, rule R4)."""
 
 from __future__ import annotations
 

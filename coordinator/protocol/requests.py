@@ -1,4 +1,4 @@
-"""What a node asks of the database, and what it is answered: the words of the store port.
+"""Requests of a node to the database, and its answers: the words of the store port.
 
 Every request writes in one transaction. Every answer carries a `View`, what the database showed in
 that same transaction, or, for a heartbeat, in a later one (rule O6). Sessions are uuids as text;
@@ -58,7 +58,7 @@ class NodeSeen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """What the database showed within one transaction.
+    """State of the database within one transaction.
 
     Of a heartbeat that watched the holder's session alone, beat and age of that are new, and all
     else is as it was shown last: nobody was notified of a change (coordinator/store/heartbeat.py).
@@ -76,7 +76,7 @@ class View:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeFacts:
-    """What a node writes about itself when it joins.
+    """Facts that a node writes about itself when it joins.
 
     hosts_tasks: the group spreads tasks; what its nodes race for is the observer's token.
     capacity:    how many programs this node may run at the same time; None: nobody has counted.

@@ -1,4 +1,4 @@
-"""What happens when the program ends by itself: restart, release or stop; and crash loops."""
+"""Answer the program's own end: restart, release or stop; and crash loops."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ _Gift = tuple[int, str]
 
 @dataclass(slots=True)
 class Movable:
-    """What may still change its node in this plan.
+    """Name the tasks that may still change their node in this plan.
 
     tasks: by name.
     at:    the node of each task.

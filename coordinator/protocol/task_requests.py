@@ -1,4 +1,4 @@
-"""What a node that runs tasks asks of the database, beside the requests of every node.
+"""Requests of a node that runs tasks, beside those of every node.
 
 Each is one transaction, and is answered by an `Answer` with the View of that transaction.
 Task names are without their group. Where `session` is given, nothing happens unless that session
@@ -147,7 +147,7 @@ class EndSpread:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskTold:
-    """What a node says about one task, for people: state is a fixed word.
+    """Report of a node about one task, for people: state is a fixed word.
 
     state: "running" | "stopping" | "backing off" | "apart" | "idle" (not on this node any more);
            empty for a note about a task of others

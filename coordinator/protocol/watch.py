@@ -16,7 +16,7 @@ NO_BEAT = -1
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What must stay the same through the whole wait; any change, backwards too, is life."""
+    """Values that must stay the same through the whole wait; any change, backwards too, is life."""
 
     identity: Identity
     term: int

@@ -44,7 +44,7 @@ COURIER_END_S = 0.2
 
 
 class ProgramPort(Protocol):
-    """What starts, stops and watches the program for the loop."""
+    """Port that starts, stops and watches the program for the loop."""
 
     def start(self, command: StartProgram, node: Node) -> ProgramRefused | None:
         """Start the program; its end comes back as an event. Or return why it never will."""

@@ -66,7 +66,7 @@ class CronLine:
 
     @property
     def every_hour(self) -> bool:
-        """Whether the hour field excludes nothing."""
+        """True when the hour field excludes nothing."""
         return len(self.hours) == 24
 
     def due_on(self, day: date) -> bool:

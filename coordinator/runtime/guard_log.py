@@ -1,4 +1,4 @@
-"""What the guardian tells the operator, written by a process that the guardian does not wait for.
+"""Log of the guardian, written by a process that the guardian does not wait for.
 
 A log may take nothing any more: a pipe that nobody reads, a terminal after Ctrl-S, a file on a
 server that is away. Looking first whether it would take a line is no help, for the program writes

@@ -1,4 +1,4 @@
-"""What the guardian waits on: descriptors, signals, and a moment of the suspend-proof clock."""
+"""Wait of the guardian: for descriptors, signals, and a moment of the suspend-proof clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one run does: call the user's function, or run the user's command to its end."""
+"""Carry out one run: call the user's function, or run the user's command to its end."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class RunFailedError(CoordError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
-    """What a run may know: under which token, for which slot, and when to stop.
+    """Facts that a run may know: under which token, for which slot, and when to stop.
 
     scheduled_at: the slot, on the database's clock; None for a service.
     count:        the number of this run in the whole group; 0 for a service.

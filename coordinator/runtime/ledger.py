@@ -1,4 +1,4 @@
-"""What a schedule needs of the database: the group's record of what was fired."""
+"""Needs of a schedule from the database: the group's record of what was fired."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a node says: a sentence for a person on a terminal, one JSON object a line otherwise."""
+"""Log of a node: a sentence for a person on a terminal, one JSON object a line otherwise."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class ScheduleSeen:
 
     @property
     def terminated(self) -> bool:
-        """Whether the error policy ended it, and nobody has asked for it since."""
+        """True when the error policy ended it, and nobody has asked for it since."""
         if self.terminated_at is None:
             return False
         return self.asked_at is None or self.asked_at <= self.terminated_at

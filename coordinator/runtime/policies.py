@@ -1,4 +1,4 @@
-"""What follows from a failed run: a retry, and when that is over, the error policy.
+"""Consequences of a failed run: a retry, and when that is over, the error policy.
 
 The decisions are values; nothing here starts a thread or waits, but for `attempts`.
 """
@@ -24,7 +24,7 @@ QUEUE_MAX = 1000
 
 @dataclass(frozen=True, slots=True)
 class AfterError:
-    """What an error policy orders after a run that failed for good."""
+    """Order of an error policy after a run that failed for good."""
 
     log: bool
     terminate: bool
@@ -32,7 +32,7 @@ class AfterError:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What a waiting policy orders for a slot that comes while a run is going on."""
+    """Order of a waiting policy for a slot that comes while a run is going on."""
 
     ignore: bool  #: it is skipped; else it is run afterwards
     log: bool  #: say that a slot was skipped

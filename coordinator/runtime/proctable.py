@@ -1,4 +1,4 @@
-"""What /proc tells about processes."""
+"""Reads about processes in /proc."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Seen(NamedTuple):
 
     @property
     def alive(self) -> bool:
-        """Whether it may still run."""
+        """True while it may still run."""
         return self.state not in _DEAD_STATES
 
 

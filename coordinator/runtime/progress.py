@@ -1,4 +1,4 @@
-"""What programs say about their progress, in the words of sd_notify(3).
+"""Progress that programs tell, in the words of sd_notify(3).
 
 A program that is to report progress gets a socket of its own in NOTIFY_SOCKET, and the interval
 in WATCHDOG_USEC, as a service manager would give them: `WATCHDOG=1` says that it gets on. Every

@@ -1,4 +1,4 @@
-"""What a schedule says about its runs: one event, one line, and the user's own traceback."""
+"""Log lines of a schedule's runs: one event, one line, and the user's own traceback."""
 
 from __future__ import annotations
 

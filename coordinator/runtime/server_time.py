@@ -17,7 +17,7 @@ DRIFT_MAX = 0.25
 
 
 class ServerTime:
-    """What the database's clock shows now, as far as this machine can tell; never ahead of it."""
+    """Moment of the database's clock, as far as this machine can tell; never ahead of it."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

@@ -80,7 +80,7 @@ def _sender(ancillary: list[tuple[int, int, bytes]]) -> int:
 
 
 class Launch(NamedTuple):
-    """What a forked process needs to become the program."""
+    """Everything that a forked process needs to become the program."""
 
     order: StartOrdered
     line_fd: int  #: to the guardian: ready, permission, refusal; closed by a successful exec

@@ -24,7 +24,7 @@ VARIABLE = "COORD_RUN_ID"
 
 
 class Trace(NamedTuple):
-    """What the processes of one run are known by."""
+    """Traces by which the processes of one run are known."""
 
     marker: str  #: of this run and no other
     keeper: int = 0  #: the guardian's child, under which all others are

@@ -23,7 +23,7 @@ OVERDUE = 2.5
 
 
 class Trust(Protocol):
-    """What a run asks before it starts anything."""
+    """Questions that a run asks before it starts anything."""
 
     def check(self) -> None:
         """Raise TokenLostError when trust is over."""

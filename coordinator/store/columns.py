@@ -1,4 +1,4 @@
-"""What all tables share: the placeholder of the schema, names, moments, and their list.
+"""Shared by all tables: the placeholder of the schema, names, moments, and their list.
 
 Every table carries the placeholder schema SCHEMA, which exists nowhere: a statement that was run
 without `in_schema(...)` fails at once instead of landing in somebody's search_path.

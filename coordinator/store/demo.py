@@ -1,4 +1,4 @@
-"""What a demonstration asks of the embedded server, and how it leaves it as it was."""
+"""Use the embedded server for a demonstration, and leave it as it was."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a psycopg error means for us: one line, with where it happened, and without a secret.
+"""Translate a psycopg error: one line, with where it happened, and without a secret.
 
 Knows psycopg only; an SQLAlchemy error is looked through by its `orig`.
 """

@@ -114,7 +114,7 @@ def raise_version(cursor: Cursor, place: Place) -> int:
 
 
 class Known:
-    """What was read before: of a thousand tasks few have changed, and only those are made anew."""
+    """Tasks that were read before: of a thousand few have changed, and only those are made anew."""
 
     def __init__(self) -> None:
         self._tasks: dict[str, tuple[Sequence[Any], TaskDef]] = {}

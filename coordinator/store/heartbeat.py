@@ -54,7 +54,7 @@ NOBODY = "00000000-0000-0000-0000-000000000000"
 
 
 class Shown:
-    """What a connection was shown last, for heartbeats that need not read it again (rule O6).
+    """View that a connection was shown last, for heartbeats that need not read it again (rule O6).
 
     That a token was released or taken, or which version a group with tasks has, it is told of as it
     happens, unless a pooler lends it its sessions.

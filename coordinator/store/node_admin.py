@@ -1,4 +1,4 @@
-"""What people do with the nodes of a group: suspend their observer, and forget a dead one."""
+"""Operate the nodes of a group: suspend their observer, and forget a dead one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the observer of a group asks: all sessions at one look, and its decisions carried out.
+"""Requests of a group's observer: all sessions at one look, and its decisions carried out.
 
 Decisions are told in order:
   1. the observer's own session lives, and its row stays locked: nobody takes its token meanwhile;

@@ -1,4 +1,4 @@
-"""Whether a pooler between us and the server passes notifications on, found out by trial.
+"""Find out by trial whether a pooler between us and the server passes notifications on.
 
 A pooler in transaction mode lends a session for one transaction: what LISTEN asked for stays with
 the session, and who asked never hears of it. No setting tells; so one is sent and waited for.

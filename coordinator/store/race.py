@@ -1,4 +1,4 @@
-"""Who gets the token: take and release.
+"""Take and release the token.
 
 A takeover, told in order:
   1. the taker's own session lives, and says so (a beat);

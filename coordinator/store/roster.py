@@ -1,4 +1,4 @@
-"""Who else could take the token: the one look over all rows of a group, never in a decision."""
+"""List who else could take the token: a look over all rows of a group, never in a decision."""
 
 from __future__ import annotations
 

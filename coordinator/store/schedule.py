@@ -124,7 +124,7 @@ WHERE group_id = %(group)s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holding:
-    """Whose schedule, and under which holding of the token it is written.
+    """Owner of a schedule, and the holding of the token under which it is written.
 
     group: the token's name; of a task it is "OWNER/TASK".
     owner: the task's group; "" for the program of a group.

@@ -58,12 +58,12 @@ class Compared:
 
     @property
     def ours(self) -> bool:
-        """Whether it is for the file to write it."""
+        """True when it is for the file to write it."""
         return self.missing or (self.differs and self.origin == ORIGIN)
 
     @property
     def left(self) -> bool:
-        """Whether somebody else has defined it otherwise."""
+        """True when somebody else has defined it otherwise."""
         return not self.missing and self.differs and self.origin != ORIGIN
 
 

@@ -137,7 +137,7 @@ FROM raised
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """Who changes a group, and why; the cursor is in a READ COMMITTED transaction."""
+    """Author and reason of a change; the cursor is in a READ COMMITTED transaction."""
 
     cursor: Cursor
     schema: str

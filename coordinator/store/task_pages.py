@@ -1,4 +1,4 @@
-"""What people ask about tasks, nodes, observers and cursors, on the views of their schema."""
+"""Queries of people about tasks, nodes, observers and cursors, on the views of their schema."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ SELECT FROM {schema}.group_record WHERE group_id = %(group)s FOR NO KEY UPDATE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declared:
-    """What a file declares beside what the record says, by field.
+    """Compare what a file declares with what the record says, by field.
 
     new:  the record does not name them.
     left: the record says otherwise: (what the file says, what the record says).

@@ -1,4 +1,4 @@
-"""What a node says about its tasks and itself, for people to read; no token depends on it."""
+"""Write what a node says about its tasks and itself, for people; no token depends on it."""
 
 from __future__ import annotations
 

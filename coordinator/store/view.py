@@ -1,4 +1,4 @@
-"""What answers show: server, token, holder, group, looked up in one statement by keys only."""
+"""View that answers show: server, token, holder, group, looked up in one statement by keys only."""
 
 from __future__ import annotations
 

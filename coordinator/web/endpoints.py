@@ -1,4 +1,4 @@
-"""What a node answers over HTTP: pure functions of its state and the moment.
+"""Answers of a node over HTTP: pure functions of its state and the moment.
 
 `/active` is answered from the local deadline at the moment of the question, never from a row or a
 flag: a load balancer must not send work to a node whose trust has run out.

@@ -952,7 +952,7 @@ def test_a_version_goes_on_to_show_who_held_a_task_when_it_was_made(team):
 
 
 def test_giving_back_raises_no_version(team):
-    """What is only given back changes nothing about who should run it."""
+    """A task that is only given back is placed as before."""
     first, second = team.members("a", "b")
     team.world.define(TaskDef(name="stays", failback=False))
     take(first, "stays")

@@ -1,4 +1,4 @@
-"""What a person gets for each wrong start: one line, the documented code, nothing left behind."""
+"""Each wrong start gives one line, the documented code, and leaves nothing behind."""
 
 from __future__ import annotations
 

@@ -271,7 +271,7 @@ def test_a_pipe_gets_no_colours_unless_asked(
     filled: Database,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What is asked for goes before what is known of a terminal."""
+    """A request goes before what is known of a terminal."""
     monkeypatch.delenv("TERM", raising=False)
     for name, value in terminal.items():
         monkeypatch.setenv(name, value)

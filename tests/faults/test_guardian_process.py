@@ -1,4 +1,4 @@
-"""What the guardian passes on, refuses, restarts and leaves behind; real processes."""
+"""The guardian passes on, refuses, restarts and leaves nothing behind; real processes."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def test_a_group_that_moves_to_another_database_goes_on_above_its_terms(group, s
 
 
 def test_without_the_floor_the_new_database_begins_its_terms_anew(group, servers):
-    """What the recipe is for: the same move, one step left out."""
+    """Leave one step out of the same move: the recipe is there for a reason."""
     old, new = servers
     start_pair(group)
     stop_all(group)

@@ -349,7 +349,7 @@ def test_a_taker_that_never_hears_of_its_commit_reads_the_token_again(group, dat
 
 
 def test_a_taker_that_is_cut_off_within_its_race_does_not_hold_up_the_next(group, database):
-    """What it has locked is free after its own limit; who met the lock looks on once more (O3)."""
+    """Its lock is free after its own limit; the node that met the lock looks on once more (O3)."""
     nodes, proxies = group
     first = start(nodes, proxies, "node-1")
     start(nodes, proxies, "node-2", "node-3", node_2=2)

@@ -174,3 +174,32 @@ def test_a_word_that_may_make_it_wait_is_found(tmp_path, line):
     path.write_text(f"import os\n\ndef f():\n    {line}\n")
 
     assert len(waits_in(path)) == 1
+
+
+OURS = [
+    path
+    for folder in ("coordinator", "cli", "migrations", "tests", "bench", "examples")
+    for path in sorted(ROOT.glob(f"{folder}/**/*.py"))
+]
+#: The subject of a sentence comes first, or a verb or noun that names the thing.
+HEADLESS = re.compile(r"(Who|Whom|Whose|What|Whether)\b")
+
+
+def headless_docstrings(source: str) -> list[str]:
+    """Return the docstrings of a module that begin with a clause without its sentence."""
+    documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, documented)]
+    return [text for node in nodes if HEADLESS.match(text := ast.get_docstring(node) or "")]
+
+
+def test_no_docstring_begins_with_a_headless_clause():
+    found = {str(path.relative_to(ROOT)): headless_docstrings(path.read_text()) for path in OURS}
+
+    assert not {path: texts for path, texts in found.items() if texts}
+
+
+@pytest.mark.parametrize(
+    "source", ['"""What it is."""', 'def a():\n    """\n    Whether it is."""']
+)
+def test_a_headless_docstring_is_found(source):
+    assert len(headless_docstrings(source)) == 1

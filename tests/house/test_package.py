@@ -1,4 +1,4 @@
-"""What a user installs: nothing but `coordinator` at the top of site-packages."""
+"""An installation puts nothing but `coordinator` at the top of site-packages."""
 
 from __future__ import annotations
 

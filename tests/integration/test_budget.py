@@ -171,7 +171,7 @@ def test_the_agent_loads_nothing_of_the_command_line():
 
 
 def test_a_running_agent_has_mapped_nothing_of_the_command_line(database, tmp_path):
-    """What is imported late shows in the memory of the process, not in a fresh import."""
+    """A late import shows in the memory of the process, not in a fresh import."""
     with bed(tmp_path, database.conninfo, database.schema) as nodes:
         node = nodes.start("node-1")
         nodes.wait_for_run()

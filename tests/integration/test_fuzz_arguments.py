@@ -134,7 +134,7 @@ def test_a_schema(coord, schema: str):
 @fuzz
 @given(TEXTS, st.sampled_from(["--prefix={}", "--group={}"]))
 def test_a_name_of_the_role_script(coord, database: Database, name: str, option: str):
-    """What is printed is one script, whatever the names are: nothing of them escapes its quotes."""
+    """The output is one script, whatever the names are: nothing of them escapes its quotes."""
     code, out, _ = coord("db", "roles", option.format(name) if "{" not in name else option)
 
     assert code in (0, 2, 78)

@@ -1,4 +1,4 @@
-"""Who can say that a server was restarted in place: whoever starts it, and nobody else."""
+"""Only the one who starts a server can say that it was restarted in place."""
 
 from __future__ import annotations
 

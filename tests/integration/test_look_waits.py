@@ -1,4 +1,4 @@
-"""What `coord status` says after a failover: timeline, wait and reason (rule E3)."""
+"""Status after a failover: timeline, wait and reason (rule E3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the door to the database refuses, mends and reads anew, whoever comes through it."""
+"""The door to the database refuses, mends and reads anew, whoever comes through it."""
 
 from __future__ import annotations
 

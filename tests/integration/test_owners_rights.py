@@ -1,4 +1,4 @@
-"""What runs with the owner's rights is run by nobody else, and serves our own tables alone."""
+"""Functions with the owner's rights are run by nobody else, and serve our own tables alone."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ CREATE TRIGGER abort BEFORE UPDATE ON token_holder FOR EACH ROW EXECUTE FUNCTION
 
 @dataclass(frozen=True)
 class Round:
-    """What one simultaneous takeover brought."""
+    """Result of one simultaneous takeover."""
 
     winners: tuple[str, ...]
     terms: tuple[int, ...]  #: as the winners were told

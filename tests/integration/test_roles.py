@@ -1,4 +1,4 @@
-"""Who may do what with whose rows, once the script of `coord db roles` was run.
+"""Rights on rows, role by role, once the script of `coord db roles` was run.
 
 That a node does all its work under its role is proved in tests/conformance, whose third database
 has these roles.

@@ -1,4 +1,4 @@
-"""What a race costs over a slow path: round trips."""
+"""Count the round trips of a race over a slow path."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people read of task groups with psql, and the names that the database keeps well-formed."""
+"""Views of task groups in psql, and the names that the database keeps well-formed."""
 
 from __future__ import annotations
 

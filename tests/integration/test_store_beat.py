@@ -1,4 +1,4 @@
-"""What a heartbeat costs the server: one statement, one commit, one HOT row, keys only."""
+"""A heartbeat costs the server one statement, one commit, one HOT row, keys only."""
 
 from __future__ import annotations
 

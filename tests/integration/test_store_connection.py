@@ -194,7 +194,7 @@ def test_abort_unblocks_an_ask_that_waits_for_a_row_lock(database):
 
 
 def test_abort_cancels_no_statement(database):
-    """What the server was doing goes on: the outcome is unknown, and here it becomes a yes."""
+    """The server goes on with its work: the outcome is unknown, and here it becomes a yes."""
     with joined_nodes(database, "a") as (node,), database.connect() as other:
         other.execute("BEGIN")
         (before,) = other.execute("SELECT beat FROM health_check FOR UPDATE").fetchone()

@@ -335,7 +335,7 @@ def test_a_cursor_of_a_stale_term_or_session_is_refused(database):
 
 
 def test_a_cursor_is_saved_in_the_transaction_of_the_work_itself(database):
-    """What is undone was never said to be done."""
+    """Nothing that is undone was ever said to be done."""
     with members(database, "a", tasks=("mail",)) as (first,):
         take(first, "mail")
         with database.connect() as user:

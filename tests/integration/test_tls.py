@@ -102,7 +102,7 @@ def test_a_certificate_for_another_host_is_refused(bench: Bench):
 
 
 def test_a_weaker_mode_would_have_taken_that_host(bench: Bench):
-    """What the warning at the start is for."""
+    """The warning at the start has a reason."""
     store = bench.store(host="elsewhere.example", COORD_DATABASE_SSLMODE="verify-ca")
 
     store.connect(TIMEOUT_S).close()

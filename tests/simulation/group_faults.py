@@ -1,4 +1,4 @@
-"""What an operator does to a task group's record, and whom a fault of such a group meets."""
+"""Changes of an operator to a task group's record, and whom a fault of such a group meets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one world of a task group is like: drawn from its seed, before anything happens in it."""
+"""Settings of one world of a task group: drawn from its seed, before anything happens in it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SPEC = "{}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupBias:
-    """What a world is made to have, because a planted bug, or a promise, shows itself there.
+    """Settings that a world is made to have, for a planted bug, or a promise, shows itself there.
 
     stories: names of group_stories.STORIES that are told instead of drawn ones.
     plain:   tasks without any wish: no preferred node, no policy.

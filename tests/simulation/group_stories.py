@@ -1,4 +1,4 @@
-"""What goes wrong, and what an operator changes, in a task group: a plan drawn from the seed."""
+"""Faults and an operator's changes in a task group: a plan drawn from the seed."""
 
 from __future__ import annotations
 

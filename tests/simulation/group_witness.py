@@ -151,7 +151,7 @@ class Witness:
             self._late[change.node] = 0
 
     def _reading(self, now: float, record: GroupRecord) -> None:
-        """What is read at one version is the same for everybody.
+        """Everybody reads the same at one version.
 
         But for tokens, and for what a node says of itself (which version it has acted on). Who held
         a task's token when the version was made is the same for everybody, too (P2).

@@ -1,4 +1,4 @@
-"""What really happened in a simulated world, on true time: what the checkers judge."""
+"""History of a simulated world, on true time: the checkers judge it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Granted:
 
 @dataclass(slots=True, kw_only=True)
 class Outcome:
-    """What a group of tasks looks like at the end of its world.
+    """State of a group of tasks at the end of its world.
 
     wanted:  who should run each task that is to run, by the record; None: nobody may.
     running: the nodes that run it.

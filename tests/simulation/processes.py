@@ -1,4 +1,4 @@
-"""What a simulated process is: something that can be frozen, and then finds its mail waiting."""
+"""Simulated process: it can be frozen, and then finds its mail waiting."""
 
 from __future__ import annotations
 

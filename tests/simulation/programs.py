@@ -25,7 +25,7 @@ REPORTS = 3
 
 @dataclass(frozen=True, slots=True)
 class Ordered:
-    """What the agent knew of a run when it ordered it.
+    """Knowledge of the agent about a run when it ordered it.
 
     trusted_until: of its session, true time.
     """
@@ -52,7 +52,7 @@ class Program:
 
 
 class Programs:
-    """What a host does with its programs: one of its group, or one for each task it runs."""
+    """Programs of a host: one of its group, or one for each task it runs."""
 
     def __init__(self, host: Host) -> None:
         self.host, self.world = host, host.world

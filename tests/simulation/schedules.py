@@ -107,7 +107,7 @@ class BootClock:
 
 
 class WallClock(BootClock):
-    """What a schedule must not go by: this one is stepped."""
+    """Clock that a schedule must not go by: this one is stepped."""
 
     def now(self) -> float:
         return super().now() + self._world.wall_s

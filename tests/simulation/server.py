@@ -154,5 +154,5 @@ class Server:
 
     @property
     def identity(self) -> Identity:
-        """Who answers."""
+        """Server that answers."""
         return self.database.identity

@@ -1,4 +1,4 @@
-"""What one world is like: drawn from its seed, before anything happens in it."""
+"""Settings of one world: drawn from its seed, before anything happens in it."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class WorldSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bias:
-    """What a world is made to have, because a planted bug shows itself there.
+    """Settings that a world is made to have, because a planted bug shows itself there.
 
     stories: names of stories.STORIES that are told instead of drawn ones.
     """

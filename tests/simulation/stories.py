@@ -1,4 +1,4 @@
-"""What goes wrong, when: a plan drawn from the seed, biased towards what finds rare holes."""
+"""Faults and their moments: a plan drawn from the seed, biased towards what finds rare holes."""
 
 from __future__ import annotations
 

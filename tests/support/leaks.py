@@ -1,4 +1,4 @@
-"""What a test leaves behind in its worker: descriptors, threads, processes, namespaces.
+"""Find what a test leaves behind in its worker: descriptors, threads, processes, namespaces.
 
 A leak makes a later test fail that has nothing to do with it: with EMFILE, on a busy machine, or by
 a process that still holds what it needs. So the test that leaks is the one that fails.
@@ -50,7 +50,7 @@ sys.addaudithook(_audited)
 
 @dataclass(frozen=True, slots=True)
 class Belongings:
-    """What a process has at one moment."""
+    """Belongings of a process at one moment."""
 
     descriptors: frozenset[tuple[str, str]]  #: number and what it is
     threads: frozenset[threading.Thread]

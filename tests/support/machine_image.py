@@ -1,4 +1,4 @@
-"""What a virtual machine starts with: a kernel, and a memory disk that holds what nodes need.
+"""Boot files of a virtual machine: a kernel, and a memory disk that holds what nodes need.
 
 Nothing of it is installed: the kernel is Debian's, unpacked into `.machine/` by `make machine`, and
 the disk has the Python, the packages and the programs of this machine under the same paths. All of

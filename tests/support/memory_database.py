@@ -137,7 +137,7 @@ class MemoryDatabase:
         return request.branch == self.epoch().branch
 
     def clock_ms(self, group: str) -> int | None:
-        """What terms are never below; None on a database's first branch."""
+        """Floor of all terms; None on a database's first branch."""
         by_clock = self.settled.get(group, NEVER_SETTLED).by_clock
         if self.epoch().first_branch and not by_clock:
             return None
@@ -150,7 +150,7 @@ class MemoryDatabase:
         return granted_term(computed, token.term, self.floor_of(token), self.clock_ms(group))
 
     def seen_term_matches(self, token: TokenSeen, seen_term: int) -> bool:
-        """What was taken since it was seen is not taken again."""
+        """Nothing that was taken since it was seen is taken again."""
         return token.term == seen_term
 
     def may_run_tasks(self, row: NodeRow) -> bool:

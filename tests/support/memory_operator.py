@@ -1,4 +1,4 @@
-"""What an operator changes in a task group of a MemoryDatabase: one transaction each."""
+"""Changes of an operator in a task group of a MemoryDatabase: one transaction each."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ class EpochRow:
 
 @dataclass(frozen=True, slots=True)
 class SettledRow:
-    """What a group's record says of its settling."""
+    """Settling of a group, as its record has it."""
 
     branch: str = ""
     started_at: int = 0

@@ -1,4 +1,4 @@
-"""Who watches a cluster from outside: since when has the database been writable, and by which way?
+"""Watch a cluster from outside: since when has the database been writable, and by which way?
 
 One thread for each server, through its socket, and one for each proxy of docs/patroni.md. Each
 writes a row again and again and remembers when that was acknowledged. A wait for a synchronous
@@ -49,7 +49,7 @@ class Streak:
 
 @dataclass
 class Watch:
-    """What one thread has seen on one way."""
+    """Sightings of one thread on one way."""
 
     way: str
     connect: Connect

@@ -67,7 +67,7 @@ class StallingProxy:
 
     @property
     def stalled(self) -> bool:
-        """Whether nothing passes now."""
+        """True while nothing passes."""
         return not self._flowing.is_set()
 
     def resume(self) -> None:

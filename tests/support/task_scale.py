@@ -24,7 +24,7 @@ VICTIM = "n07"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a death and a return did to the tasks."""
+    """Effect of a death and a return on the tasks."""
 
     fullest: float  #: tasks of the fullest node, as a ratio to the mean
     own: frozenset[str]  #: what the dead node held

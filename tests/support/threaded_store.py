@@ -13,7 +13,7 @@ from tests.support.memory_store import MemoryConnection
 
 
 def _nothing(moment: str) -> None:
-    """What happens by default at every moment: nothing."""
+    """Do nothing, which is the default at every moment."""
 
 
 class ThreadedStores:

@@ -1,4 +1,4 @@
-"""What a killed test run leaves behind is ended."""
+"""Processes that a killed test run leaves behind are ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a terminal of 80 columns shows: long names give way, and never a figure."""
+"""On a terminal of 80 columns long names give way, and never a figure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `coord run` makes of its options, before there is a node."""
+"""Options of `coord run`, before there is a node."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the command line makes of single words, ages and errors."""
+"""The command line's single words, ages and errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a node is told while it is only loading does not end it."""
+"""Signals to a node that is only loading do not end it."""
 
 from __future__ import annotations
 

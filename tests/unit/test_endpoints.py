@@ -1,4 +1,4 @@
-"""What a node answers over HTTP, by its state and the moment alone."""
+"""Answers of a node over HTTP, by its state and the moment alone."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ BAD_LUCK = 7
 
 @dataclass(slots=True)
 class Seen:
-    """What the test alone knows of a run, from what it told the guard and what it was ordered."""
+    """Run as the test alone knows it, from what it told the guard and what it was ordered."""
 
     trust: float  #: from what the agent said
     agent: int  #: which agent ordered it

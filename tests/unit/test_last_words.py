@@ -1,4 +1,4 @@
-"""What a process of a node says last is heard, whatever it leaves unread (rule G11)."""
+"""The last words of a node's process are heard, whatever it leaves unread (rule G11)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What fails a test that leaves something behind: each kind is seen, and named."""
+"""A test that leaves something behind fails: each kind is seen, and named."""
 
 from __future__ import annotations
 

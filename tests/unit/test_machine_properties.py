@@ -81,7 +81,7 @@ def any_event(draw: st.DrawFn, node: Node, now: float, sent_at: float) -> Event:
 
 
 class Judge:
-    """What was ordered so far, and what must not follow."""
+    """Orders so far, and what must not follow."""
 
     def __init__(self) -> None:
         self.told_to_end: set[int] = set()

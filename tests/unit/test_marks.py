@@ -1,4 +1,4 @@
-"""Who was started with a mark: found without waiting for a process that holds its reader up."""
+"""Find the processes with a mark without waiting for one that holds its reader up."""
 
 from __future__ import annotations
 

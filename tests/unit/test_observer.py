@@ -1,4 +1,4 @@
-"""What the observer decides, as transcripts: what it was shown, when, and what follows."""
+"""Decisions of the observer, as transcripts: what it was shown, when, and what follows."""
 
 from __future__ import annotations
 

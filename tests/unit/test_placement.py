@@ -1,4 +1,4 @@
-"""Who should run a task: rule by rule, and golden vectors that a release never changes."""
+"""Placement of tasks: rule by rule, and golden vectors that a release never changes."""
 
 from __future__ import annotations
 

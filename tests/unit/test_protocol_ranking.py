@@ -1,4 +1,4 @@
-"""Who tries first, when the next heartbeat comes, and how often a program is started again."""
+"""Ranking, the moment of the next heartbeat, and how often a program is started again."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def nothing(context: RunContext) -> None:
 
 
 def last_for(ticks: int) -> None:
-    """What a run does that takes longer than its interval."""
+    """Run that takes longer than its interval."""
     threading.Event().wait(ticks * TICK_S)
 
 

@@ -1,4 +1,4 @@
-"""What is said when a schedule is defined whose moments have passed."""
+"""Warnings when a schedule is defined whose moments have passed."""
 
 from __future__ import annotations
 

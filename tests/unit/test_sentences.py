@@ -1,4 +1,4 @@
-"""What a node's lines say: words for people, and no line without news."""
+"""Lines of a node: words for people, and no line without news."""
 
 from __future__ import annotations
 

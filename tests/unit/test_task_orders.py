@@ -1,4 +1,4 @@
-"""What becomes of a task's spec: orders for the guardian, or a refusal, and never anything else."""
+"""A task's spec becomes orders for the guardian, or a refusal, and never anything else."""
 
 from __future__ import annotations
 

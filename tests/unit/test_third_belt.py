@@ -1,4 +1,4 @@
-"""What spare and successor kill by themselves, and when (rules G7 and G9)."""
+"""Spare and successor kill by themselves, at the right moment (rules G7 and G9)."""
 
 from __future__ import annotations
 

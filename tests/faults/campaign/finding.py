@@ -1,4 +1,4 @@
-"""What the judge says: one broken promise, and the fault under which it happened."""
+"""Finding of the judge: one broken promise, and the fault under which it happened."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the programs wrote and what the database remembers: the only things that the judge reads.
+"""Read what the programs wrote and the database remembers: the judge reads nothing else.
 
 All moments are seconds of CLOCK_BOOTTIME of one machine, so an overlap cannot hide behind two
 clocks; `Grant.at` alone is the server's wall clock. Lines of a program (worker.py):

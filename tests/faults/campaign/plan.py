@@ -68,7 +68,7 @@ class Fault:
 
     @property
     def one_runner(self) -> bool:
-        """Whether zero overlaps are promised."""
+        """True when zero overlaps are promised."""
         return self.ours and not self.unpromised
 
 

@@ -1,4 +1,4 @@
-"""What the database remembers of holdings, kept from one look to the next: a fault may lose it."""
+"""Keep what the database remembers of holdings from one look to the next: a fault may lose it."""
 
 from __future__ import annotations
 

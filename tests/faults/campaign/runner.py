@@ -49,7 +49,7 @@ class Tally:
 
 @dataclass
 class Outcome:
-    """What a campaign brought."""
+    """Result of a campaign."""
 
     seed: int
     tallies: dict[str, Tally] = field(default_factory=dict)
@@ -94,7 +94,7 @@ def campaign(shifts: Sequence[Shift], seed: int, lanes: int = LANES) -> Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Worked:
-    """What became of a shift."""
+    """Result of a shift."""
 
     shift: Shift
     history: History
