@@ -86,7 +86,20 @@ def status_parts(
         notes = [] if status.groups else ["no groups yet: start a node with `coord run`"]
     else:
         parts, notes = _nodes_parts(status.groups[0], everything=everything)
+    parts += _two_primaries(status)
     return [*parts, *(dim(note) for note in notes), footer_line(status.server)]
+
+
+def _two_primaries(status: Status) -> list[RenderableType]:
+    """Return a line when several hosts take writes: one will lose what was written there."""
+    from rich.text import Text
+
+    primaries = status.primaries or ()
+    if len(primaries) < 2:
+        return []
+    named = ", ".join(f"{each.address} (timeline {each.timeline})" for each in primaries)
+    told = f"{len(primaries)} primaries take writes at once: {named}; end all but one"
+    return [Text(told, style="bold red")]
 
 
 def groups_table(status: Status, style: TimeStyle) -> FittedTable:

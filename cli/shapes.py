@@ -16,6 +16,7 @@ from coordinator.cli.words import iso, safe, when
 
 if TYPE_CHECKING:
     from coordinator.app.look import GroupLine, History, NodeLine, Server, Status, Takeover, Wait
+    from coordinator.app.primaries import Primary
     from coordinator.app.task_views import Asked
 
 API_VERSION = errors.API_VERSION
@@ -60,9 +61,17 @@ def status_document(status: Status) -> dict[str, Any]:
         "label": status.server.label,
         "schema": status.server.revision,
         "roundTripSeconds": round(status.server.round_trip_s, 6),
+        "primaries": primaries_fields(status.primaries),
     }
     document["groups"] = [group_fields(group) for group in status.groups]
     return document
+
+
+def primaries_fields(primaries: tuple[Primary, ...] | None) -> list[dict[str, Any]] | None:
+    """Return who takes writes among several hosts; None where the database has one address."""
+    if primaries is None:
+        return None
+    return [{"address": each.address, "timeline": each.timeline} for each in primaries]
 
 
 def status_lines(status: Status) -> list[str]:

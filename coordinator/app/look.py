@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from coordinator.app.database import Resolved
+from coordinator.app.primaries import Primaries, Primary
 from coordinator.errors import NotFoundError
 from coordinator.store import look as store
 from coordinator.store.driver import VERSION_MIN_SAID
@@ -86,10 +87,14 @@ class GroupLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """All groups, or the one that was asked for."""
+    """All groups, or the one that was asked for.
+
+    primaries: who takes writes among the hosts of the database; None: it has one address alone.
+    """
 
     server: Server
     groups: tuple[GroupLine, ...]
+    primaries: tuple[Primary, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,12 +143,13 @@ class Look:
 
         Errors: NotFoundError when there is no such group.
         """
+        primaries = Primaries(self._resolved.conninfo)
         groups, nodes, hosts = self._eye.ask(store.GROUPS, store.NODES, TASK_HOSTS, group_id=group)
         if group is not None and not groups:
             raise NotFoundError(f"there is no group {group!r} in {self._resolved.label}")
         known = {(row["group_id"], row["task_id"]): row for row in hosts}
         lines = tuple(_group(row, nodes, known) for row in groups)
-        return Status(server=self.server(), groups=lines)
+        return Status(server=self.server(), groups=lines, primaries=primaries.found())
 
     def history(self, group: str | None = None, *, since_s: float | None = None) -> History:
         """Return the terms that began in the last `since_s` seconds, or all.

@@ -52,6 +52,10 @@ SENTENCES = {
         "two primaries: another server takes writes on timeline {later}, ours on {timeline} was"
         " left behind and still answers; the program is stopped and the other one is used"
     ),
+    "second-primary": (
+        "two primaries: a server on timeline {timeline} takes writes beside ours on timeline"
+        " {ours}, which is the later one; what is written there will be lost: end that server"
+    ),
     "dead-branch": (
         "the server that answers, on timeline {timeline}, was left behind by one on timeline"
         " {later}: an old primary, or that one was promoted by mistake; when it stays away,"

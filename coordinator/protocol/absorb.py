@@ -51,7 +51,7 @@ from coordinator.protocol.requests import (
 from coordinator.protocol.task_requests import TakeTasks
 from coordinator.protocol.telling import tell_why
 from coordinator.protocol.trust import trust_end
-from coordinator.protocol.watch import NO_BEAT, Sight, Watch, watched
+from coordinator.protocol.watch import looked
 
 Step = tuple[Node, tuple[Command, ...]]
 
@@ -77,7 +77,7 @@ def absorb(node: Node, event: Event) -> Step:
         case ProgramRefused() | ProgramStopping() | ProgramEnded() | ProgramProgressed():
             return _give_up_leaving(*_on_program(node, event), event.now)
         case PrimarySeen(now, identity):
-            return branches.primary_seen(node, now, identity), ()
+            return branches.primary_seen(node, now, identity)
         case StopAsked(now, reason, code):
             leaving = node.leaving or Leaving(reason, code)
             return _give_up_leaving(replace(node, leaving=leaving), (), now)
@@ -119,7 +119,7 @@ def _left_behind(node: Node, event: Answered, latest: epoch.Latest) -> Step:
         node, killed = losing.lose(node, "a newer primary was seen", now)
         told = Report("two-primaries", fields)
         return node, (*killed, Reconnect("a newer primary was seen"), told)
-    node = _note_silence(node, event.answer.view, now)
+    node = branches.note_silence(node, event.answer.view, now)
     first = () if node.refused == shown else (Report("dead-branch", (*fields, ("wait_s", wait_s))),)
     node, _ = _failed(replace(node, refused=shown), now, event.request, "dead branch")
     return node, (Reconnect("the database's timeline went back"), *first)
@@ -204,18 +204,8 @@ def _note_sight(node: Node, view: View, now: float) -> Node:
     if is_free(view) or holds(node):
         free_since = None if holds(node) else (node.free_since or now)
         return replace(node, watch=None, free_since=free_since)
-    return replace(node, free_since=None, watch=_sight(node, view, now))
-
-
-def _sight(node: Node, view: View, now: float) -> Watch:
-    beat = NO_BEAT if view.holder is None else view.holder.beat
-    sight = Sight(view.identity, view.token.term, view.token.session, beat)
-    return watched(node.watch, sight, now, node.timing.gap_max_s)
-
-
-def _note_silence(node: Node, view: View, now: float) -> Node:
-    """Watch the holder on a branch whose answers are dropped: it may be used again (rule E4)."""
-    return node if view.token.session is None else replace(node, watch=_sight(node, view, now))
+    watch = looked(node.watch, view, now, node.timing.gap_max_s)
+    return replace(node, free_since=None, watch=watch)
 
 
 def _note_outcome(node: Node, event: Answered, request: Request, answer: Answer) -> Step:

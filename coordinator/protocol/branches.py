@@ -10,10 +10,13 @@ from dataclasses import replace
 from coordinator.protocol import epoch
 from coordinator.protocol.events import Answered, Command, Report
 from coordinator.protocol.node import Node
-from coordinator.protocol.requests import Identity, Join
+from coordinator.protocol.requests import Identity, Join, View
+from coordinator.protocol.watch import looked
+
+Step = tuple[Node, tuple[Command, ...]]
 
 
-def primary_seen(node: Node, now: float, identity: Identity) -> Node:
+def primary_seen(node: Node, now: float, identity: Identity) -> Step:
     """Note a server that takes writes, and ask the own one at once if that is a later one (E4).
 
     It may be a planned switchover, and the own server gone. Only if that still answers there are
@@ -21,11 +24,41 @@ def primary_seen(node: Node, now: float, identity: Identity) -> Node:
     """
     known = node.epoch
     if known is None:
-        return node
+        return node, ()
     node = replace(node, epoch=epoch.sighted(known, identity, now))
     if epoch.later(identity, known.identity):
-        node = replace(node, beat_at=min(node.beat_at, now))
-    return node
+        return replace(node, beat_at=min(node.beat_at, now)), ()
+    if epoch.later(known.identity, identity):
+        return _beside(node, known, now, identity)
+    return node, ()
+
+
+def _beside(node: Node, known: epoch.Epoch, now: float, identity: Identity) -> Step:
+    """Report, once, a server that takes writes beside the own one, which is the later of the two.
+
+    No look lasts for a livenessCheckInterval. So one that comes that long after the first began
+    when the own server took writes already. While answers are dropped, that is told instead.
+    """
+    before = node.beside
+    if (
+        before is None
+        or not epoch.same_run(before.identity, identity)
+        or before.seen_at < now - node.timing.liveness_s
+    ):
+        return replace(node, beside=epoch.Beside(identity, now, now)), ()
+    due = now >= before.since + node.timing.liveness_s and node.refused is None
+    node = replace(node, beside=replace(before, seen_at=now, told=before.told or due))
+    if before.told or not due:
+        return node, ()
+    fields = (("timeline", identity.timeline), ("ours", known.identity.timeline))
+    return node, (Report("second-primary", fields),)
+
+
+def note_silence(node: Node, view: View, now: float) -> Node:
+    """Watch the holder on a branch whose answers are dropped: it may be used again (rule E4)."""
+    if view.token.session is None:
+        return node
+    return replace(node, watch=looked(node.watch, view, now, node.timing.gap_max_s))
 
 
 def observed(node: Node, event: Answered) -> Node:

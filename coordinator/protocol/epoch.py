@@ -33,6 +33,16 @@ class Latest:
 
 
 @dataclass(frozen=True, slots=True)
+class Beside:
+    """An earlier primary that is seen to take writes beside the one that is used."""
+
+    identity: Identity
+    since: float
+    seen_at: float
+    told: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Epoch:
     """The identity that this node sees, and since when.
 
@@ -194,9 +204,14 @@ def sighted(epoch: Epoch, identity: Identity, now: float) -> Epoch:
 
 def _sighted(latest: Latest | None, identity: Identity, now: float) -> Latest:
     if latest is None or latest.identity != identity:
-        same = latest is not None and _run(latest.identity) == _run(identity)
+        same = latest is not None and same_run(latest.identity, identity)
         return Latest(identity, latest.since if same and latest else now)
     return replace(latest, missed_at=None)
+
+
+def same_run(one: Identity, other: Identity) -> bool:
+    """Say whether both are one run of one server, as far as a look can tell."""
+    return _run(one) == _run(other)
 
 
 def _run(identity: Identity) -> tuple[int, int, int]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from coordinator.protocol.duties import Duties
-from coordinator.protocol.epoch import Epoch, may_act
+from coordinator.protocol.epoch import Beside, Epoch, may_act
 from coordinator.protocol.observer import Manners, agreed
 from coordinator.protocol.requests import Identity, NodeSeen, Request, View
 from coordinator.protocol.restarts import Restarts
@@ -100,6 +100,7 @@ class Node:
     idle_breaks:  connections in a row that broke while idle, after one heartbeat at most.
     beats:        own heartbeats that this run of the server has acknowledged; 0: none yet.
     refused:      the primary whose answers are dropped, for it was left behind.
+    beside:       an earlier primary that takes writes as well.
     duties:       None while the group has one program; `run` is that program's.
     """
 
@@ -139,6 +140,7 @@ class Node:
     floor_at: float = NEVER
     beats: int = 0
     refused: Identity | None = None
+    beside: Beside | None = None
     place: int = 0
     roster_version: int = -1
     roster_at: float = NEVER

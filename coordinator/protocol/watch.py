@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from coordinator.protocol.requests import Identity, NodeSeen
+from coordinator.protocol.requests import Identity, NodeSeen, View
 
 #: The beat of a holder whose row was deleted: it is waited for like a silent one.
 NO_BEAT = -1
@@ -43,6 +43,13 @@ def watched(watch: Watch | None, sight: Sight, now: float, gap_max_s: float) -> 
     if watch is None or watch.sight != sight or not kept(watch, now, gap_max_s):
         return Watch(sight, now, now)
     return replace(watch, confirmed_at=now)
+
+
+def looked(watch: Watch | None, view: View, now: float, gap_max_s: float) -> Watch:
+    """Return the watch of the token's holder after an answer that shows a view."""
+    beat = NO_BEAT if view.holder is None else view.holder.beat
+    sight = Sight(view.identity, view.token.term, view.token.session, beat)
+    return watched(watch, sight, now, gap_max_s)
 
 
 def kept(watch: Watch, now: float, gap_max_s: float) -> bool:

@@ -28,7 +28,7 @@ _WARNINGS = frozenset(
         "warning",
     }
 )
-_ERRORS = frozenset({"program-refused", "guardian-lost", "two-primaries"})
+_ERRORS = frozenset({"program-refused", "guardian-lost", "two-primaries", "second-primary"})
 
 
 #: A process that ends gives its last lines so long to be written.

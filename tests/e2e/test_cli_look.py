@@ -11,13 +11,16 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from coordinator.store.migrate import SCHEMA_HEAD
 from tests.conftest import Database
+from tests.support.postgres import Server
 
 pytestmark = pytest.mark.real
 
@@ -140,6 +143,54 @@ def test_each_form_prints_what_its_golden_file_holds(
     if os.environ.get("COORD_UPDATE_GOLDEN"):
         golden.write_text(found)
     assert found == golden.read_text()
+
+
+@pytest.fixture
+def beside(filled: Database) -> Iterator[Server]:
+    """Another server that takes writes, with a database of the same name."""
+    made = Server.create()
+    try:
+        made.query(f"CREATE DATABASE {conninfo_to_dict(filled.conninfo)['dbname']}")
+        yield made
+    finally:
+        made.remove()
+
+
+def test_two_primaries_among_the_hosts_are_shown_and_change_no_exit_code(
+    filled: Database, server: Server, beside: Server
+) -> None:
+    """E4: what is written on one of them will be lost."""
+    both = hosts(filled, server, beside)
+
+    code, shown, _ = coord(both, "status", "orders", "--check")
+    document = json.loads(coord(both, "status", "-o", "json")[1])
+
+    addresses = [f"{each.sockets}:{each.port}" for each in (server, beside)]
+    told = ", ".join(f"{address} (timeline 1)" for address in addresses)
+    assert (code, f"2 primaries take writes at once: {told}; end all but one" in shown) == (0, True)
+    assert document["server"]["primaries"] == [
+        {"address": address, "timeline": 1} for address in addresses
+    ]
+
+
+def test_one_primary_among_the_hosts_is_no_news(filled: Database, server: Server) -> None:
+    """A host that is down, and a server that has two names, are no second primary."""
+    code, shown, _ = coord(hosts(filled, server, server, port="1"), "status", "orders")
+    document = json.loads(coord(hosts(filled, server, server), "status", "-o", "json")[1])
+
+    assert (code, "primaries" in shown) == (0, False)
+    (primary,) = document["server"]["primaries"]
+    assert primary == {"address": f"{server.sockets}:{server.port}", "timeline": 1}
+
+
+def hosts(database: Database, first: Server, second: Server, port: str = "") -> Database:
+    """Name two servers, as a configuration for a cluster does."""
+    named = make_conninfo(
+        database.conninfo,
+        host=f"{first.sockets},{second.sockets}",
+        port=f"{first.port},{port or second.port}",
+    )
+    return replace(database, conninfo=named)
 
 
 def test_a_plot_has_a_bar_for_each_gap(filled: Database) -> None:

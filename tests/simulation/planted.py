@@ -14,6 +14,7 @@ from typing import Any
 from coordinator.protocol import (
     absorb,
     belts,
+    branches,
     decide,
     epoch,
     guard_run,
@@ -117,13 +118,16 @@ def _never_expired(trusted_until: float, now: float) -> bool:
     return False
 
 
+_real_watched = watch.watched
+
+
 def _on_any_server(
     known: watch.Watch | None, sight: watch.Sight, now: float, gap_max_s: float
 ) -> watch.Watch:
     """Take the same beat for the same, whichever run of whichever server shows it."""
     if known is not None:
         sight = replace(sight, identity=known.sight.identity)
-    return watch.watched(known, sight, now, gap_max_s)
+    return _real_watched(known, sight, now, gap_max_s)
 
 
 _real_failed = absorb._failed
@@ -136,7 +140,7 @@ def _failure_ends_the_watch(
     return replace(after, watch=None), told
 
 
-_real_note_silence = absorb._note_silence
+_real_note_silence = branches.note_silence
 
 
 def _no_beat_counts(at: node.Node, view: View, now: float) -> node.Node:
@@ -276,7 +280,7 @@ PLANTED: dict[str, Planted] = {
     ),
     "dropped-sight": Planted(
         "who beats on a branch whose answers are dropped is alive",
-        patches=((absorb, "_note_silence", _no_beat_counts),),
+        patches=((branches, "note_silence", _no_beat_counts),),
     ),
     "own-session": Planted(
         "only a session of this very process is no namesake",
@@ -294,7 +298,7 @@ PLANTED: dict[str, Planted] = {
     ),
     "identity": Planted(
         "another run of the server starts the wait again",
-        patches=((absorb, "watched", _on_any_server),),
+        patches=((watch, "watched", _on_any_server),),
     ),
     "reconnect": Planted(
         "a lost connection does not start the wait again",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -458,6 +458,59 @@ def test_answer_that_was_asked_for_before_the_sight_proves_nothing() -> None:
     assert KillProgram in kinds(script.answer(2.2, script.own()))
 
 
+def _told_of(script: Script, beside: Identity, moments: Sequence[float]) -> list[list[str]]:
+    """Let the node see a server that takes writes at some moments; return what it reported then."""
+    told = []
+    for now in moments:
+        script.tick(now)
+        if script.node.pending is not None:
+            script.answer(now, replace(script.own(), identity=at(2, 5)))
+        told.append(reports(script.take_in(PrimarySeen(now, beside))))
+    return told
+
+
+def _on_the_later_one() -> Script:
+    script = holder()
+    script.tick(1.0)
+    script.answer(1.0, replace(script.own(), identity=at(2, 5)))
+    return script
+
+
+@pytest.mark.parametrize("beside", [at(1), at(2, 4)], ids=["earlier", "twin"])
+def test_earlier_primary_beside_the_own_one_is_told_of_once(beside: Identity) -> None:
+    """E4: two primaries are worth a line, though this node is on the one that counts."""
+    script = _on_the_later_one()
+
+    told = _told_of(script, beside, [2.0, 4.0, 6.0, 8.1, 10.0, 12.0])
+
+    assert told == [[], [], [], ["second-primary"], [], []]
+    assert script.node.run is not None, "it is no reason to stop"
+    assert not script.node.run.over
+
+
+def test_earlier_primary_that_was_seen_around_a_switchover_is_not_told_of() -> None:
+    """E4: a look that was under way before, the own server, and a server that came back later."""
+    script = _on_the_later_one()
+
+    assert _told_of(script, at(1), [2.0, 4.0]) == [[], []]
+    assert _told_of(script, at(2, 5), [6.0, 8.0, 10.0, 12.0]) == [[]] * 4
+    assert _told_of(script, at(1), [14.0, 16.0]) == [[], []]
+
+
+def test_earlier_primary_that_is_used_again_is_not_called_a_second_one() -> None:
+    """E4: while its answers are dropped, that is what is told."""
+    script = standby(other(identity=at(2, 5)))
+    told = []
+    for now in range(1, 20):
+        script.tick(float(now))
+        while script.node.pending is not None:
+            told += reports(script.answer(float(now), other(identity=at(1), beat=now)))
+        told += reports(script.take_in(PrimarySeen(float(now), at(1))))
+    assert script.node.view is not None, "it is used again"
+    assert "dead-branch" in told
+    assert "second-primary" not in told
+
+
 def test_earlier_primary_that_is_seen_somewhere_changes_nothing() -> None:
     script = holder()
     commands = script.take_in(PrimarySeen(0.5, at(1, 0)))
@@ -512,7 +565,7 @@ def test_rollback_to_the_same_timeline_is_waited_out() -> None:
 
 def reports(commands: tuple[Command, ...]) -> list[str]:
     """Name what is said of the database's branches."""
-    words = {"dead-branch", "two-primaries", "unsettled", "settled"}
+    words = {"dead-branch", "two-primaries", "second-primary", "unsettled", "settled"}
     return [c.event for c in commands if isinstance(c, Report) and c.event in words]
 
 
