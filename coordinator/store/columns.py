@@ -38,3 +38,15 @@ metadata = sa.MetaData(
 def in_schema(schema: str) -> dict[str | None, str | None]:
     """Return the schema_translate_map that puts our tables into `schema`."""
     return {SCHEMA: schema}
+
+
+#: What every reader can show; what is not is refused, and a text that no reader would take.
+_SHOWN = "BETWEEN '0001-01-02 00:00:00+00'::timestamptz AND '9999-12-30 00:00:00+00'::timestamptz"
+TEXT_BYTES_MAX = 1_000_000
+
+
+def shown(moments: str, texts: str = "", name: str = "values") -> sa.CheckConstraint:
+    """Return the check that people can be shown these columns, whoever wrote them."""
+    rules = [f"{moment} {_SHOWN}" for moment in moments.split()]
+    rules += [f"octet_length({text}) <= {TEXT_BYTES_MAX}" for text in texts.split()]
+    return sa.CheckConstraint(" AND ".join(rules), name=name)

@@ -16,6 +16,7 @@ Nothing is looked up by a search_path before ours is set, and nothing is cut off
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, LiteralString
@@ -105,6 +106,12 @@ PREAMBLE_UNBOUNDED = f"{FIRST.decode()}; {_PREAMBLE.decode()}" % {
     "open_ms": "'0'",
     "statement_ms": "'0'",
 }
+
+#: Moments of PostgreSQL that Python does not know, and what is shown for them. A day from its ends,
+#: so that every time zone has them.
+BEYOND = re.compile(r"^-?infinity$| BC$|^\d{5,}-|^0001-01-01|^9999-12-31")
+FIRST_MOMENT = datetime(1, 1, 2, tzinfo=UTC)
+LAST_MOMENT = datetime(9999, 12, 30, tzinfo=UTC)
 
 #: Before the first statement of a transaction whose rest is a user's: every name is qualified,
 #: because the search_path is the user's.
@@ -238,8 +245,12 @@ class MomentLoader(Loader):
     """
 
     def load(self, data: Buffer) -> datetime:
-        """Return the moment in UTC."""
-        return datetime.fromisoformat(bytes(data).decode()).astimezone(UTC)
+        """Return the moment in UTC; the first or the last one for what Python has none for."""
+        said = bytes(data).decode()
+        if BEYOND.search(said):
+            past = said.startswith(("-", "0001")) or said.endswith(" BC")
+            return FIRST_MOMENT if past else LAST_MOMENT
+        return datetime.fromisoformat(said).astimezone(UTC)
 
 
 def _only_row(

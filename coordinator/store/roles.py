@@ -132,7 +132,7 @@ PRIVATE = ("task", "task_node", "task_cursor")
 #: A node's row goes when its session is over, whoever asks for it.
 ROW_THAT_MAY_GO = (
     "session IS NULL OR ended_at IS NOT NULL"
-    " OR clock_timestamp() - last_heartbeat > liveness_ms * interval '1 ms'"
+    " OR last_heartbeat < clock_timestamp() - liveness_ms * interval '1 ms'"
 )
 
 

@@ -18,6 +18,7 @@ from coordinator.store.columns import (
     SCHEMA,
     SERVER_NOW,
     metadata,
+    shown,
 )
 from coordinator.store.storage import storage, store_alike
 
@@ -56,6 +57,7 @@ token_holder = sa.Table(
     sa.Column("base_version", sa.BigInteger),
     sa.Column("base_node", NAME),
     sa.Column("base_taken_version", sa.BigInteger),
+    shown("acquired_at released_at"),
     info=storage(30, vacuum_after=200),
 )
 sa.Index(None, token_holder.c.session)
@@ -111,6 +113,8 @@ group_record = sa.Table(
     sa.Column("observer_grace_ms", sa.BigInteger),
     sa.Column("late_max", sa.Integer),
     _named("group_id"),
+    shown("created_at"),
+    shown("suspended_at", "suspended_by suspend_reason", name="suspended"),
     sa.CheckConstraint(
         "to_member_ms >= 0 AND late_max >= 0 AND late_within_ms > 0 AND observer_grace_ms >= 0",
         name="policy",
@@ -134,6 +138,10 @@ token_history = sa.Table(
     sa.Column("active_until", MOMENT),
     sa.Column("detected_ms", sa.BigInteger),
     sa.PrimaryKeyConstraint("group_id", "term"),
+    shown(
+        "acquired_at ended_at active_until",
+        "group_id task_id how reason end_how end_reason from_task",
+    ),
 )
 
 database_epoch = sa.Table(
@@ -157,6 +165,7 @@ database_epoch = sa.Table(
     sa.Column("settled_at", MOMENT),
     # The server first: how long others have watched it is looked up by that.
     sa.PrimaryKeyConstraint("system_identifier", "timeline", "started_at", "group_id"),
+    shown("first_seen_at settled_at", "group_id settled_by"),
 )
 
 event = sa.Table(
@@ -171,6 +180,7 @@ event = sa.Table(
     sa.Column("term", sa.BigInteger),
     sa.Column("reason", sa.Text),
     sa.Column("who", sa.Text),
+    shown("at", "group_id kind task_id reason who"),
 )
 sa.Index(None, event.c.group_id, event.c.id)
 
@@ -193,6 +203,10 @@ schedule = sa.Table(
     sa.Column("term", sa.BigInteger),
     sa.Column("updated_at", MOMENT),
     sa.PrimaryKeyConstraint("group_id", "name"),
+    shown(
+        "last_fire_at last_finished_at next_fire_at terminated_at updated_at",
+        "group_id name last_outcome last_error end_reason",
+    ),
 )
 
 group_role = sa.Table(

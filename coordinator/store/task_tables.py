@@ -12,6 +12,7 @@ from coordinator.store.columns import (
     SERVER_NOW,
     TASK_PATTERN,
     metadata,
+    shown,
 )
 from coordinator.store.storage import storage
 
@@ -52,6 +53,7 @@ task = sa.Table(
         "array_position(nodes, NULL) IS NULL AND coalesce(array_ndims(nodes), 1) = 1", name="nodes"
     ),
     sa.CheckConstraint("progress_ms >= 0 AND stop_timeout_ms >= 0", name="times"),
+    shown("created_at changed_at", "preferred end_reason changed_by"),
 )
 
 task_node = sa.Table(
@@ -66,6 +68,7 @@ task_node = sa.Table(
     sa.Column("told_at", MOMENT),
     sa.Column("failed_count", sa.Integer, nullable=False, server_default=sa.text("0")),
     sa.PrimaryKeyConstraint("group_id", "task", "node"),
+    shown("told_at", "group_id task node state error"),
 )
 # The few that every reader of the group's record asks for, among tasks times nodes.
 sa.Index(
@@ -87,6 +90,7 @@ task_cursor = sa.Table(
     sa.Column("saved_at", MOMENT, nullable=False),
     sa.Column("save_count", sa.BigInteger, nullable=False, server_default=sa.text("1")),
     sa.PrimaryKeyConstraint("group_id", "task"),
+    shown("saved_at", "group_id task"),
     info=storage(50),
 )
 
@@ -104,5 +108,6 @@ observer_decision = sa.Table(
     sa.Column("before", sa.Text, nullable=False),
     sa.Column("after", sa.Text, nullable=False),
     sa.Column("reason", sa.Text),
+    shown("at", "group_id observer node kind before after reason"),
 )
 sa.Index(None, observer_decision.c.group_id, observer_decision.c.id)

@@ -6,6 +6,8 @@ Revises:
 
 from __future__ import annotations
 
+import re
+
 import sqlalchemy as sa
 from alembic import context, op
 
@@ -13,6 +15,14 @@ revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
+
+#: What every reader can show: a moment that is infinite, or before Christ, would break a look at
+#: all groups, and so would a text that no reader takes.
+SHOWN = (
+    "<moment> BETWEEN '0001-01-02 00:00:00+00'::timestamptz"
+    " AND '9999-12-30 00:00:00+00'::timestamptz"
+)
+TEXT_BYTES_MAX = 1_000_000
 
 #: In the order of creation. `{schema}` is replaced by the quoted schema, `{schema_text}` by its
 #: name as an SQL text. No percent sign may appear: offline SQL would double it.
@@ -32,6 +42,9 @@ CREATE TABLE {schema}.token_holder (
     ),
     CONSTRAINT token_holder_task_id_check CHECK (
         length(task_id) <= 256 AND task_id ~ '^[A-Za-z0-9_.:@/-]+$'
+    ),
+    CONSTRAINT token_holder_values_check CHECK (
+        <shown acquired_at, released_at>
     )
 ) WITH (
     fillfactor = 30,
@@ -85,7 +98,8 @@ CREATE TABLE {schema}.group_record (
     CONSTRAINT group_record_pkey PRIMARY KEY (group_id),
     CONSTRAINT group_record_group_id_check CHECK (
         length(group_id) <= 256 AND group_id ~ '^[A-Za-z0-9_.:@/-]+$'
-    )
+    ),
+    CONSTRAINT group_record_values_check CHECK (<shown created_at>)
 )
 """,
     """
@@ -103,7 +117,11 @@ CREATE TABLE {schema}.token_history (
     from_task text COLLATE "C",
     active_until timestamptz,
     detected_ms bigint,
-    CONSTRAINT token_history_pkey PRIMARY KEY (group_id, term)
+    CONSTRAINT token_history_pkey PRIMARY KEY (group_id, term),
+    CONSTRAINT token_history_values_check CHECK (
+        <shown acquired_at, ended_at, active_until | group_id, task_id, how, reason, end_how,
+        end_reason, from_task>
+    )
 )
 """,
     # A row that was deleted by hand, or lost by a restore of one table, comes back as the history
@@ -177,7 +195,10 @@ CREATE TABLE {schema}.database_epoch (
     first_seen_at timestamptz DEFAULT clock_timestamp() NOT NULL,
     settled_by text,
     settled_at timestamptz,
-    CONSTRAINT database_epoch_pkey PRIMARY KEY (system_identifier, timeline, started_at, group_id)
+    CONSTRAINT database_epoch_pkey PRIMARY KEY (system_identifier, timeline, started_at, group_id),
+    CONSTRAINT database_epoch_values_check CHECK (
+        <shown first_seen_at, settled_at | group_id, settled_by>
+    )
 )
 """,
     """
@@ -191,7 +212,10 @@ CREATE TABLE {schema}.event (
     term bigint,
     reason text,
     who text,
-    CONSTRAINT event_pkey PRIMARY KEY (id)
+    CONSTRAINT event_pkey PRIMARY KEY (id),
+    CONSTRAINT event_values_check CHECK (
+        <shown at | group_id, kind, task_id, reason, who>
+    )
 )
 """,
     "CREATE INDEX event_group_id_id_idx ON {schema}.event (group_id, id)",
@@ -212,7 +236,11 @@ CREATE TABLE {schema}.schedule (
     terminated_at timestamptz,
     term bigint,
     updated_at timestamptz,
-    CONSTRAINT schedule_pkey PRIMARY KEY (group_id, name)
+    CONSTRAINT schedule_pkey PRIMARY KEY (group_id, name),
+    CONSTRAINT schedule_values_check CHECK (
+        <shown last_fire_at, last_finished_at, next_fire_at, terminated_at, updated_at | group_id,
+        name, last_outcome, last_error, end_reason>
+    )
 )
 """,
     """
@@ -440,11 +468,22 @@ def downgrade() -> None:
     _execute(DROPS)
 
 
+def shown(match: re.Match[str]) -> str:
+    """Return the conditions for "<shown moments | texts>"."""
+    moments, _, texts = match[1].partition("|")
+    conditions = [SHOWN.replace("<moment>", name.strip()) for name in moments.split(",")]
+    conditions += [
+        f"octet_length({name.strip()}) <= {TEXT_BYTES_MAX}" for name in texts.split(",") if texts
+    ]
+    return "\n        AND ".join(conditions)
+
+
 def _execute(statements: tuple[str, ...]) -> None:
     """Run the statements in the schema that the caller of alembic named."""
     schema: str = context.config.attributes["schema"]
     quoted = '"' + schema.replace('"', '""') + '"'
     as_text = "'" + schema.replace("'", "''") + "'"
     for statement in statements:
-        ddl = statement.replace("{schema}", quoted).replace("{schema_text}", as_text)
+        ddl = re.sub(r"<shown ([^>]*)>", shown, statement)
+        ddl = ddl.replace("{schema}", quoted).replace("{schema_text}", as_text)
         op.execute(sa.text(ddl.replace(":", r"\:")))

@@ -11,6 +11,8 @@ Revises: 0002
 
 from __future__ import annotations
 
+import re
+
 import sqlalchemy as sa
 from alembic import context, op
 
@@ -53,6 +55,22 @@ WHEN (NOT (length(NEW.<column>) <= 256 AND NEW.<column> ~ '^[A-Za-z0-9_.:@/-]+$'
 EXECUTE FUNCTION {schema}.coord_refuse_name()
 """
 
+#: What a node says of itself, and a heartbeat does not write: other groups' people see it, too.
+#: A heartbeat's own moment is read with care instead.
+VALUES_TRIGGER = """
+CREATE TRIGGER health_check_values_check AFTER INSERT OR UPDATE OF ended_at, joined_at, started_at,
+    liveness_ms, lease_ms, heartbeat_ms, standing, host, version, config_hash, isolation, end_reason
+ON {schema}.health_check
+FOR EACH ROW
+WHEN (NOT (
+    <shown NEW.ended_at, NEW.joined_at, NEW.started_at | NEW.host, NEW.version, NEW.config_hash,
+    NEW.isolation, NEW.end_reason>
+    AND NEW.liveness_ms >= 0 AND NEW.lease_ms >= 0 AND NEW.heartbeat_ms >= 0
+    AND NEW.standing IN ('promotable', 'member', 'rehab')
+))
+EXECUTE FUNCTION {schema}.coord_refuse_name()
+"""
+
 TABLES = (
     """
 ALTER TABLE {schema}.health_check
@@ -81,6 +99,9 @@ ALTER TABLE {schema}.group_record
     ADD COLUMN late_within_ms bigint,
     ADD COLUMN observer_grace_ms bigint,
     ADD COLUMN late_max integer,
+    ADD CONSTRAINT group_record_suspended_check CHECK (
+        <shown suspended_at | suspended_by, suspend_reason>
+    ),
     ADD CONSTRAINT group_record_policy_check CHECK (
         to_member_ms >= 0 AND late_max >= 0 AND late_within_ms > 0 AND observer_grace_ms >= 0
     )
@@ -117,7 +138,10 @@ CREATE TABLE {schema}.task (
     CONSTRAINT task_nodes_check CHECK (
         array_position(nodes, NULL) IS NULL AND coalesce(array_ndims(nodes), 1) = 1
     ),
-    CONSTRAINT task_times_check CHECK (progress_ms >= 0 AND stop_timeout_ms >= 0)
+    CONSTRAINT task_times_check CHECK (progress_ms >= 0 AND stop_timeout_ms >= 0),
+    CONSTRAINT task_values_check CHECK (
+        <shown created_at, changed_at | preferred, end_reason, changed_by>
+    )
 )
 """,
     """
@@ -130,7 +154,10 @@ CREATE TABLE {schema}.task_node (
     error text,
     told_at timestamptz,
     failed_count integer DEFAULT 0 NOT NULL,
-    CONSTRAINT task_node_pkey PRIMARY KEY (group_id, task, node)
+    CONSTRAINT task_node_pkey PRIMARY KEY (group_id, task, node),
+    CONSTRAINT task_node_values_check CHECK (
+        <shown told_at | group_id, task, node, state, error>
+    )
 )
 """,
     """
@@ -146,7 +173,8 @@ CREATE TABLE {schema}.task_cursor (
     session uuid NOT NULL,
     saved_at timestamptz NOT NULL,
     save_count bigint DEFAULT 1 NOT NULL,
-    CONSTRAINT task_cursor_pkey PRIMARY KEY (group_id, task)
+    CONSTRAINT task_cursor_pkey PRIMARY KEY (group_id, task),
+    CONSTRAINT task_cursor_values_check CHECK (<shown saved_at | group_id, task>)
 ) WITH (fillfactor = 50)
 """,
     """
@@ -162,7 +190,10 @@ CREATE TABLE {schema}.observer_decision (
     before text NOT NULL,
     after text NOT NULL,
     reason text,
-    CONSTRAINT observer_decision_pkey PRIMARY KEY (id)
+    CONSTRAINT observer_decision_pkey PRIMARY KEY (id),
+    CONSTRAINT observer_decision_values_check CHECK (
+        <shown at | group_id, observer, node, kind, before, after, reason>
+    )
 )
 """,
     """
@@ -230,7 +261,7 @@ SELECT
     CASE WHEN seen.holds THEN 'active' ELSE 'standby' END AS role,
     CASE
         WHEN seen.ended THEN 'ended'
-        WHEN seen.beat_age_s <= 2 * seen.heartbeat_ms / 1000.0
+        WHEN seen.beat_age_s <= 2.0 * seen.heartbeat_ms / 1000.0
              AND seen.beat_age_s <= seen.liveness_ms / 1000.0 THEN 'ok'
         WHEN seen.beat_age_s <= seen.liveness_ms / 1000.0 THEN 'late'
         ELSE 'dead'
@@ -265,9 +296,9 @@ FROM (
             AND token.task_id = node.task_id,
             false
         ) AS holds,
-        CAST(ROUND(CAST(GREATEST(0, EXTRACT(
+        CASE WHEN <shown node.last_heartbeat> THEN CAST(ROUND(CAST(GREATEST(0, EXTRACT(
             EPOCH FROM statement_timestamp() - node.last_heartbeat
-        )) AS numeric), 3) AS double precision) AS beat_age_s,
+        )) AS numeric), 3) AS double precision) END AS beat_age_s,
         CAST(ROUND(CAST(GREATEST(0, EXTRACT(
             EPOCH FROM statement_timestamp() - node.started_at
         )) AS numeric), 3) AS double precision) AS uptime_s
@@ -326,7 +357,7 @@ FROM (
         -- When it was last certain that somebody was active.
         COALESCE(
             CASE WHEN token.session IS NULL THEN token.released_at END,
-            last_holder.last_heartbeat,
+            CASE WHEN <shown last_holder.last_heartbeat> THEN last_holder.last_heartbeat END,
             token.acquired_at,
             grouped.created_at
         ) AS vacant_at,
@@ -442,7 +473,8 @@ SELECT
 FROM {schema}.task AS task
 LEFT JOIN {schema}.token_holder AS token ON token.group_id = task.group_id || '/' || task.name
 LEFT JOIN LATERAL (
-    SELECT seen.state, seen.standing, seen.ended_at, node.last_heartbeat
+    SELECT seen.state, seen.standing, seen.ended_at,
+        CASE WHEN <shown node.last_heartbeat> THEN node.last_heartbeat END AS last_heartbeat
     FROM {schema}.coord_nodes AS seen
     JOIN {schema}.health_check AS node
         ON node.group_id = seen.group_id AND node.task_id = seen.task_id
@@ -680,12 +712,12 @@ def names() -> list[str]:
     for table, column in NAMED:
         made.append(f"ALTER TABLE {{schema}}.{table} DROP CONSTRAINT {table}_{column}_check")
         made.append(NAME_TRIGGER.replace("<table>", table).replace("<column>", column))
-    return made
+    return [*made, VALUES_TRIGGER]
 
 
 def names_before() -> list[str]:
     """Return what brings the CHECK constraints back."""
-    made = []
+    made = ["DROP TRIGGER health_check_values_check ON {schema}.health_check"]
     for table, column in NAMED:
         name, rule = f"{table}_{column}_check", WELL_FORMED.replace("<column>", column)
         made.append(f"DROP TRIGGER {name} ON {{schema}}.{table}")
@@ -744,6 +776,7 @@ def downgrade() -> None:
             """
 ALTER TABLE {schema}.group_record
     DROP COLUMN hosts_tasks,
+    DROP CONSTRAINT group_record_suspended_check,
     DROP COLUMN suspended_at,
     DROP COLUMN suspended_by,
     DROP COLUMN suspend_reason,
@@ -773,11 +806,24 @@ ALTER TABLE {schema}.token_holder
     )
 
 
+def _shown(match: re.Match[str]) -> str:
+    """Return the conditions for "<shown moments | texts>"; see 0001."""
+    moments, _, texts = match[1].partition("|")
+    conditions = [
+        f"{name.strip()} BETWEEN '0001-01-02 00:00:00+00'::timestamptz"
+        " AND '9999-12-30 00:00:00+00'::timestamptz"
+        for name in moments.split(",")
+    ]
+    conditions += [f"octet_length({name.strip()}) <= 1000000" for name in texts.split(",") if texts]
+    return "\n        AND ".join(conditions)
+
+
 def _execute(statements: list[str]) -> None:
     """Run the statements in the schema that the caller of alembic named."""
     schema: str = context.config.attributes["schema"]
     quoted = '"' + schema.replace('"', '""') + '"'
     in_text = quoted.replace("'", "''")
     for statement in statements:
-        ddl = statement.replace("{schema}", quoted).replace("{schema_in_text}", in_text)
+        ddl = re.sub(r"<shown ([^>]*)>", _shown, statement)
+        ddl = ddl.replace("{schema}", quoted).replace("{schema_in_text}", in_text)
         op.execute(sa.text(ddl.replace(":", r"\:")))
