@@ -1,4 +1,4 @@
-"""Who takes writes among the hosts of a database, for people: there should be one (rule E4)."""
+"""Servers that take writes among the hosts of a database, for people: one, if all is well (E4)."""
 
 from __future__ import annotations
 
