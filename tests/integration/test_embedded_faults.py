@@ -13,6 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests.support import scratch
 from tests.support.postgres import Server, wait_until
 
 TIMELINE = "SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)"
@@ -94,8 +95,8 @@ def test_nothing_is_left_of_the_servers_of_a_killed_test_run():
     run.communicate()
 
     wait_until(lambda: not alive(int(pid)))
-    # The directory goes when the next run begins.
-    Server.create().remove()
+    # As the next run does when it begins.
+    scratch.clean_up(Path(home).parents[1])
     assert not Path(home).exists()
 
 

@@ -16,6 +16,7 @@ from tests.faults.campaign.history import (
     Grant,
     History,
     Injection,
+    News,
     Reader,
     Run,
     Span,
@@ -40,9 +41,7 @@ def calm() -> History:
             told = Told(term=term, before_term=term - 1, gap_s=1.15, acquired_at=start - 0.05)
             history.told.append(told)
         history.injections.append(
-            Injection(
-                fault=f"fault {term}", at=start, until=start + 1, bound_s=1.5, told_short_s=0.3
-            )
+            Injection(fault=f"fault {term}", at=start, until=start + 1, bound_s=1.5)
         )
         for attempt in (1, 2):
             at, number = start + attempt, 2 * (term - 1) + attempt
@@ -126,6 +125,20 @@ def asked(transactions: int) -> Edit:
 
 def frozen(node: str, since: float, until: float, *, whole: bool = False) -> Edit:
     return lambda history: history.frozen.append(Span(since, until, node, whole))
+
+
+def stalled(since: float, until: float) -> Edit:
+    """Let the machine keep its watcher waiting."""
+    return lambda history: history.stalls.append(Span(since, until))
+
+
+def held(news: News, *, until: float) -> Edit:
+    """Let the fault under the first takeover hold the word of an end up, until it lets go."""
+
+    def edit(history: History) -> None:
+        history.injections[0] = replace(history.injections[0], news=news, healed_at=until)
+
+    return edit
 
 
 def outage(since: float, until: float) -> Edit:
@@ -389,6 +402,30 @@ BAD: list[tuple[str, str, str, tuple[Edit, ...]]] = [
         (told(0, gap_s=0.5), frozen("c", 9.0, 10.9)),
     ),
     (
+        "a machine that was busy at another time excuses nothing",
+        "told",
+        "0.45 s too short",
+        (told(0, gap_s=0.5), stalled(8.0, 9.0)),
+    ),
+    (
+        "a machine that was busy for a moment excuses a moment",
+        "told",
+        "0.40 s too short",
+        (told(0, gap_s=0.5), stalled(10.1, 10.15)),
+    ),
+    (
+        "a fault that lets go of the node excuses nothing after that",
+        "told",
+        "0.40 s too short",
+        (told(0, gap_s=0.5), held("held", until=10.05)),
+    ),
+    (
+        "a fault that holds nothing up excuses nothing",
+        "told",
+        "0.45 s too short",
+        (told(0, gap_s=0.5), held("prompt", until=12.0)),
+    ),
+    (
         "last words do not make the gap shorter",
         "told",
         "too long",
@@ -462,6 +499,15 @@ GOOD: list[tuple[str, tuple[Edit, ...]]] = [
     ("an old unit that began in time", (unit(1, start=9.9, end=10.0),)),
     ("a cut-off holder is counted from its last heartbeat", (told(0, gap_s=2.15),)),
     ("an ordered end is told a little late", (told(0, gap_s=0.7),)),
+    ("a busy machine tells an end later", (told(0, gap_s=0.5), stalled(10.1, 10.3))),
+    (
+        "a word of an end waits until a fault lets go",
+        (told(0, gap_s=0.5), held("held", until=10.2)),
+    ),
+    (
+        "a word of an end is sent again as long after a cut as that lasted",
+        (told(0, gap_s=0.5), held("sent again", until=5.1)),
+    ),
     (
         "a frozen program ended when it was woken, says its node",
         (told(0, gap_s=-3.0), frozen("a", 9.99, 14.0, whole=True)),

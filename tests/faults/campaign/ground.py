@@ -15,8 +15,8 @@ from pathlib import Path
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from tests.faults.campaign.history import History, Injection, Reader, Row, Run, Span
-from tests.faults.campaign.limits import HEARTBEAT_S, LIVENESS_S, STEP_S, TOLD_SHORT_S, WAIT_S
+from tests.faults.campaign.history import History, Injection, News, Reader, Row, Run, Span
+from tests.faults.campaign.limits import HEARTBEAT_S, LIVENESS_S, STEP_S, WAIT_S
 from tests.faults.campaign.remembered import Remembered, boottime
 from tests.support.nodes import Bed, RunningNode, descendants, eventually
 from tests.support.postgres import Server
@@ -272,14 +272,16 @@ class Ground:
         bound_s: float,
         inject: Callable[[Ground], None],
         *,
-        told_short_s: float = TOLD_SHORT_S,
+        news: News = "prompt",
         until_whole: bool = True,
     ) -> None:
         """Inject one fault at a random moment of a heartbeat, and wait until all is well again."""
         self.pass_time(self.rng.uniform(STEP_S, HEARTBEAT_S))
         at = boottime()
+        healed_at = None
         try:
             inject(self)
+            healed_at = boottime()
             if until_whole:
                 self.wait_for_whole()
         finally:
@@ -289,7 +291,8 @@ class Ground:
                     at=at,
                     until=boottime(),
                     bound_s=bound_s,
-                    told_short_s=told_short_s,
+                    news=news,
+                    healed_at=healed_at,
                 )
             )
 

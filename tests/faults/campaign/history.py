@@ -117,6 +117,11 @@ class Span:
     whole: bool = False  #: of a freeze: every process of the node, not the program alone
 
 
+#: How soon a node's word of an end can arrive under a fault: at once; once the observer lets go of
+#: what it holds; or when the kernel sends again, which after a cut takes at most as long as that.
+News = Literal["prompt", "held", "sent again"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Injection:
     """One fault, from its beginning to the moment at which the group was whole again."""
@@ -125,7 +130,18 @@ class Injection:
     at: float
     until: float
     bound_s: float
-    told_short_s: float = float("inf")  #: a gap may be told shorter than it was by so much
+    news: News = "prompt"
+    #: The observer let go of what it had stopped, cut or locked; None: there was nothing.
+    healed_at: float | None = None
+
+    @property
+    def news_until(self) -> float:
+        """The moment until which a node may not have been able to see, or to say, an end."""
+        if self.news == "prompt" or self.healed_at is None:
+            return float("-inf")
+        if self.news == "sent again":
+            return self.healed_at + (self.healed_at - self.at)
+        return self.healed_at
 
 
 @dataclass(slots=True)
@@ -142,6 +158,8 @@ class History:
     injections: list[Injection] = field(default_factory=list)
     #: Programs were stopped by a signal; they did nothing then.
     frozen: list[Span] = field(default_factory=list)
+    #: The machine kept a thread that was due waiting.
+    stalls: list[Span] = field(default_factory=list)
     #: Nobody could take the token: no writable database, or a row that is locked.
     outages: list[Span] = field(default_factory=list)
     #: What the database acknowledged then it may have lost itself (asynchronous failover).

@@ -18,13 +18,9 @@ WRECKED_BOUND_S = BOUND_S + HEARTBEAT_S
 #: A gap is told from the program's end where its node could say it, else from a last heartbeat: of
 #: a holder that was cut off it may lie a lease and the time to kill (0.2 s) before the end.
 TOLD_LONG_S = LEASE_S + 0.2
-#: What a node says of an end comes after it: when the guardian has seen that all of it is dead.
-TOLD_SHORT_S = HEARTBEAT_S + MACHINE_S
-#: Where a network or a server lets it wait, the message may be under way until it is given up.
-TOLD_SHORT_BY_NETWORK_S = TOLD_SHORT_S + LIVENESS_S
-#: A guardian that was stopped sees an end when it is woken: the faults of several processes wake it
-#: a while after the takeover.
-TOLD_SHORT_BY_FREEZE_S = TOLD_SHORT_S + BOUND_S + LIVENESS_S + 0.7
+#: A node dates an end when its guardian has seen that all of the program is dead: in a heartbeat.
+#: Beyond it counts only what an observer has measured, of the machine and of the fault.
+TOLD_SHORT_S = HEARTBEAT_S
 #: Transactions of a node for each of its heartbeats, whatever state the tables are in.
 ASKED_PER_HEARTBEAT_MAX = 4
 #: A wholly frozen node may write for so long between its thaw and its death; no timer can be

@@ -24,12 +24,10 @@ from tests.faults.campaign import (
     wrecked_faults,
 )
 from tests.faults.campaign.ground import Ground
+from tests.faults.campaign.history import News
 from tests.faults.campaign.limits import (
     BOUND_S,
     FAILOVER_BOUND_S,
-    TOLD_SHORT_BY_FREEZE_S,
-    TOLD_SHORT_BY_NETWORK_S,
-    TOLD_SHORT_S,
     WRECKED_BOUND_S,
 )
 
@@ -63,7 +61,7 @@ class Fault:
     short: int  #: times in the short form
     bound_s: float = BOUND_S
     unpromised: Literal["", "both", "forgotten"] = ""  #: why zero overlaps are not promised, if so
-    told_short_s: float = TOLD_SHORT_S
+    news: News = "prompt"
     ours: bool = True  #: False for the foil, of which nothing is promised
 
     @property
@@ -77,7 +75,7 @@ def _stop(who: str, length: str, for_s: float, *, long: int, short: int) -> Faul
     if who == "program":
         inject = process_faults.stop_program(for_s)
     name = f"SIGSTOP of the {who}, {length}"
-    return _plain(name, inject, long, short, told_short_s=TOLD_SHORT_BY_FREEZE_S)
+    return _plain(name, inject, long, short, news="held")
 
 
 def _plain(
@@ -86,7 +84,7 @@ def _plain(
     long: int,
     short: int,
     *,
-    told_short_s: float = TOLD_SHORT_S,
+    news: News = "prompt",
 ) -> Fault:
     return Fault(
         name=name,
@@ -94,7 +92,7 @@ def _plain(
         inject=inject,
         long=long,
         short=short,
-        told_short_s=told_short_s,
+        news=news,
     )
 
 
@@ -130,7 +128,7 @@ def _several(name: str, faults: tuple[tuple[int, str], ...]) -> Fault:
         inject=inject,
         long=16,
         short=0,
-        told_short_s=TOLD_SHORT_BY_FREEZE_S,
+        news="held",
     )
 
 
@@ -141,7 +139,7 @@ def _stuck(name: str, then: Callable[[Ground], None], *, short: int) -> Fault:
         inject=process_faults.with_stuck_log(then),
         long=16,
         short=short,
-        told_short_s=TOLD_SHORT_BY_FREEZE_S,
+        news="held",
     )
 
 
@@ -152,7 +150,7 @@ def _network(name: str, inject: Callable[[Ground], None]) -> Fault:
         inject=inject,
         long=24,
         short=0,
-        told_short_s=TOLD_SHORT_BY_NETWORK_S,
+        news="sent again",
     )
 
 
@@ -195,7 +193,7 @@ FAULTS: tuple[Fault, ...] = (
         process_faults.freeze_node,
         60,
         0,
-        told_short_s=TOLD_SHORT_BY_FREEZE_S,
+        news="held",
     ),
     _plain("SIGTERM: graceful stop", process_faults.leave, 100, 4),
     _plain("SIGUSR1: the holder resigns", process_faults.resign, 110, 4),
@@ -208,21 +206,20 @@ FAULTS: tuple[Fault, ...] = (
         database_faults.outlast_lease,
         30,
         1,
-        told_short_s=TOLD_SHORT_BY_NETWORK_S,
     ),
     _plain(
         "SIGSTOP of the database, two leases",
         database_faults.freeze_server,
         30,
         1,
-        told_short_s=TOLD_SHORT_BY_NETWORK_S,
+        news="held",
     ),
     _plain(
         "token row locked while a takeover is due",
         database_faults.lock_token,
         40,
         1,
-        told_short_s=TOLD_SHORT_BY_NETWORK_S,
+        news="held",
     ),
     _plain("fenced transaction frozen by its client", database_faults.freeze_fenced, 50, 2),
     _plain(
@@ -230,7 +227,6 @@ FAULTS: tuple[Fault, ...] = (
         database_faults.exhaust_connections,
         20,
         1,
-        told_short_s=TOLD_SHORT_BY_NETWORK_S,
     ),
     *(_several(name, faults) for name, faults in SEVERAL.items()),
     _stuck("kill -9 of the agent", process_faults.kill_agent, short=1),
@@ -265,7 +261,7 @@ FAULTS: tuple[Fault, ...] = (
         inject=network_faults.stall,
         long=40,
         short=1,
-        told_short_s=TOLD_SHORT_BY_NETWORK_S,
+        news="held",
     ),
     Fault(
         name="path slower by 120 ms",
@@ -320,7 +316,7 @@ FAULTS: tuple[Fault, ...] = (
         inject=clock_faults.stall_at_wrong_rates,
         long=40,
         short=0,
-        told_short_s=TOLD_SHORT_BY_NETWORK_S,
+        news="held",
     ),
     Fault(
         name=ORIGIN_RACE,

@@ -22,6 +22,7 @@ from tests.faults.campaign.finding import Finding, injection_at
 from tests.faults.campaign.history import History
 from tests.faults.campaign.limits import HEARTBEAT_S, THAW_LINE_S
 from tests.faults.campaign.plan import FAULTS, GROUNDS, Fault, Shift
+from tests.faults.campaign.stalls import Stalls
 
 #: Groups at the same time on two cores: most of a fault is waiting.
 LANES = 3
@@ -110,7 +111,7 @@ def run_shift(shift: Shift) -> Worked:
         made = GROUNDS[shift.ground](path, random.Random(shift.seed))
         current = "its start"
         try:
-            with made as ground:
+            with Stalls() as stalls, made as ground:
                 try:
                     for number, fault in enumerate(shift.faults):
                         current = f"{fault.name} (fault {number} of {shift.seed})"
@@ -118,10 +119,11 @@ def run_shift(shift: Shift) -> Worked:
                             fault.name,
                             fault.bound_s,
                             fault.inject,
-                            told_short_s=fault.told_short_s,
+                            news=fault.news,
                         )
                 finally:
                     history = ground.close()
+                    history.stalls = stalls.spans
         except pytest.skip.Exception as reason:
             missing = f"{shift.ground} ({len(shift.faults)} faults): {reason.msg}"
         except (AssertionError, OSError, psycopg.Error, pytest.fail.Exception) as error:

@@ -17,11 +17,10 @@ from tests.faults.campaign.limits import (
     STEP_S,
     THAW_LINE_S,
     TOLD_LONG_S,
-    TOLD_SHORT_BY_FREEZE_S,
-    TOLD_SHORT_BY_NETWORK_S,
     TOLD_SHORT_S,
 )
 from tests.faults.campaign.runner import Outcome, Tally
+from tests.faults.campaign.telling import CLOCKS_S
 
 BEGIN, END = "<!-- campaign: begin -->", "<!-- campaign: end -->"
 HEAD = (
@@ -122,9 +121,8 @@ def notes(outcome: Outcome) -> list[str]:
     told += [
         f"{sum(tally.compared for tally in ours)} gaps that coord_history tells were compared with"
         f" the programs' own lines: {sum(tally.count('told') for tally in ours)} were off by more"
-        f" than {TOLD_LONG_S:.2f} s (too long) or {TOLD_SHORT_S:.2f} s (too short;"
-        f" {TOLD_SHORT_BY_NETWORK_S:.2f} s where messages wait,"
-        f" {TOLD_SHORT_BY_FREEZE_S:.2f} s where processes are stopped)."
+        f" than {TOLD_LONG_S + CLOCKS_S:.2f} s (too long) or {TOLD_SHORT_S + CLOCKS_S:.2f} s (too"
+        " short, beyond what the machine and the fault were seen to keep waiting)."
     ]
     if busiest := max((tally.asked_per_heartbeat for tally in ours), default=0.0):
         told.append(

@@ -6,8 +6,9 @@
 A gap is told from the moment until which the holding before was active: the end of its program
 where its node could say it, else its last heartbeat. That lies up to one lease, and the time that
 it takes to kill, before the end of a program that was cut off; and after it by what it takes to see
-and to say that a program is dead. A program that was frozen ended at some moment between its last
-line and the moment at which it was woken.
+that a program is dead: a heartbeat, and what an outside observer has measured, which is how long
+the machine kept waiting what was due, and when the fault let go of the node. A program that was
+frozen ended at some moment between its last line and the moment at which it was woken.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from tests.faults.campaign.limits import (
     TOLD_LONG_S,
     TOLD_SHORT_S,
 )
+from tests.faults.campaign.stalls import stalled_s
 
 #: What is forgiven between two clocks of one machine, and to a line that is due.
 CLOCKS_S = 0.05
@@ -40,7 +42,10 @@ def unlike(history: History, thaw_line_s: float) -> Iterator[tuple[Told, float, 
         if before:
             active_until = told.acquired_at - told.gap_s
             first, last = ends(history, before, told.acquired_at, thaw_line_s)
-            yield told, first - active_until, active_until - last
+            if under := injection_at(told.acquired_at, history.injections):
+                last = max(last, under.news_until)
+            late_s = stalled_s(history.stalls, last, active_until)
+            yield told, first - active_until, active_until - last - late_s
 
 
 def ends(
@@ -61,10 +66,8 @@ def untrue_gaps(history: History, thaw_line_s: float) -> list[Finding]:
     """Name every gap of coord_history that is longer or shorter than the one that was seen."""
     found: list[Finding] = []
     for told, long_s, short_s in unlike(history, thaw_line_s):
-        under = injection_at(told.acquired_at, history.injections)
-        short_most_s = under.told_short_s if under else TOLD_SHORT_S
-        for off_s, most_s, how in ((long_s, TOLD_LONG_S, "long"), (short_s, short_most_s, "short")):
-            if off_s > most_s:
+        for off_s, most_s, how in ((long_s, TOLD_LONG_S, "long"), (short_s, TOLD_SHORT_S, "short")):
+            if off_s > most_s + CLOCKS_S:
                 words = f"the gap of term {told.term} is told {off_s:.2f} s too {how}"
                 found.append(Finding(kind="told", at=told.acquired_at, told=words, length_s=off_s))
     return found
