@@ -15,6 +15,7 @@ from coordinator.store import driver, faults
 from coordinator.store.epoch import ensure_epoch
 from coordinator.store.heartbeat import rehearse
 from coordinator.store.migrate import judge, why_none
+from coordinator.store.schema_facts import refuse_incomplete
 from coordinator.store.session import ensure_rows
 from coordinator.store.statement import named
 from coordinator.store.transaction import Cursor
@@ -92,11 +93,13 @@ def open_connection(
     *,
     pooler_tells: bool,
     may_prepare: bool,
+    verified: int | None = None,
 ) -> Opened:
     """Connect, check the server, make the rows that must exist, and listen.
 
     pooler_tells: whether a pooler, if there is one, is known to pass notifications on.
     may_prepare:  whether statements that were prepared are known to stay.
+    verified:     the system whose schema was found whole before.
     Errors: DatabaseUnreachableError (also a standby), DatabaseRefusedError, SchemaError,
     UnsafeServerError, ConfigError (the conninfo is wrong, there is no such database).
     """
@@ -107,7 +110,7 @@ def open_connection(
     except psycopg.Error as error:
         raise faults.database_error(error, where) from error
     try:
-        place, lent = _prepare(connection, schema, facts, where, timeout_s)
+        place, lent = _prepare(connection, schema, facts, where, timeout_s, verified)
         if may_prepare and not lent:
             rehearse(Cursor(connection), place)
         listening = pooler_tells or not lent
@@ -139,7 +142,12 @@ def listen(connection: Connection, channel: str) -> None:
 
 
 def _prepare(
-    connection: Connection, schema: str, facts: NodeFacts, where: str, timeout_s: float
+    connection: Connection,
+    schema: str,
+    facts: NodeFacts,
+    where: str,
+    timeout_s: float,
+    verified: int | None,
 ) -> tuple[Place, bool]:
     """Set the session up, judge server and schema, and make the rows beforehand.
 
@@ -147,6 +155,8 @@ def _prepare(
     """
     cursor = Cursor(connection)
     system_identifier, started_at, lent = _probe(cursor, schema, where, timeout_s)
+    if system_identifier != verified:
+        refuse_incomplete(connection, schema, where)
     if lent:
         cursor.preamble = preamble(connection, schema, timeout_s)
     place = Place(

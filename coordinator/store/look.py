@@ -16,7 +16,8 @@ from coordinator.errors import SchemaError
 from coordinator.store import driver
 from coordinator.store.aliases import remarks
 from coordinator.store.faults import database_error, role_of
-from coordinator.store.migrate import why_none
+from coordinator.store.migrate import SCHEMA_HEAD, why_none
+from coordinator.store.schema_facts import refuse_incomplete
 from coordinator.store.statement import STARTED_AT, TIMELINE
 
 REVISION = sql.SQL("SELECT version_num FROM {schema}.coord_version")
@@ -111,7 +112,7 @@ class Eye:
     def revision(self) -> str:
         """Return the revision of the schema.
 
-        Errors: SchemaError when there is none.
+        Errors: SchemaError when there is none, or when parts of the schema are missing.
         """
         try:
             row = self._connection.execute(self._named(REVISION)).fetchone()
@@ -121,6 +122,8 @@ class Eye:
             raise database_error(error, self._where, role_of(self._connection)) from error
         if row is None:
             raise self._why_none()
+        if row["version_num"] == SCHEMA_HEAD:
+            self._refuse_incomplete()
         return str(row["version_num"])
 
     def ask(self, *questions: sql.SQL, **values: object) -> list[list[Row]]:
@@ -160,6 +163,12 @@ class Eye:
     def close(self) -> None:
         """Close the connection; never waits."""
         self._connection.close()
+
+    def _refuse_incomplete(self) -> None:
+        try:
+            refuse_incomplete(self._connection, self._schema, self._where)
+        except psycopg.Error as error:
+            raise database_error(error, self._where, role_of(self._connection)) from error
 
     def _why_none(self) -> SchemaError:
         try:

@@ -22,6 +22,7 @@ from coordinator.store import driver
 from coordinator.store.aliases import make_aliases, missing_aliases, remarks
 from coordinator.store.engine import engine
 from coordinator.store.faults import database_error, label, role_of
+from coordinator.store.schema_facts import refuse_incomplete
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -69,6 +70,7 @@ def upgrade(conninfo: str, schema: str) -> None:
     """
     found = current(conninfo, schema)
     if found == SCHEMA_HEAD:
+        _refuse_incomplete(conninfo, schema)
         return
     _refuse_newer(found, schema, label(conninfo))
     import sqlalchemy.exc
@@ -126,12 +128,13 @@ def current(conninfo: str, schema: str) -> str | None:
 
 
 def check(conninfo: str, schema: str) -> None:
-    """Raise SchemaError when `schema` is missing, older or newer than this version needs."""
+    """Raise SchemaError when `schema` is missing, older, newer or not what this version needs."""
     where, found = label(conninfo), current(conninfo, schema)
     if found is None:
         with _session(conninfo) as connection:
             raise why_none(connection, schema, where)
     judge(found, schema, where)
+    _refuse_incomplete(conninfo, schema)
 
 
 def why_none(connection: psycopg.Connection[Any], schema: str, where: str) -> SchemaError:
@@ -181,6 +184,11 @@ def upgrade_sql(schema: str) -> str:
     quoted = sql.Identifier(schema).as_string(None)
     aliases = "".join(f"{statement.strip()};\n\n" for statement in make_aliases(schema))
     return f"CREATE SCHEMA IF NOT EXISTS {quoted};\n\n{script.getvalue()}\n{aliases}"
+
+
+def _refuse_incomplete(conninfo: str, schema: str) -> None:
+    with _session(conninfo) as connection:
+        refuse_incomplete(connection, schema, label(conninfo))
 
 
 def _upgrade_error(error: Exception, schema: str, where: str) -> CoordError:

@@ -76,6 +76,7 @@ class PostgresStore:
         self._may_prepare = True
         self._pooler_tells = False
         self._turn = -1
+        self._verified: int | None = None
 
     def connect(self, timeout_s: float) -> PostgresConnection:
         """Connect to a writable server; see `ports.Store`.
@@ -94,7 +95,9 @@ class PostgresStore:
             timeout_s,
             pooler_tells=self._pooler_tells,
             may_prepare=self._may_prepare,
+            verified=self._verified,
         )
+        self._verified = opened.place.system_identifier
         return PostgresConnection(
             opened,
             self._facts,
