@@ -52,6 +52,8 @@ DEATHS_MAX = 5
 DEATHS_WITHIN_S = 60.0
 #: A spare that dies at once must not keep the machine busy with imports.
 SPARE_EVERY_S = 5.0
+#: While no process can be made for an agent, the next try.
+AGENT_AGAIN_S = 1.0
 #: An agent that said `exit` has nothing left to do but to end its process.
 EXIT_MAX_S = 5.0
 #: After a second SIGINT the agent has this long to give the token back.
@@ -96,6 +98,8 @@ def due(guard: Guard) -> float:
         return math.inf
     moments = [guard.leave_by if guard.agent else math.inf, guard.quit_by]
     moments.extend(map(guard_run.due, guard.runs))
+    if not guard.agent and guard.leaving is None:
+        moments.append(guard.agent_at)
     if guard.agent:
         moments.append(guard.said_at + guard.silence_max_s)
         if not guard.spare and guard.leaving is None:
@@ -123,8 +127,12 @@ def _meet(guard: Guard, event: Event, now: float, orders: Orders) -> Guard:
             return _miss_promotion(guard, now, orders)
         case words.ProgramReady() | words.ProgramStarted() | words.ProgramRefused():
             return guard_run.on_program(guard, event, now, orders)
-        case words.ProgramEnded() | words.ProgramGone() | words.ProgramSurvives():
+        case words.ProgramEnded() | words.ProgramGone():
             return guard_run.on_program(guard, event, now, orders)
+        case words.ProgramSurvives() | words.ProgramGrows():
+            return guard_run.on_program(guard, event, now, orders)
+        case words.AgentNotMade(why):
+            return _miss_agent(guard, why, now, orders)
         case _:
             # A channel that was closed while its last message was read may speak for the dead.
             return _on_agent(guard, event, now, orders) if guard.agent else guard
@@ -218,6 +226,8 @@ def _ran_out(before: Run, after: Run, now: float) -> bool:
 
 
 def _keep_agents(guard: Guard, now: float, orders: Orders) -> Guard:
+    if not guard.agent and guard.leaving is None and now >= guard.agent_at:
+        guard = _start_agent(guard, now, orders)
     if guard.agent and now >= guard.said_at + guard.silence_max_s:
         guard = _kill_agent(guard, f"was silent for {guard.silence_max_s:g} s", now, orders)
     wanted = guard.agent and not guard.spare and guard.leaving is None
@@ -238,9 +248,8 @@ def _lose_agent(guard: Guard, what: str, now: float, orders: Orders) -> Guard:
     guard = guard._replace(agent=False)
     if guard.leaving is not None:
         return guard
-    guard = guard._replace(runs=tuple(guard_run.inherit(run, now, orders) for run in guard.runs))
-    deaths = (*(at for at in guard.deaths if at > now - DEATHS_WITHIN_S), now)
-    guard = guard._replace(deaths=deaths)
+    guard = _with_death(guard, now, orders)
+    deaths = guard.deaths
     if len(deaths) > DEATHS_MAX:
         orders.append(words.Report(f"agent {what}, {len(deaths)} times within a minute: leaving"))
         guard = guard._replace(leaving=AGENT_LOOP)
@@ -252,6 +261,26 @@ def _lose_agent(guard: Guard, what: str, now: float, orders: Orders) -> Guard:
         return _start_agent(guard, now, orders)
     orders.append(words.Report(f"agent {what}: the spare takes over"))
     return _promote(guard, now, orders)
+
+
+def _with_death(guard: Guard, now: float, orders: Orders) -> Guard:
+    """Stop all programs, and count an agent that is no more."""
+    runs = tuple(guard_run.inherit(run, now, orders) for run in guard.runs)
+    deaths = (*(at for at in guard.deaths if at > now - DEATHS_WITHIN_S), now)
+    return guard._replace(runs=runs, deaths=deaths)
+
+
+def _miss_agent(guard: Guard, why: str, now: float, orders: Orders) -> Guard:
+    """Try it again later: the end of the programs may make room; the same budget ends it (G8)."""
+    guard = guard._replace(agent=False, spare=False)
+    if guard.leaving is not None:
+        return guard
+    guard = _with_death(guard, now, orders)
+    if len(guard.deaths) > DEATHS_MAX:
+        orders.append(words.Report(f"no agent can be made: {why}: leaving"))
+        return guard._replace(leaving=AGENT_LOOP)
+    orders.append(words.Report(f"no agent can be made now: {why}: trying again"))
+    return guard._replace(agent_at=now + AGENT_AGAIN_S)
 
 
 def _promote(guard: Guard, now: float, orders: Orders) -> Guard:
@@ -276,7 +305,12 @@ def _start_agent(guard: Guard, now: float, orders: Orders) -> Guard:
         # An agent that is told of a predecessor waits for the end of its programs first.
         orders.append(guard_run.inheritance_over(0, guard.ended_at or now))
     return guard._replace(
-        agent=True, spare=True, said_at=now, spare_at=now, silence_max_s=GREETING_MAX_S
+        agent=True,
+        spare=True,
+        said_at=now,
+        spare_at=now,
+        agent_at=math.inf,
+        silence_max_s=GREETING_MAX_S,
     )
 
 

@@ -16,6 +16,8 @@ KILL_AGAIN_S = 0.002
 KILL_AGAIN_LONGEST_S = 0.25
 #: After so many tries, about half a second, the operator hears of it.
 KILLS_UNHEARD = 8
+#: A kill takes no longer (T1), or the operator hears of it.
+KILL_MAX_S = 0.2
 
 Orders = list[Command]
 
@@ -91,7 +93,8 @@ def kill(run: Run, why: Why, now: float, orders: Orders) -> Run:
     orders.append(words.KillProgram(run.number))
     if run.kills == KILLS_UNHEARD and not run.survivors:
         orders.append(words.Report(f"program {run.pid} survives SIGKILL; is it stuck on a disk?"))
-    return run._replace(phase="killing", kills=run.kills + 1, kill_again_at=now + pause_s)
+    run = run._replace(phase="killing", kills=run.kills + 1, killed_at=min(run.killed_at, now))
+    return run._replace(kill_again_at=now + pause_s)
 
 
 def due(run: Run) -> float:
@@ -150,6 +153,9 @@ def on_program(guard: Guard, event: ProgramEvent, now: float, orders: Orders) ->
             return guard.changed(stop(run, run.stop_timeout_s, "itself", now, orders))
         case words.ProgramGone():
             return _finish(guard, run, now, orders)
+        case words.ProgramGrows():
+            # A pause would be its chance to fork on: the next round at once, the pauses anew.
+            return guard.changed(run._replace(kills=1, kill_again_at=now))
         case words.ProgramSurvives(_, survivors):
             return guard.changed(_note_survivors(run, survivors, orders))
 
@@ -191,6 +197,10 @@ def _let_go(guard: Guard, run: Run, now: float, orders: Orders) -> Guard:
 def _finish(guard: Guard, run: Run, now: float, orders: Orders) -> Guard:
     """Say how the run ended, now that no process of it exists (G4)."""
     guard = guard.without(run)._replace(ended_at=now)
+    took_s = now - run.killed_at
+    if took_s > KILL_MAX_S:
+        text = f"the kill of program {run.pid} took {took_s:.1f} s, longer than {KILL_MAX_S:g} s"
+        orders.append(words.Report(text))
     if run.handle is not None:
         orders.append(words.TellSpare({"say": "idle", "run": run.number}))
     refusal = run.refusal

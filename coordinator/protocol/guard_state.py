@@ -37,6 +37,7 @@ class Run(NamedTuple):
     forced: bool = False  #: that was over, so it was killed
     kills: int = 0  #: SIGKILL rounds so far
     kill_again_at: float = math.inf
+    killed_at: float = math.inf  #: the first of them
     why: Why = "itself"
     status: int | None = None  #: how the first process ended
     refusal: tuple[str, int] | None = None  #: why it never ran, and the code for that
@@ -81,6 +82,7 @@ class Guard(NamedTuple):
     ended_at: float | None = None  #: when the last run of that session and term ended
     deaths: tuple[float, ...] = ()  #: when agents died, within the last minute
     spare_at: float = -math.inf  #: when a spare was last started
+    agent_at: float = math.inf  #: without an agent: when another is to be started
     signals: int = 0  #: TERM and INT so far
     signum: int = 0  #: the last of them
     leaving: int | None = None  #: the exit code, once the node is to end

@@ -148,6 +148,18 @@ class ProgramSurvives(NamedTuple):
     survivors: tuple[tuple[int, str], ...]  #: pid and name
 
 
+class ProgramGrows(NamedTuple):
+    """The last round of SIGKILL found processes of the program that no round before had found."""
+
+    run: int
+
+
+class AgentNotMade(NamedTuple):
+    """No process can be made now for the agent that was to be started."""
+
+    why: str
+
+
 class SignalArrived(NamedTuple):
     """The guardian itself got a signal."""
 
@@ -177,6 +189,8 @@ Event = (
     | ProgramEnded
     | ProgramGone
     | ProgramSurvives
+    | ProgramGrows
+    | AgentNotMade
     | SignalArrived
     | Ticked
 )
@@ -195,7 +209,13 @@ AGENT_EVENTS = (
 
 #: What is heard of one run of a program.
 ProgramEvent = (
-    ProgramReady | ProgramStarted | ProgramRefused | ProgramEnded | ProgramGone | ProgramSurvives
+    ProgramReady
+    | ProgramStarted
+    | ProgramRefused
+    | ProgramEnded
+    | ProgramGone
+    | ProgramSurvives
+    | ProgramGrows
 )
 
 

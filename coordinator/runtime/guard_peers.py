@@ -99,7 +99,10 @@ class Peers:
             self._loop.rewatch(spare.line.fileno(), select.EPOLLIN | select.EPOLLOUT)
 
     def start_agent(self, session: str | None, term: int) -> None:
-        """Start a fresh agent, which forks its spare itself."""
+        """Start a fresh agent, which forks its spare itself.
+
+        Errors: OSError when none can be made now; there is none then.
+        """
         self.drop_spare(kill=True)
         here, there = channel.pair()
         spare_here, spare_there = channel.pair()
@@ -107,26 +110,45 @@ class Peers:
         more = ["--channel-fd", str(fds[0]), "--spare-fd", str(fds[1])]
         if session is not None:
             more += ["--previous-session", session, "--previous-term", str(term)]
-        pid = self._fork(more, fds)
-        there.close()
-        spare_there.close()
+        try:
+            pid = self._fork(more, fds)
+        except OSError:
+            here.close()
+            spare_here.close()
+            raise
+        finally:
+            there.close()
+            spare_there.close()
         self._agents_group = pid
         self._meet_agent(_Peer(here, pid))
         self._meet_spare(_Peer(spare_here, None))
 
     def start_spare(self) -> None:
-        """Start a spare from scratch."""
+        """Start a spare from scratch.
+
+        Errors: OSError when none can be made now; there is none then.
+        """
         self.drop_spare(kill=True)
         here, there = channel.pair()
         fd = there.fileno()
-        pid = self._fork(["--channel-fd", str(fd), "--as-spare"], (fd,))
-        there.close()
+        try:
+            pid = self._fork(["--channel-fd", str(fd), "--as-spare"], (fd,))
+        except OSError:
+            here.close()
+            raise
+        finally:
+            there.close()
         self._meet_spare(_Peer(here, pid))
 
     def promote_spare(self, message: Message) -> None:
         """Make the spare the agent, with a channel for a spare of its own."""
+        try:
+            here, there = channel.pair()
+        except OSError:  # no descriptor to spare now
+            self.drop_spare(kill=True)
+            self._feed(words.PromotionFailed())
+            return
         spare, self._spare = self._spare, None
-        here, there = channel.pair()
         promoted = spare is not None and spare.line.send(message, [there.fileno()], wait_s=0)
         there.close()
         if spare is not None:
@@ -261,5 +283,6 @@ class Peers:
 
 
 def _signal(pid: int, signum: int) -> None:
+    assert pid > 1, "0 and below mean many processes"
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signum)

@@ -135,11 +135,18 @@ class Guardian:
             case words.TellSpare(message):
                 self._peers.tell_spare(message)
             case words.StartAgent(session, term):
-                self._peers.start_agent(session, term)
+                try:
+                    self._peers.start_agent(session, term)
+                except OSError as error:
+                    self._feed(words.AgentNotMade(str(error)))
             case words.PromoteSpare(message):
                 self._peers.promote_spare(message)
             case words.StartSpare():
-                self._peers.start_spare()
+                try:
+                    self._peers.start_spare()
+                except OSError as error:
+                    self._log.put(f"no spare can be made now: {error}")
+                    self._feed(words.SpareLost())
             case words.KillAgent():
                 self._peers.kill_agent()
             case words.SignalAgent(signum):

@@ -92,6 +92,11 @@ class Room(Protocol):
         """Tell whether nothing is left; the look is younger than the root's death."""
         ...
 
+    @property
+    def grew(self) -> bool:
+        """Whether the last kill found somebody whom none before had found."""
+        ...
+
     def leads_group(self) -> bool:
         """Tell whether the process group of the program's first process is still the run's own."""
         ...
@@ -126,7 +131,12 @@ def choose(wanted: str) -> str:
         isolation_plain.LEVEL: isolation_plain.unavailable,
     }
     if wanted == "auto":
-        return next(name for name, unavailable in tries.items() if not unavailable())
+        reason = ""
+        for name, unavailable in tries.items():
+            reason = unavailable()
+            if not reason:
+                return name
+        raise ConfigError(f"isolation 'auto': no level can be had here: {reason}")
     if wanted not in tries:
         raise ConfigError(f"isolation {wanted!r}: must be auto, {', '.join(LEVELS)}")
     reason = tries[wanted]()

@@ -7,6 +7,7 @@ kill. What changes its cgroup (root may, and so does a login session) is below t
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from coordinator.runtime.proctable import Look, Seen
 from coordinator.runtime.traces import Trace
 
 LEVEL = "cgroup"
+#: The errors of a cgroup that is not there any more.
+_REMOVED = (errno.ENOENT, errno.ENODEV)
 _PREFIX = "coord-"
 #: Nothing sane nests deeper; it bounds the clean-up.
 _DEPTH_MAX = 16
@@ -72,6 +75,11 @@ class CgroupRoom:
         """Tell whether nothing is left, inside or outside."""
         return not _populated(self._events_fd) and self._kept.empty(root_lives, look)
 
+    @property
+    def grew(self) -> bool:
+        """Whether the last kill found somebody new."""
+        return self._kept.grew
+
     def leads_group(self) -> bool:
         """Tell whether the process group of the program's first process is still the run's own."""
         return self._kept.leads_group()
@@ -101,8 +109,9 @@ def _struck(path: str) -> bool:
     try:
         _write(path, "cgroup.kill", b"1")
         events_fd = os.open(os.path.join(path, "cgroup.events"), os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False  # it has been removed, which nobody can do before it is empty
+    except OSError as error:
+        # It has been removed, which nobody can do before it is empty; or nobody knows.
+        return error.errno not in _REMOVED
     try:
         return _populated(events_fd)
     finally:
@@ -187,9 +196,10 @@ def _write(path: str, name: str, text: bytes) -> None:
 
 
 def _populated(events_fd: int) -> bool:
-    with contextlib.suppress(OSError):  # ENODEV: removed
+    try:
         return b"populated 1" in os.pread(events_fd, 256, 0)
-    return False
+    except OSError as error:
+        return error.errno not in _REMOVED
 
 
 def _wait_until_empty(events_fd: int) -> bool:

@@ -66,6 +66,7 @@ class PidnsRoom:
     def kill(self, root_lives: bool, look: Look, *, thorough: bool) -> tuple[Seen, ...]:
         """SIGKILL process 1, with which the kernel kills the rest; then what is outside of it."""
         if root_lives:
+            assert self.root > 1, "0 and below mean many processes"
             os.kill(self.root, signal.SIGKILL)
             return ()
         return self._kept.kill(root_lives, look, thorough=thorough)
@@ -73,6 +74,11 @@ class PidnsRoom:
     def empty(self, root_lives: bool, look: Look) -> bool:
         """Tell whether nothing is left: process 1 cannot be collected before the others."""
         return self._kept.empty(root_lives, look)
+
+    @property
+    def grew(self) -> bool:
+        """Whether the last kill found somebody new."""
+        return self._kept.grew
 
     def leads_group(self) -> bool:
         """Tell whether the process group of the program's first process is still the run's own."""
@@ -102,6 +108,8 @@ def _struck(init: int, started: int) -> bool:
         pidfd = os.pidfd_open(init)
     except ProcessLookupError:
         return True
+    except OSError:
+        return False  # no descriptor to spare: nobody knows
     try:
         if proctable.started(init) != started:
             return True  # the number was given to another process

@@ -9,6 +9,8 @@ level is smaller, and the node says so at its start.
 from __future__ import annotations
 
 import os
+import select
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +19,10 @@ from coordinator.runtime.proctable import Look, Seen
 from coordinator.runtime.traces import Trace
 
 LEVEL = "plain"
+_HIDDEN = (
+    "/proc hides the node's own processes: mount it without hidepid, set ProtectProc=default in the"
+    " unit, mount the /proc of this PID namespace, or run as root"
+)
 
 
 class PlainRoom:
@@ -25,6 +31,8 @@ class PlainRoom:
     def __init__(self, marker: str) -> None:
         self._trace = Trace(marker)
         self.root = 0
+        self._struck: set[tuple[int, int]] = set()  #: whom the kills so far have found
+        self.grew = False  #: the last kill found somebody new
         self.status_fd: int | None = None  #: where the keeper says how the program ended
 
     def launch(self, body: Callable[[int], object]) -> None:
@@ -64,14 +72,19 @@ class PlainRoom:
         keeper = look.of(self.root) if root_lives and not victims else None
         if thorough or not (victims or keeper):
             victims |= self._trace.marked(look)
+        struck = {(seen.pid, seen.started) for seen in victims.values()}
+        self.grew = bool(self._struck) and not struck <= self._struck
+        self._struck |= struck
         refused = traces.kill(victims, self.root)
         if keeper is not None:
             traces.kill_one(keeper)
         return refused
 
     def empty(self, root_lives: bool, look: Look) -> bool:
-        """Tell whether nothing is left, by all that is known."""
-        return not root_lives and not self._trace.related(look) and not self._trace.marked(look)
+        """Tell whether nothing is left, by all that is known; not to know is no end."""
+        if root_lives or look.blind:
+            return False
+        return not self._trace.related(look) and not self._trace.marked(look)
 
     def leads_group(self) -> bool:
         """Tell whether the process group of the program's first process is still the run's own."""
@@ -96,6 +109,8 @@ def strike(handle: dict[str, Any], look: Look) -> bool:
     trace = traces.traced(handle)
     victims = trace.related(look)
     traces.kill(victims, trace.keeper)
+    if look.blind:
+        return False
     keeper = look.of(trace.keeper)
     if not victims and keeper is not None and keeper.started == trace.keeper_started:
         # It may not have forked the program yet, or not have noticed that it has ended.
@@ -105,5 +120,36 @@ def strike(handle: dict[str, Any], look: Look) -> bool:
 
 
 def unavailable() -> str:
-    """Return nothing: this level is always there."""
-    return ""
+    """Return why the level cannot be had here, or nothing: it finds by /proc whom it kills."""
+    read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
+    wait_fd, go_fd = os.pipe2(os.O_CLOEXEC)
+    try:
+        shown = _shown(read_fd, write_fd, wait_fd)
+    except OSError as error:
+        return f"no process can be looked for: {error}"
+    finally:
+        for fd in (read_fd, write_fd, wait_fd, go_fd):
+            os.close(fd)
+    return "" if shown else _HIDDEN
+
+
+def _shown(read_fd: int, write_fd: int, wait_fd: int) -> bool:
+    """Tell whether /proc shows a child that cannot be dumped, as a keeper cannot."""
+    pid = spawn.fork_clean(lambda: _be_hidden(write_fd, wait_fd))
+    assert pid > 1, "0 and below mean many processes"
+    try:
+        select.select([read_fd], [], [])
+        seen = proctable.everyone().get(pid)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    return seen is not None and seen.parent == os.getpid()
+
+
+def _be_hidden(write_fd: int, wait_fd: int) -> None:
+    """Be the child that is looked for, until its parent kills it or ends."""
+    spawn.close_except((write_fd, wait_fd))
+    kernel.set_death_signal(signal.SIGKILL)
+    kernel.hide()
+    os.write(write_fd, b"1")
+    os.read(wait_fd, 1)

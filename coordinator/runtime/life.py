@@ -113,6 +113,11 @@ class Life:
             if signum == signal.SIGTERM:
                 os.killpg(self.pid, signal.SIGCONT)
 
+    @property
+    def grew(self) -> bool:
+        """Whether the last round of SIGKILL found somebody new."""
+        return self._room.grew
+
     def kill(self, look: Look) -> tuple[Seen, ...]:
         """SIGKILL every process that is known of it, once; return what cannot be killed."""
         self.rounds += 1
@@ -247,6 +252,8 @@ class Lives:
             if protected:
                 named = tuple((seen.pid, seen.name) for seen in protected)
                 survivors.append(words.ProgramSurvives(life.run, named))
+            if life.grew:
+                survivors.append(words.ProgramGrows(life.run))
         self._changed |= condemned
         self._feed(*survivors)
         return bool(condemned)

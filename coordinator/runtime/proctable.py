@@ -1,4 +1,8 @@
-"""Reads about processes in /proc."""
+"""Reads about processes in /proc.
+
+Only "no such process" means that there is none. Of one that cannot be read nothing is known but
+that it may be there.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,8 @@ from coordinator.runtime import marks
 _DEAD_STATES = ("Z", "X", "x")
 #: The parent of the kernel's own threads, which have no environment.
 _KTHREADD = 2
+#: The state of a process that cannot be read.
+_UNKNOWN = "?"
 
 
 class Seen(NamedTuple):
@@ -30,14 +36,24 @@ class Seen(NamedTuple):
         """True while it may still run."""
         return self.state not in _DEAD_STATES
 
+    @property
+    def unknown(self) -> bool:
+        """Whether it could not be read: there may be a process, and nothing else is known."""
+        return self.state == _UNKNOWN
+
 
 def look(pid: int) -> Seen | None:
-    """Return what is known of one process; None when there is none."""
+    """Return what is known of one process; None when there is none, or /proc hides it wholly.
+
+    Errors: none; a process that cannot be read is `unknown`.
+    """
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             text = file.read()
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):
         return None
+    except OSError:
+        return Seen(pid, _UNKNOWN, 0, 0, 0, 0)
     # The command's name stands in brackets and may hold anything, brackets and spaces too.
     end = text.rindex(b")")
     fields = text[end + 2 :].split()
@@ -47,7 +63,7 @@ def look(pid: int) -> Seen | None:
 
 
 def started(pid: int) -> int:
-    """Return when the process was started, in ticks; 0 when there is none."""
+    """Return when the process was started, in ticks; 0 when there is none or it is unknown."""
     seen = look(pid)
     return 0 if seen is None else seen.started
 
@@ -55,18 +71,31 @@ def started(pid: int) -> int:
 def lives(pid: int, when_started: int) -> bool:
     """Tell whether exactly this process may still run, and not another of the same number."""
     seen = look(pid)
-    return seen is not None and seen.alive and seen.started == when_started
+    return seen is not None and seen.alive and (seen.unknown or seen.started == when_started)
 
 
 def everyone() -> dict[int, Seen]:
-    """Return all processes by pid."""
-    table = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            seen = look(int(name))
-            if seen is not None:
-                table[seen.pid] = seen
-    return table
+    """Return by pid all processes that can be read; errors: none."""
+    return _read_all()[0]
+
+
+def _read_all() -> tuple[dict[int, Seen], bool]:
+    """Return all processes that can be read, and whether all could that /proc does not forbid."""
+    table: dict[int, Seen] = {}
+    try:
+        pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    except OSError:
+        return table, False
+    whole = True
+    for pid in pids:
+        seen = look(pid)
+        if seen is None:
+            continue
+        if not seen.unknown:
+            table[pid] = seen
+        elif os.access(f"/proc/{pid}/stat", os.R_OK):
+            whole = False  # no descriptor or no memory just now: the next look may see it
+    return table, whole
 
 
 class Look:
@@ -81,6 +110,13 @@ class Look:
         self._children: dict[int, list[Seen]] = {}
         self._sessions: dict[int, list[Seen]] = {}
         self._carriers: dict[bytes, list[Seen]] | None = None
+        self._whole = True
+
+    @property
+    def blind(self) -> bool:
+        """Whether not all could be read just now: that nothing was seen proves nothing."""
+        self._seen()
+        return not self._whole
 
     def of(self, pid: int) -> Seen | None:
         """Return what is known of one process; None when there was none."""
@@ -108,7 +144,7 @@ class Look:
 
     def _seen(self) -> dict[int, Seen]:
         if self._table is None:
-            self._table = everyone()
+            self._table, self._whole = _read_all()
             self._children = _children(self._table)
             for seen in self._table.values():
                 self._sessions.setdefault(seen.session, []).append(seen)

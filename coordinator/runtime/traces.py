@@ -43,7 +43,7 @@ class Trace(NamedTuple):
     def related(self, look: Look) -> dict[int, Seen]:
         """Return the living processes below the keeper or in the program's session."""
         found: dict[int, Seen] = {}
-        keeper = look.of(self.keeper)
+        keeper = look.of(self.keeper) if self.keeper else None  # below 0 is everybody
         if keeper is not None and keeper.started == self.keeper_started:
             found = look.below((self.keeper,))
         found |= self._of_session(look)
@@ -99,6 +99,8 @@ def kill_one(seen: Seen) -> bool:
         pidfd = os.pidfd_open(seen.pid)
     except ProcessLookupError:
         return True  # it has been collected
+    except OSError:
+        return True  # no descriptor to spare: it is found alive, and tried again
     try:
         # With the descriptor open the number is this process's own, or the look says otherwise.
         if proctable.started(seen.pid) == seen.started:

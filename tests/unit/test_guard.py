@@ -422,3 +422,53 @@ def test_messages_are_understood(message: dict[str, object], event: Event | None
 
     assert understood == event
     assert type(understood) is type(event)
+
+
+def test_a_kill_that_finds_new_processes_goes_on_at_once():
+    """Rule G4: each pause would be the chance of a program that forks on to be ahead again."""
+    told = Told().run(until=10.0)
+    told.at(1.0, words.KillOrdered(1))
+    for _ in range(6):
+        told.at(guard.due(told.guard), words.Ticked())
+    now = told.guard.runs[0].kill_again_at - 0.001
+    assert told.at(now, words.Ticked()) == [], "the pauses have grown"
+
+    assert told.at(now, words.ProgramGrows(1)) == [words.KillProgram(1)]
+
+    assert told.guard.runs[0].kill_again_at - now < 0.01, "and begin anew"
+
+
+def test_a_kill_that_took_longer_than_the_bound_is_told():
+    told = Told().run(until=10.0)
+    told.at(1.0, words.KillOrdered(1))
+
+    (late,) = [o for o in told.at(1.5, words.ProgramGone(1)) if isinstance(o, words.Report)]
+
+    assert "took 0.5 s" in late.text
+
+
+def test_an_agent_that_cannot_be_made_is_tried_again_later():
+    """Rule G8."""
+    told = Told().run(until=100.0)
+    told.at(1.0, words.SpareLost())
+    assert words.StartAgent in kinds(told.at(1.0, words.AgentLost()))
+
+    orders = told.at(1.0, words.AgentNotMade("no process"))
+
+    assert words.StartAgent not in kinds(orders)
+    assert told.guard.runs[0].phase == "stopping"
+    assert words.StartAgent not in kinds(told.at(1.0, words.Ticked()))
+    at = told.guard.agent_at
+    assert guard.due(told.guard) <= at
+    assert words.StartAgent in kinds(told.at(at, words.Ticked()))
+
+
+def test_agents_that_can_never_be_made_end_the_node():
+    """Rule G8: the same budget as for agents that die."""
+    told = Told()
+    for _ in range(guard.DEATHS_MAX + 1):
+        assert told.guard.leaving is None
+        told.at(told.guard.said_at, words.AgentNotMade("no process"))
+        told.at(guard.due(told.guard), words.Ticked())
+
+    assert words.Quit(guard.AGENT_LOOP) in told.orders
