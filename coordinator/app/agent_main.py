@@ -51,7 +51,7 @@ def main() -> None:
     # What was imported is no garbage: a full collection went through 100,000 objects, which took
     # 90 ms in the midst of a takeover. And what nobody touches stays shared with the spare.
     gc.freeze()
-    while (child := os.fork()) == 0:
+    while (child := _forked()) == 0:
         channel.close()
         channel = Channel.from_fd(spare_fd)
         # The spare knows without being told what its agent has inherited.
@@ -62,6 +62,14 @@ def main() -> None:
     code = node_main.run(settings, settings_fd, channel, legacy, level, child, deadlines_fd)
     log.end()
     os._exit(code)
+
+
+def _forked() -> int | None:
+    """Fork; None when no process can be made now: the guardian makes a spare later."""
+    try:
+        return os.fork()
+    except OSError:
+        return None
 
 
 def _arguments(argv: list[str]) -> argparse.Namespace:

@@ -112,7 +112,7 @@ def run(
     channel: Channel,
     legacy: Legacy | None,
     isolation: str,
-    spare: int,
+    spare: int | None,
     deadlines_fd: int = -1,
 ) -> int:
     """Run the node until it is finished; returns its exit code."""
@@ -161,6 +161,7 @@ def run(
         agent.onlookers.append(tasks.look)
     _be_told(link, agent, live, logger)
     lookout = _lookout(settings, made.timing, clock, agent)
+    agent.onlookers.append(lambda _node: lookout.begin())
     try:
         window = Window(agent, clock, settings.listen, logger)
     except CoordError as error:
@@ -226,8 +227,10 @@ def first_node(made: Parts, now: float, legacy: Legacy | None) -> Node:
     )
 
 
-def _collect(spare: int) -> None:
+def _collect(spare: int | None) -> None:
     """Take the exit status of a spare that died, so that no zombie stays."""
+    if spare is None:
+        return
     with contextlib.suppress(ChildProcessError):
         os.waitpid(spare, os.WNOHANG)
 

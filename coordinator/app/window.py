@@ -42,6 +42,8 @@ class Window:
         return reply(path, self._snapshot, self._clock.now())
 
     def _observe(self, node: Node) -> None:
+        if self._server is not None:
+            self._server.begin()
         now, before = self._clock.now(), self._snapshot
         answered = node.view is not None and node.view is not before.node.view
         self._snapshot = Snapshot(node, now, now if answered else before.answered_at)

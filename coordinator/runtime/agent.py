@@ -209,5 +209,6 @@ class Agent:
     def _ask(self, request: Request) -> None:
         now = self.clock.now()
         self._due_at = now + patience_s(self.node, now)
-        if not self._couriers.carry(request, self.node.timing.attempt_s):
-            self._waiting.append(Failed(self.clock.now(), request, "the database driver hangs"))
+        why_not = self._couriers.carry(request, self.node.timing.attempt_s)
+        if why_not is not None:
+            self._waiting.append(Failed(self.clock.now(), request, why_not))

@@ -25,7 +25,10 @@ DISMISSED_MAX = 8
 
 
 class Courier:
-    """One thread with at most one connection; carries one request at a time."""
+    """One thread with at most one connection; carries one request at a time.
+
+    Errors: RuntimeError or OSError when no thread or descriptor can be had now.
+    """
 
     def __init__(
         self,
@@ -42,14 +45,19 @@ class Courier:
         self._dismissed = False
         self._job: tuple[Request, float] | None = None
         self._thread = threading.Thread(target=self._run, name="coord-courier", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:
+            os.close(self._wake)
+            raise
 
     def carry(self, request: Request, timeout_s: float) -> None:
         """Carry a request; the answer or the failure is posted."""
         with self._lock:
             assert self._job is None, "one request at a time"
             self._job = (request, timeout_s)
-            os.eventfd_write(self._wake, 1)
+            if not self._dismissed:  # otherwise the thread has ended, and patience ends the wait
+                os.eventfd_write(self._wake, 1)
 
     def dismiss(self) -> None:
         """Close the connection under whatever is going on, and post nothing any more."""
@@ -167,18 +175,35 @@ class Couriers:
         self._dismissed: list[Courier] = []
 
     def start_with(self, connection: StoreConnection | None) -> None:
-        """Hire the first courier, with a connection that is already open."""
-        self._at_work = self._hire(connection)
+        """Hire the first courier, with a connection that is already open, if one can be had now.
 
-    def carry(self, request: Request, timeout_s: float) -> bool:
-        """Carry a request; false when too many dismissed couriers still hang."""
+        A connection that nobody can carry for is closed; the next request tries to hire again.
+        """
+        if self._hired(connection) and connection is not None:
+            connection.close()
+
+    def carry(self, request: Request, timeout_s: float) -> str | None:
+        """Carry a request; return why not, when nobody can."""
         self._dismissed = [courier for courier in self._dismissed if courier.is_alive()]
+        if self._at_work is not None and not self._at_work.is_alive():
+            self._at_work = None  # it had no descriptor to wait with
         if self._at_work is None:
             if len(self._dismissed) >= DISMISSED_MAX:
-                return False
-            self._at_work = self._hire(None)
+                return "the database driver hangs"
+            why_not = self._hired(None)
+            if why_not is not None:
+                return why_not
+        assert self._at_work is not None, "somebody was hired"
         self._at_work.carry(request, timeout_s)
-        return True
+        return None
+
+    def _hired(self, connection: StoreConnection | None) -> str | None:
+        """Hire a courier; return why not, when this machine has no thread to spare."""
+        try:
+            self._at_work = self._hire(connection)
+        except (RuntimeError, OSError) as error:
+            return f"no thread can be made for the database: {error}"
+        return None
 
     def dismiss(self) -> None:
         """Give up what the courier at work is doing."""

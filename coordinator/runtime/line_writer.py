@@ -44,8 +44,12 @@ class LineWriter:
                 return
             self._lines.append(line)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._write, name="log", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._write, name="log", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:  # no thread to spare now: the line waits for the next one
+                    return
+                self._thread = thread
             self._changed.notify_all()
 
     def flush(self, within_s: float) -> bool:

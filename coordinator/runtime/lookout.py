@@ -43,8 +43,19 @@ class Lookout:
         self._looks = looks
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="coord-lookout", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin to look, unless it has begun; without a thread to spare, call it again later."""
+        if self._thread is not None:
+            return
+        thread = threading.Thread(target=self._run, name="coord-lookout", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            return
+        self._thread = thread
 
     def stop(self) -> None:
         """Stop looking; a look that hangs in the driver is left to end by itself."""

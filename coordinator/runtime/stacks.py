@@ -7,6 +7,7 @@ thread passes them on.
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import os
 import signal
@@ -25,4 +26,5 @@ def tell_on_quit(tell: Callable[[str], object]) -> None:
             for line in lines:
                 tell(line.rstrip("\n"))
 
-    threading.Thread(target=pass_on, name="stacks", daemon=True).start()
+    with contextlib.suppress(RuntimeError):  # no thread to spare: a node without stacks to tell
+        threading.Thread(target=pass_on, name="stacks", daemon=True).start()

@@ -69,8 +69,19 @@ class Server:
         self._accept_at: float | None = None  #: None: connections are accepted now
         self._selector.register(self._stopped, selectors.EVENT_READ, None)
         self._resume_accepting()
-        self._thread = threading.Thread(target=self._serve, name="coord-http", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin to serve, unless it has begun; without a thread to spare, call it again later."""
+        if self._thread is not None:
+            return
+        thread = threading.Thread(target=self._serve, name="coord-http", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            return
+        self._thread = thread
 
     @property
     def where(self) -> str:
@@ -81,7 +92,8 @@ class Server:
         """Stop serving; whoever is connected is cut off."""
         self._stopping.set()
         self._stop.send(b".")
-        self._thread.join(JOIN_S)
+        if self._thread is not None:
+            self._thread.join(JOIN_S)
 
     def _serve(self) -> None:
         try:

@@ -12,7 +12,7 @@ from coordinator.errors import DatabaseUnreachableError
 from coordinator.protocol.events import Answered, Failed, Notified
 from coordinator.protocol.requests import Beat
 from coordinator.runtime.clock import BoottimeClock
-from coordinator.runtime.courier import Courier
+from coordinator.runtime.courier import Courier, Couriers
 
 WITHIN_S = 10.0
 BEAT = Beat(session="some")
@@ -133,3 +133,24 @@ def test_an_error_that_nobody_expected_is_told_by_its_name(broken: str):
     finally:
         courier.dismiss()
         assert courier.join(WITHIN_S)
+
+
+def test_without_a_thread_to_spare_a_request_fails_and_the_next_one_hires_again():
+    """A node whose machine can make no thread now asks later; it does not die."""
+    store, told, threads = Store(), queue.SimpleQueue(), [False, False, True]
+
+    def hire(connection):
+        if not threads.pop(0):
+            raise RuntimeError("can't start new thread")
+        return Courier(store, BoottimeClock(), told.put, connection)
+
+    couriers, first = Couriers(hire), Connection()
+    couriers.start_with(first)
+
+    assert first.done == ["closed"]
+    assert "no thread" in couriers.carry(BEAT, 1.0)
+    assert couriers.carry(BEAT, 1.0) is None
+    assert isinstance(told.get(timeout=WITHIN_S), Answered)
+    couriers.end(WITHIN_S)
+    store.made.closed()
+    first.closed()
