@@ -52,7 +52,7 @@ DEATHS_MAX = 5
 DEATHS_WITHIN_S = 60.0
 #: A spare that dies at once must not keep the machine busy with imports.
 SPARE_EVERY_S = 5.0
-#: While no process can be made for an agent, the next try.
+#: While no process can be made for an agent, the next try; doubled each time.
 AGENT_AGAIN_S = 1.0
 #: An agent that said `exit` has nothing left to do but to end its process.
 EXIT_MAX_S = 5.0
@@ -280,7 +280,8 @@ def _miss_agent(guard: Guard, why: str, now: float, orders: Orders) -> Guard:
         orders.append(words.Report(f"no agent can be made: {why}: leaving"))
         return guard._replace(leaving=AGENT_LOOP)
     orders.append(words.Report(f"no agent can be made now: {why}: trying again"))
-    return guard._replace(agent_at=now + AGENT_AGAIN_S)
+    pause_s = AGENT_AGAIN_S * 2.0 ** (len(guard.deaths) - 1)
+    return guard._replace(agent_at=now + pause_s)
 
 
 def _promote(guard: Guard, now: float, orders: Orders) -> Guard:

@@ -57,7 +57,10 @@ class Channel:
         packet = json.dumps(message, separators=(",", ":")).encode()
         memfd: int | None = None
         if len(packet) > PACKET_MAX:
-            memfd = _in_memfd(packet)
+            try:
+                memfd = _in_memfd(packet)
+            except OSError:
+                return False  # no descriptor or memory to spare: like a peer without room
             passed.append(memfd)
             packet = _IN_MEMFD
         try:
@@ -103,6 +106,8 @@ class Channel:
             return None, []
         fds = self._take(ancillary)
         if packet == _IN_MEMFD:
+            if not fds:
+                return None, []  # no descriptor to spare: a line that loses words is over
             packet = _from_memfd(fds.pop())
         message = json.loads(packet)
         if not isinstance(message, dict):

@@ -105,7 +105,10 @@ class GuardLog:
 
 
 def _ends(child: int, within_s: float) -> bool:
-    pidfd = os.pidfd_open(child)
+    try:
+        pidfd = os.pidfd_open(child)
+    except OSError:
+        return False  # no descriptor to spare
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
     ended = poll.poll(within_s * 1000)

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
-from coordinator.errors import ConfigError
+from coordinator.errors import ConfigError, CoordError
 from coordinator.runtime import (
     isolation_cgroup,
     isolation_pidns,
@@ -123,8 +123,19 @@ def available() -> list[Level]:
 def choose(wanted: str) -> str:
     """Return the level to use: the wanted one, or for `auto` the strongest there is.
 
-    Errors: ConfigError when the wanted level is unknown, or cannot be had here.
+    Errors: ConfigError when the wanted level is unknown, or cannot be had here. CoordError when no
+    level can be tried now: a weaker one is not taken for that.
     """
+    try:
+        return _chosen(wanted)
+    except OSError as error:
+        raise CoordError(
+            f"isolation {wanted!r} cannot be tried now: {error.strerror or error}: this machine has"
+            " no process, descriptor or memory to spare (ulimit -u, pids.max, ulimit -n)"
+        ) from error
+
+
+def _chosen(wanted: str) -> str:
     tries = {
         isolation_cgroup.LEVEL: isolation_cgroup.unavailable,
         isolation_pidns.LEVEL: isolation_pidns.unavailable,
@@ -141,7 +152,8 @@ def choose(wanted: str) -> str:
         raise ConfigError(f"isolation {wanted!r}: must be auto, {', '.join(LEVELS)}")
     reason = tries[wanted]()
     if reason:
-        raise ConfigError(f"isolation {wanted!r} cannot be had here: {reason}; use 'auto'")
+        other = "" if reason == isolation_plain.HIDDEN else "; use 'auto'"
+        raise ConfigError(f"isolation {wanted!r} cannot be had here: {reason}{other}")
     return wanted
 
 

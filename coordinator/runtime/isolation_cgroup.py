@@ -13,7 +13,7 @@ import select
 from collections.abc import Callable
 from typing import Any
 
-from coordinator.runtime import isolation_plain, proctable, spawn, traces
+from coordinator.runtime import isolation_plain, kernel, proctable, spawn, traces
 from coordinator.runtime.isolation_plain import PlainRoom
 from coordinator.runtime.proctable import Look, Seen
 from coordinator.runtime.traces import Trace
@@ -33,10 +33,15 @@ class CgroupRoom:
     """One cgroup for one run, and a keeper under which those are found that left the cgroup."""
 
     def __init__(self, marker: str) -> None:
-        name = f"{_PREFIX}{_pid_namespace()}-{os.getpid()}-{proctable.started(os.getpid())}"
+        own = os.getpid()
+        name = f"{_PREFIX}{_pid_namespace()}-{own}-{proctable.started_exactly(own)}"
         self._path = os.path.join(home(), f"{name}-{marker}")
         os.mkdir(self._path, 0o755)
-        self._events_fd = os.open(os.path.join(self._path, "cgroup.events"), os.O_RDONLY)
+        try:
+            self._events_fd = os.open(os.path.join(self._path, "cgroup.events"), os.O_RDONLY)
+        except OSError:
+            os.rmdir(self._path)
+            raise
         self._kept = PlainRoom(marker)
 
     @property
@@ -119,18 +124,25 @@ def _struck(path: str) -> bool:
 
 
 def unavailable() -> str:
-    """Try it; return why the level cannot be had here, or nothing."""
+    """Try it; return why the level cannot be had here, or nothing.
+
+    Errors: OSError when it cannot be tried now, for want of a process or a descriptor.
+    """
     try:
         path = os.path.join(home(), f"{_PREFIX}probe-{os.getpid()}-{os.urandom(4).hex()}")
         os.mkdir(path, 0o755)
     except OSError as error:
+        if error.errno in kernel.NOT_NOW:
+            raise
         return f"no cgroup can be made: {error}"
     try:
         if not os.path.exists(os.path.join(path, "cgroup.kill")):
             return "the kernel has no cgroup.kill (it needs Linux 5.14)"
         pid = spawn.fork_clean(lambda: _probe(path))  # ends with NOT_FOUND when it cannot
         _, status = os.waitpid(pid, 0)
-        return "" if status == 0 else "a process cannot be moved into a cgroup"
+        if status != 0:
+            return "a process cannot be moved into a cgroup"
+        return isolation_plain.unavailable()
     finally:
         _remove(path)
 
@@ -142,7 +154,8 @@ def clean_leftovers() -> None:
             fields = name.removeprefix(_PREFIX).split("-")
             if not name.startswith(_PREFIX) or len(fields) != 4 or fields[0] != _pid_namespace():
                 continue
-            if fields[1].isdigit() and not proctable.lives(int(fields[1]), int(fields[2])):
+            numbers = fields[1].isdigit() and fields[2].isdigit()
+            if numbers and not proctable.lives(int(fields[1]), int(fields[2])):
                 path = os.path.join(home(), name)
                 left = Trace(fields[3]).marked(Look())
                 traces.kill(left, keeper=0)

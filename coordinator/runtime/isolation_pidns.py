@@ -38,18 +38,24 @@ class PidnsRoom:
 
     def launch(self, body: Callable[[int], object]) -> None:
         """Fork the keeper as process 1 of a new namespace."""
-        own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self._kept.status_fd, write_fd = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self._kept.status_fd, False)
         try:
+            self._launch(body, write_fd)
+        finally:
+            os.close(write_fd)
+
+    def _launch(self, body: Callable[[int], object], write_fd: int) -> None:
+        own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        try:
             kernel.unshare_pids()
             try:
-                self._kept.launched(spawn.fork_clean(lambda: spawn.keep(body, write_fd)))
+                keeper = spawn.fork_clean(lambda: spawn.keep(body, write_fd))
             finally:
                 # Only the keeper is born there; the next agent must not be.
                 kernel.join_pids(own)
+            self._kept.launched(keeper)
         finally:
-            os.close(write_fd)
             os.close(own)
 
     def enter(self) -> None:
@@ -111,7 +117,10 @@ def _struck(init: int, started: int) -> bool:
     except OSError:
         return False  # no descriptor to spare: nobody knows
     try:
-        if proctable.started(init) != started:
+        seen = proctable.look(init)
+        if seen is not None and seen.unknown:
+            return False  # it may be another process, or not
+        if seen is None or seen.started != started:
             return True  # the number was given to another process
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
@@ -123,12 +132,17 @@ def _struck(init: int, started: int) -> bool:
 
 
 def unavailable() -> str:
-    """Try it; return why the level cannot be had here, or nothing."""
+    """Try it; return why the level cannot be had here, or nothing.
+
+    Errors: OSError when it cannot be tried now, for want of a process or a descriptor.
+    """
     if not os.path.exists("/proc/self/ns/pid"):
         return "the kernel has no PID namespaces"
     _, status = os.waitpid(spawn.fork_clean(_probe), 0)
     errno = os.waitstatus_to_exitcode(status)
-    return "" if errno == 0 else f"no PID namespace can be made: {os.strerror(errno)}"
+    if errno != 0:
+        return f"no PID namespace can be made: {os.strerror(errno)}"
+    return isolation_plain.unavailable()
 
 
 def _probe() -> None:

@@ -9,8 +9,8 @@ level is smaller, and the node says so at its start.
 from __future__ import annotations
 
 import os
-import select
 import signal
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +19,8 @@ from coordinator.runtime.proctable import Look, Seen
 from coordinator.runtime.traces import Trace
 
 LEVEL = "plain"
-_HIDDEN = (
+#: Why no level can be had: each finds by /proc what has left its cgroup, tree or session.
+HIDDEN = (
     "/proc hides the node's own processes: mount it without hidepid, set ProtectProc=default in the"
     " unit, mount the /proc of this PID namespace, or run as root"
 )
@@ -45,9 +46,17 @@ class PlainRoom:
             os.close(write_fd)
 
     def launched(self, keeper: int) -> None:
-        """Note the keeper, our own child: its number is its own until we collect it."""
+        """Note the keeper, our own child: its number is its own until we collect it.
+
+        Errors: OSError when others could not find it; it is killed then.
+        """
+        assert keeper > 1, "0 and below mean many processes"
+        try:
+            started = proctable.started_exactly(keeper)
+        except OSError:
+            os.kill(keeper, signal.SIGKILL)  # before it has let anything go
+            raise
         self.root = keeper
-        started = proctable.started(keeper)
         self._trace = self._trace._replace(keeper=keeper, keeper_started=started)
 
     def _keep(self, body: Callable[[int], object], write_fd: int) -> None:
@@ -62,13 +71,17 @@ class PlainRoom:
         return None
 
     def handle(self, pid: int) -> dict[str, Any]:
-        """Return what `strike` needs in any process."""
-        self._trace = self._trace._replace(pid=pid, started=proctable.started(pid))
+        """Return what `strike` needs in any process.
+
+        Errors: OSError when the program's process cannot be looked at.
+        """
+        self._trace = self._trace._replace(pid=pid, started=proctable.started_exactly(pid))
         return {"level": LEVEL, **self._trace.told()}
 
     def kill(self, root_lives: bool, look: Look, *, thorough: bool) -> tuple[Seen, ...]:
         """SIGKILL what is found; call again until it is empty."""
-        victims = self._trace.related(look)
+        victims = self._trace.related(look, uncollected=root_lives)
+        # One that /proc hides is left to end by itself: nothing else tells what it still keeps.
         keeper = look.of(self.root) if root_lives and not victims else None
         if thorough or not (victims or keeper):
             victims |= self._trace.marked(look)
@@ -82,9 +95,9 @@ class PlainRoom:
 
     def empty(self, root_lives: bool, look: Look) -> bool:
         """Tell whether nothing is left, by all that is known; not to know is no end."""
-        if root_lives or look.blind:
+        if root_lives or self._trace.related(look) or self._trace.marked(look):
             return False
-        return not self._trace.related(look) and not self._trace.marked(look)
+        return not look.blind and not self._trace.unsure(look)
 
     def leads_group(self) -> bool:
         """Tell whether the process group of the program's first process is still the run's own."""
@@ -109,7 +122,7 @@ def strike(handle: dict[str, Any], look: Look) -> bool:
     trace = traces.traced(handle)
     victims = trace.related(look)
     traces.kill(victims, trace.keeper)
-    if look.blind:
+    if look.blind or trace.unsure(look):
         return False
     keeper = look.of(trace.keeper)
     if not victims and keeper is not None and keeper.started == trace.keeper_started:
@@ -120,36 +133,35 @@ def strike(handle: dict[str, Any], look: Look) -> bool:
 
 
 def unavailable() -> str:
-    """Return why the level cannot be had here, or nothing: it finds by /proc whom it kills."""
-    read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
-    wait_fd, go_fd = os.pipe2(os.O_CLOEXEC)
+    """Return why the level cannot be had here, or nothing: it finds by /proc whom it kills.
+
+    Errors: OSError when it cannot be tried now, for want of a process or a descriptor.
+    """
+    here, there = socket.socketpair()
     try:
-        shown = _shown(read_fd, write_fd, wait_fd)
-    except OSError as error:
-        return f"no process can be looked for: {error}"
+        return "" if _shown(here, there) else HIDDEN
     finally:
-        for fd in (read_fd, write_fd, wait_fd, go_fd):
-            os.close(fd)
-    return "" if shown else _HIDDEN
+        here.close()
+        there.close()
 
 
-def _shown(read_fd: int, write_fd: int, wait_fd: int) -> bool:
+def _shown(here: socket.socket, there: socket.socket) -> bool:
     """Tell whether /proc shows a child that cannot be dumped, as a keeper cannot."""
-    pid = spawn.fork_clean(lambda: _be_hidden(write_fd, wait_fd))
+    pid = spawn.fork_clean(lambda: _be_hidden(there.fileno()))
     assert pid > 1, "0 and below mean many processes"
+    there.close()
     try:
-        select.select([read_fd], [], [])
+        ready = here.recv(1)  # nothing when it has ended
         seen = proctable.everyone().get(pid)
     finally:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-    return seen is not None and seen.parent == os.getpid()
+    return bool(ready) and seen is not None and seen.parent == os.getpid()
 
 
-def _be_hidden(write_fd: int, wait_fd: int) -> None:
+def _be_hidden(line_fd: int) -> None:
     """Be the child that is looked for, until its parent kills it or ends."""
-    spawn.close_except((write_fd, wait_fd))
-    kernel.set_death_signal(signal.SIGKILL)
+    spawn.close_except((line_fd,))
     kernel.hide()
-    os.write(write_fd, b"1")
-    os.read(wait_fd, 1)
+    os.write(line_fd, b"1")
+    os.read(line_fd, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import math
 import os
 import struct
@@ -22,6 +23,9 @@ _NEVER_S = 2**32
 _RLIMIT_NOFILE = 7
 _TFD_FLAGS = os.O_NONBLOCK | os.O_CLOEXEC
 
+#: Errors that tell of the caller, and nothing of what it asked for: it may be had later.
+NOT_NOW = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR)
+
 _LIMITS = struct.Struct("@LL")
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -29,8 +33,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def _checked(result: int) -> int:
     if result < 0:
-        errno = ctypes.get_errno()
-        raise OSError(errno, os.strerror(errno))
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
     return result
 
 

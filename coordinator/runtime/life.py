@@ -9,11 +9,12 @@ import os
 import select
 import signal
 import struct
+import time
 from collections.abc import Callable, Iterable
 
 from coordinator.protocol import guard_words as words
 from coordinator.protocol.guard_words import Event
-from coordinator.runtime import isolation, isolation_plain, kernel, spawn
+from coordinator.runtime import isolation, isolation_plain, kernel, marks, spawn, traces
 from coordinator.runtime.capacity import programs_max
 from coordinator.runtime.deadlines import Deadlines
 from coordinator.runtime.guard_loop import Loop
@@ -24,6 +25,8 @@ BOARD = struct.Struct("@dd")
 #: The kernel may call a room busy for a moment after its last process has gone; after so many tries
 #: it is left to the next guardian.
 _CLEAR_AGAIN_S, _CLEARS_MAX = 0.01, 50
+#: A guardian that ends with programs goes on killing for so long; agent and spare go on after it.
+_END_MAX_S = 5.0
 
 
 class Life:
@@ -35,10 +38,6 @@ class Life:
         self.pid = 0  #: the program's first process
         marker = os.urandom(12).hex()
         self._level = level
-        self._room = isolation.build(level, marker)
-        self._line = spawn.Line()
-        self._board_fd = os.memfd_create("coord-trust", os.MFD_CLOEXEC)
-        self.write_board(order.trusted_until, 0.0)
         self.clears = 0  #: tries to clear up after it
         self.root_lives = True  #: the guardian's own child has not been collected
         self._status_over = False
@@ -47,21 +46,27 @@ class Life:
         self._status: int | None = None  #: how the first process ended, once known
         self._left = 1  #: whether the keeper still had something to keep then
         self._told = False
-        try:
-            self._launch(order, marker)
-        except OSError:
-            self.root_lives = False
-            self.close()
-            self.clear()
-            raise
-        finally:
-            self._line.far.close()
+        with contextlib.ExitStack() as undo:
+            self._line = spawn.Line()
+            undo.callback(self._line.close)
+            with self._line.far:
+                self._board_fd = os.memfd_create("coord-trust", os.MFD_CLOEXEC)
+                undo.callback(os.close, self._board_fd)
+                self._room = isolation.build(level, marker)
+                undo.callback(self.clear)
+                undo.callback(self._room.close)
+                undo.callback(deadlines.drop, self.run)
+                self.write_board(order.trusted_until, 0.0)
+                self._launch(order, marker)
+            undo.pop_all()
 
     def _launch(self, order: words.StartOrdered, marker: str) -> None:
         # Read-only: a program must not be able to write itself more trust.
         read_fd = os.open(f"/proc/self/fd/{self._board_fd}", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            env = spawn.environment(order, marker, read_fd)
+            # A node inside of a run: what the outer node must kill is everything below it.
+            mark = marks.chained(os.environ.get(traces.VARIABLE, ""), marker)
+            env = spawn.environment(order, mark, read_fd)
             own_only = self._level == isolation_plain.LEVEL and not kernel.may_kill_others()
             line_fd, enter = self._line.far.fileno(), self._room.enter
             launch = spawn.Launch(order, line_fd, read_fd, env, enter, own_only)
@@ -143,8 +148,7 @@ class Life:
         events: list[Event] = []
         for packet, sender in self._line.packets():
             if packet == spawn.READY:
-                self.pid = sender
-                events.append(words.ProgramReady(self.run, self.pid, self._room.handle(self.pid)))
+                events.append(self._ready(sender))
             elif packet:
                 said = json.loads(packet)
                 self._may_run = False
@@ -153,6 +157,15 @@ class Life:
                 # The exec closed it; or a kill did, and then "it ran" is the safe belief.
                 events.append(words.ProgramStarted(self.run))
         return events
+
+    def _ready(self, pid: int) -> Event:
+        """Take in which process waits to become the program, if it can be told from others."""
+        try:
+            handle = self._room.handle(pid)
+        except OSError as error:
+            return words.ProgramRefused(self.run, f"it cannot be guarded now: {error}", 0)
+        self.pid = pid
+        return words.ProgramReady(self.run, pid, handle)
 
     def _read_status(self) -> None:
         """Take in what the keeper says about the program's end."""
@@ -164,6 +177,12 @@ class Life:
             self._status_over = True
             if text:
                 self._status, self._left = (int(field) for field in text.split())
+
+    def collected(self) -> bool:
+        """Collect our own child, if it has ended; tell whether nothing of the run is left."""
+        if self.root_lives and os.waitpid(self.root, os.WNOHANG)[0]:
+            self.root_ended()
+        return self._room.empty(self.root_lives, Look())
 
     def root_ended(self) -> None:
         """Note that our own child was collected."""
@@ -260,9 +279,14 @@ class Lives:
 
     def end(self) -> None:
         """Clear up with patience; SIGKILL whatever there is, which is nothing but after a bug."""
-        look = Look()
-        for life in self._lives.values():
-            life.kill(look)
+        until = time.monotonic() + _END_MAX_S
+        left = list(self._lives.values())
+        while left and time.monotonic() < until:
+            look = Look()
+            for life in left:
+                life.kill(look)
+            select.poll().poll(_CLEAR_AGAIN_S * 1000)
+            left = [life for life in left if not life.collected()]
         for life in self._busy_rooms:
             while not life.clear():
                 select.poll().poll(_CLEAR_AGAIN_S * 1000)

@@ -13,7 +13,7 @@ import select
 import signal
 from collections.abc import Iterable
 
-from coordinator.runtime import spawn
+from coordinator.runtime import kernel, spawn
 
 #: A reader that says nothing for so long, and does not compute either, hangs.
 _SILENT_MS = 20
@@ -22,46 +22,69 @@ _SILENCES_MAX = 50
 #: So many processes that hold up their readers are passed over in one go.
 _HUNG_MAX = 8
 _READ_MAX = 65_536
+#: Runs inside of each other so deep that this is not enough are told apart by the last one alone.
+_CHAIN_MAX = 2000
 #: Readers of this process that have not been collected.
 _dismissed: set[int] = set()
 
 
-def values_of(name: bytes, pids: Iterable[int], proc: str = "/proc") -> dict[int, bytes]:
+def links(value: bytes) -> list[bytes]:
+    """Return the marks in a value: those of runs inside of each other, the outermost first."""
+    return [link for link in value.split(b"/") if link]
+
+
+def chained(outer: str, marker: str) -> str:
+    """Return the value for a run whose node carries the outer one, if that is what we write."""
+    if not outer.replace("/", "").isalnum() or len(outer) > _CHAIN_MAX:
+        return marker
+    return f"{outer}/{marker}"
+
+
+def values_of(name: bytes, pids: Iterable[int], proc: str = "/proc") -> dict[int, bytes | None]:
     """Return the value of the variable for each process that was started with it.
 
-    Shapes: a process whose environment cannot be read, or holds its reader up, is left out.
+    Shapes: None for a process that could be read at another time, but not now. One whose
+    environment is not ours to read, or holds its reader up, is left out.
     Errors: none; without a process to spare, this one reads itself.
     """
     waiting = list(pids)
-    found: dict[int, bytes] = {}
+    found: dict[int, bytes | None] = {}
     for _ in range(_HUNG_MAX):
         if not waiting:
             break
         try:
             answered = _read_apart(name, waiting, proc, found)
         except OSError:
-            found |= {pid: value for pid in waiting if (value := _value(name, pid, proc))}
+            found |= {pid: value for pid in waiting if (value := _value(name, pid, proc)) != b""}
             break
         waiting = waiting[answered + 1 :]  # the first that was not answered holds its reader up
     return found
 
 
-def environment(pid: int, proc: str = "/proc") -> list[bytes]:
-    """Return the variables that the process was started with; none of one that is not ours."""
-    with contextlib.suppress(OSError), open(f"{proc}/{pid}/environ", "rb") as file:
-        return file.read().split(b"\0")
-    return []
+def environment(pid: int, proc: str = "/proc") -> list[bytes] | None:
+    """Return the variables that the process was started with; none of one that is not ours.
+
+    None when it cannot be read just now, for want of a descriptor or of memory.
+    """
+    try:
+        with open(f"{proc}/{pid}/environ", "rb") as file:
+            return file.read().split(b"\0")
+    except OSError as error:
+        return None if error.errno in kernel.NOT_NOW else []
 
 
-def _value(name: bytes, pid: int, proc: str) -> bytes:
+def _value(name: bytes, pid: int, proc: str) -> bytes | None:
     prefix = name + b"="
-    for variable in environment(pid, proc):
+    variables = environment(pid, proc)
+    if variables is None:
+        return None
+    for variable in variables:
         if variable.startswith(prefix):
             return variable.removeprefix(prefix)
     return b""
 
 
-def _read_apart(name: bytes, pids: list[int], proc: str, found: dict[int, bytes]) -> int:
+def _read_apart(name: bytes, pids: list[int], proc: str, found: dict[int, bytes | None]) -> int:
     """Have a child read them in turn; return how many it has answered before it hung."""
     read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
     try:
@@ -79,10 +102,10 @@ def _read_apart(name: bytes, pids: list[int], proc: str, found: dict[int, bytes]
                 break
             *lines, rest = (rest + text).split(b"\n")
             for line in lines:
-                pid, _, value = line.partition(b" ")
+                pid, known, value = line.partition(b" ")
                 answered += 1
-                if value:
-                    found[int(pid)] = value
+                if value or not known:
+                    found[int(pid)] = value if known else None
     finally:
         os.close(read_fd)
         _dismiss(reader)
@@ -94,7 +117,9 @@ def _answer(name: bytes, pids: list[int], proc: str, write_fd: int) -> None:
     # A reader that can never be killed must not hold the guardian's sockets open.
     spawn.close_except((write_fd,))
     for pid in pids:
-        os.write(write_fd, b"%d %s\n" % (pid, _value(name, pid, proc).split(b"\n")[0]))
+        value = _value(name, pid, proc)
+        told = b"%d\n" % pid if value is None else b"%d %s\n" % (pid, value.split(b"\n")[0])
+        os.write(write_fd, told)
     os._exit(0)
 
 

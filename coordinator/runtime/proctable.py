@@ -43,15 +43,15 @@ class Seen(NamedTuple):
 
 
 def look(pid: int) -> Seen | None:
-    """Return what is known of one process; None when there is none, or /proc hides it wholly.
+    """Return what is known of one process; None when there is none.
 
-    Errors: none; a process that cannot be read is `unknown`.
+    Errors: none; a process that cannot be read, or that /proc hides, is `unknown`.
     """
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             text = file.read()
     except (FileNotFoundError, ProcessLookupError):
-        return None
+        return Seen(pid, _UNKNOWN, 0, 0, 0, 0) if pid > 0 and _exists(pid) else None
     except OSError:
         return Seen(pid, _UNKNOWN, 0, 0, 0, 0)
     # The command's name stands in brackets and may hold anything, brackets and spaces too.
@@ -62,10 +62,32 @@ def look(pid: int) -> Seen | None:
     return Seen(pid, fields[0].decode(), parent, group, session, int(fields[19]), name)
 
 
+def _exists(pid: int) -> bool:
+    """Ask the kernel, which hides nothing as a /proc with hidepid does."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # another user's
+    return True
+
+
 def started(pid: int) -> int:
     """Return when the process was started, in ticks; 0 when there is none or it is unknown."""
     seen = look(pid)
     return 0 if seen is None else seen.started
+
+
+def started_exactly(pid: int) -> int:
+    """Return when a process was started that is surely there, in ticks.
+
+    Errors: OSError when it cannot be read: it could not be told from another process later.
+    """
+    when = started(pid)
+    if not when:
+        raise OSError(f"process {pid} cannot be read in /proc")
+    return when
 
 
 def lives(pid: int, when_started: int) -> bool:
@@ -110,13 +132,33 @@ class Look:
         self._children: dict[int, list[Seen]] = {}
         self._sessions: dict[int, list[Seen]] = {}
         self._carriers: dict[bytes, list[Seen]] | None = None
+        self._spared: frozenset[int] = frozenset()
         self._whole = True
 
     @property
     def blind(self) -> bool:
-        """Whether not all could be read just now: that nothing was seen proves nothing."""
+        """Whether not all could be read so far: that nothing was seen proves nothing."""
         self._seen()
         return not self._whole
+
+    @property
+    def spared(self) -> frozenset[int]:
+        """Who is no victim, whatever its traces: process 1, this process and those above it."""
+        if not self._spared:
+            above, pid = {0, 1, os.getpid()}, os.getppid()
+            while pid not in above:
+                above.add(pid)
+                parent = self.of(pid)
+                pid = 0 if parent is None else parent.parent
+            self._spared = frozenset(above)
+        return self._spared
+
+    def hides(self, pid: int) -> bool:
+        """Tell whether there is a process of that number of which nothing can be known."""
+        if pid <= 0 or self.of(pid) is not None:
+            return False
+        seen = look(pid)
+        return seen is not None and seen.unknown
 
     def of(self, pid: int) -> Seen | None:
         """Return what is known of one process; None when there was none."""
@@ -133,13 +175,17 @@ class Look:
         return self._sessions.get(session, [])
 
     def carrying(self, name: bytes, value: bytes) -> list[Seen]:
-        """Return the processes that were started with NAME=value; always ask for one name."""
+        """Return the processes in whose NAME the value is a link; always ask for one name."""
         if self._carriers is None:
             self._carriers = {}
             table = self._seen()
             alive = [seen.pid for seen in table.values() if seen.alive and seen.parent != _KTHREADD]
             for pid, found in marks.values_of(name, alive, self._proc).items():
-                self._carriers.setdefault(found, []).append(table[pid])
+                if found is None:
+                    self._whole = False
+                    continue
+                for link in set(marks.links(found)):
+                    self._carriers.setdefault(link, []).append(table[pid])
         return self._carriers.get(value, [])
 
     def _seen(self) -> dict[int, Seen]:
@@ -176,4 +222,4 @@ def _below(children: dict[int, list[Seen]], roots: Iterable[int]) -> dict[int, S
 
 def carries(pid: int, variable: bytes) -> bool:
     """Tell whether the process was started with NAME=value in its environment."""
-    return variable in marks.environment(pid)
+    return variable in (marks.environment(pid) or ())

@@ -237,11 +237,11 @@ def _refuse(line: socket.socket, why: str, code: int) -> NoReturn:
     os._exit(code)
 
 
-def environment(order: StartOrdered, marker: str, board_fd: int) -> dict[str, str]:
+def environment(order: StartOrdered, mark: str, board_fd: int) -> dict[str, str]:
     """Return the program's environment: ours, less `unset`, and what was ordered."""
     env = {name: value for name, value in os.environ.items() if name not in order.unset}
     env |= dict(order.env)
-    return env | {"COORD_RUN_ID": marker, "COORD_TRUST_FD": str(board_fd)}
+    return env | {"COORD_RUN_ID": mark, "COORD_TRUST_FD": str(board_fd)}
 
 
 # --- the agent ----------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
     below     under the keeper, which adopts every orphan of its run
     session   of the program's own session
-    marked    started with the run's COORD_RUN_ID
+    marked    started with the run's mark in COORD_RUN_ID, which names the runs around it, too
 
 Each belt catches what the others let go: a change of the cgroup changes no parent, a daemon
 that forks for others has no parent of ours, and a process with an empty environment has no mark.
@@ -40,23 +40,33 @@ class Trace(NamedTuple):
         """Tell whether exactly this keeper may still run."""
         return bool(self.keeper) and proctable.lives(self.keeper, self.keeper_started)
 
-    def related(self, look: Look) -> dict[int, Seen]:
-        """Return the living processes below the keeper or in the program's session."""
+    def related(self, look: Look, *, uncollected: bool = False) -> dict[int, Seen]:
+        """Return the living processes below the keeper or in the program's session.
+
+        uncollected: the keeper is our child still, so its number is its own, seen or not.
+        """
         found: dict[int, Seen] = {}
-        keeper = look.of(self.keeper) if self.keeper else None  # below 0 is everybody
-        if keeper is not None and keeper.started == self.keeper_started:
+        keeper = look.of(self.keeper)
+        exact = keeper is not None and keeper.started == self.keeper_started
+        if self.keeper > 1 and (uncollected or exact):  # below 0 and 1 is everybody
             found = look.below((self.keeper,))
         found |= self._of_session(look)
-        return _living(found)
+        return _living(found, look)
 
     def marked(self, look: Look) -> dict[int, Seen]:
         """Return the living processes with the mark, and those below them."""
+        if not self.marker:
+            return {}
         found = {s.pid: s for s in look.carrying(VARIABLE.encode(), self.marker.encode())}
         found.pop(self.keeper, None)
-        return _living(found | look.below(found))
+        return _living(found | look.below(found.keys() - look.spared), look)
+
+    def unsure(self, look: Look) -> bool:
+        """Tell whether there is a keeper or a leader that cannot be told from another process."""
+        return look.hides(self.keeper) or look.hides(self.pid)
 
     def _of_session(self, look: Look) -> dict[int, Seen]:
-        if not self.pid:
+        if self.pid <= 1 or look.hides(self.pid):
             return {}
         leader = look.of(self.pid)
         if leader is not None and leader.started != self.started:
@@ -81,6 +91,8 @@ def kill(victims: Mapping[int, Seen], keeper: int) -> tuple[Seen, ...]:
     own = os.getsid(0)
     groups: set[int] = set()
     for seen in victims.values():
+        if seen.pid <= 1:
+            continue  # 0 and below mean many processes, and 1 all of them
         # Between fork and setsid the program is still in its keeper's group.
         if seen.session != own and seen.group not in groups | {0, 1, keeper}:
             groups.add(seen.group)
@@ -118,5 +130,6 @@ def _same(now: Seen, seen: Seen) -> bool:
     return (now.started, now.group) == (seen.started, seen.group)
 
 
-def _living(found: Mapping[int, Seen]) -> dict[int, Seen]:
-    return {pid: seen for pid, seen in found.items() if seen.alive and pid != os.getpid()}
+def _living(found: Mapping[int, Seen], look: Look) -> dict[int, Seen]:
+    spared = look.spared
+    return {pid: seen for pid, seen in found.items() if seen.alive and pid not in spared}

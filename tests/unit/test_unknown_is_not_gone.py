@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from coordinator.errors import ConfigError
-from coordinator.runtime import isolation, isolation_cgroup, isolation_plain, proctable, traces
+from coordinator.runtime import isolation_cgroup, isolation_plain, marks, proctable, traces
 from coordinator.runtime.isolation_plain import PlainRoom
 from coordinator.runtime.proctable import Look
+from tests.support.guarded_node import WAIT_S, await_fact
 
 #: A process that has no descriptor to spare; what it finds out it says at the end.
 _WITHOUT_DESCRIPTORS = """
@@ -77,26 +76,72 @@ def test_a_trace_without_a_keeper_is_related_to_nobody():
     assert traces.Trace("none").related(look) == {}
 
 
-def test_a_kill_that_finds_somebody_new_has_grown(monkeypatch: pytest.MonkeyPatch):
-    found: dict[int, proctable.Seen] = {}
-    monkeypatch.setattr(traces.Trace, "related", lambda *_: dict(found))
-    monkeypatch.setattr(traces, "kill", lambda *_: ())
-    room, look, grew = PlainRoom("nothing-carries-this"), Look(), []
-    for pid, started in ((5001, 1), (5001, 1), (5002, 1), (5002, 1), (5002, 2)):
-        found = {pid: proctable.Seen(pid, "S", 1, pid, pid, started)}
-        room.kill(False, look, thorough=False)
-        grew.append(room.grew)
+def test_no_trace_leads_to_process_1_to_this_process_or_to_those_above_it():
+    """Whatever a handle says, and whoever carries a mark."""
+    look = Look()
+    parent = look.of(os.getppid())
+    assert parent is not None
+    session = os.getsid(0)
+    leader = look.of(session)
+    above = {1, os.getpid(), os.getppid()}
 
-    assert grew == [False, False, True, False, True]
+    traced = [
+        traces.Trace("none", keeper=1, keeper_started=proctable.started(1)),
+        traces.Trace("none", keeper=parent.pid, keeper_started=parent.started),
+        traces.Trace("none", pid=session, started=leader.started if leader else 0),
+        traces.Trace("none", pid=0),
+        traces.Trace("none", pid=1, started=proctable.started(1)),
+    ]
+
+    for trace in traced:
+        assert not trace.related(look, uncollected=True).keys() & above, trace
+    assert traces.Trace("none", keeper=1).related(look, uncollected=True) == {}
+    assert traces.Trace("").marked(look) == {}
 
 
-def test_without_a_level_that_can_be_had_auto_is_refused(monkeypatch: pytest.MonkeyPatch):
-    for level in (isolation_cgroup, isolation.isolation_pidns, isolation_plain):
-        monkeypatch.setattr(level, "unavailable", lambda: "/proc hides the node's own processes")
+def test_a_kill_that_finds_somebody_new_has_grown():
+    room, grew = PlainRoom("carried-by-two"), []
+    env = os.environ | {traces.VARIABLE: "carried-by-two"}
+    sleepers = []
 
-    with pytest.raises(ConfigError, match="no level can be had here: /proc hides"):
-        isolation.choose("auto")
-    assert isolation.ConfigError.exit_code == 78
+    def killed(*, more: bool) -> bool:
+        if more:
+            sleepers.append(subprocess.Popen(["sleep", "600"], env=env, start_new_session=True))
+            name, value = traces.VARIABLE.encode(), b"carried-by-two"
+            await_fact(lambda: bool(Look().carrying(name, value)), "it is executed")
+        room.kill(False, Look(), thorough=True)
+        return room.grew
+
+    grew = [killed(more=True), killed(more=False), killed(more=True), killed(more=False)]
+
+    assert [sleeper.wait(WAIT_S) for sleeper in sleepers] == [-signal.SIGKILL] * 2
+    assert grew == [False, False, True, False]
+
+
+def test_a_process_whose_environment_cannot_be_read_now_may_carry_a_mark(tmp_path: Path):
+    """Rule G4: neither an error that passes nor a missing descriptor is an answer."""
+    (tmp_path / "5").mkdir()
+    (tmp_path / "5" / "environ").write_bytes(b"RUN=x\0")
+    code = (
+        "import resource, sys; from coordinator.runtime import marks;"
+        "usual = resource.getrlimit(resource.RLIMIT_NOFILE);"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (3, usual[1]));"
+        "print(marks.values_of(b'RUN', [5, 6], sys.argv[1]))"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert ended.stdout == "{5: None, 6: None}\n", ended.stderr
+    assert marks.values_of(b"RUN", [5, 6], str(tmp_path)) == {5: b"x"}
+
+
+def test_the_mark_of_a_run_names_the_runs_around_it():
+    assert marks.links(marks.chained("", "a1").encode()) == [b"a1"]
+    assert marks.links(marks.chained("a1", "b2").encode()) == [b"a1", b"b2"]
+    assert marks.links(marks.chained("a1/b2", "c3").encode()) == [b"a1", b"b2", b"c3"]
+    for foreign in ("no mark", "a\nb", "/", "a=b", "a" * 5000):
+        assert marks.chained(foreign, "c3") == "c3"
 
 
 def test_where_proc_shows_its_processes_plain_can_be_had():
