@@ -35,25 +35,16 @@ import signal
 from itertools import repeat
 
 from coordinator.errors import IllegalTransitionError
-from coordinator.protocol import guard_run, guard_signals
+from coordinator.protocol import guard_agents, guard_run, guard_signals
 from coordinator.protocol import guard_words as words
 from coordinator.protocol.guard_run import Orders
 from coordinator.protocol.guard_state import Guard, Run
 from coordinator.protocol.guard_words import Command, Event, RunOrder
 
-#: An agent that has not greeted within this many seconds never will; importing takes 1 or 2.
-GREETING_MAX_S = 60.0
 #: An agent that says nothing for this long while trust runs out is not coming back in time.
 SILENT_AT_TRUST_END_S = 1.0
 #: A step this late after its deadline means that the guardian itself was stopped or suspended.
 LATE_S = 0.5
-#: More agent deaths than this within DEATHS_WITHIN_S are no accident.
-DEATHS_MAX = 5
-DEATHS_WITHIN_S = 60.0
-#: A spare that dies at once must not keep the machine busy with imports.
-SPARE_EVERY_S = 5.0
-#: While no process can be made for an agent, the next try; doubled each time.
-AGENT_AGAIN_S = 1.0
 #: An agent that said `exit` has nothing left to do but to end its process.
 EXIT_MAX_S = 5.0
 #: After a second SIGINT the agent has this long to give the token back.
@@ -62,8 +53,6 @@ INTERRUPT_MAX_S = 1.0
 QUIT_MAX_S = 0.5
 #: The exit code of a node whose second SIGINT was obeyed.
 INTERRUPTED = 130
-#: The exit code of a node whose agents die one after the other.
-AGENT_LOOP = 1
 
 _STOPPING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -71,7 +60,7 @@ _STOPPING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 def begin(now: float) -> tuple[Guard, tuple[Command, ...]]:
     """Return the first state and the work it orders."""
     orders: Orders = []
-    return _start_agent(Guard(), now, orders), tuple(orders)
+    return guard_agents.start(Guard(), now, orders), tuple(orders)
 
 
 def step(guard: Guard, event: Event, now: float) -> tuple[Guard, tuple[Command, ...]]:
@@ -83,11 +72,11 @@ def step(guard: Guard, event: Event, now: float) -> tuple[Guard, tuple[Command, 
     if guard.quitted:
         return guard, ()
     orders: Orders = []
-    if now - due(guard) > LATE_S or isinstance(event, words.AGENT_EVENTS):
+    if now - due(guard) > LATE_S or isinstance(event, words.AgentEvent):
         guard = guard._replace(said_at=now)
     guard = _meet(guard, event, now, orders)
     guard = _keep_trust(guard, now, orders)
-    guard = _keep_agents(guard, now, orders)
+    guard = guard_agents.keep(guard, now, orders)
     guard = _keep_leaving(guard, now, orders)
     return guard, guard_run.reports_last(orders)
 
@@ -103,7 +92,7 @@ def due(guard: Guard) -> float:
     if guard.agent:
         moments.append(guard.said_at + guard.silence_max_s)
         if not guard.spare and guard.leaving is None:
-            moments.append(guard.spare_at + SPARE_EVERY_S)
+            moments.append(guard.spare_at + guard_agents.SPARE_EVERY_S)
     return min(moments)
 
 
@@ -117,14 +106,14 @@ def _meet(guard: Guard, event: Event, now: float, orders: Orders) -> Guard:
         case words.SignalArrived(signum):
             return _on_signal(guard, signum, now, orders)
         case words.AgentLost():
-            return _lose_agent(guard, "died", now, orders) if guard.agent else guard
+            return guard_agents.lose(guard, "died", now, orders) if guard.agent else guard
         case words.SpareLost():
             return guard._replace(spare=False)
         case words.SpareMissed():
             orders.append(guard_run.everything(guard))
             return guard
         case words.PromotionFailed():
-            return _miss_promotion(guard, now, orders)
+            return guard_agents.miss_promotion(guard, now, orders)
         case words.ProgramReady() | words.ProgramStarted() | words.ProgramRefused():
             return guard_run.on_program(guard, event, now, orders)
         case words.ProgramEnded() | words.ProgramGone():
@@ -132,7 +121,7 @@ def _meet(guard: Guard, event: Event, now: float, orders: Orders) -> Guard:
         case words.ProgramSurvives() | words.ProgramGrows():
             return guard_run.on_program(guard, event, now, orders)
         case words.AgentNotMade(why):
-            return _miss_agent(guard, why, now, orders)
+            return guard_agents.miss(guard, why, now, orders)
         case _:
             # A channel that was closed while its last message was read may speak for the dead.
             return _on_agent(guard, event, now, orders) if guard.agent else guard
@@ -212,7 +201,7 @@ def _keep_trust(guard: Guard, now: float, orders: Orders) -> Guard:
     guard = guard._replace(runs=tuple(guard_run.keep_trust(run, now, orders) for run in before))
     silent = guard.agent and now - guard.said_at > SILENT_AT_TRUST_END_S
     if silent and any(map(_ran_out, before, guard.runs, repeat(now))):
-        return _kill_agent(guard, "was silent while trust ran out", now, orders)
+        return guard_agents.kill(guard, "was silent while trust ran out", now, orders)
     return guard
 
 
@@ -220,99 +209,6 @@ def _ran_out(before: Run, after: Run, now: float) -> bool:
     """Say whether this step killed the run because trust in it ran out."""
     killed = before.phase != "killing" and after.phase == "killing"
     return killed and now >= before.trusted_until
-
-
-# --- agent and spare ----------------------------------------------------------------------------
-
-
-def _keep_agents(guard: Guard, now: float, orders: Orders) -> Guard:
-    if not guard.agent and guard.leaving is None and now >= guard.agent_at:
-        guard = _start_agent(guard, now, orders)
-    if guard.agent and now >= guard.said_at + guard.silence_max_s:
-        guard = _kill_agent(guard, f"was silent for {guard.silence_max_s:g} s", now, orders)
-    wanted = guard.agent and not guard.spare and guard.leaving is None
-    if wanted and now >= guard.spare_at + SPARE_EVERY_S:
-        orders.append(words.StartSpare())
-        orders.append(guard_run.everything(guard))
-        guard = guard._replace(spare=True, spare_at=now)
-    return guard
-
-
-def _kill_agent(guard: Guard, what: str, now: float, orders: Orders) -> Guard:
-    orders.append(words.KillAgent())
-    return _lose_agent(guard, what, now, orders)
-
-
-def _lose_agent(guard: Guard, what: str, now: float, orders: Orders) -> Guard:
-    """Stop all programs and have the next agent at once; the two go on in parallel (G5)."""
-    guard = guard._replace(agent=False)
-    if guard.leaving is not None:
-        return guard
-    guard = _with_death(guard, now, orders)
-    deaths = guard.deaths
-    if len(deaths) > DEATHS_MAX:
-        orders.append(words.Report(f"agent {what}, {len(deaths)} times within a minute: leaving"))
-        guard = guard._replace(leaving=AGENT_LOOP)
-        # The spare gives the token back (G8); once the lease is over there is nothing to give.
-        leave_by = min(guard.leave_by, now + guard.silence_max_s)
-        return _promote(guard._replace(leave_by=leave_by), now, orders) if guard.spare else guard
-    if not guard.spare:
-        orders.append(words.Report(f"agent {what}: starting another"))
-        return _start_agent(guard, now, orders)
-    orders.append(words.Report(f"agent {what}: the spare takes over"))
-    return _promote(guard, now, orders)
-
-
-def _with_death(guard: Guard, now: float, orders: Orders) -> Guard:
-    """Stop all programs, and count an agent that is no more."""
-    runs = tuple(guard_run.inherit(run, now, orders) for run in guard.runs)
-    deaths = (*(at for at in guard.deaths if at > now - DEATHS_WITHIN_S), now)
-    return guard._replace(runs=runs, deaths=deaths)
-
-
-def _miss_agent(guard: Guard, why: str, now: float, orders: Orders) -> Guard:
-    """Try it again later: the end of the programs may make room; the same budget ends it (G8)."""
-    guard = guard._replace(agent=False, spare=False)
-    if guard.leaving is not None:
-        return guard
-    guard = _with_death(guard, now, orders)
-    if len(guard.deaths) > DEATHS_MAX:
-        orders.append(words.Report(f"no agent can be made: {why}: leaving"))
-        return guard._replace(leaving=AGENT_LOOP)
-    orders.append(words.Report(f"no agent can be made now: {why}: trying again"))
-    pause_s = AGENT_AGAIN_S * 2.0 ** (len(guard.deaths) - 1)
-    return guard._replace(agent_at=now + pause_s)
-
-
-def _promote(guard: Guard, now: float, orders: Orders) -> Guard:
-    program = "dying" if guard.runs else "none"
-    become = {"session": guard.session, "term": guard.term, "program": program}
-    orders.append(words.PromoteSpare({"say": "become", **become}))
-    orders.append(guard_run.everything(guard))
-    return guard._replace(agent=True, spare=True, said_at=now, spare_at=now)
-
-
-def _miss_promotion(guard: Guard, now: float, orders: Orders) -> Guard:
-    """Start an agent in the place of the spare that was gone; a node that leaves needs none."""
-    if guard.agent and guard.leaving is None:
-        return _start_agent(guard, now, orders)
-    return guard._replace(agent=False, spare=False)
-
-
-def _start_agent(guard: Guard, now: float, orders: Orders) -> Guard:
-    orders.append(words.StartAgent(guard.session, guard.term))
-    orders.append(guard_run.everything(guard))
-    if guard.session is not None and not guard.runs:
-        # An agent that is told of a predecessor waits for the end of its programs first.
-        orders.append(guard_run.inheritance_over(0, guard.ended_at or now))
-    return guard._replace(
-        agent=True,
-        spare=True,
-        said_at=now,
-        spare_at=now,
-        agent_at=math.inf,
-        silence_max_s=GREETING_MAX_S,
-    )
 
 
 # --- leaving ------------------------------------------------------------------------------------

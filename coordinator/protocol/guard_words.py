@@ -170,7 +170,8 @@ class Ticked(NamedTuple):
     """Nothing happened but time."""
 
 
-Event = (
+#: What only a living agent says: hearing one of these ends its silence.
+AgentEvent = (
     Greeted
     | StartOrdered
     | ExtendOrdered
@@ -179,32 +180,6 @@ Event = (
     | Pinged
     | SessionTold
     | ExitOrdered
-    | AgentLost
-    | SpareLost
-    | SpareMissed
-    | PromotionFailed
-    | ProgramReady
-    | ProgramStarted
-    | ProgramRefused
-    | ProgramEnded
-    | ProgramGone
-    | ProgramSurvives
-    | ProgramGrows
-    | AgentNotMade
-    | SignalArrived
-    | Ticked
-)
-
-#: What only a living agent says: hearing one of these ends its silence.
-AGENT_EVENTS = (
-    Greeted,
-    StartOrdered,
-    ExtendOrdered,
-    StopOrdered,
-    KillOrdered,
-    Pinged,
-    SessionTold,
-    ExitOrdered,
 )
 
 #: What is heard of one run of a program.
@@ -217,6 +192,11 @@ ProgramEvent = (
     | ProgramSurvives
     | ProgramGrows
 )
+
+#: What is heard of the processes that are agent and spare, or were to be.
+PeerEvent = AgentLost | AgentNotMade | SpareLost | SpareMissed | PromotionFailed
+
+Event = AgentEvent | PeerEvent | ProgramEvent | SignalArrived | Ticked
 
 
 # --- commands -----------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ from coordinator.runtime.descriptors import open_standard
 from coordinator.runtime.guard_log import GuardLog
 from coordinator.runtime.guard_loop import Loop
 from coordinator.runtime.guard_peers import Peers, Recipe
-from coordinator.runtime.life import Lives
+from coordinator.runtime.lives import Lives
 from coordinator.runtime.voice import Voice, voice_for
 
 

@@ -94,7 +94,7 @@ class Room(Protocol):
 
     @property
     def grew(self) -> bool:
-        """Whether the last kill found somebody whom none before had found."""
+        """True when the last kill found somebody whom none before had found."""
         ...
 
     def leads_group(self) -> bool:

@@ -82,7 +82,7 @@ class CgroupRoom:
 
     @property
     def grew(self) -> bool:
-        """Whether the last kill found somebody new."""
+        """True when the last kill found somebody new."""
         return self._kept.grew
 
     def leads_group(self) -> bool:

@@ -83,7 +83,7 @@ class PidnsRoom:
 
     @property
     def grew(self) -> bool:
-        """Whether the last kill found somebody new."""
+        """True when the last kill found somebody new."""
         return self._kept.grew
 
     def leads_group(self) -> bool:

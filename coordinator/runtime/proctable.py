@@ -38,7 +38,7 @@ class Seen(NamedTuple):
 
     @property
     def unknown(self) -> bool:
-        """Whether it could not be read: there may be a process, and nothing else is known."""
+        """True when it could not be read: there may be a process, and nothing else is known."""
         return self.state == _UNKNOWN
 
 
@@ -137,13 +137,13 @@ class Look:
 
     @property
     def blind(self) -> bool:
-        """Whether not all could be read so far: that nothing was seen proves nothing."""
+        """True when not all could be read so far: that nothing was seen proves nothing."""
         self._seen()
         return not self._whole
 
     @property
     def spared(self) -> frozenset[int]:
-        """Who is no victim, whatever its traces: process 1, this process and those above it."""
+        """The processes that are never victims: process 1, this one and those above it."""
         if not self._spared:
             above, pid = {0, 1, os.getpid()}, os.getppid()
             while pid not in above:

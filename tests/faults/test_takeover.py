@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from coordinator.protocol.guard import AGENT_LOOP, DEATHS_MAX
+from coordinator.protocol.guard_agents import AGENT_LOOP, DEATHS_MAX
 from tests.support.bounds import within
 from tests.support.nodes import eventually
 from tests.support.record import overlaps, terms_rise

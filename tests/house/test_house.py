@@ -127,6 +127,7 @@ DOES_NOT_WAIT = {
     ("guardian", "main", "sys.stdout"),  # set to None, so that nobody writes there
     ("guardian", "main", "sys.stderr"),
     ("isolation_cgroup", "_write", "os.write"),  # a file of the kernel's
+    ("isolation_plain", "_be_hidden", "os.write"),  # a process of its own, into an empty socket
     ("marks", "_answer", "os.write"),  # a process of its own, for which nobody waits long
     ("spawn", "keep", "os.write"),  # the keeper's process, into an empty pipe
 }

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from coordinator.protocol import guard
+from coordinator.protocol import guard, guard_agents
 from coordinator.protocol import guard_words as words
 from coordinator.protocol.guard_state import Guard
 from coordinator.protocol.guard_talk import understand
@@ -466,9 +466,9 @@ def test_an_agent_that_cannot_be_made_is_tried_again_later():
 def test_agents_that_can_never_be_made_end_the_node():
     """Rule G8: the same budget as for agents that die."""
     told = Told()
-    for _ in range(guard.DEATHS_MAX + 1):
+    for _ in range(guard_agents.DEATHS_MAX + 1):
         assert told.guard.leaving is None
         told.at(told.guard.said_at, words.AgentNotMade("no process"))
         told.at(guard.due(told.guard), words.Ticked())
 
-    assert words.Quit(guard.AGENT_LOOP) in told.orders
+    assert words.Quit(guard_agents.AGENT_LOOP) in told.orders
