@@ -21,6 +21,7 @@ from coordinator.store import migrate
 from coordinator.store.fenced import fenced_transaction
 from coordinator.store.postgres import PostgresStore
 from tests.conformance.worlds import Node, facts_of
+from tests.support.bounds import within
 from tests.support.nodes import bed, eventually
 from tests.support.pgbouncer import pooler
 from tests.support.postgres import Server, wait_until
@@ -91,7 +92,7 @@ def test_a_handover_without_notifications_takes_at_most_one_heartbeat(group):
 
     print(f"\nhandover by polling every {group.heartbeat_s:g} s: {took_s:.3f} s")
     assert all(NO_PUSH in node.said() for node in group.nodes.values()), group.story()
-    assert took_s <= group.heartbeat_s + 0.1 + MACHINE_S / 2
+    within(took_s, group.heartbeat_s + 0.1 + MACHINE_S / 2)
 
 
 def test_a_handover_through_a_pooler_that_keeps_sessions_is_pushed(tmp_path, database):
@@ -107,7 +108,7 @@ def test_a_handover_through_a_pooler_that_keeps_sessions_is_pushed(tmp_path, dat
 
         print(f"\nhandover by push: {took_s:.3f} s")
         assert NO_PUSH not in group.story()
-        assert took_s <= 0.1 + MACHINE_S / 2
+        within(took_s, 0.1 + MACHINE_S / 2)
 
 
 def test_kills_of_the_holder_behind_a_pooler_are_taken_over_in_time(group, database):
@@ -118,7 +119,7 @@ def test_kills_of_the_holder_behind_a_pooler_are_taken_over_in_time(group, datab
     for _ in range(2):
         group.nodes[holding.node].send(signal.SIGKILL, "all")
         dead, holding = holding, group.wait_for_run(after=holding.term)
-        assert holding.first_wall - last_beat_wall(database, dead.node) <= bound_s
+        within(holding.first_wall - last_beat_wall(database, dead.node), bound_s)
         group.nodes[dead.node].process.wait(5)
 
     assert overlaps(group.runs()) == []
@@ -134,7 +135,7 @@ def test_a_death_of_the_agent_behind_a_pooler_is_taken_over_at_once(group):
     group.nodes[first.node].send(signal.SIGKILL, "agent")
 
     second = group.wait_for_run(after=first.term)
-    assert second.first - killed_at <= group.heartbeat_s + 0.5 + MACHINE_S / 2
+    within(second.first - killed_at, group.heartbeat_s + 0.5 + MACHINE_S / 2)
     assert overlaps(group.runs()) == []
 
 
@@ -149,10 +150,11 @@ def test_a_pooler_that_crashes_and_comes_back_loses_nothing(group, lent):
             node.said().count("answers again") > before
             for node, before in zip(group.nodes.values(), said, strict=True)
         )
-        eventually(back, 5, lambda: f"both are back{group.story()}")
+        eventually(back, 15, lambda: f"both are back{group.story()}")
+        # A connection that outlives some heartbeats is no sign of an idle limit (O3).
+        due = group.runs()[-1].last + 3 * group.heartbeat_s
+        eventually(lambda due=due: group.runs()[-1].last > due, 15, "the program runs on")
 
-    mark = group.runs()[-1].last
-    eventually(lambda: group.runs()[-1].last > mark + 1, 5, "the program runs on")
     assert [run.term for run in group.runs()] == [first.term]
 
 
@@ -232,7 +234,7 @@ def test_a_lock_is_not_waited_for_longer_than_the_request_may_take(lent, databas
         with pytest.raises(CoordError, match="lock timeout"):
             node.connection.ask(beat_of(node), 0.4)
 
-        assert time.monotonic() - asked_at < 0.4
+        within(time.monotonic() - asked_at, 0.4)
         other.execute("ROLLBACK")
 
 

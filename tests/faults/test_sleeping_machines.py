@@ -17,6 +17,7 @@ import pytest
 from coordinator.store import migrate
 from tests.faults.test_campaign import broken
 from tests.support import machine_image, networks
+from tests.support.bounds import within
 from tests.support.machine import Machine, environ_of, machine
 from tests.support.nodes import RECORDER, ROLE_LINE, bed, eventually
 
@@ -120,7 +121,10 @@ def test_a_machine_that_was_suspended_wakes_up_expired(site, rule):
     written_s = site.written_since(asleep_at + ahead_s, awake_at)
 
     print(f"wrote for {written_s:.3f} s after it woke")
-    assert (written_s <= THAW_S) == (rule != "clock")  # the clock alone tells that it expired
+    if rule == "clock":  # the clock alone tells that it expired
+        assert written_s > THAW_S
+    else:
+        within(written_s, THAW_S)
     assert second.node == OTHER
     site.net.heal(SLEEPER)
     eventually(site.stands_by, START_S, lambda: f"a standby again: {site.said()}")
@@ -141,7 +145,10 @@ def test_a_nap_ends_trust_as_well(site, rule):
     written_s = site.written_since(asleep_at + ahead_s, awake_at)
 
     print(f"wrote for {written_s:.3f} s after it woke")
-    assert (written_s <= NOTICED_S + THAW_S) == (rule is None)
+    if rule is None:
+        within(written_s, NOTICED_S + THAW_S)
+    else:
+        assert written_s > NOTICED_S + THAW_S
     assert ("this machine was suspended" in site.said()) == (rule is None)
     site.net.heal(SLEEPER)
     # Either of them has the token next.
@@ -162,7 +169,7 @@ def test_a_machine_that_its_host_stopped_learns_from_the_database(site):
     written_s = site.written_since(stopped_at + ahead_s, awake_at)
 
     print(f"wrote for {written_s:.3f} s after it went on")
-    assert written_s <= HEARTBEAT_S + THAW_S
+    within(written_s, HEARTBEAT_S + THAW_S)
     eventually(site.stands_by, START_S, lambda: f"a standby again: {site.said()}")
     assert [run.term for run in site.group.runs()] == [2]
     assert site.box.offset().ahead_s < ahead_s - LIVENESS_S / 2  # they did stand still
