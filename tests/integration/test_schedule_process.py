@@ -26,6 +26,7 @@ from coordinator.runtime.clock import BoottimeClock
 from coordinator.store.schedule import Holding
 from tests.conftest import Database
 from tests.integration.test_schedule_store import columns, hold
+from tests.support.nodes import descendants
 
 pytestmark = pytest.mark.real
 
@@ -319,7 +320,10 @@ def test_run_that_died_with_its_process_is_told_by_the_next(starter: Starter) ->
     process = starter.start(hold(starter.database, 1), program, TriggerSettings(interval_s=3600))
     assert process.stdout is not None
     assert process.stdout.readline() == "running\n"
+    running = descendants(process.pid)
     process.kill()
+    for pid in running:  # as the guardian of a node does
+        os.kill(pid, signal.SIGKILL)
 
     tick = ProgramSettings(callable="user_jobs:tick")
     late = TriggerSettings(interval_s=3600, end_time="2100-01-01T00:00:00Z", max_count=1)

@@ -107,9 +107,8 @@ def left(before: Belongings, test: str) -> list[str]:
     if found:
         gc.collect()
     pause = select.poll()
-    for _ in range(int(GONE_WITHIN_S / LOOK_EVERY_S)):
-        if not found:
-            break
+    give_up_at = time.monotonic() + GONE_WITHIN_S
+    while found and time.monotonic() < give_up_at:
         pause.poll(LOOK_EVERY_S * 1000)
         marks.collect()  # the product collects them at its next look
         found = _more(before, Belongings.now(test, before.since))
