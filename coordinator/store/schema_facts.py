@@ -1,4 +1,4 @@
-"""What a schema of this version consists of, and what a database lacks of it.
+"""Parts of a schema of this version, and what a database lacks of them.
 
 The revision in coord_version is one row. A restore that ended half-way may have it and lack keys,
 triggers or functions, and so has a database that an unreleased build of the same revision made.
