@@ -29,6 +29,18 @@ _REFUSED = re.compile(
     r"|requires a valid client certificate",
 )
 _NO_DATABASE = re.compile(r"database \".*?\" does not exist")
+#: What libpq, and psycopg around it, say of a value that no server was asked about, be it of a PG*
+#: variable, of a service or of a conninfo; and what a server says of PGOPTIONS. libpq is not
+#: translated unless a program asks for it.
+_MISCONFIGURED = re.compile(
+    r"invalid (?:port number|integer value|connection option|SSL protocol|require_auth method)"
+    r"|invalid \S+ value: |\S+ value \".*\" invalid when |weak sslmode "
+    r"|could not match \d+ |could not parse network address |bad value for connect_timeout"
+    r"|definition of service \".*\" not found|service file \".*\" not found|in service file "
+    r"|unrecognized configuration parameter |invalid value for parameter "
+    r"|invalid command-line argument|--\S+ requires a value"
+    r"|parameter \".*\" cannot be (?:set|changed) "
+)
 #: Errors that a missing privilege names: "permission denied for schema app".
 _DENIED = re.compile(r"permission denied for (\w+) \"?([^\"\n]+)\"?")
 #: Errors of a role that `coord db roles` binds to its groups.
@@ -127,6 +139,8 @@ def _kind(state: str, text: str) -> type[CoordError]:
         return kinds.pop() if len(kinds) == 1 else DatabaseUnreachableError
     if _REFUSED.search(text):
         return DatabaseRefusedError
+    if _MISCONFIGURED.search(text):
+        return ConfigError
     return ConfigError if _NO_DATABASE.search(text) else DatabaseUnreachableError
 
 
