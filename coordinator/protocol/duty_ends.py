@@ -60,7 +60,9 @@ def refused(node: Node, duties: Duties, work: Work, event: ProgramRefused) -> St
     if work.lost or node.session is None:
         return _remove(node, duties, work, told)
     if event.code:
-        work = replace(work, ending=work.ending or event.why, failed=True)
+        # Other groups read the history; the error's own text is for the task's group.
+        why = f"its program could not be started (exit code {event.code})"
+        work = replace(work, ending=work.ending or why, failed=True)
     elif not work.ending:
         work = _counted(work, 0.0, event.now)
     return _put(node, _cooled(node, duties, work, event.now), work), (told,)

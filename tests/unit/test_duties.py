@@ -461,6 +461,21 @@ def test_a_file_that_cannot_be_executed_is_left_to_others_at_once():
     assert [given.failed for r in releases for given in r.given] == [True]
 
 
+def test_what_other_groups_read_does_not_quote_why_a_file_cannot_be_executed():
+    """The history is read by all; the error is told to the task's own group."""
+    script = started(task())
+
+    script.happens(lambda now: ProgramRefused(now, run_of(script), "no file /srv/--key=s3", 127))
+    script.go(script.now + 10.0)
+
+    releases = [r for r in script.desk.asked if isinstance(r, ReleaseTasks)]
+    assert {given.reason for r in releases for given in r.given} == {
+        "its program could not be started (exit code 127)"
+    }
+    told = [line for r in script.desk.asked if isinstance(r, TellTasks) for line in r.told]
+    assert "no file /srv/--key=s3" in {line.error for line in told}
+
+
 def test_why_a_task_is_not_started_is_shown_while_it_is_tried_again_and_again():
     script = started(task())
 
