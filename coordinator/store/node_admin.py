@@ -51,8 +51,18 @@ FROM {schema}.health_check AS node
 WHERE node.group_id = %(group)s AND node.task_id = %(node)s
 """
 
+#: In the order of the names, as everybody locks these rows.
 FORGET_TASKS: LiteralString = """
-DELETE FROM {schema}.task_node WHERE group_id = %(group)s AND node = %(node)s
+WITH known AS (
+    SELECT known.task
+    FROM {schema}.task_node AS known
+    WHERE known.group_id = %(group)s AND known.node = %(node)s
+    ORDER BY known.task
+    FOR UPDATE
+)
+DELETE FROM {schema}.task_node AS gone
+USING known
+WHERE gone.group_id = %(group)s AND gone.node = %(node)s AND gone.task = known.task
 """
 
 

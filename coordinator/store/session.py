@@ -123,11 +123,19 @@ SET hosts_tasks = %(hosts_tasks)s
 WHERE group_id = %(group)s AND hosts_tasks <> %(hosts_tasks)s
 """
 
-#: Nobody has seen this session of the node fail.
+#: Nobody has seen this session of the node fail. In the order of the names.
 FORGET_FAILURES: LiteralString = """
-UPDATE {schema}.task_node
+WITH failed AS (
+    SELECT known.task
+    FROM {schema}.task_node AS known
+    WHERE known.group_id = %(group)s AND known.node = %(node)s AND known.failed_count > 0
+    ORDER BY known.task
+    FOR NO KEY UPDATE
+)
+UPDATE {schema}.task_node AS known
 SET failed_count = 0
-WHERE group_id = %(group)s AND node = %(node)s AND failed_count > 0
+FROM failed
+WHERE known.group_id = %(group)s AND known.node = %(node)s AND known.task = failed.task
 """
 
 NOTE: LiteralString = """
@@ -192,12 +200,13 @@ def join(cursor: Cursor, place: Place, request: Join, facts: NodeFacts) -> Answe
         if cursor.rowcount == 0:
             return Answer(done=False, view=read_view(cursor, place), namesake=namesake)
         fresh = namesake.session != request.session
+        if fresh and place.hosts_tasks:
+            # Before the record, as everybody locks them; a refusal undoes it.
+            cursor.execute(named(FORGET_FAILURES, place.schema), params)
         refused = _other_kind(cursor, place) if fresh else ""
         if refused:
             refusals.append(refused)
             return None
-        if fresh and place.hosts_tasks:
-            cursor.execute(named(FORGET_FAILURES, place.schema), params)
         if fresh:
             cursor.execute(named(NOTE, place.schema), params)
             _note_activity(cursor, place, request, namesake.session, beaten_at)

@@ -15,6 +15,7 @@ import pytest
 from psycopg import errors
 
 from coordinator.protocol.group import Standing, TaskDef
+from coordinator.protocol.requests import Join
 from coordinator.protocol.task_requests import (
     ChangeStanding,
     Decide,
@@ -213,6 +214,32 @@ def test_joins_leaves_decisions_and_tasks_at_once_meet_in_no_deadlock(database):
         at_once([*(partial(come_and_go, node) for node in others), decide, define])
 
     assert _deadlocks(database) == before
+
+
+def test_a_join_waits_for_no_task_while_it_holds_the_record(database):
+    """Everybody locks what is known of tasks before the group's record."""
+    with members(database, "a", "b", tasks=("mail",)) as (_, returning), database.connect() as user:
+        failed = (
+            "INSERT INTO task_node (group_id, task, node, failed_count) VALUES (%s, 'mail', 'b', 3)"
+        )
+        database.query(failed, GROUP)
+        user.execute("BEGIN; SET LOCAL lock_timeout = '20s'")
+        user.execute("UPDATE task_node SET failed_count = 0 WHERE failed_count > 0")
+
+        def change() -> Any:
+            pid = returning.connection._connection.info.backend_pid
+            blocked = "SELECT cardinality(pg_blocking_pids(%s)) > 0"
+            wait_until(lambda: database.query(blocked, pid) == [(True,)])
+            user.execute("UPDATE group_record SET version = version + 1")
+            user.execute("COMMIT")
+            return returning
+
+        previous, returning.session = returning.session, str(uuid.uuid4())
+        join = Join(session=returning.session, previous=previous)
+        joined, _ = at_once([lambda: returning.connection.ask(join, 60.0), change])
+
+        assert joined.done
+    assert database.query("SELECT failed_count FROM task_node") == [(0,)]
 
 
 def _deadlocks(database) -> int:
