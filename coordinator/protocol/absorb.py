@@ -254,9 +254,9 @@ def _note_upkeep(
         case Settle() if answer.done and answer.view.settled:
             assert node.epoch is not None
             return replace(node, epoch=replace(node.epoch, told=True))
-        case RaiseFloor() if answer.done and request.by_clock and node.epoch is not None:
-            return replace(node, epoch=replace(node.epoch, returned=False))
-        case RaiseFloor() if answer.done:
+        case RaiseFloor() if answer.done and not answer.view.copied:
+            if request.by_clock and node.epoch is not None:
+                return replace(node, epoch=replace(node.epoch, returned=False))
             return node
         case Settle():
             # The server, which counts the wait again by its own clock, has not waited long enough.

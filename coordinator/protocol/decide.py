@@ -225,7 +225,7 @@ def _raise_floor(node: Node, now: float) -> RaiseFloor | None:
     view = node.view
     if view is None or now < node.floor_at:
         return None
-    by_clock = node.epoch is not None and node.epoch.returned
+    by_clock = view.copied or (node.epoch is not None and node.epoch.returned)
     if not by_clock and node.remembered <= max(view.token.term, view.token.term_floor):
         return None
     return RaiseFloor(term=node.remembered, by_clock=by_clock)

@@ -72,6 +72,7 @@ class View:
     longest_liveness_s: float  #: the longest interval in the group; 0.0 when settled (not needed)
     lacks_rows: bool = False  #: the row of token, group or epoch was deleted; it is made anew
     waited_s: float = 0.0  #: how long some node has watched this run of the server
+    copied: bool = False  #: a standby follows, and the group's terms do not come from the clock yet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,8 +197,8 @@ class Settle:
 class RaiseFloor:
     """Tell the token row the highest term that this node remembers.
 
-    by_clock: from now on terms of the group are not below the server's clock: a later branch, whose
-              terms were, has gone away.
+    by_clock: from now on terms of the group are not below the server's clock. A later branch, whose
+              terms were, has gone away, or there is a copy that may become one.
     """
 
     term: int

@@ -83,6 +83,16 @@ WATCHED_MS: LiteralString = """
     END
 """
 
+#: Whether a copy of the server is made or kept, while the group's terms do not come from the clock
+#: yet: a server that is promoted by mistake is such a copy. Any login may ask who streams.
+COPIED: LiteralString = """
+    coalesce(
+        epoch.first_branch AND NOT record.terms_by_clock
+            AND EXISTS (SELECT FROM pg_stat_get_wal_senders()),
+        false
+    )
+"""
+
 #: All that a view is made of, to be read by `view.view_of`. Nobody needs the longest interval once
 #: the epoch is settled.
 VIEW_COLUMNS: LiteralString = """
@@ -98,7 +108,8 @@ VIEW_COLUMNS: LiteralString = """
     token.session::text,
     token.term_floor,
     node.task_id,
-    {node_columns}
+    {node_columns},
+    {copied}
 """
 
 #: Needs the parameters group, token and system. OFFSET 0 keeps the planner from reading the
@@ -213,6 +224,7 @@ _FRAGMENTS: dict[str, LiteralString] = {
     "longest_ms": LONGEST_MS,
     "this_epoch": THIS_EPOCH,
     "watched_ms": WATCHED_MS,
+    "copied": COPIED,
     "view_columns": VIEW_COLUMNS,
     "view_from": VIEW_FROM,
     "beat": BEAT,

@@ -82,6 +82,7 @@ def view_of(row: Sequence[Any], system_identifier: int) -> View:
         longest_liveness_s=longest_ms / 1000,
         lacks_rows=version is None or term is None or branch is None,
         waited_s=waited_ms / 1000,
+        copied=row[20],
     )
 
 

@@ -71,7 +71,12 @@ BEGIN
             greatest(0, date_part('epoch', clock_timestamp() - node.last_heartbeat)),
             node.heartbeat_ms,
             node.host,
-            node.pid
+            node.pid,
+            coalesce(
+                epoch.first_branch AND NOT record.terms_by_clock
+                    AND EXISTS (SELECT FROM pg_stat_get_wal_senders()),
+                false
+            )
         )
         FROM (
             SELECT
@@ -126,8 +131,9 @@ $coord$
 """
 
 #: What a term is never below, where tokens may be taken now: the server's clock in milliseconds, or
-#: 0 on the first branch of a database. NULL where nothing may be taken: it is not settled for the
-#: group, or not the branch that the asker has seen; a copy of a server has the rows as well.
+#: 0 on the first branch of a database that nobody copies. NULL where nothing may be taken: it is
+#: not settled for the group, or not the branch that the asker has seen; a copy of a server has the
+#: rows as well.
 TERM_CLOCK = """
 CREATE FUNCTION {schema}.coord_term_clock(p_system bigint, p_branch uuid, p_group text)
 RETURNS bigint
@@ -137,7 +143,8 @@ AS $coord$
 BEGIN
     RETURN (
         SELECT CASE
-            WHEN epoch.first_branch AND NOT coalesce(record.terms_by_clock, false) THEN 0
+            WHEN epoch.first_branch AND NOT coalesce(record.terms_by_clock, false)
+                AND NOT EXISTS (SELECT FROM pg_stat_get_wal_senders()) THEN 0
             ELSE CAST(floor(1000 * date_part('epoch', clock_timestamp())) AS bigint)
         END
         FROM {schema}.database_epoch AS epoch

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import replace
 
-from coordinator.protocol.requests import Settle
+from coordinator.protocol.requests import RaiseFloor, Settle
 
 
 def test_first_timeline_of_a_new_database_is_settled_from_the_start(connected):
@@ -113,6 +113,30 @@ def test_terms_after_a_wait_come_from_the_clock(world, node):
     first = alone.look().token.term
     alone.release(first)
     assert alone.win() > first
+
+
+def test_terms_come_from_the_clock_once_the_server_is_copied(world, node):
+    """N1: of what is promoted by mistake the first branch may never hear."""
+
+    alone = node("a")
+    first = alone.win()
+    assert not alone.look().copied
+    with world.copied():
+        copied = alone.look().copied
+        told = alone.ask(RaiseFloor(term=first, by_clock=True))
+    alone.release(first)
+
+    assert (first, copied, told.done, told.view.copied) == (1, True, True, False)
+    assert alone.win() > 1_600_000_000_000
+
+
+def test_term_that_is_taken_while_the_server_is_copied_is_the_clocks(world, node):
+    """N1: also before any node has said so."""
+
+    with world.copied():
+        term = node("a").win()
+
+    assert term > 1_600_000_000_000
 
 
 def test_restart_in_place_is_settled_without_a_wait_and_keeps_counting(world, node):

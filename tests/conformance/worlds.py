@@ -5,9 +5,12 @@ from __future__ import annotations
 import select
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import Protocol
+
+import psycopg
+from psycopg.conninfo import make_conninfo
 
 from coordinator.errors import DuplicateTaskError
 from coordinator.ports import Store, StoreConnection
@@ -29,6 +32,7 @@ from coordinator.store.task_admin import TaskDesk
 from tests.support import memory_operator
 from tests.support.memory_rows import EpochRow
 from tests.support.memory_store import MemoryDatabase, MemoryStore
+from tests.support.postgres import wait_until
 from tests.support.roles import Roles
 
 TIMEOUT_S = 5.0
@@ -77,6 +81,10 @@ class World(Protocol):
 
     def had_another_identity(self) -> None:
         """Let the database remember an epoch of another one, as a dump and restore does."""
+        ...
+
+    def copied(self) -> AbstractContextManager[object]:
+        """Let a standby follow the server, or somebody copy its files."""
         ...
 
     def pass_time(self, seconds: float) -> None:
@@ -133,6 +141,12 @@ class MemoryWorld:
 
     def had_another_identity(self) -> None:
         self.database.epochs[1, 1, 0] = EpochRow("another", settled=True)
+
+    @contextmanager
+    def copied(self) -> Iterator[None]:
+        self.database.copied = True
+        yield
+        self.database.copied = False
 
     def pass_time(self, seconds: float) -> None:
         self.clock += seconds
@@ -191,6 +205,16 @@ class PostgresWorld:
             "INSERT INTO database_epoch (group_id, system_identifier, timeline, settled)"
             " VALUES ('orders', 1, 1, true)"
         )
+
+    @contextmanager
+    def copied(self) -> Iterator[None]:
+        senders = "SELECT FROM pg_stat_get_wal_senders()"
+        where = make_conninfo(self.database.conninfo, replication="database")
+        with psycopg.connect(where, autocommit=True) as copying:
+            yield
+            copying.close()
+        with self.database.connect() as sql:
+            wait_until(lambda: sql.execute(senders).fetchone() is None)
 
     def pass_time(self, seconds: float) -> None:
         self.database.query(

@@ -5,8 +5,9 @@ one node failing at the same time while the node itself lives on (its supervisor
 guardian that stands still beside an agent that does so too, or is dead (rule G9); a clock outside
 of RATE_ERROR. A promotion by mistake is mended only when the leases that it granted are over, or
 while every node has seen it, and keeps in mind what it saw; and beside a primary on its first
-branch, whose terms come from no clock, only while every node has seen it and a live one remembers
-the highest granted term: that is spared until it has told the database (docs/protocol.md, rule N3).
+branch that no standby was seen to follow, whose terms come from no clock, only while every node has
+seen it and a live one remembers the highest granted term: that is spared until it has told the
+database (docs/protocol.md, rule N3).
 Nor a rollback that loses nothing which was acknowledged to a node that would prove the restart.
 What Server.must_know says.
 """
@@ -27,8 +28,8 @@ from tests.simulation.world import World
 
 #: How long a database is away that was promoted by mistake and is thrown away.
 MENDING_S = 0.2
-#: Faults after which a node knows nothing of what it has seen.
-FORGETTING_KINDS = ("crash", "crash_agent", "crash_guardian", "freeze_guardian", "stop", "leave")
+#: Faults after which a node knows nothing of what it has seen: a spare follows a silent agent, too.
+FORGETTING_KINDS = ("crash", "stop", "leave", *PROCESS_KINDS)
 
 
 def schedule(world: World, faults: list[Fault]) -> None:
@@ -233,10 +234,11 @@ def _mend(world: World) -> None:
 
 
 def _all_know(world: World) -> bool:
-    """Say whether each node has seen the branch that the database is on now."""
+    """Say whether each node has seen the branch that the database is on now, and stays as it is."""
     now = world.server.identity
     for host in world.hosts:
-        seen = None if host.agent is None else host.agent.node.epoch
+        stays = host.agent is not None and not host.agent.frozen
+        seen = host.agent.node.epoch if stays and host.agent else None
         latest = None if seen is None else seen.latest
         if latest is None or latest.identity.started_at != now.started_at:
             return False

@@ -86,6 +86,13 @@ class PlainTerms(MemoryDatabase):
         return None
 
 
+class CopyUnseen(MemoryDatabase):
+    """Counts on as soon as nobody follows: terms were the clock's only while somebody did."""
+
+    def is_copied(self, group: str) -> bool:  # noqa: ARG002
+        return False
+
+
 class SettledByTimeline(MemoryDatabase):
     """Trusts a row that says settled, whichever run of the server it was written for."""
 
@@ -272,6 +279,11 @@ PLANTED: dict[str, Planted] = {
         Bias(),
         ((absorb.epoch, "observe", _observe_and_forget),),
         first=402,
+    ),
+    "copy-unseen": Planted(
+        "terms come from the clock for good once a server is copied",
+        Bias(stories=("mistake with memory",)),
+        database=CopyUnseen,
     ),
     "mistaken-branch": Planted(
         "a later branch counts until its leases are over",

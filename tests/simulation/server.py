@@ -106,7 +106,7 @@ class Server:
         if mark not in self._kept or self._kept[mark][0].timeline != self.identity.timeline:
             self.restart()
             return
-        self._aside_counts = self.database.clock_ms(GROUP) is None
+        self._aside_counts = self.database.counts_terms(GROUP) and not self.database.copied
         aside = self.database.snapshot(), self.identity
         self.promote(mark, same_number=True)
         self.aside = aside
@@ -116,7 +116,7 @@ class Server:
         self.aside = None
 
     def counts_terms(self) -> bool:
-        """Say whether the true primary is on its first branch, whose terms come from no clock."""
+        """Say whether the true primary is on its first branch, and nobody saw that it is copied."""
         return self._aside_counts
 
     def mend(self) -> None:
@@ -127,6 +127,7 @@ class Server:
         self.life += 1
         self.database.restore(snapshot, identity.timeline)
         self.database.identity = identity
+        self.database.copied = False  # it has to be made anew
 
     def roll_back(self, mark: int) -> None:
         """Start again from a copy of the files of an earlier moment, on the same timeline.

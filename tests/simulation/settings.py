@@ -60,6 +60,7 @@ class WorldSettings:
     manners: Manners | None = None  #: of a group that spreads tasks
     push: bool = True  #: the database's notifications arrive where no pooler stands between
     deaf: bool = False  #: some connections are told of nothing, and rely on being told
+    copied: bool = False  #: a standby has followed the first branch from the start
     to_calm: bool = True  #: it goes on after the last fault until all must have been put right
 
     @property
@@ -112,6 +113,7 @@ def draw(seed: int, bias: Bias = NO_BIAS) -> WorldSettings:
         slowest_kill=extreme,
         faults_until_s=rng.uniform(25.0, 45.0),
         deaf=rng.random() < 0.1,
+        copied=seed % 2 == 1,
     )
 
 

@@ -54,7 +54,7 @@ class World:
         intervals = {node.timing.liveness_s for node in settings.nodes}
         names = frozenset(node.name for node in settings.nodes)
         must_know = names if len(intervals) > 1 else frozenset()
-        base = database(now=lambda: self.now)
+        base = database(now=lambda: self.now, copied=settings.copied)
         self.server = Server(self.history, base, settings.pooled, must_know)
         self.hosts = [Host(self, node) for node in settings.nodes]
         self.calm_at = settings.faults_until_s

@@ -86,6 +86,7 @@ class MemoryDatabase:
     policies: dict[str, TasksPolicy] = field(default_factory=dict)
     made_anew: dict[str, float] = field(default_factory=dict)  #: tokens without a history, and when
     notices: int = 0  #: how many transactions have notified their group
+    copied: bool = False  #: a standby follows the server
     branches: int = 0  #: how many were named, on this server and on its copies
     starts: int = 1  #: of servers
     connections: list[Listener] = field(default_factory=list, repr=False)
@@ -137,11 +138,19 @@ class MemoryDatabase:
         return request.branch == self.epoch().branch
 
     def clock_ms(self, group: str) -> int | None:
-        """Floor of all terms; None on a database's first branch."""
-        by_clock = self.settled.get(group, NEVER_SETTLED).by_clock
-        if self.epoch().first_branch and not by_clock:
+        """Return what terms are never below; None on a database's first branch without a copy."""
+        if self.counts_terms(group) and not self.copied:
             return None
         return int(CLOCK_BEGAN_MS + 1000 * self.now())
+
+    def counts_terms(self, group: str) -> bool:
+        """Tell whether the group's terms still begin with 1."""
+        by_clock = self.settled.get(group, NEVER_SETTLED).by_clock
+        return self.epoch().first_branch and not by_clock
+
+    def is_copied(self, group: str) -> bool:
+        """Tell a node that terms must not begin with 1 any more."""
+        return self.copied and self.counts_terms(group)
 
     def floor_of(self, token: TokenSeen) -> int:
         return token.term_floor
@@ -359,6 +368,7 @@ class MemoryDatabase:
             group_version=self.versions.get(facts.group, 0),
             longest_liveness_s=0.0 if settled else self._longest_liveness_s(facts.group),
             waited_s=float("inf") if epoch.settled else epoch.waited_s,
+            copied=self.is_copied(facts.group),
             lacks_rows=facts.token not in self.tokens or facts.group not in self.versions,
         )
 

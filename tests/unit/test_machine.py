@@ -32,6 +32,7 @@ from coordinator.protocol.requests import (
     Identity,
     Join,
     Leave,
+    RaiseFloor,
     ReadRoster,
     Release,
     Settle,
@@ -320,6 +321,27 @@ def test_free_token_on_an_unsettled_identity_is_not_taken_but_settled_after_the_
 
 def at(timeline: int, started_at: int = 1, name: str = "") -> Identity:
     return replace(view(timeline=timeline, started_at=started_at).identity, branch=name)
+
+
+def test_a_copy_of_the_server_is_noted_once_a_heartbeat_at_most() -> None:
+    """N1, O7: terms come from the clock from then on, whoever remembers what."""
+    copied = other(copied=True)
+    script = standby(copied)
+    asked_for = []
+    for now in range(5):
+        script.tick(float(now))
+        while script.node.pending is not None:
+            asked_for.append((now, script.node.pending))
+            script.answer(float(now), copied)
+    wanted = [(now, request) for now, request in asked_for if isinstance(request, RaiseFloor)]
+    assert [now for now, _ in wanted] == [0, 1, 2, 3, 4]
+    assert all(request.by_clock for _, request in wanted)
+
+    script.tick(5.0)
+    while script.node.pending is not None:
+        script.answer(5.0, other())
+    script.tick(6.0)
+    assert not isinstance(script.node.pending, RaiseFloor)
 
 
 def test_answer_of_an_earlier_branch_is_dropped_and_said_once() -> None:
