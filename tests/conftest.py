@@ -76,7 +76,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 _counter = itertools.count(1)
 
 #: Where leaks are still to be looked for.
-NOT_YET_TIDY = ("e2e/", "faults/")
+NOT_YET_TIDY = ("faults/",)
 
 
 @pytest.fixture(autouse=True)

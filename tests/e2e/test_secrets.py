@@ -20,6 +20,7 @@ import psycopg
 import pytest
 
 from coordinator.store import migrate
+from tests.support import leaks
 from tests.support.nodes import Bed, bed, eventually
 from tests.support.postgres import Server
 
@@ -130,7 +131,9 @@ def test_a_password_is_used_from_each_source(source: Source, guarded: Server, tm
         *("PGPASSFILE", "PGPASSWORD", "COORD_DATABASE_PASSWORD", "Config.toml"),
     ],
 )
-def test_the_canary_is_found_nowhere(source: str, guarded: Server, tmp_path: Path):
+def test_the_canary_is_found_nowhere(
+    source: str, guarded: Server, tmp_path: Path, request: pytest.FixtureRequest
+):
     """Two nodes, a takeover, a database that fails and comes back, every command that looks."""
     environ = Source(source).environ(tmp_path, guarded, CANARY)
     work = tmp_path / "work"
@@ -157,7 +160,8 @@ def test_the_canary_is_found_nowhere(source: str, guarded: Server, tmp_path: Pat
         stopped = "b", f"the program of term {held.term}"
         eventually(lambda: told(nodes, *stopped), 20, lambda: f"b stopped{nodes.story()}")
         seen += outside(nodes)
-        guarded.start()
+        with leaks.for_later_tests(request.node.nodeid):
+            guarded.start()
         nodes.wait_for_run(after=held.term, within_s=30)
         seen += [said(*words, environ=environ) for words in LOOKS]
         with psycopg.connect(guarded.conninfo()) as connection:
