@@ -78,14 +78,15 @@ class HostLook:
         """Return who takes writes; None: nobody answered, or a standby did."""
         try:
             with driver.open_session(self._conninfo, timeout_s=self._timeout_s) as connection:
-                row = connection.execute(named(IDENTITY, "public")).fetchone()
+                begin = driver.begin(connection, self._timeout_s, b"READ COMMITTED, READ ONLY")
+                rows = driver.asked(connection, begin, named(IDENTITY, "public"))
                 info = connection.info
                 reached = info.hostaddr, info.port
         except (psycopg.Error, CoordError):
             return None  # a host that is down is no primary; the node itself tells of outages
-        if row is None:
+        if not rows:
             return None
-        system_identifier, timeline, started_at, address, port = row
+        system_identifier, timeline, started_at, address, port = rows[0]
         # A server's socket has neither; what passes on to one may itself be reached by TCP.
         self.over = self._alone and ((address or "", port or reached[1]) == reached)
         return Identity(

@@ -27,7 +27,7 @@ WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
 def forget_group(conninfo: str, schema: str, group: str) -> int:
     """Delete all rows of a group that has no nodes; return how many other clients there are."""
     try:
-        with driver.open_session(conninfo) as connection, connection.transaction():
+        with driver.open_session(conninfo) as connection, driver.within(connection):
             for table in TABLES:
                 named = sql.Identifier(schema, table)
                 connection.execute(FORGET.format(table=named), {"group_id": group})

@@ -16,19 +16,18 @@ Nothing is looked up by a search_path before ours is set, and nothing is cut off
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, LiteralString
 
 import psycopg
 from psycopg import sql
-from psycopg.adapt import Buffer, Loader
 from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
 from coordinator.errors import UnsupportedServerError
 from coordinator.store.faults import label, parse
+from coordinator.store.moments import MomentLoader
 from coordinator.store.password_file import password_now
 from coordinator.store.texts import CleanStrDumper, CleanStrDumperUnknown
 
@@ -42,11 +41,10 @@ VERSION_MIN_SAID = "14"
 CONNECT_TIMEOUT_S = 5
 #: libpq waits at least so many seconds for each host.
 CONNECT_TIMEOUT_MIN_S = 2
-#: A lock is waited for shorter than the asker waits for the whole request, and a transaction that
-#: was left open ends before that.
+#: A lock is waited for shorter than a request; a transaction that was left open ends before that.
 LOCK_SHARE = 0.5
 OPEN_SHARE = 0.8
-#: A limit may be so short that a role can set up nothing; more tries than this help nobody.
+#: A limit may be so short that a role can set up nothing.
 SET_UP_TRIES = 5
 
 #: Of one transaction only, and looked up nowhere: they come before everything else.
@@ -106,12 +104,6 @@ PREAMBLE_UNBOUNDED = f"{FIRST.decode()}; {_PREAMBLE.decode()}" % {
     "open_ms": "'0'",
     "statement_ms": "'0'",
 }
-
-#: Moments of PostgreSQL that Python does not know, and what is shown for them. A day from its ends,
-#: so that every time zone has them.
-BEYOND = re.compile(r"^-?infinity$| BC$|^\d{5,}-|^0001-01-01|^9999-12-31")
-FIRST_MOMENT = datetime(1, 1, 2, tzinfo=UTC)
-LAST_MOMENT = datetime(9999, 12, 30, tzinfo=UTC)
 
 #: Before the first statement of a transaction whose rest is a user's: every name is qualified,
 #: because the search_path is the user's.
@@ -217,11 +209,36 @@ def preamble(connection: Connection, params: Mapping[str, object], statement: by
 
 
 def begin(
-    connection: Connection, timeout_s: float, how: bytes = b"READ COMMITTED, READ WRITE"
+    connection: Connection, timeout_s: float | None, how: bytes = b"READ COMMITTED, READ WRITE"
 ) -> bytes:
     """Return the message that begins a transaction under our settings, whoever has the session."""
-    start = b"BEGIN ISOLATION LEVEL " + how
-    return b"; ".join((start, preamble(connection, limits(timeout_s))))
+    return b"; ".join((b"BEGIN ISOLATION LEVEL " + how, preamble(connection, limits(timeout_s))))
+
+
+def asked(connection: Connection, start: bytes, question: bytes) -> list[tuple[Any, ...]]:
+    """Return the rows of a question in one round trip, in a transaction that `begin` begins."""
+    rows: list[tuple[Any, ...]] = []
+    try:
+        with psycopg.ClientCursor(connection, row_factory=tuple_row) as cursor:
+            cursor.execute(b"; ".join((start, question, b"COMMIT")))
+            while True:
+                if cursor.description:
+                    rows = cursor.fetchall()
+                if not cursor.nextset():
+                    return rows
+    finally:
+        _leave(connection)
+
+
+@contextmanager
+def within(connection: Connection, timeout_s: float | None = None) -> Iterator[None]:
+    """Run a few statements in one transaction under our settings, whoever has the session."""
+    try:
+        connection.execute(begin(connection, timeout_s))
+        yield
+        connection.execute(b"COMMIT")
+    finally:
+        _leave(connection)
 
 
 def limits(timeout_s: float | None, statement_s: float = 0.0) -> dict[str, str]:
@@ -238,21 +255,6 @@ def limits(timeout_s: float | None, statement_s: float = 0.0) -> dict[str, str]:
     }
 
 
-class MomentLoader(Loader):
-    """Reads a moment as SETTINGS have it written, whatever the session's style is by now.
-
-    The driver's own goes by the style of the session, which a lent one has back after the commit.
-    """
-
-    def load(self, data: Buffer) -> datetime:
-        """Return the moment in UTC; the first or the last one for what Python has none for."""
-        said = bytes(data).decode()
-        if BEYOND.search(said):
-            past = said.startswith(("-", "0001")) or said.endswith(" BC")
-            return FIRST_MOMENT if past else LAST_MOMENT
-        return datetime.fromisoformat(said).astimezone(UTC)
-
-
 def _only_row(
     connection: Connection, message: bytes, params: Mapping[str, object]
 ) -> tuple[Any, ...]:
@@ -265,11 +267,16 @@ def _only_row(
                 assert cursor.nextset(), "a message without a row"
             row = cursor.fetchone()
     finally:
-        pgconn = connection.pgconn
-        if pgconn.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
-            pgconn.exec_(b"ROLLBACK")
+        _leave(connection)
     assert row is not None, "such a statement has one row"
     return row
+
+
+def _leave(connection: Connection) -> None:
+    """Roll back what an error has left open."""
+    pgconn = connection.pgconn
+    if pgconn.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
+        pgconn.exec_(b"ROLLBACK")
 
 
 def _refuse_old(connection: Connection, conninfo: str) -> None:

@@ -22,7 +22,7 @@ from coordinator.protocol.group import (
 )
 from coordinator.protocol.requests import Answer
 from coordinator.store.statement import named
-from coordinator.store.transaction import Cursor
+from coordinator.store.transaction import Cursor, read
 from coordinator.store.view import Place, view_of
 
 #: The tokens are those of tasks that exist, and of deleted ones as long as somebody holds them. A
@@ -168,9 +168,7 @@ class Known:
 
 def read_group(cursor: Cursor, place: Place, known: Known) -> Answer:
     """Read the record whole."""
-    cursor.execute(named(READ_GROUP, place.schema), place.params())
-    row = cursor.fetchone()
-    assert row is not None, "a view is one row"
+    (row,) = read(cursor, named(READ_GROUP, place.schema), place.params())
     view = view_of(row[RECORD_WIDTH:], place.system_identifier)
     return Answer(done=True, view=view, group=record_of(row[:RECORD_WIDTH], known))
 

@@ -115,16 +115,16 @@ class Eye:
         Errors: SchemaError when there is none, or when parts of the schema are missing.
         """
         try:
-            row = self._connection.execute(self._named(REVISION)).fetchone()
+            rows = self._asked(REVISION)
         except psycopg.errors.UndefinedTable:
-            row = None
+            rows = []
         except psycopg.Error as error:
             raise database_error(error, self._where, role_of(self._connection)) from error
-        if row is None:
+        if not rows:
             raise self._why_none()
-        if row["version_num"] == SCHEMA_HEAD:
+        if rows[0][0] == SCHEMA_HEAD:
             self._refuse_incomplete()
-        return str(row["version_num"])
+        return str(rows[0][0])
 
     def ask(self, *questions: sql.SQL, **values: object) -> list[list[Row]]:
         """Return the answers to several questions as of one moment; close after an error."""
@@ -143,11 +143,10 @@ class Eye:
     def server_time(self) -> datetime:
         """Return the server's clock, in exactly one round trip."""
         try:
-            row = self._connection.execute(CLOCK).fetchone()
+            ((server_us,),) = self._asked(CLOCK)
         except psycopg.Error as error:
             raise database_error(error, self._where, role_of(self._connection)) from error
-        assert row is not None, "a SELECT without FROM has one row"
-        return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=row["server_us"])
+        return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=server_us)
 
     def version(self) -> str:
         """Return the server's version, as it says it itself."""
@@ -156,13 +155,17 @@ class Eye:
     def remarks(self) -> list[str]:
         """Return a sentence for whatever an operator should know of the schema."""
         try:
-            return remarks(self._connection, self._schema)
+            with driver.within(self._connection):
+                return remarks(self._connection, self._schema)
         except psycopg.Error as error:
             raise database_error(error, self._where, role_of(self._connection)) from error
 
     def close(self) -> None:
         """Close the connection; never waits."""
         self._connection.close()
+
+    def _asked(self, question: sql.SQL) -> list[tuple[Any, ...]]:
+        return driver.asked(self._connection, self._begin, self._named(question).as_bytes(None))
 
     def _refuse_incomplete(self) -> None:
         try:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, LiteralString
 
 import psycopg
 from psycopg import sql
-from psycopg.rows import tuple_row
 
 from coordinator.errors import ConfigError, CoordError, DatabaseRefusedError, SchemaError
 from coordinator.store import driver
@@ -99,7 +98,7 @@ def offer_aliases(conninfo: str, schema: str) -> list[str]:
 
     Returns a sentence for whatever an operator should know. `schema` is at SCHEMA_HEAD.
     """
-    with _session(conninfo) as connection:
+    with _session(conninfo) as connection, driver.within(connection):
         if missing_aliases(connection, schema):
             for statement in make_aliases(schema):
                 connection.execute(statement.encode())
@@ -108,7 +107,7 @@ def offer_aliases(conninfo: str, schema: str) -> list[str]:
 
 def remarks_on(conninfo: str, schema: str) -> list[str]:
     """Return a sentence for whatever an operator should know of a migrated schema."""
-    with _session(conninfo) as connection:
+    with _session(conninfo) as connection, driver.within(connection):
         return remarks(connection, schema)
 
 
@@ -119,12 +118,12 @@ def current(conninfo: str, schema: str) -> str | None:
     """
     with _session(conninfo) as connection:
         query = sql.SQL("SELECT version_num FROM {}.coord_version").format(sql.Identifier(schema))
-        row = None
+        rows: list[tuple[object, ...]] = []
         with suppress(psycopg.errors.UndefinedTable):
-            row = connection.execute(query).fetchone()
-        if row is None:
+            rows = driver.asked(connection, driver.begin(connection, None), query.as_bytes(None))
+        if not rows:
             why_none(connection, schema, label(conninfo))
-    return str(row[0]) if row else None
+    return str(rows[0][0]) if rows else None
 
 
 def check(conninfo: str, schema: str) -> None:
@@ -143,10 +142,9 @@ def why_none(connection: psycopg.Connection[Any], schema: str, where: str) -> Sc
     Errors: SchemaError when the schema holds the tables of an unreleased revision.
     """
     query = sql.SQL(WHY_NONE).format(text=sql.Literal(schema))
-    with connection.cursor(row_factory=tuple_row) as cursor:
-        row = cursor.execute(query).fetchone()
-    assert row is not None, "a SELECT without FROM has one row"
-    exists, unreleased = row
+    ((exists, unreleased),) = driver.asked(
+        connection, driver.begin(connection, None), query.as_bytes(None)
+    )
     if unreleased:
         raise SchemaError(
             f"{where}: schema {schema!r} holds the tables of an unreleased revision of coord:"

@@ -26,7 +26,7 @@ from coordinator.protocol.task_requests import (
 )
 from coordinator.store.group import standing_of
 from coordinator.store.statement import named
-from coordinator.store.transaction import Cursor, read_committed
+from coordinator.store.transaction import Cursor, read, read_committed
 from coordinator.store.view import Place, read_view
 
 WATCH_SESSIONS: LiteralString = """
@@ -180,8 +180,8 @@ class Made:
 
 def watch_sessions(cursor: Cursor, place: Place) -> Answer:
     """Read every live session of the group."""
-    cursor.execute(named(WATCH_SESSIONS, place.schema), place.params())
-    sessions = tuple(_seen(row) for row in cursor)
+    rows = read(cursor, named(WATCH_SESSIONS, place.schema), place.params())
+    sessions = tuple(_seen(row) for row in rows)
     return Answer(done=True, view=read_view(cursor, place), sessions=sessions)
 
 

@@ -6,7 +6,7 @@ from typing import LiteralString
 
 from coordinator.protocol.requests import Answer, Candidate
 from coordinator.store.statement import named
-from coordinator.store.transaction import Cursor
+from coordinator.store.transaction import Cursor, read
 from coordinator.store.view import Place, read_view
 
 #: A node that was silent for longer than this many of its own intervals ranks nobody behind it.
@@ -25,6 +25,6 @@ WHERE group_id = %(group)s
 def read_roster(cursor: Cursor, place: Place) -> Answer:
     """Name the live nodes of the group."""
     params = place.params(intervals=SILENT_INTERVALS_MAX)
-    cursor.execute(named(READ_ROSTER, place.schema), params)
-    roster = tuple(Candidate(node=node, priority=priority) for node, priority in cursor)
+    rows = read(cursor, named(READ_ROSTER, place.schema), params)
+    roster = tuple(Candidate(node=node, priority=priority) for node, priority in rows)
     return Answer(done=True, view=read_view(cursor, place), roster=roster)

@@ -22,9 +22,9 @@ from coordinator.store import driver
 #: So many of what is missing are named.
 NAMED_MAX = 3
 
-#: All facts of a schema as a column `fact`, such that no server's version and no name of the schema
-#: changes them. The parameter is schema. A column that must have a value and has no default is a
-#: fact: our INSERTs do not know those of others.
+#: All facts of a schema as a column `fact`. No server's version, no setting (how names are quoted)
+#: and no name of the schema changes them. The parameter is schema. A column that must have a value
+#: and has no default is a fact: our INSERTs do not know those of others.
 FACTS: LiteralString = """
     WITH home AS (SELECT oid FROM pg_namespace WHERE nspname = %(schema)s),
     relation AS (
@@ -33,8 +33,10 @@ FACTS: LiteralString = """
     ),
     attribute AS (
         SELECT relname, relkind, attname, attnum, attnotnull,
-            atthasdef OR attidentity <> '' AS filled, format_type(atttypid, atttypmod) AS type
-        FROM pg_attribute JOIN relation ON attrelid = relation.oid
+            atthasdef OR attidentity <> '' AS filled, typname AS type
+        FROM pg_attribute
+        JOIN relation ON attrelid = relation.oid
+        JOIN pg_type ON pg_type.oid = atttypid
         WHERE attnum > 0 AND NOT attisdropped
     )
     SELECT 'column ' || relname || '.' || attname || ' ' || type
@@ -70,7 +72,14 @@ FACTS: LiteralString = """
     SELECT 'policy ' || polname || ' of ' || relname
     FROM pg_policy JOIN relation ON polrelid = relation.oid
     UNION ALL
-    SELECT 'function ' || proname || '(' || pg_get_function_identity_arguments(pg_proc.oid) || ') '
+    SELECT 'function ' || proname || '(' || coalesce((
+            SELECT string_agg(
+                coalesce(proargnames[place] || ' ', '') || typname, ', ' ORDER BY place
+            )
+            FROM unnest(coalesce(proallargtypes, proargtypes::oid[]))
+                WITH ORDINALITY AS argument (type, place)
+            JOIN pg_type ON pg_type.oid = argument.type
+        ), '') || ') '
         || CASE WHEN prosecdef THEN 'of its owner ' ELSE '' END
         || md5(replace(replace(replace(replace(
             prosrc,

@@ -69,7 +69,7 @@ def alone(cursor: Cursor, statement: bytes, params: Params, *, prepare: bool) ->
     """
     try:
         if cursor.preamble:
-            return _in_one_message(cursor, statement, params)
+            return next(iter(_in_one_message(cursor, statement, params)), None)
         return cursor.execute(statement, params, prepare=prepare).fetchone()
     except psycopg.Error as error:
         if surely_failed(error):
@@ -86,6 +86,17 @@ def write(cursor: Cursor, statement: bytes, params: Params) -> None:
         _in_one_message(cursor, statement, params)
     else:
         cursor.execute(statement, params)
+
+
+def read(cursor: Cursor, statement: bytes, params: Params) -> list[Row]:
+    """Return the rows of one statement, in the transaction that is open or in one of its own.
+
+    Errors: psycopg.Error.
+    """
+    idle = cursor.connection.pgconn.transaction_status == TransactionStatus.IDLE
+    if cursor.preamble and idle:
+        return _in_one_message(cursor, statement, params)
+    return cursor.execute(statement, params).fetchall()
 
 
 def read_committed(cursor: Cursor, body: Body[T]) -> T | None:
@@ -156,8 +167,8 @@ def _once(cursor: Cursor, begin: bytes, body: Body[T]) -> T | None:
     return outcome
 
 
-def _in_one_message(cursor: Cursor, statement: bytes, params: Params) -> Row | None:
-    """Begin, set, run and commit in one round trip; return the statement's first row.
+def _in_one_message(cursor: Cursor, statement: bytes, params: Params) -> list[Row]:
+    """Begin, set, run and commit in one round trip; return the statement's rows.
 
     Such a message takes no bound parameters: libpq writes them in as quoted literals.
     """
@@ -167,9 +178,9 @@ def _in_one_message(cursor: Cursor, statement: bytes, params: Params) -> Row | N
             whole.execute(b"; ".join(parts), params)
         finally:
             _roll_back(cursor)
-        rows: list[Row | None] = [None]
+        rows: list[list[Row]] = [[]]
         while True:
-            rows.append(whole.fetchone() if whole.description else None)
+            rows.append(whole.fetchall() if whole.description else [])
             if not whole.nextset():
                 break
         if whole.statusmessage != "COMMIT":

@@ -8,7 +8,7 @@ from typing import Any, LiteralString
 
 from coordinator.protocol.requests import Answer, Identity, NodeSeen, TokenSeen, View
 from coordinator.store.statement import named
-from coordinator.store.transaction import Cursor, Params, read_committed
+from coordinator.store.transaction import Cursor, Params, read, read_committed
 
 READ_VIEW: LiteralString = "SELECT {view_columns} {view_from}"
 
@@ -44,9 +44,7 @@ class Place:
 
 def read_view(cursor: Cursor, place: Place) -> View:
     """Read the view in the transaction that is open, or in one of its own."""
-    cursor.execute(named(READ_VIEW, place.schema), place.params())
-    row = cursor.fetchone()
-    assert row is not None, "a view is one row"
+    (row,) = read(cursor, named(READ_VIEW, place.schema), place.params())
     return view_of(row, place.system_identifier)
 
 

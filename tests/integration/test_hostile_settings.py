@@ -1,4 +1,4 @@
-"""Settings of a role, a database or the environment are for others: nothing of ours obeys them.
+"""Settings of a role, a database, a server or the environment are for others: ours obeys none.
 
 Every door of the product is tried under settings that each broke one of them, or would have.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -23,8 +24,11 @@ from coordinator.store.demo import forget_group
 from coordinator.store.fenced import fenced_transaction
 from coordinator.store.look import GROUPS, HISTORY, Eye
 from coordinator.store.task_admin import TaskDesk
+from coordinator.store.transaction import read
 from tests.conformance.worlds import GROUP
 from tests.conftest import Database
+from tests.support.pgbouncer import pooler
+from tests.support.postgres import wait_until
 from tests.support.store_nodes import joined_nodes
 
 pytestmark = pytest.mark.real
@@ -48,7 +52,15 @@ HOSTILE = {
     "statement_timeout": "1ms",
     "lock_timeout": "1ms",
     "idle_session_timeout": "1s",
+    "idle_in_transaction_session_timeout": "300ms",
     "search_path": "evil, pg_catalog",
+}
+#: What a session of ours does not set: it must not matter.
+LEFT_ALONE = {
+    "quote_all_identifiers": "on",
+    "check_function_bodies": "off",
+    "jit_above_cost": "0",
+    "enable_indexscan": "off",
 }
 #: Preferred to pg_catalog's by an exact match, or by their place, wherever a name is looked up.
 EVIL = """
@@ -72,6 +84,7 @@ CALM = " ".join(
     for key, value in {
         "statement_timeout": "0",
         "lock_timeout": "0",
+        "idle_in_transaction_session_timeout": "0",
         "default_transaction_read_only": "off",
         "datestyle": "ISO",
         "client_encoding": "UTF8",
@@ -87,24 +100,63 @@ class Hostile:
 
     def __init__(self, database: Database) -> None:
         self.conninfo, self.schema = database.conninfo, database.schema
+        self.direct = database.conninfo  #: never by way of a pooler
         self.query(EVIL)
 
     def query(self, statement: str, *values: object) -> list[tuple[object, ...]]:
-        conninfo = make_conninfo(self.conninfo, options=CALM, client_encoding="UTF8")
+        conninfo = make_conninfo(self.direct, options=CALM, client_encoding="UTF8")
         with psycopg.connect(conninfo, autocommit=True) as connection:
             cursor = connection.execute(statement.encode(), values or None)
             return cursor.fetchall() if cursor.description else []
 
-    def set_for(self, whose: sql.Composable) -> None:
-        for key, value in HOSTILE.items():
-            said = sql.SQL(value) if key == "search_path" else sql.Literal(value)
-            change = sql.SQL("ALTER {} SET {} = {}").format(whose, sql.Identifier(key), said)
-            self.query(change.as_string(None))
+    def set_for(self, whose: sql.Composable, **others: str) -> None:
+        with psycopg.connect(
+            make_conninfo(self.conninfo, options=CALM, client_encoding="UTF8"), autocommit=True
+        ) as connection:
+            for key, value in (HOSTILE | LEFT_ALONE | others).items():
+                said = sql.SQL(value) if key == "search_path" else sql.Literal(value)
+                change = sql.SQL("ALTER {} SET {} = {}").format(whose, sql.Identifier(key), said)
+                connection.execute(change)
+
+    def reload(self, style: str) -> None:
+        """Have the server read its file again; over when a new session shows it."""
+        self.query("SELECT pg_reload_conf()")
+
+        def shows() -> bool:
+            calm = make_conninfo(self.conninfo, options="-c statement_timeout=0")
+            with psycopg.connect(calm, autocommit=True) as connection:
+                row = connection.execute("SELECT current_setting('datestyle')").fetchone()
+            return row is not None and str(row[0]).startswith(style)
+
+        wait_until(shows)
 
 
-@pytest.fixture(params=["role", "database", "environment"])
-def hostile(request, database: Database, monkeypatch: pytest.MonkeyPatch) -> Hostile:
+def set_for_the_server(made: Hostile) -> Iterator[Hostile]:
+    """Write the settings into the server's own file, for the time of a test."""
+    try:
+        made.set_for(sql.SQL("SYSTEM"))
+        made.reload("German")
+        yield made
+    finally:
+        made.query("ALTER SYSTEM RESET ALL")
+        made.reload("ISO")
+
+
+@pytest.fixture(params=["role", "database", "environment", "server", "pooler"])
+def hostile(request, database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hostile]:
     made = Hostile(database)
+    if request.param == "server":
+        yield from set_for_the_server(made)
+        return
+    if request.param == "pooler":
+        # Its sessions begin as the database has it, and go from client to client: each
+        # transaction begins under these limits, so they must leave it time to say its own.
+        name = sql.Identifier(str(conninfo_to_dict(database.conninfo)["dbname"]))
+        made.set_for(sql.SQL("DATABASE {}").format(name), statement_timeout="300ms")
+        with pooler(database.conninfo) as between:
+            made.conninfo = between.conninfo
+            yield made
+        return
     name = sql.Identifier(str(conninfo_to_dict(database.conninfo)["dbname"]))
     user = sql.Identifier(str(conninfo_to_dict(database.conninfo)["user"]))
     match request.param:
@@ -118,16 +170,18 @@ def hostile(request, database: Database, monkeypatch: pytest.MonkeyPatch) -> Hos
             monkeypatch.setenv("PGDATESTYLE", "German")
             monkeypatch.setenv("PGTZ", "Asia/Kathmandu")
             monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
-    return made
+    yield made
 
 
 def node(hostile: Hostile) -> None:
     with joined_nodes(hostile, "a") as (holder,):
         term = holder.win()
         assert holder.beat().done
-        rows = holder.connection._cursor.execute(
-            "SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", (list(HOSTILE),)
-        ).fetchall()
+        rows = read(
+            holder.connection._cursor,
+            b"SELECT name, setting FROM pg_settings WHERE name = ANY(%(names)s)",
+            {"names": list(HOSTILE)},
+        )
         assert {name for name, value in rows if value == HOSTILE[name.lower()]} == set()
         assert holder.release(term).done
 
@@ -201,8 +255,12 @@ def forgets(hostile: Hostile) -> None:
 def writes_under_the_fence(hostile: Hostile) -> None:
     """The user's limits and search_path are the user's, but the commit is durable."""
     hostile.query("CREATE TABLE evil.written (what text)")
-    options = "-c statement_timeout=0 -c search_path=evil,pg_catalog"
-    kept = make_conninfo(hostile.conninfo, options=options)
+    options = (
+        "-c statement_timeout=0 -c idle_in_transaction_session_timeout=0"
+        " -c search_path=evil,pg_catalog"
+    )
+    # A pooler takes no options, and the limits of a user's transaction stay the user's.
+    kept = make_conninfo(hostile.direct, options=options)
     with joined_nodes(hostile, "d") as (holder,):
         term = holder.win()
         with fenced_transaction(kept, hostile.schema, GROUP, term, holder.session) as connection:
