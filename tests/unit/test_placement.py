@@ -240,6 +240,24 @@ def test_preferred_node_that_the_definition_excludes_is_said() -> None:
     )
 
 
+def test_all_tasks_that_prefer_a_returning_node_go_there_and_the_others_make_room() -> None:
+    """P4, P5: preference goes beyond the share, and what prefers nobody is levelled around it."""
+    preferring = [TaskDef(name=f"p{number}", preferred="C") for number in range(6)]
+    others = [TaskDef(name=f"t{number}") for number in range(4)]
+    tokens = {
+        task.name: TaskToken(
+            term=1, node=node, session="x", free=False, base_node=node, base_taken=1
+        )
+        for task, node in zip((*preferring, *others), "ABABABABAB", strict=True)
+    }
+
+    made = assignment("G", record(*preferring, *others, tokens=tokens, spread_version=2))
+
+    assert {made[task.name].node for task in preferring} == {"C"}
+    assert Counter(made[task.name].node for task in others) == {"A": 2, "B": 2}
+    assert all(made[task.name].node == tokens[task.name].node for task in others)
+
+
 def test_tasks_that_prefer_a_node_count_for_it() -> None:
     """P3: a node that many tasks prefer gets fewer of the others."""
     tasks = [TaskDef(name=f"t{i}", preferred="A" if i < 40 else None) for i in range(100)]
