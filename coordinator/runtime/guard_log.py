@@ -50,7 +50,7 @@ class GuardLog:
         """Fork a writer for what waits, when none is at work."""
         if self._writer or not self._lines:
             return
-        lines, self._lines = list(self._lines), deque()
+        lines = list(self._lines)
         if self._dropped:
             lines.append(
                 self._voice.line(f"{self._dropped} lines of the guardian were lost", event=_EVENT)
@@ -60,9 +60,9 @@ class GuardLog:
         try:
             self._writer = spawn.fork_clean(lambda: _write(text, guardian))
         except OSError:
-            self._dropped += len(lines)
-        else:
-            self._writing, self._dropped = len(lines), 0
+            return  # no process to spare: they wait for the next turn
+        self._lines.clear()
+        self._writing, self._dropped = len(lines), 0
 
     def child_ended(self, pid: int, code: int) -> bool:
         """Note that a child of the guardian was collected; false when it was no writer."""

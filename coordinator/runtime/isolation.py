@@ -198,10 +198,11 @@ def kill_all(handles: Mapping[int, Handle], within_s: float = KILL_MAX_S) -> set
     """
     until = time.monotonic() + within_s
     left = dict(handles)
+    chases = {number: traces.Chase() for number in left}
     for rounds in itertools.count():
         look = Look()
         # What is known of any is killed before anybody looks for the marks of one.
-        known = {number for number, handle in left.items() if not _strike(handle, look)}
+        known = {n for n, handle in left.items() if not _strike(handle, look, chases[n])}
         marked = {
             number
             for number, handle in left.items()
@@ -222,14 +223,14 @@ def _strike_marked(handle: Handle, look: Look) -> bool:
     return bool(victims)
 
 
-def _strike(handle: Handle, look: Look) -> bool:
+def _strike(handle: Handle, look: Look, chase: traces.Chase) -> bool:
     match handle.get("level"):
         case isolation_cgroup.LEVEL:
-            return isolation_cgroup.strike(dict(handle), look)
+            return isolation_cgroup.strike(dict(handle), look, chase)
         case isolation_pidns.LEVEL:
-            return isolation_pidns.strike(dict(handle), look)
+            return isolation_pidns.strike(dict(handle), look, chase)
         case isolation_plain.LEVEL:
-            return isolation_plain.strike(dict(handle), look)
+            return isolation_plain.strike(dict(handle), look, chase)
         case level:
             raise ValueError(f"no such isolation level: {level}")
 

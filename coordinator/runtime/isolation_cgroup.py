@@ -16,7 +16,7 @@ from typing import Any
 from coordinator.runtime import isolation_plain, kernel, proctable, spawn, traces
 from coordinator.runtime.isolation_plain import PlainRoom
 from coordinator.runtime.proctable import Look, Seen
-from coordinator.runtime.traces import Trace
+from coordinator.runtime.traces import Chase, Trace
 
 LEVEL = "cgroup"
 #: The errors of a cgroup that is not there any more.
@@ -99,11 +99,11 @@ class CgroupRoom:
         return _removed(self._path)
 
 
-def strike(handle: dict[str, Any], look: Look) -> bool:
+def strike(handle: dict[str, Any], look: Look, chase: Chase) -> bool:
     """SIGKILL a run through its handle; true when nothing is left, inside or outside."""
     path = str(handle["path"])
     inside = _struck(path)
-    if not isolation_plain.strike(handle, look) or inside:
+    if not isolation_plain.strike(handle, look, chase) or inside:
         return False
     _remove(path)
     return True

@@ -16,6 +16,7 @@ from typing import Any
 from coordinator.runtime import isolation_plain, kernel, proctable, spawn
 from coordinator.runtime.isolation_plain import PlainRoom
 from coordinator.runtime.proctable import Look, Seen
+from coordinator.runtime.traces import Chase
 
 LEVEL = "pidns"
 
@@ -99,13 +100,13 @@ class PidnsRoom:
         return True
 
 
-def strike(handle: dict[str, Any], look: Look) -> bool:
+def strike(handle: dict[str, Any], look: Look, chase: Chase) -> bool:
     """SIGKILL a run through its handle; true when nothing is left."""
     init, started = int(handle["keeper"]), int(handle["keeper_started"])
     # Process 1 is dead only when all others of its namespace are.
     if not _struck(init, started):
         return False
-    return isolation_plain.strike(handle, look)
+    return isolation_plain.strike(handle, look, chase)
 
 
 def _struck(init: int, started: int) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 
 from coordinator.runtime import kernel, proctable, spawn, traces
 from coordinator.runtime.proctable import Look, Seen
-from coordinator.runtime.traces import Trace
+from coordinator.runtime.traces import Chase, Trace
 
 LEVEL = "plain"
 #: Why no level can be had: each finds by /proc what has left its cgroup, tree or session.
@@ -32,8 +32,7 @@ class PlainRoom:
     def __init__(self, marker: str) -> None:
         self._trace = Trace(marker)
         self.root = 0
-        self._struck: set[tuple[int, int]] = set()  #: whom the kills so far have found
-        self.grew = False  #: the last kill found somebody new
+        self._chase = traces.Chase()
         self.status_fd: int | None = None  #: where the keeper says how the program ended
 
     def launch(self, body: Callable[[int], object]) -> None:
@@ -85,10 +84,7 @@ class PlainRoom:
         keeper = look.of(self.root) if root_lives and not victims else None
         if thorough or not (victims or keeper):
             victims |= self._trace.marked(look)
-        struck = {(seen.pid, seen.started) for seen in victims.values()}
-        self.grew = bool(self._struck) and not struck <= self._struck
-        self._struck |= struck
-        refused = traces.kill(victims, self.root)
+        refused = self._chase.strike(victims, self.root)
         if keeper is not None:
             traces.kill_one(keeper)
         return refused
@@ -98,6 +94,11 @@ class PlainRoom:
         if root_lives or self._trace.related(look) or self._trace.marked(look):
             return False
         return not look.blind and not self._trace.unsure(look)
+
+    @property
+    def grew(self) -> bool:
+        """True when the last kill found somebody new."""
+        return self._chase.grew
 
     def leads_group(self) -> bool:
         """Tell whether the process group of the program's first process is still the run's own."""
@@ -117,11 +118,11 @@ class PlainRoom:
         return True
 
 
-def strike(handle: dict[str, Any], look: Look) -> bool:
+def strike(handle: dict[str, Any], look: Look, chase: Chase) -> bool:
     """SIGKILL what is known of a run through its handle; true when nothing of that is left."""
     trace = traces.traced(handle)
     victims = trace.related(look)
-    traces.kill(victims, trace.keeper)
+    chase.strike(victims, trace.keeper)
     if look.blind or trace.unsure(look):
         return False
     keeper = look.of(trace.keeper)

@@ -21,6 +21,9 @@ from coordinator.runtime import proctable
 from coordinator.runtime.proctable import Look, Seen
 
 VARIABLE = "COORD_RUN_ID"
+_STOPPED = "T"
+#: A run that grows after so many rounds of stopping is killed all the same.
+_STOPS_MAX = 200
 
 
 class Trace(NamedTuple):
@@ -105,8 +108,39 @@ def kill(victims: Mapping[int, Seen], keeper: int) -> tuple[Seen, ...]:
     return tuple(refused)
 
 
+class Chase:
+    """The rounds of one killer against one run, which may fork while it is killed.
+
+    Each death makes room for another fork, where processes are limited. So while each look finds
+    new ones all are stopped, and they are killed by the first look that finds none.
+    """
+
+    def __init__(self) -> None:
+        self._found: set[tuple[int, int]] = set()
+        self._stops = 0
+        self.grew = False  #: the last round found somebody whom none before had found
+
+    def strike(self, victims: Mapping[int, Seen], keeper: int) -> tuple[Seen, ...]:
+        """Stop or SIGKILL each; return those that the kernel protects from us."""
+        found = {(seen.pid, seen.started) for seen in victims.values()}
+        self.grew = bool(self._found) and not found <= self._found
+        self._found |= found
+        if self.grew and self._stops < _STOPS_MAX:
+            self._stops += 1
+            running = [seen for seen in victims.values() if seen.state != _STOPPED]
+            return tuple(seen for seen in running if not _signalled(seen, signal.SIGSTOP))
+        return kill(victims, keeper)
+
+
 def kill_one(seen: Seen) -> bool:
     """SIGKILL exactly this process; false when the kernel protects it from us."""
+    return _signalled(seen, signal.SIGKILL)
+
+
+def _signalled(seen: Seen, signum: int) -> bool:
+    """Signal exactly this process; false when the kernel protects it from us."""
+    if seen.pid <= 1:
+        return True  # 0 and below mean many processes, and 1 all of them
     try:
         pidfd = os.pidfd_open(seen.pid)
     except ProcessLookupError:
@@ -116,7 +150,7 @@ def kill_one(seen: Seen) -> bool:
     try:
         # With the descriptor open the number is this process's own, or the look says otherwise.
         if proctable.started(seen.pid) == seen.started:
-            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            signal.pidfd_send_signal(pidfd, signum)
     except ProcessLookupError:
         return True
     except PermissionError:

@@ -16,7 +16,7 @@ from tests.support.guarded_node import WAIT_S, await_fact
 #: A process that has no descriptor to spare; what it finds out it says at the end.
 _WITHOUT_DESCRIPTORS = """
 import os, resource
-from coordinator.runtime import isolation_plain, proctable
+from coordinator.runtime import isolation_plain, proctable, traces
 from coordinator.runtime.isolation_plain import PlainRoom
 from coordinator.runtime.proctable import Look
 
@@ -25,12 +25,12 @@ room = PlainRoom("nothing-carries-this")
 handle = {"level": "plain", "keeper": 0, "keeper_started": 0, "pid": 0, "started": 0}
 handle["marker"] = "nothing-carries-this"
 assert room.empty(False, Look())
-assert isolation_plain.strike(handle, Look())
+assert isolation_plain.strike(handle, Look(), traces.Chase())
 usual = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (3, usual[1]))
 seen = proctable.look(parent)
 told = [seen.unknown and seen.alive, proctable.lives(parent, started), Look().blind]
-told += [room.empty(False, Look()), isolation_plain.strike(handle, Look())]
+told += [room.empty(False, Look()), isolation_plain.strike(handle, Look(), traces.Chase())]
 resource.setrlimit(resource.RLIMIT_NOFILE, usual)
 assert not Look().blind
 print(*told)
