@@ -350,7 +350,7 @@ def test_several_hosts_lead_to_the_one_that_can_be_written_to(own_server):
             target_session_attrs="read-write",
         )
         with joined_nodes(Place(conninfo), "a") as (node,):
-            assert node.win() == 1
+            assert node.win() > 10**9  # by the clock, as a copy streams (N1)
     finally:
         standby.remove()
 
