@@ -54,6 +54,14 @@ def _beside(node: Node, known: epoch.Epoch, now: float, identity: Identity) -> S
     return node, (Report("second-primary", fields),)
 
 
+def second_primary(node: Node, now: float) -> int | None:
+    """Return the timeline of a primary that takes writes beside the own one; None: of none."""
+    beside = node.beside
+    if beside is None or not beside.told or beside.seen_at < now - node.timing.liveness_s:
+        return None
+    return beside.identity.timeline
+
+
 def note_silence(node: Node, view: View, now: float) -> Node:
     """Watch the holder on a branch whose answers are dropped: it may be used again (rule E4)."""
     if view.token.session is None:

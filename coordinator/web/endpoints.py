@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from coordinator.protocol import epoch
+from coordinator.protocol import branches, epoch
 from coordinator.protocol.node import Node, active, held_by_other
 from coordinator.protocol.trust import expired
 
@@ -72,6 +72,7 @@ def _database(node: Node, now: float) -> dict[str, Any] | None:
 
     waitSeconds, why: until nobody waits any more after a failover (E3), and what has made it wait.
     leftBehindTimeline: of a primary that answers, although a later one takes writes (E4).
+    secondPrimaryTimeline: of an earlier one that takes writes beside the node's own (E4).
     """
     known = node.epoch
     if known is None:
@@ -84,6 +85,7 @@ def _database(node: Node, now: float) -> dict[str, Any] | None:
         "waitSeconds": round(max(0.0, epoch.settle_at(known) - now), 3) if waiting else None,
         "why": known.why if waiting else None,
         "leftBehindTimeline": left_behind,
+        "secondPrimaryTimeline": branches.second_primary(node, now),
     }
 
 

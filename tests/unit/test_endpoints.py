@@ -12,7 +12,7 @@ from coordinator.protocol.runs import Run
 from coordinator.protocol.timing import Timing
 from coordinator.web.endpoints import Snapshot, reply
 from coordinator.web.server import Server, split_address
-from tests.simulation.script import Script, identity, view
+from tests.simulation.script import TIMING, Script, identity, view
 
 STANDBY = Node(
     policy=Policy(node="a", group="orders", seed="s"),
@@ -93,6 +93,7 @@ def test_healthz_tells_why_nobody_takes_after_a_failover():
         "waitSeconds": 4.0,
         "why": "failover",
         "leftBehindTimeline": None,
+        "secondPrimaryTimeline": None,
     }
 
 
@@ -107,6 +108,24 @@ def test_healthz_tells_of_a_primary_that_was_left_behind():
     body = reply("/healthz", Snapshot(script.node, 0.6, 0.6), 0.6).body
 
     assert body["database"]["leftBehindTimeline"] == 1
+
+
+def test_healthz_tells_of_a_second_primary_while_it_is_seen():
+    """E4: this node is on the later one."""
+    script = Script()
+    script.join(0.0, view(timeline=2))
+    for now in range(1, 12):
+        script.tick(float(now))
+        if script.node.pending is not None:
+            script.answer(float(now), view(timeline=2))
+        script.take_in(PrimarySeen(float(now), identity(timeline=1)))
+
+    def told(now: float) -> object:
+        shown = Snapshot(script.node, now, now)
+        return reply("/healthz", shown, now).body["database"]["secondPrimaryTimeline"]
+
+    assert told(11.0) == 1
+    assert told(11.0 + TIMING.liveness_s + 0.1) is None
 
 
 def test_an_unknown_path_names_those_that_exist():
