@@ -45,9 +45,9 @@ def next_request(node: Node, now: float) -> Choice:
 def _wanted(node: Node, session: str, now: float) -> Iterator[Request]:
     """Name what is due, what matters most first."""
     if node.leaving is not None and not program_left(node):
-        yield Leave(session=session, reason=node.leaving.reason)
+        yield _leave(node, session, node.leaving.reason, now)
         return
-    release = _release(node)
+    release = _release(node, now)
     if release is not None:
         yield release
     take = take_at(node)
@@ -91,7 +91,7 @@ def _without_session(node: Node, now: float) -> Choice:
     if node.leaving is not None:
         if node.previous is None:
             return node, None
-        return node, Leave(session=node.previous, reason=node.leaving.reason)
+        return node, _leave(node, node.previous, node.leaving.reason, now)
     silent = _namesake_silent_at(node)
     if silent is not None and now >= silent:
         assert node.namesake_watch is not None
@@ -130,14 +130,26 @@ def _namesake_silent_at(node: Node) -> float | None:
     return silent_at(node.namesake_watch, node.namesake, node.timing.liveness_s)
 
 
-def _release(node: Node) -> Release | None:
+def _leave(node: Node, session: str, reason: str, now: float) -> Leave:
+    """End an own session, and tell since when the last program is dead: that may be long ago."""
+    ended = node.ended
+    if ended is None:
+        return Leave(session=session, reason=reason)
+    return Leave(
+        session=session, reason=reason, ended_term=ended.term, ended_s=max(0.0, now - ended.at)
+    )
+
+
+def _release(node: Node, now: float) -> Release | None:
     """Release a holding that was given up, once its program has ended (rule L1)."""
     view = node.view
     if view is None or node.run is not None or not holds(node) or node.session is None:
         return None
     if view.token.term > node.given_up:
         return None
-    return Release(session=node.session, term=view.token.term, reason="given up")
+    ended, term = node.ended, view.token.term
+    ended_s = max(0.0, now - ended.at) if ended is not None and ended.term == term else 0.0
+    return Release(session=node.session, term=term, reason="given up", ended_s=ended_s)
 
 
 def take_at(node: Node) -> float | None:

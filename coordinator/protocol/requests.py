@@ -8,7 +8,7 @@ moments never travel, only ages.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from coordinator.errors import ConfigError
 from coordinator.protocol.group import OBSERVER, GroupRecord, token_name
@@ -166,19 +166,28 @@ class Take:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """Give `term` back after the program has ended."""
+    """Give `term` back after the program has ended.
+
+    ended_s: how long ago that was when the request was sent, own clock; 0.0: nothing ran.
+    """
 
     session: str
     term: int
     reason: str
+    ended_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leave:
-    """End `session`, and give back whatever it holds; the program has ended."""
+    """End `session`, and give back whatever it holds; the program has ended.
+
+    ended_term, ended_s: as in Join.
+    """
 
     session: str
     reason: str
+    ended_term: int = 0
+    ended_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,6 +231,13 @@ Request = (
     | ReadRoster
     | TaskRequest
 )
+
+
+def sent_later(request: Request, by_s: float) -> Request:
+    """Return a request that sets out later than it was decided on: an end is longer ago by then."""
+    if isinstance(request, Join | Release | Leave) and request.ended_s:
+        return replace(request, ended_s=request.ended_s + by_s)
+    return request
 
 
 # --- answers ------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from coordinator.errors import CoordError
 from coordinator.ports import Clock, Store, StoreConnection
 from coordinator.protocol.events import Answered, Event, Failed, Notified
-from coordinator.protocol.requests import Request
+from coordinator.protocol.requests import Request, sent_later
 
 #: Dismissed couriers that still hang in a call of the driver (a name look-up, say). A node that
 #: has so many of them asks nothing more until one has come back.
@@ -115,11 +115,12 @@ class Courier:
 
     def _carry(self, request: Request, timeout_s: float) -> None:
         try:
+            decided_at = self._clock.now()
             connection = self._connected(timeout_s)
             if self._dismissed:
                 return  # given up while it connected: to ask now would only surprise
             sent_at = self._clock.now()
-            answer = connection.ask(request, timeout_s)
+            answer = connection.ask(sent_later(request, sent_at - decided_at), timeout_s)
         except Exception as error:  # noqa: BLE001 - see _why
             # Refusals too: a node that has run once waits for the database to be mended.
             self._drop_connection()

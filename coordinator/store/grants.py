@@ -39,9 +39,9 @@ RACE_FUNCTIONS = (
     "coord_term_clock(bigint, uuid, text)",
     "coord_take(bigint, uuid, text, text, text, uuid, text, uuid, bigint, bigint, bigint, text,"
     " text, bigint, text, boolean, boolean)",
-    "coord_give_back(text, text, uuid, bigint, text, text, boolean)",
-    "coord_release(bigint, text, text, text, uuid, bigint, text, text, boolean)",
-    "coord_leave(bigint, text, text, text, uuid, text, text, boolean, boolean)",
+    "coord_give_back(text, text, uuid, bigint, text, text, boolean, bigint, bigint)",
+    "coord_release(bigint, text, text, text, uuid, bigint, text, text, boolean, bigint, bigint)",
+    "coord_leave(bigint, text, text, text, uuid, text, text, boolean, boolean, bigint, bigint)",
 )
 #: What a running node and its programs call.
 NODE_FUNCTIONS = (*READ_FUNCTIONS, *HOLDER_FUNCTIONS, *RACE_FUNCTIONS)

@@ -71,7 +71,9 @@ SELECT * FROM {schema}.coord_release(
     p_term => %(term)s::bigint,
     p_reason => %(reason)s,
     p_channel => %(channel)s,
-    p_waits => %(waits)s
+    p_waits => %(waits)s,
+    p_ended_term => %(term)s::bigint,
+    p_ended_ms => %(ended_ms)s::bigint
 )
 """
 
@@ -128,7 +130,12 @@ def _take(cursor: Cursor, place: Place, request: Take, *, deadline: float, pause
 
 def release(cursor: Cursor, place: Place, request: Release) -> Answer:
     """Give the token back and tell the group; not done when it was not held any more."""
-    params = place.params(mine=request.session, term=request.term, reason=request.reason)
+    params = place.params(
+        mine=request.session,
+        term=request.term,
+        reason=request.reason,
+        ended_ms=round(request.ended_s * 1000),
+    )
 
     def push_aside(cursor: Cursor) -> None:
         push_fences_aside(cursor, place, request.session, [place.token])

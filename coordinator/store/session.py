@@ -169,7 +169,9 @@ SELECT * FROM {schema}.coord_leave(
     p_reason => %(reason)s,
     p_channel => %(channel)s,
     p_hosts_tasks => %(hosts_tasks)s,
-    p_waits => %(waits)s
+    p_waits => %(waits)s,
+    p_ended_term => %(ended_term)s::bigint,
+    p_ended_ms => %(ended_ms)s::bigint
 )
 """
 
@@ -255,7 +257,12 @@ def end_namesake(cursor: Cursor, place: Place, request: EndNamesake) -> Answer:
 
 def leave(cursor: Cursor, place: Place, request: Leave) -> Answer:
     """End the own session and give back all that it holds, in one transaction."""
-    params = place.params(mine=request.session, reason=request.reason)
+    params = place.params(
+        mine=request.session,
+        reason=request.reason,
+        ended_term=request.ended_term,
+        ended_ms=round(request.ended_s * 1000),
+    )
 
     def push_aside(cursor: Cursor) -> None:
         # The session's row first, as in a takeover: the other order would meet it in a deadlock.

@@ -355,7 +355,7 @@ $coord$
 GIVE_BACK = """
 CREATE FUNCTION {schema}.coord_give_back(
     p_token text, p_node text, p_mine uuid, p_term bigint, p_reason text, p_channel text,
-    p_waits boolean
+    p_waits boolean, p_ended_term bigint, p_ended_ms bigint
 ) RETURNS bigint
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -381,7 +381,10 @@ BEGIN
         RETURNING token.group_id, token.task_id, token.term
     ), closed AS (
         UPDATE {schema}.token_history AS held
-        SET ended_at = clock_timestamp(), active_until = clock_timestamp(),
+        SET ended_at = clock_timestamp(),
+            active_until = clock_timestamp() - CASE
+                WHEN held.group_id = p_token AND held.term = p_ended_term THEN p_ended_ms ELSE 0
+            END * interval '1 millisecond',
             end_how = 'release', end_reason = p_reason
         FROM given
         WHERE held.group_id = given.group_id AND held.term = given.term AND held.ended_at IS NULL
@@ -410,7 +413,7 @@ $coord$
 RELEASE = """
 CREATE FUNCTION {schema}.coord_release(
     p_system bigint, p_group text, p_token text, p_node text, p_mine uuid, p_term bigint,
-    p_reason text, p_channel text, p_waits boolean,
+    p_reason text, p_channel text, p_waits boolean, p_ended_term bigint, p_ended_ms bigint,
     OUT v_passed_over boolean, OUT v_done boolean, OUT v_view json
 )
 LANGUAGE plpgsql
@@ -418,7 +421,7 @@ SET search_path = pg_catalog, pg_temp
 AS $coord$
 DECLARE
     v_given CONSTANT bigint := {schema}.coord_give_back(
-        p_token, p_node, p_mine, p_term, p_reason, p_channel, p_waits
+        p_token, p_node, p_mine, p_term, p_reason, p_channel, p_waits, p_ended_term, p_ended_ms
     );
 BEGIN
     v_passed_over := v_given IS NULL;
@@ -432,8 +435,8 @@ $coord$
 LEAVE = """
 CREATE FUNCTION {schema}.coord_leave(
     p_system bigint, p_group text, p_token text, p_node text, p_mine uuid, p_reason text,
-    p_channel text, p_hosts_tasks boolean, p_waits boolean,
-    OUT v_passed_over boolean, OUT v_done boolean, OUT v_view json
+    p_channel text, p_hosts_tasks boolean, p_waits boolean, p_ended_term bigint,
+    p_ended_ms bigint, OUT v_passed_over boolean, OUT v_done boolean, OUT v_view json
 )
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -445,7 +448,7 @@ BEGIN
     FOR NO KEY UPDATE;
     v_done := FOUND;
     v_passed_over := v_done AND {schema}.coord_give_back(
-        p_token, p_node, p_mine, NULL, p_reason, p_channel, p_waits
+        p_token, p_node, p_mine, NULL, p_reason, p_channel, p_waits, p_ended_term, p_ended_ms
     ) IS NULL;
     IF v_passed_over THEN
         v_done := false;
@@ -467,10 +470,11 @@ $coord$
 
 DROPS = (
     "DROP FUNCTION {schema}.coord_leave("
-    "bigint, text, text, text, uuid, text, text, boolean, boolean)",
+    "bigint, text, text, text, uuid, text, text, boolean, boolean, bigint, bigint)",
     "DROP FUNCTION {schema}.coord_release("
-    "bigint, text, text, text, uuid, bigint, text, text, boolean)",
-    "DROP FUNCTION {schema}.coord_give_back(text, text, uuid, bigint, text, text, boolean)",
+    "bigint, text, text, text, uuid, bigint, text, text, boolean, bigint, bigint)",
+    "DROP FUNCTION {schema}.coord_give_back("
+    "text, text, uuid, bigint, text, text, boolean, bigint, bigint)",
     "DROP FUNCTION {schema}.coord_take("
     "bigint, uuid, text, text, text, uuid, text, uuid, bigint, bigint, bigint, text, text,"
     " bigint, text, boolean, boolean)",

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from coordinator.protocol.requests import Join
+from coordinator.protocol.requests import Join, Leave, Release
 from tests.conformance.worlds import Node
 from tests.support.store_nodes import connected_node, joined_nodes
 
@@ -35,6 +35,25 @@ def test_an_outage_that_ended_the_own_session_is_told_with_its_reason(database):
 
     ((_, previous, gap_s, reason),) = gaps(database)
     assert (previous, reason) == ("a", "no heartbeat was acknowledged")
+    assert 3.0 <= gap_s < 10.0
+
+
+@pytest.mark.parametrize("leaves", [False, True], ids=["release", "leave"])
+def test_a_token_that_is_given_back_late_was_active_until_the_programs_end(database, leaves):
+    """The program ended 3 s before its node was heard again, in a session that lives."""
+    with joined_nodes(database, "a", "b") as (old, new):
+        term = old.win()
+
+        request = (
+            Leave(session=old.session, reason="SIGTERM", ended_term=term, ended_s=3.0)
+            if leaves
+            else Release(session=old.session, term=term, reason="given up", ended_s=3.0)
+        )
+        assert old.ask(request).done
+        assert new.take(new.look()).done
+
+    ((_, previous, gap_s, _),) = gaps(database)
+    assert previous == "a"
     assert 3.0 <= gap_s < 10.0
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from coordinator.errors import DatabaseUnreachableError
 from coordinator.protocol.events import Answered, Failed, Notified
-from coordinator.protocol.requests import Beat
+from coordinator.protocol.requests import Beat, Join
 from coordinator.runtime.clock import BoottimeClock
 from coordinator.runtime.courier import Courier, Couriers
 
@@ -154,3 +154,44 @@ def test_without_a_thread_to_spare_a_request_fails_and_the_next_one_hires_again(
     couriers.end(WITHIN_S)
     store.made.closed()
     first.closed()
+
+
+class SlowStore(Store):
+    """Makes a connection only after a second by the clock."""
+
+    def __init__(self, clock: SetClock) -> None:
+        super().__init__()
+        self._clock = clock
+
+    def connect(self, timeout_s):
+        self._clock.moment += 1.0
+        return super().connect(timeout_s)
+
+
+class SetClock:
+    """A clock that shows what it was set to."""
+
+    moment = 5.0
+
+    def now(self) -> float:
+        return self.moment
+
+
+def test_how_long_ago_a_program_ended_is_counted_to_the_question():
+    """A connection may have to be made first, and a failover be waited for meanwhile."""
+    events = queue.SimpleQueue()
+    clock = SetClock()
+    store = SlowStore(clock)
+    asked = []
+    store.made.ask = lambda request, _timeout_s: asked.append(request)
+    courier = Courier(store, clock, events.put)
+    try:
+        courier.carry(Join(session="s", previous=None, ended_term=1, ended_s=2.0), WITHIN_S)
+        answered = events.get(timeout=WITHIN_S)
+    finally:
+        courier.dismiss()
+        courier.join(WITHIN_S)
+        store.made.closed()
+
+    assert asked == [Join(session="s", previous=None, ended_term=1, ended_s=3.0)]
+    assert answered.request.ended_s == 2.0, "the node knows its request again"

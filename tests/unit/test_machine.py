@@ -632,7 +632,7 @@ def test_on_exit_stop_ends_the_node_with_the_programs_code(status: int, code: in
     script = holder(policy(on_exit=OnExit.STOP))
     session = script.session
     commands = script.take_in(ProgramEnded(0.5, 1, status, "itself"))
-    assert asked(commands) == Leave(session=session, reason="the program ended")
+    assert asked(commands) == Leave(session=session, reason="the program ended", ended_term=1)
     assert find(script.answer(0.6, view()), Finish) == Finish(code, "")
 
 
@@ -650,6 +650,31 @@ def test_start_that_came_too_late_releases_and_stays() -> None:
     assert isinstance(asked(commands), Release)
 
 
+def test_a_token_that_is_given_back_late_tells_since_when_nothing_ran() -> None:
+    """An outage may lie between the program's end and the first heartbeat that is answered."""
+    script = holder()
+    script.take_in(ResignAsked(0.4, "told to"))
+    script.take_in(ProgramEnded(0.5, 1, 0, "stopped"))
+    script.fail(1.5)
+
+    released = asked(script.tick(wake_at(script.node, 1.5)))
+    while not isinstance(released, Release):
+        released = asked(script.answer(2.5, script.own()))
+    assert released.ended_s == pytest.approx(2.0)
+
+
+def test_a_node_that_leaves_late_tells_since_when_nothing_ran() -> None:
+    script = holder()
+    script.take_in(StopAsked(0.4, "SIGTERM"))
+    script.take_in(ProgramEnded(0.5, 1, 0, "stopped"))
+    script.fail(1.0)
+
+    left = asked(script.tick(2.0))
+
+    assert isinstance(left, Leave)
+    assert (left.ended_term, left.ended_s) == (1, pytest.approx(1.5))
+
+
 # --- leaving ------------------------------------------------------------------------------------
 
 
@@ -661,7 +686,7 @@ def test_stop_ends_the_program_before_the_session() -> None:
     assert StopProgram in kinds(commands)
     assert asked(commands) is None
     commands = script.take_in(ProgramEnded(0.8, 1, 0, "stopped"))
-    assert asked(commands) == Leave(session=session, reason="SIGTERM")
+    assert asked(commands) == Leave(session=session, reason="SIGTERM", ended_term=1)
     assert find(script.answer(0.9, view()), Finish) == Finish(0)
     assert script.tick(1.0) == ()
 
