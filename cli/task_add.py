@@ -96,6 +96,10 @@ def add(
         list[str] | None, _text("--env", "NAME=VALUE", "For the program; no secrets.")
     ] = None,
     cwd: Annotated[str | None, _text("--cwd", "PATH", "Directory to run in.")] = None,
+    forward: Annotated[
+        list[str] | None,
+        _text("--forward-signal", "NAME", "Of the node, for the program: HUP, USR1, USR2, QUIT."),
+    ] = None,
     options: Annotated[
         str | None, _text("--options", "JSON", "An object; given in COORD_OPTIONS.")
     ] = None,
@@ -138,6 +142,7 @@ def add(
         ("stopTimeout",): stop_timeout,
         ("env",): task_flags.variables(env or ()),
         ("cwd",): cwd,
+        ("forwardSignals",): forward or None,
         ("options",): task_flags.json_of("options", options),
         ("enabled",): False if disabled else None,
     }

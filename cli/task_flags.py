@@ -24,6 +24,7 @@ FLAGS: Mapping[Keys, str] = {
     ("failback",): "flag --no-failback",
     ("onPartition",): "flag --on-partition",
     ("onDone",): "flag --on-done",
+    ("forwardSignals",): "flag --forward-signal",
     ("progressTimeout",): "flag --progress-timeout",
     ("stopTimeout",): "flag --stop-timeout",
     ("trigger", "interval"): "flag --every",

@@ -170,6 +170,9 @@ class TaskTable(Table):
         default_factory=dict,
         description="Anything; the program gets it as JSON in COORD_OPTIONS.",
     )
+    forward_signals: tuple[ForwardedSignal, ...] = Field(
+        default=(), description="Signals of the node that the program gets; default none."
+    )
     trigger: TriggerTable | None = None
     enabled: bool = Field(default=True, description="false: defined, but run by nobody.")
     nodes: NodeNames = Field(default=(), description="Who may run it; default every node.")

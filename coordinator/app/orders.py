@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 from coordinator.app.database_url import url_of
-from coordinator.app.settings import NodeSettings
+from coordinator.app.settings import NodeSettings, ProgramSettings
 from coordinator.errors import ScheduleEndedError, TokenLostError
 from coordinator.protocol.node import OnExit
 from coordinator.runtime import interpreter
@@ -34,7 +34,7 @@ def orders(settings: NodeSettings, settings_fd: int, term: int, session: str) ->
     if settings.pass_database:
         env["COORD_DATABASE_URL"] = url_of(for_program(settings.database.conninfo))
         unset = tuple(name for name in SECRETS if name != "COORD_DATABASE_URL")
-    forward = tuple(int(signal.Signals[f"SIG{name}"]) for name in program.forward_signals)
+    forward = signals_of(program)
     if program.callable is not None or settings.trigger is not None:
         argv = tuple(interpreter.command("coordinator.app.scheduled"))
         env["COORD_SETTINGS_FD"] = str(settings_fd)
@@ -44,6 +44,11 @@ def orders(settings: NodeSettings, settings_fd: int, term: int, session: str) ->
         ("/bin/sh", "-c", program.argv[0]) if program.shell else program.argv
     )
     return Orders(shell_or_plain, env, unset, program.cwd, forward=forward)
+
+
+def signals_of(program: ProgramSettings) -> tuple[int, ...]:
+    """Return the numbers of the node's signals that a program gets, too."""
+    return tuple(int(signal.Signals[f"SIG{name}"]) for name in program.forward_signals)
 
 
 def meanings(settings: NodeSettings) -> tuple[tuple[int, OnExit], ...]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from coordinator.app.database_url import url_of
-from coordinator.app.orders import SECRETS
+from coordinator.app.orders import SECRETS, signals_of
 from coordinator.app.settings import NodeSettings
 from coordinator.app.task_program import SPEC_VARIABLE, STOP_TIMEOUT_VARIABLE, spec_of
 from coordinator.errors import CommandNotExecutableError
@@ -59,15 +60,18 @@ def task_orders(
         env["COORD_DATABASE_SCHEMA"] = settings.database.schema
         unset = tuple(name for name in SECRETS if name != "COORD_DATABASE_URL")
     program = spec.program
+    forward = signals_of(program)
     if program.callable is not None or spec.trigger is not None:
         argv: tuple[str, ...] = tuple(interpreter.command("coordinator.app.scheduled"))
         env["COORD_SETTINGS_FD"] = str(settings_fd)
         env[SPEC_VARIABLE] = text
         env[STOP_TIMEOUT_VARIABLE] = repr(stop_timeout_s)
-        return Orders(argv, env, unset, program.cwd, (settings_fd,), stop_timeout_s=stop_timeout_s)
+        given = Orders(argv, env, unset, program.cwd, (settings_fd,), forward=forward)
+        return replace(given, stop_timeout_s=stop_timeout_s)
     assert program.argv is not None, "a spec has a command or a callable"
     argv = ("/bin/sh", "-c", program.argv[0]) if program.shell else program.argv
-    return Orders(argv, env, unset, program.cwd, stop_timeout_s=stop_timeout_s)
+    given = Orders(argv, env, unset, program.cwd, forward=forward)
+    return replace(given, stop_timeout_s=stop_timeout_s)
 
 
 def _allowed(settings: NodeSettings, definition: TaskDef) -> str:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, get_args
 
 from coordinator.app.config_values import options
-from coordinator.app.settings import NodeSettings, ProgramSettings, TriggerSettings
+from coordinator.app.settings import ForwardedSignal, NodeSettings, ProgramSettings, TriggerSettings
 from coordinator.app.task_specs import trigger_of
 from coordinator.protocol.group import token_name
 
@@ -49,8 +49,9 @@ def spec_of(text: str) -> Spec:
             raise TypeError(f"{key} is not a text")
     env = raw.get("env", {})
     _texts("env", list(env.values()))
+    program = ProgramSettings(argv=argv, callable=target, shell=shell, cwd=raw.get("cwd"))
     return Spec(
-        program=ProgramSettings(argv=argv, callable=target, shell=shell, cwd=raw.get("cwd")),
+        program=replace(program, forward_signals=_signals(raw.get("forwardSignals", []))),
         trigger=None if trigger is None else trigger_of(trigger),
         env=env,
         options=options(raw.get("options", {})),
@@ -61,6 +62,14 @@ def _texts(key: str, values: object) -> tuple[str, ...]:
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
         raise TypeError(f"{key} is not made of texts")
     return tuple(values)
+
+
+def _signals(names: object) -> tuple[str, ...]:
+    said = _texts("forwardSignals", names)
+    unknown = set(said) - set(get_args(ForwardedSignal))
+    if unknown:
+        raise ValueError(f"forwardSignals has {sorted(unknown)}")
+    return said
 
 
 def for_task(settings: NodeSettings, task: str, text: str, stop_timeout_s: float) -> NodeSettings:

@@ -107,7 +107,10 @@ def _spec(table: TaskTable) -> dict[str, Any]:
         spec["command"] = list(argv)
     if table.trigger is not None:
         spec["trigger"] = _trigger(table.trigger)
-    optional = {"env": table.env, "cwd": table.cwd, "options": table.options}
+    # In one order, and each once: two definitions that mean the same are equal texts.
+    forward = sorted(set(table.forward_signals))
+    optional: dict[str, Any] = {"env": table.env, "cwd": table.cwd, "options": table.options}
+    optional["forwardSignals"] = forward
     return spec | {key: value for key, value in optional.items() if value}
 
 

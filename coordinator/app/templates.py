@@ -194,6 +194,7 @@ livenessCheckInterval = 6
 ##   onDone = "restart"                         "release" or "finish"; default finish with a trigger
 ##   progressTimeout = "30s"                    no progress for so long: it has hung; default never
 ##   stopTimeout = 1                            default the node's own
+##   forwardSignals = ["HUP"]                   of the node: HUP, USR1, USR2, QUIT; default none
 ##   enabled = true                             false: defined, but run by nobody
 ##   [tasks.trigger]                            when it runs; the keys of [trigger]
 ##   interval = 5

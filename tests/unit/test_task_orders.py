@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import json
+import signal
 
 import pytest
 
 from coordinator.app.settings import NodeSettings, TasksPolicySettings
 from coordinator.app.task_orders import task_orders
-from coordinator.errors import CoordError
+from coordinator.errors import CommandNotExecutableError, CoordError
 from coordinator.protocol.events import StartProgram
 from coordinator.protocol.group import TaskDef
 from coordinator.runtime.guard_link import Orders
 
 SETTINGS = NodeSettings(task_id="n", group_id="G", hosts_tasks=True)
+
+
+def test_a_program_gets_the_signals_that_its_definition_names():
+    named = orders('{"command": ["a"], "forwardSignals": ["HUP", "USR2"]}')
+
+    assert named.forward == (signal.SIGHUP, signal.SIGUSR2)
+    assert orders('{"command": ["a"]}').forward == ()
+    for wrong in ('["KILL"]', '"HUP"', "[1]", "null"):
+        with pytest.raises(CommandNotExecutableError):
+            orders(f'{{"command": ["a"], "forwardSignals": {wrong}}}')
 
 
 def orders(spec: str, settings: NodeSettings = SETTINGS, notify: str | None = None) -> Orders:

@@ -18,7 +18,7 @@ from coordinator.app.task_specs import (
     task_from_flags,
     trigger_of,
 )
-from coordinator.errors import ConfigError
+from coordinator.errors import ConfigError, UsageError
 from coordinator.protocol.group import OnDone, TaskDef
 
 
@@ -47,6 +47,15 @@ def test_a_spec_has_one_form_whatever_order_things_were_said_in():
         == made(options={"x": {"a": 2, "b": 1}, "y": 1}, env={"A": "1", "B": "2"}).spec
         == '{"command":["cp","a b"],"env":{"A":"1","B":"2"},"options":{"x":{"a":2,"b":1},"y":1}}'
     )
+
+
+def test_signals_have_one_order_in_the_spec():
+    assert json.loads(made(forwardSignals=["USR1", "HUP", "USR1"]).spec)["forwardSignals"] == [
+        "HUP",
+        "USR1",
+    ]
+    with pytest.raises(UsageError, match="forwardSignals"):
+        made(forwardSignals=["KILL"])
 
 
 def test_what_is_not_said_is_not_in_the_spec():
