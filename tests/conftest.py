@@ -75,17 +75,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 _counter = itertools.count(1)
 
-#: Where leaks are still to be looked for.
-NOT_YET_TIDY = ("faults/",)
-
 
 @pytest.fixture(autouse=True)
 def nothing_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail the test that leaves a descriptor, a thread, a process or a namespace behind."""
     before = leaks.begin(request.node.nodeid)
     yield
-    if request.node.path.as_posix().partition("/tests/")[2].startswith(NOT_YET_TIDY):
-        return
     found = leaks.left(before, request.node.nodeid)
     if found:
         pytest.fail("this test has left behind:\n  " + "\n  ".join(found), pytrace=False)

@@ -114,8 +114,7 @@ def test_a_promotion_that_lost_the_last_takeover_never_repeats_a_term(cluster):
 
     after = group.wait_for_run(after=lost.term, within_s=20)
     runs = group.runs()
-    assert lost.term == first.term + 1
-    assert after.term > 10**9
+    assert after.term > lost.term > first.term > 10**9  # by the clock, as a copy streams
     assert after.first - lost.last > 0
     assert overlaps(runs) == []
     assert terms_rise(runs)

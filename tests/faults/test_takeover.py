@@ -58,7 +58,7 @@ def test_ten_kills_of_the_holder_in_a_row(nodes, database):
     assert terms_rise(runs)
     # The node that comes back must not disturb; the median shows the protocol, the worst case
     # may have met a busy machine.
-    assert sorted(waits)[len(waits) // 2] <= bound_s
+    within(sorted(waits)[len(waits) // 2], bound_s, "median")
     within(max(waits), bound_s + MACHINE_S)
 
 
