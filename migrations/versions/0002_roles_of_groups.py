@@ -56,6 +56,14 @@ FIRST_RUN = """NOT EXISTS (
             OR NOT EXISTS (SELECT FROM {schema}.token_history)
         )"""
 
+#: Who starts the server says so, where no SQL and no setting can: coordinator/store/epoch.py.
+IN_PLACE = """EXISTS (
+            SELECT FROM pg_catalog.pg_settings AS setting
+            WHERE setting.name = 'cluster_name'
+                AND setting.setting = 'coord-in-place'
+                AND setting.source = 'command line'
+        )"""
+
 #: Instead of a CHECK, which every heartbeat of everybody would pay for. Whose a row is stays as it
 #: is: no role may write group_id.
 BEATEN = """ WITH CHECK (
@@ -106,6 +114,7 @@ CREATE POLICY coord_insert ON {{schema}}.database_epoch FOR INSERT WITH CHECK (
     AND (
         NOT settled AND (NOT first_branch OR timeline = 1)
         OR timeline = 1 AND {FIRST_RUN}
+        OR {IN_PLACE}
     )
     AND waited_ms = 0
 )

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import pytest
 
 from coordinator.store import embedded, migrate
+from tests.conftest import Database
 from tests.support.postgres import Server
+from tests.support.roles import made_roles
 from tests.support.store_nodes import joined_nodes
 
 pytestmark = pytest.mark.real
@@ -56,3 +58,19 @@ def test_only_who_starts_a_server_says_that_it_goes_on_in_place(alone: Server):
     alone.restart()
 
     assert is_settled(alone, "c")
+
+
+def test_a_login_of_a_group_joins_on_a_server_that_was_restarted_in_place(alone: Server):
+    """E3: what the server's starter says, the policies of `coord db roles` believe, too."""
+    _, said = embedded.IN_PLACE
+    name, _, value = said.partition("=")
+    with made_roles(Database(alone.conninfo(), "coord")) as roles:
+        home = Home(roles.login("node", "orders"))
+        with joined_nodes(home, "a") as (node,):
+            assert node.win() == 1
+
+        alone.settings[name] = value
+        alone.restart()
+
+        with joined_nodes(home, "b") as (node,):
+            assert node.look().settled
