@@ -153,8 +153,12 @@ def test_a_backup_goes_on_without_the_database_and_says_so_later(net, machines):
         20,
         lambda: f"another runs it, too{machines.story()}",
     )
-    first = machines.task_runs()[0]
-    assert boottime() - first.last < 0.4, "B's program goes on"
+    began_at = next(run.first for run in machines.task_runs() if run.node != "B")
+    eventually(
+        lambda: machines.task_runs()[0].last > began_at,
+        15,
+        lambda: f"B's program goes on beside it{machines.story()}",
+    )
     net.heal("B")
 
     eventually(
