@@ -211,9 +211,16 @@ def _refuse_newer(found: str | None, schema: str, where: str) -> None:
 
 
 def _lock(connection: Connection, schema: str) -> None:
-    """Wait until no other node migrates `schema`; the end of the transaction lets the next in."""
+    """Wait until no other node migrates `schema`; the end of the transaction lets the next in.
+
+    Any login may hold an advisory lock, so that is for a schema which nobody has a right in yet.
+    """
     connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_WAIT}'")
     connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+    version = f"{sql.Identifier(schema).as_string(None)}.coord_version"
+    if connection.exec_driver_sql("SELECT to_regclass(%s)", (version,)).scalar_one() is not None:
+        connection.exec_driver_sql(f"LOCK TABLE {version} IN SHARE ROW EXCLUSIVE MODE")
+        return
     connection.exec_driver_sql(
         "SELECT pg_advisory_xact_lock(hashtextextended('coord_migrate:' || %s, 0))", (schema,)
     )

@@ -115,6 +115,25 @@ def test_down_and_up_again_gives_the_same(empty: str, schema: str):
     assert differences(empty, schema) == []
 
 
+def test_a_stranger_with_the_migrations_lock_holds_up_no_upgrade(
+    empty: str, schema: str, monkeypatch: pytest.MonkeyPatch
+):
+    """Any login may hold any advisory lock."""
+    migrate.upgrade(empty, schema)
+    with engine(empty).begin() as connection:
+        config = migrate._alembic(schema)
+        config.attributes["connection"] = connection
+        command.downgrade(config, "-1")
+    monkeypatch.setattr(migrate, "LOCK_WAIT", "1s")
+    with psycopg.connect(empty, autocommit=True) as stranger:
+        key = f"coord_migrate:{schema}"
+        stranger.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", (key,))
+
+        migrate.upgrade(empty, schema)
+
+    migrate.check(empty, schema)
+
+
 def test_sql_for_administrators_makes_the_same(empty: str, schema: str):
     with psycopg.connect(empty, autocommit=True) as connection:
         connection.execute(migrate.upgrade_sql(schema))
