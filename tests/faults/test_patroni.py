@@ -23,6 +23,7 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from coordinator.protocol.timing import KILL_BOUND_S, lease_of
 from tests.support.bounds import within
 from tests.support.nodes import ROLE_LINE, Bed, RunningNode, bed, eventually
 from tests.support.patroni import OUTSIDE, PASSWORD, STEP_S, Cluster, cluster, shown
@@ -38,6 +39,12 @@ FRESH_S = 1.0
 SETTLED_S = 1.0
 #: What a node says once, at its start.
 STARTED = ": isolation "
+TOLD = """
+SELECT * FROM (
+    SELECT term, lag(term) OVER (ORDER BY term) AS before, gap_s
+    FROM coord.coord_history WHERE group_id = %s
+) AS told WHERE gap_s IS NOT NULL
+"""
 BEATS_NOW = """
 SELECT node.task_id, token.term
 FROM coord.token_holder AS token JOIN coord.health_check AS node USING (group_id, session)
@@ -233,7 +240,7 @@ def promoted_in_earnest_after_a_restart_of_all_nodes(here: Site) -> None:
 
 
 def crashed_while_paused(here: Site) -> None:
-    """Patroni does nothing before it goes on; then it starts the server, or promotes another one."""
+    """Patroni does nothing until it goes on; then it starts the server, or promotes another."""
     leader = str(here.cluster.leader())
     here.cluster.ctl("pause", "--wait")
     kill_postmaster(here, leader)
@@ -322,6 +329,29 @@ def judge(here: Site, event: str, began_at: float, now: float) -> None:
             assert "Traceback" not in node.said(), node.said()
 
 
+def gaps_are_told_as_seen(here: Site, group: Group, event: str) -> None:
+    """Compare each gap that the history tells of this event with what the programs wrote.
+
+    A gap after a holding that the database lost with its branch is left out: nobody there knows of
+    it. It ends with the taking, a little before the program writes. Of a holder that was cut off it
+    begins with the last heartbeat, which may lie a lease and the time to kill before the end.
+    """
+    with here.cluster.connect(str(here.cluster.leader())) as connection:
+        rows = connection.execute(TOLD, [group.bed.group]).fetchall()
+    told = {int(str(term)): (before, float(str(gap_s))) for term, before, gap_s in rows}
+    last: Interval | None = None
+    for run in group.record.runs():
+        before, gap_s = told.get(run.term, (None, 0.0))
+        if last is not None and run.first > here.judged_from and before == last.term:
+            off_s = gap_s - (run.first - last.last)
+            print(f"{event:48} {group.bed.group:11} told {gap_s:5.2f} s, off by {off_s:+.2f} s")
+            story = f"the gap before term {run.term} of {group.bed.group} is told, {event}"
+            within(-off_s, HEARTBEAT_S + MACHINE_S, f"too short {story}")
+            lease_s = lease_of(group.bed.liveness_s)
+            within(off_s, lease_s + KILL_BOUND_S + MACHINE_S, f"too long {story}")
+        last = run if last is None or run.last > last.last else last
+
+
 def status_names_the_holder(here: Site, group: Group) -> None:
     command, environ = group.bed.command_of("look", behind=())
     command = [*command[:-1], "status", group.bed.group, "-o", "json"]
@@ -361,4 +391,5 @@ def test_groups_behind_patroni(tmp_path, synchronous):
             judge(here, event.__name__.replace("_", " "), here.judged_from, boottime())
             for group in here.groups:
                 status_names_the_holder(here, group)
+                gaps_are_told_as_seen(here, group, event.__name__.replace("_", " "))
         print(f"{len(EVENTS)} events in {time.monotonic() - began:.0f} s")
