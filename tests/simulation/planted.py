@@ -273,6 +273,7 @@ PLANTED: dict[str, Planted] = {
         "the whole longest interval is waited out",
         Bias(stories=("takeover then failover", "pause spans failover"), extreme=True),
         ((decide, "settle_at", _half_the_wait),),
+        first=400,
     ),
     "returned-term": Planted(
         "terms stay above those of a later branch that has gone away",
