@@ -21,6 +21,8 @@ Step = tuple[Node, tuple[Command, ...]]
 
 #: The exit code of a node that was to run the program once and lost the token meanwhile.
 LOST_CODE = 76
+#: A program that could not be started now is not tried again here for so many heartbeats.
+REFUSED_BEATS = 2.0
 
 
 def lose(node: Node, reason: str, now: float) -> Step:
@@ -55,10 +57,14 @@ def stopping(node: Node, event: ProgramStopping) -> Step:
 
 
 def refused(node: Node, event: ProgramRefused) -> Step:
-    """The program never started: give the token up, and leave when the file is to blame."""
+    """The program never started: give the token up, and leave when the file is to blame.
+
+    Otherwise it is for want of trust or of a process, and others may try first.
+    """
     if node.run is None or node.run.number != event.run:
         return node, ()
-    node = replace(node, given_up=max(node.given_up, node.run.term), run=None)
+    cool_until = max(node.cool_until, event.now + REFUSED_BEATS * node.timing.heartbeat_s)
+    node = _give_up(replace(node, run=None), node.run.term, cool_until)
     if event.code:
         node = replace(node, leaving=node.leaving or Leaving("refused", event.code, event.why))
     return node, (Report("program-refused", (("why", event.why),)),)

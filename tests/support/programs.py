@@ -33,7 +33,6 @@ PLAIN_SHAPES = {
     "reports_signals": 1,
     "shows": 1,
     "becomes_another_user": 2,
-    "regrows": 1,
 }
 NOBODY = 65_534
 
@@ -146,18 +145,6 @@ def comet() -> None:
         time.sleep(0.003)
         if os.fork():
             os._exit(0)
-
-
-def regrows() -> None:
-    """Fork in sessions of their own as long as there is room, and again whenever there is."""
-    until = time.monotonic() + 120  # should all killing fail, it ends by itself
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    while time.monotonic() < until:
-        try:
-            if os.fork() == 0:
-                os.setsid()
-        except BlockingIOError:
-            time.sleep(0.0005)
 
 
 def ends() -> None:

@@ -675,6 +675,14 @@ def test_a_node_that_leaves_late_tells_since_when_nothing_ran() -> None:
     assert (left.ended_term, left.ended_s) == (1, pytest.approx(1.5))
 
 
+def test_a_program_that_cannot_be_started_now_is_not_tried_again_at_once() -> None:
+    """G8: a machine without a process to spare takes no term after the other."""
+    script = holder()
+    script.take_in(ProgramRefused(0.5, 1, "its process cannot be made", 0))
+    released = view(replace(held("x", term=1), session=None))
+    assert asked(script.answer(0.6, released)) is None, "others first"
+
+
 # --- leaving ------------------------------------------------------------------------------------
 
 

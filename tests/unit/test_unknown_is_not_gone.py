@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from coordinator.runtime import isolation_cgroup, isolation_plain, marks, proctable, traces
 from coordinator.runtime.isolation_plain import PlainRoom
 from coordinator.runtime.proctable import Look
@@ -37,12 +39,29 @@ print(*told)
 """
 
 
-def test_processes_that_cannot_be_read_now_are_not_gone():
-    command = [sys.executable, "-c", _WITHOUT_DESCRIPTORS]
+#: Deliberately broken: what cannot be read is taken for gone.
+_PLANTED = {
+    "an error is an answer": "Look.blind = property(lambda _: False)",
+    "who cannot be read is dead": "proctable.look = lambda pid: None",
+    "who cannot be read is another": "proctable.Seen.unknown = property(lambda _: False)",
+}
 
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+def without_descriptors(planted: str = "") -> subprocess.CompletedProcess[str]:
+    begin, rest = _WITHOUT_DESCRIPTORS.split("usual = ", 1)
+    command = [sys.executable, "-c", f"{begin}{planted}\nusual = {rest}"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_processes_that_cannot_be_read_now_are_not_gone():
+    ended = without_descriptors()
 
     assert ended.stdout == "True True True False False\n", ended.stderr
+
+
+@pytest.mark.parametrize("planted", _PLANTED)
+def test_a_planted_belief_that_unknown_is_gone_is_caught(planted: str):
+    assert without_descriptors(_PLANTED[planted]).stdout != "True True True False False\n"
 
 
 def test_a_process_that_does_not_exist_is_gone():
