@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,6 +67,28 @@ def test_a_node_that_could_not_see_whom_it_must_kill_does_not_start(
         assert "ProtectProc" in said[0] or level == "cgroup"
     finally:
         node.close()
+
+
+#: It may not read the test's own process, and could not kill it.
+_LOOKS = """
+import sys
+from coordinator.runtime import isolation, proctable
+pid, started = int(sys.argv[1]), int(sys.argv[2])
+print(pid in proctable.everyone(), proctable.lives(pid, started))
+handle = {"marker": "none", "keeper": pid, "keeper_started": started, "pid": 0, "started": 0}
+print([isolation.kill_everything(handle | {"level": level}) for level in ("plain", "pidns")])
+"""
+
+
+@can_hide
+def test_a_process_that_is_hidden_is_not_gone():
+    """Rule G4."""
+    pid = os.getpid()
+    look = [sys.executable, "-c", _LOOKS, str(pid), str(proctable.started(pid))]
+
+    done = subprocess.run([*THROUGH["user, hidden"], *look], capture_output=True, text=True)
+
+    assert done.stdout == "False True\n[False, False]\n", done.stderr
 
 
 @can_hide
