@@ -81,7 +81,7 @@ bench-peers: .venv-peers/peers.stamp
 	  RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
 	  apt-get install -y -qq --no-install-recommends $(PEER_PACKAGES))
 
-.venv-peers/peers.stamp: bench/peers.lock
+.venv-peers/peers.stamp: bench/peers/peers.lock
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	touch $@
@@ -109,10 +109,10 @@ patroni:
 	@((dpkg -s $(PATRONI_PACKAGES) || (apt-get update -qq && \
 	   RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
 	   apt-get install -y -qq --no-install-recommends $(PATRONI_PACKAGES))) && \
-	  (test tests/support/patroni.lock -ot .venv-patroni/patroni.stamp || \
+	  (test tests/support/servers/patroni.lock -ot .venv-patroni/patroni.stamp || \
 	   ($(PATRONI_PYTHON) -m venv --clear .venv-patroni && \
 	    .venv-patroni/bin/python -m pip install --quiet --disable-pip-version-check \
-	    --require-hashes -r tests/support/patroni.lock && touch .venv-patroni/patroni.stamp))) \
+	    --require-hashes -r tests/support/servers/patroni.lock && touch .venv-patroni/patroni.stamp))) \
 	  >/dev/null 2>&1 || \
 	  echo "could not install Patroni and $(PATRONI_PACKAGES): no tests behind Patroni"
 

@@ -13,16 +13,18 @@ import json
 import sys
 from pathlib import Path
 
-from bench import failover, floor, idle, report
-from bench.contestants import ENTRIES
+from bench import floor
 from bench.measure import Figures, machine
-from bench.scale import PIECES, scale
-from bench.spreading import merged as merged_spreading
-from bench.spreading import spreading
-from bench.startup import startup
-from bench.tasks import tasks
-from bench.tokens import tokens
-from tests.support.postgres import Server
+from bench.page import report
+from bench.parts import failover, idle
+from bench.parts.scale import PIECES, scale
+from bench.parts.spreading import merged as merged_spreading
+from bench.parts.spreading import spreading
+from bench.parts.startup import startup
+from bench.parts.tasks import tasks
+from bench.parts.tokens import tokens
+from bench.peers.contestants import ENTRIES
+from tests.support.servers.postgres import Server
 
 #: The quiet ones first: what follows 500 nodes meets a machine that has work left.
 PARTS = ("startup", "tokens", "idle", "failover", "spreading", "tasks", "scale")

@@ -16,8 +16,8 @@ from pathlib import Path
 import psycopg
 
 from bench.measure import BenchError
-from coordinator.store import migrate
-from tests.support.postgres import Server
+from coordinator.store.schema import migrate
+from tests.support.servers.postgres import Server
 
 SCHEMA = "coord"
 #: So many nodes of a swarm, and some more.

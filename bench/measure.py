@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.support.nodes import descendants
+from tests.support.nodes.processes import descendants
 
 #: Between two looks at something that tells nobody when it happens.
 LOOK_S = 0.02

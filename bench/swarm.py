@@ -27,7 +27,8 @@ from dataclasses import dataclass, field
 
 from coordinator.errors import CoordError
 from coordinator.ports import StoreConnection
-from coordinator.protocol.events import (
+from coordinator.protocol.messages.requests import Beat, NodeFacts, Request
+from coordinator.protocol.node.events import (
     Answered,
     Ask,
     Event,
@@ -39,12 +40,11 @@ from coordinator.protocol.events import (
     StopProgram,
     Ticked,
 )
-from coordinator.protocol.machine import step, wake_at
-from coordinator.protocol.node import Node, Policy
-from coordinator.protocol.requests import Beat, NodeFacts, Request
-from coordinator.protocol.timing import Timing
-from coordinator.runtime.clock import BoottimeClock
-from coordinator.store.postgres import PostgresStore
+from coordinator.protocol.node.machine import step, wake_at
+from coordinator.protocol.node.state.node import Node, Policy
+from coordinator.protocol.rules.timing import Timing
+from coordinator.runtime.linux.clock import BoottimeClock
+from coordinator.store.connection.postgres import PostgresStore
 
 SLEEP_MAX_S = 0.5
 READY_MAX_S = 300.0

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from coordinator.app.look import Look
-    from coordinator.app.tasks import Tasks
+    from coordinator.app.admin.status import StatusReader
+    from coordinator.app.admin.tasks import Tasks
 
 #: A completion takes no longer than this.
 PATIENCE_S = 1.0
@@ -31,7 +31,7 @@ def nodes(context: typer.Context, incomplete: str) -> list[str]:
 
 def tasks(context: typer.Context, incomplete: str) -> list[str]:
     """Complete the name of a task of the group that is meant."""
-    from coordinator.cli.desk import desk
+    from coordinator.cli.commands.task.common import desk
     from coordinator.cli.options import shared
 
     def ask() -> Iterable[str]:
@@ -43,9 +43,9 @@ def tasks(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def _looked_up(
-    context: typer.Context, incomplete: str, names: Callable[[Look, str], Iterable[str]]
+    context: typer.Context, incomplete: str, names: Callable[[StatusReader, str], Iterable[str]]
 ) -> list[str]:
-    from coordinator.cli.look import looking
+    from coordinator.cli.commands.status import looking
     from coordinator.cli.options import named_group, shared
 
     def ask() -> Iterable[str]:
@@ -64,11 +64,11 @@ def _matching(ask: Callable[[], Iterable[str]], incomplete: str) -> list[str]:
         return []
 
 
-def _groups(look: Look) -> list[str]:
+def _groups(look: StatusReader) -> list[str]:
     return [group.group for group in look.status().groups]
 
 
-def _nodes(look: Look, group: str) -> list[str]:
+def _nodes(look: StatusReader, group: str) -> list[str]:
     return [node.node for each in look.status(group).groups for node in each.nodes]
 
 

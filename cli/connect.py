@@ -14,8 +14,8 @@ from coordinator.cli.options import Shared
 from coordinator.errors import ConfigError, DatabaseUnreachableError
 
 if TYPE_CHECKING:
-    from coordinator.app.database import Resolved
-    from coordinator.app.settings import NodeSettings
+    from coordinator.app.config.database_choice import Resolved
+    from coordinator.app.config.settings import NodeSettings
 
 
 def settings_of(
@@ -24,7 +24,7 @@ def settings_of(
     """Load the configuration with what the command line said above it."""
     import os
 
-    from coordinator.app.config_loader import load
+    from coordinator.app.config.loader import load
 
     said = {**options.flags(), **(flags or {})}
     return load(_path(options), flags=said, environ=os.environ, argv=argv)
@@ -38,7 +38,7 @@ def looking_settings_of(options: Shared) -> NodeSettings:
     """
     import os
 
-    from coordinator.app.config_loader import load
+    from coordinator.app.config.loader import load
 
     try:
         settings = settings_of(options)
@@ -49,7 +49,7 @@ def looking_settings_of(options: Shared) -> NodeSettings:
             raise error from None
         _warn(options, tuple(str(error).splitlines()))
     else:
-        from coordinator.app.config_names import misspelled
+        from coordinator.app.config.model.names import misspelled
 
         _warn(options, misspelled(os.environ))
     return settings
@@ -72,7 +72,7 @@ def database_of(options: Shared, settings: NodeSettings, *, footed: bool = False
 
     footed: the answer itself says which server it is from.
     """
-    from coordinator.app.database import look_up
+    from coordinator.app.config.database_choice import look_up
 
     return told(options, look_up(settings), footed=footed)
 

@@ -12,22 +12,13 @@ from typing import Any, NoReturn
 import typer
 
 from coordinator import __version__
-from coordinator.cli import (
-    config,
-    db,
-    demo,
-    doctor,
-    errors,
-    init,
-    look,
-    manual,
-    nodes,
-    observer,
-    options,
-    run,
-    task,
-)
-from coordinator.runtime.descriptors import open_standard
+from coordinator.cli import errors, manual, options
+from coordinator.cli.commands import config as config_command
+from coordinator.cli.commands import db, demo, doctor, init, nodes, observer
+from coordinator.cli.commands import run as run_command
+from coordinator.cli.commands import status as look
+from coordinator.cli.commands.task import commands
+from coordinator.runtime.linux.descriptors import open_standard
 
 app = typer.Typer(
     name="coord",
@@ -54,19 +45,19 @@ def version(context: typer.Context) -> None:
 app.command(
     context_settings={"allow_interspersed_args": False},
     options_metavar="[OPTIONS]",
-    epilog=run.SIGNALS,
-)(run.run)
+    epilog=run_command.SIGNALS,
+)(run_command.run)
 app.command(cls=look.Watchable)(look.status)
 app.command()(look.leader)
 app.command()(look.history)
-app.add_typer(task.app, name="task")
+app.add_typer(commands.app, name="task")
 app.command()(nodes.nodes)
 app.add_typer(observer.app, name="observer")
 app.command()(nodes.evict)
 app.command()(demo.demo)
 app.command()(init.init)
 app.command()(doctor.doctor)
-app.add_typer(config.app, name="config")
+app.add_typer(config_command.app, name="config")
 app.add_typer(db.app, name="db")
 app.command("help")(manual.help_command)
 app.command()(version)

@@ -12,8 +12,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from coordinator.app.api import Coordinator, Token
-    from coordinator.app.held import HeldTask
+    from coordinator.app.api.task import HeldTask
+    from coordinator.app.api.token import Coordinator, Token
     from coordinator.errors import (
         CoordError,
         OutcomeUnknownError,
@@ -33,9 +33,9 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Coordinator": "coordinator.app.api",
-    "HeldTask": "coordinator.app.held",
-    "Token": "coordinator.app.api",
+    "Coordinator": "coordinator.app.api.token",
+    "HeldTask": "coordinator.app.api.task",
+    "Token": "coordinator.app.api.token",
     "CoordError": "coordinator.errors",
     "OutcomeUnknownError": "coordinator.errors",
     "TokenHeldError": "coordinator.errors",

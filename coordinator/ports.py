@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from coordinator.protocol.requests import Answer, Request
-from coordinator.protocol.schedule import Claim
+from coordinator.protocol.messages.requests import Answer, Request
+from coordinator.protocol.messages.schedule_claims import Claim
 
 
 class Clock(Protocol):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from coordinator.store.tables import metadata_for
+from coordinator.store.schema.tables import metadata_for
 
 
 def run() -> None:

@@ -19,9 +19,10 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from tests.support import afterwards, leaks, scratch
-from tests.support.postgres import Server
-from tests.support.roles import Roles, made_roles
+from tests.support import afterwards, leaks
+from tests.support.servers import scratch
+from tests.support.servers.postgres import Server
+from tests.support.servers.roles import Roles, made_roles
 
 TEMPLATE = "coord_template"
 
@@ -117,7 +118,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def template(server: Server) -> str:
-    from coordinator.store import migrate
+    from coordinator.store.schema import migrate
 
     server.query(f"CREATE DATABASE {TEMPLATE}")
     migrate.upgrade(server.conninfo(TEMPLATE), "app")
@@ -158,7 +159,7 @@ def _own_database(server: Server, template: str) -> Iterator[Database]:
 
 
 def _schema_elsewhere(*, migrated: bool) -> Iterator[Database]:
-    from coordinator.store import migrate
+    from coordinator.store.schema import migrate
 
     conninfo = os.environ["COORD_TEST_DATABASE_URL"]
     schema = f"coord_test_{os.getpid()}_{next(_counter)}"

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from coordinator.protocol import branches, epoch
-from coordinator.protocol.node import Node, active, held_by_other
-from coordinator.protocol.trust import expired
+from coordinator.protocol.node import branches
+from coordinator.protocol.node.state.node import Node, active, held_by_other
+from coordinator.protocol.rules import epoch
+from coordinator.protocol.rules.trust import expired
 
 #: A loop that has not turned for this long is stuck, however slow its heartbeat is.
 STUCK_MIN_S = 5.0

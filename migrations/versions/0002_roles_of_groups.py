@@ -56,7 +56,7 @@ FIRST_RUN = """NOT EXISTS (
             OR NOT EXISTS (SELECT FROM {schema}.token_history)
         )"""
 
-#: Who starts the server says so, where no SQL and no setting can: coordinator/store/epoch.py.
+#: Who starts the server says so, where no SQL and no setting can: coordinator/store/node/epoch.py.
 IN_PLACE = """EXISTS (
             SELECT FROM pg_catalog.pg_settings AS setting
             WHERE setting.name = 'cluster_name'

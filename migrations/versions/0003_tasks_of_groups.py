@@ -393,7 +393,7 @@ FROM (
 ) AS judged
 """
 
-#: For people, who look for `sys.ongoing_tasks`: store/aliases.py shows it under that name.
+#: For people, who look for `sys.ongoing_tasks`: store/schema/aliases.py shows it under that name.
 VIEWS = {
     "nodes": """
 CREATE VIEW {schema}.sys_nodes AS

@@ -14,7 +14,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import context, op
 
-from coordinator.store.aliases import for_each_alias
+from coordinator.store.schema.aliases import for_each_alias
 
 revision = "0004"
 down_revision = "0003"
@@ -168,7 +168,7 @@ END
 $coord$
 """
 
-#: The order of the steps, and why each is as it is: coordinator/store/race.py.
+#: The order of the steps, and why each is as it is: coordinator/store/node/race.py.
 TAKE = """
 CREATE FUNCTION {schema}.coord_take(
     p_system bigint, p_branch uuid, p_group text, p_token text, p_node text, p_mine uuid,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import replace
 
-from coordinator.protocol.requests import RaiseFloor, Settle
+from coordinator.protocol.messages.requests import RaiseFloor, Settle
 
 
 def test_first_timeline_of_a_new_database_is_settled_from_the_start(connected):

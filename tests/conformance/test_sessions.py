@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 
-from coordinator.protocol.requests import Beat, Candidate, EndNamesake, Join, ReadRoster
+from coordinator.protocol.messages.requests import Beat, Candidate, EndNamesake, Join, ReadRoster
 
 
 def test_join_starts_a_session_that_beats(node):

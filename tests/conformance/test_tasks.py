@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from coordinator.protocol.group import (
+from coordinator.protocol.messages.group_record import (
     NO_POLICY,
     GroupRecord,
     OnDone,
@@ -17,8 +17,8 @@ from coordinator.protocol.group import (
     TaskDef,
     TasksPolicy,
 )
-from coordinator.protocol.requests import Answer
-from coordinator.protocol.task_requests import (
+from coordinator.protocol.messages.requests import Answer
+from coordinator.protocol.messages.task_requests import (
     CatchUp,
     ChangeStanding,
     Decide,
@@ -29,10 +29,10 @@ from coordinator.protocol.task_requests import (
     RaiseTaskFloors,
     ReadGroup,
     ReleaseTasks,
+    ReportTasks,
     SessionSeen,
     TakeTasks,
-    TaskTold,
-    TellTasks,
+    TaskReport,
     WantedTask,
     WatchSessions,
 )
@@ -140,8 +140,8 @@ def caught_up(mentor: Node, pupil: Node, version: int = 0) -> CatchUp:
     )
 
 
-def tell(node: Node, version: int, *told: TaskTold) -> Answer:
-    return node.ask(TellTasks(session=node.session, version=version, told=told))
+def tell(node: Node, version: int, *told: TaskReport) -> Answer:
+    return node.ask(ReportTasks(session=node.session, version=version, told=told))
 
 
 # --- standings ------------------------------------------------------------------------------------
@@ -830,12 +830,12 @@ def test_what_a_node_tells_changes_nothing_that_is_decided_on(team):
     assert tell(first, read(first).version).done
     before = read(first)
     told = (
-        TaskTold(task="mail", state="running", term=1),
-        TaskTold(task="mail", state="backing off", term=1, error="exit 3", note="task failed"),
-        TaskTold(task="unknown", state="idle", term=1),
+        TaskReport(task="mail", state="running", term=1),
+        TaskReport(task="mail", state="backing off", term=1, error="exit 3", note="task failed"),
+        TaskReport(task="unknown", state="idle", term=1),
     )
 
-    assert first.ask(TellTasks(session=first.session, version=before.version, told=told)).done
+    assert first.ask(ReportTasks(session=first.session, version=before.version, told=told)).done
 
     assert read(first) == before
 

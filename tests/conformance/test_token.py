@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import replace
 
-from coordinator.protocol.requests import RaiseFloor
+from coordinator.protocol.messages.requests import RaiseFloor
 
 
 def test_a_new_token_is_free_in_term_0(node):

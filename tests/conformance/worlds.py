@@ -14,8 +14,8 @@ from psycopg.conninfo import make_conninfo
 
 from coordinator.errors import DuplicateTaskError
 from coordinator.ports import Store, StoreConnection
-from coordinator.protocol.group import TaskDef, TasksPolicy
-from coordinator.protocol.requests import (
+from coordinator.protocol.messages.group_record import TaskDef, TasksPolicy
+from coordinator.protocol.messages.requests import (
     Answer,
     Beat,
     Join,
@@ -27,13 +27,13 @@ from coordinator.protocol.requests import (
     Take,
     View,
 )
-from coordinator.store.postgres import PostgresStore
-from coordinator.store.task_admin import TaskDesk
-from tests.support import memory_operator
-from tests.support.memory_rows import EpochRow
-from tests.support.memory_store import MemoryDatabase, MemoryStore
-from tests.support.postgres import wait_until
-from tests.support.roles import Roles
+from coordinator.store.admin.admin_store import AdminStore
+from coordinator.store.connection.postgres import PostgresStore
+from tests.support.fakes import memory_operator
+from tests.support.fakes.memory_rows import EpochRow
+from tests.support.fakes.memory_store import MemoryDatabase, MemoryStore
+from tests.support.servers.postgres import wait_until
+from tests.support.servers.roles import Roles
 
 TIMEOUT_S = 5.0
 GROUP = "orders"
@@ -227,9 +227,9 @@ class PostgresWorld:
         )
 
     @contextmanager
-    def desk(self) -> Iterator[TaskDesk]:
+    def desk(self) -> Iterator[AdminStore]:
         known = {"schema": self.database.schema, "where": "test", "timeout_s": TIMEOUT_S}
-        with TaskDesk(self.database.conninfo, **known) as desk:
+        with AdminStore(self.database.conninfo, **known) as desk:
             yield desk
 
     def define(self, definition: TaskDef) -> TaskDef:

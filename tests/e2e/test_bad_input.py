@@ -10,8 +10,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.support.nodes import descendants
-from tests.support.postgres import Server, free_port
+from tests.support.nodes.processes import descendants
+from tests.support.servers.postgres import Server, free_port
 
 CANARY = "canary-4711-secret"
 
@@ -248,7 +248,7 @@ def test_the_token_is_held_by_another(coord, nodes_here):
 
 @pytest.fixture
 def nodes_here(tmp_path, database):
-    from tests.support.nodes import bed
+    from tests.support.nodes.processes import bed
 
     Path(tmp_path / "bed").mkdir()
     with bed(tmp_path / "bed", database.conninfo, database.schema) as made:

@@ -15,7 +15,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from tests.conftest import Database
-from tests.support.guarded_node import GuardedNode, await_fact
+from tests.support.nodes.guarded_node import GuardedNode, await_fact
 
 pytestmark = pytest.mark.real
 

@@ -16,9 +16,9 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from coordinator.runtime.proctable import everyone
+from coordinator.runtime.linux.processes import everyone
 from tests.conftest import Database
-from tests.support.scratch import scratch
+from tests.support.servers.scratch import scratch
 
 pytestmark = pytest.mark.real
 

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 
-from coordinator.runtime import isolation
+from coordinator.runtime.isolation import levels as isolation
 
 
 def doctor(*arguments: str) -> subprocess.CompletedProcess[str]:

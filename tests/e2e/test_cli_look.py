@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from coordinator.store.migrate import SCHEMA_HEAD
+from coordinator.store.schema.migrate import SCHEMA_HEAD
 from tests.conftest import Database
-from tests.support.postgres import Server
+from tests.support.servers.postgres import Server
 
 pytestmark = pytest.mark.real
 

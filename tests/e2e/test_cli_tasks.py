@@ -19,7 +19,7 @@ import pytest
 from tests.conftest import Database
 from tests.e2e.test_cli_look import GOLDEN
 from tests.e2e.test_cli_look import normalised as normalised_look
-from tests.support.nodes import bed, eventually
+from tests.support.nodes.processes import bed, eventually
 
 pytestmark = pytest.mark.real
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.nodes import eventually
-from tests.support.postgres import free_port
-from tests.support.task_nodes import task_bed
+from tests.support.nodes.processes import eventually
+from tests.support.nodes.task_nodes import task_bed
+from tests.support.servers.postgres import free_port
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NODES = ("node-1", "node-2")

@@ -41,7 +41,7 @@ import resource, sys
 sys.path.insert(0, sys.argv[1])
 resource.setrlimit(resource.RLIMIT_NPROC, (int(sys.argv[2]),) * 2)
 from coordinator.errors import ConfigError
-from coordinator.runtime import limits
+from coordinator.runtime.linux import limits
 try:
     limits.check()
 except ConfigError as error:

@@ -7,9 +7,9 @@ import signal
 
 import pytest
 
-from coordinator.runtime.voice import Voice
-from tests.support.nodes import bed, eventually
-from tests.support.postgres import free_port
+from coordinator.runtime.log.line_form import Voice
+from tests.support.nodes.processes import bed, eventually
+from tests.support.servers.postgres import free_port
 
 ALWAYS = ("time", "level", "event", "message", "group", "node")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.nodes import bed, eventually
+from tests.support.nodes.processes import bed, eventually
 
 JOBS = """
 import os

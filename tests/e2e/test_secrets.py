@@ -19,10 +19,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from coordinator.store import migrate
+from coordinator.store.schema import migrate
 from tests.support import leaks
-from tests.support.nodes import Bed, bed, eventually
-from tests.support.postgres import Server
+from tests.support.nodes.processes import Bed, bed, eventually
+from tests.support.servers.postgres import Server
 
 pytestmark = pytest.mark.real
 
@@ -239,7 +239,7 @@ def test_an_agent_leaves_no_core(guarded: Server, tmp_path: Path):
 
 DYING = """
 import os, signal, sys
-from coordinator.app.secrecy import leave_no_core
+from coordinator.app.node.no_core_dump import leave_no_core
 if sys.argv[1] == "secret":
     leave_no_core()
 os.kill(os.getpid(), signal.SIGSEGV)

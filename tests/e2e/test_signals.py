@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.support.nodes import bed, eventually
+from tests.support.nodes.processes import bed, eventually
 
 CONFIG = """
 heartbeatFrequency = 0.3
@@ -77,7 +77,7 @@ def readers(agents_guardian: int) -> int:
     for _ in range(4):
         below |= {int(pid) for pid, parent, _ in rows if int(parent) in below}
     for pid, _, command in rows:
-        found += int(pid) in below and "-m coordinator.app.reload" in command
+        found += int(pid) in below and "-m coordinator.app.node.reload" in command
     return found
 
 
@@ -278,7 +278,7 @@ def test_listen_answers_by_role(nodes):
     """`--listen`: 200 on the active node alone, from its own deadline."""
     import http.client
 
-    from tests.support.postgres import free_port
+    from tests.support.servers.postgres import free_port
 
     nodes.liveness_s, nodes.heartbeat_s = 6.0, 0.5
     ports = {name: free_port() for name in ("node-1", "node-2")}

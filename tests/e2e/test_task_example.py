@@ -8,12 +8,12 @@ from datetime import datetime
 
 import pytest
 
-from coordinator.protocol.group import OnPartition, TaskDef
-from coordinator.protocol.placement import responsible
-from tests.support import networks
+from coordinator.protocol.group.placement import responsible
+from coordinator.protocol.messages.group_record import OnPartition, TaskDef
 from tests.support.bounds import within
-from tests.support.nodes import eventually
-from tests.support.task_nodes import TaskBed, overlapping, task_bed
+from tests.support.networks import machines as networks
+from tests.support.nodes.processes import eventually
+from tests.support.nodes.task_nodes import TaskBed, overlapping, task_bed
 
 NODES = ("A", "B", "C", "D", "E")
 ALLOWED = ("A", "B", "E")
@@ -55,7 +55,7 @@ def boottime() -> float:
 
 def name_for(node: str) -> str:
     """Return the name of a task that the function gives to `node` among the allowed ones."""
-    from coordinator.protocol.group import GroupRecord, NodeRecord, Standing
+    from coordinator.protocol.messages.group_record import GroupRecord, NodeRecord, Standing
 
     nodes = {
         name: NodeRecord(node=name, standing=Standing.MEMBER, live=True, session=name)

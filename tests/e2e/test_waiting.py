@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from tests.support.nodes import bed
+from tests.support.nodes.processes import bed
 
 MOMENT = r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ"
 HELD = rf"the token is held by node-1 \(term 1\) since {MOMENT}\n"

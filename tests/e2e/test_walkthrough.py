@@ -10,11 +10,11 @@ import time
 
 import pytest
 
-from coordinator.protocol.timing import lease_of
-from tests.support import networks
+from coordinator.protocol.rules.timing import lease_of
 from tests.support.bounds import within
-from tests.support.nodes import bed, eventually
-from tests.support.record import overlaps, terms_rise
+from tests.support.networks import machines as networks
+from tests.support.nodes.processes import bed, eventually
+from tests.support.nodes.record import overlaps, terms_rise
 
 LIVENESS_S, HEARTBEAT_S = 3, 0.5
 #: What two shared cores may add to any bound: scheduling, not the protocol.

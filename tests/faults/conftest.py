@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.nodes import bed
+from tests.support.nodes.processes import bed
 
 
 @pytest.fixture

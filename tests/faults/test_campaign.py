@@ -15,7 +15,7 @@ from tests.faults.campaign.checker import judge
 from tests.faults.campaign.ground import Ground
 from tests.faults.campaign.limits import BOUND_S, THAW_LINE_S
 from tests.faults.campaign.runner import LANES, campaign
-from tests.support.stalling_proxy import StallingProxy
+from tests.support.networks.stalling_proxy import StallingProxy
 
 SEED = 1
 FAULTS_MIN = 60

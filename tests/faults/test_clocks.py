@@ -16,13 +16,13 @@ import time
 
 import pytest
 
-from coordinator.protocol.timing import lease_of
+from coordinator.protocol.rules.timing import lease_of
 from tests.support.bounds import within
-from tests.support.faketime import Clocks, unfaked
-from tests.support.nodes import RECORDER, bed, descendants, eventually
-from tests.support.postgres import Server
-from tests.support.record import overlaps, terms_rise
-from tests.support.stalling_proxy import stalling_proxy
+from tests.support.machines.faketime import Clocks, unfaked
+from tests.support.networks.stalling_proxy import stalling_proxy
+from tests.support.nodes.processes import RECORDER, bed, descendants, eventually
+from tests.support.nodes.record import overlaps, terms_rise
+from tests.support.servers.postgres import Server
 
 #: What two shared cores may add to any bound: scheduling, not the protocol.
 MACHINE_S = 1.0
@@ -61,7 +61,7 @@ def assert_nothing_happened(group, holder: str) -> None:
 
 PROBE = """
 import json, select, threading, time
-from coordinator.runtime.kernel import Alarm
+from coordinator.runtime.linux.syscalls import Alarm
 names = ("MONOTONIC", "BOOTTIME", "MONOTONIC_RAW", "REALTIME")
 read = lambda: [time.clock_gettime(getattr(time, "CLOCK_" + name)) for name in names]
 before = read()

@@ -17,13 +17,13 @@ from contextlib import ExitStack, contextmanager, suppress
 import psycopg
 import pytest
 
-from coordinator.protocol.timing import lease_of
-from coordinator.store.connect import STATEMENT_S
+from coordinator.protocol.rules.timing import lease_of
+from coordinator.store.connection.opening import STATEMENT_S
 from tests.support.bounds import within
-from tests.support.nodes import bed, eventually
-from tests.support.postgres import Server
-from tests.support.record import overlaps, terms_rise
-from tests.support.scratch import scratch
+from tests.support.nodes.processes import bed, eventually
+from tests.support.nodes.record import overlaps, terms_rise
+from tests.support.servers.postgres import Server
+from tests.support.servers.scratch import scratch
 
 #: What two shared cores may add to any bound: scheduling, not the protocol.
 MACHINE_S = 1.0

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.runtime import isolation, isolation_cgroup, proctable, traces
-from coordinator.runtime.proctable import Look
-from tests.support import programs
-from tests.support.guarded_node import GuardedNode, await_fact
+from coordinator.runtime.isolation import cgroup, traces
+from coordinator.runtime.isolation import levels as isolation
+from coordinator.runtime.linux import processes
+from coordinator.runtime.linux.processes import ProcessSnapshot
+from tests.support.nodes import programs
+from tests.support.nodes.guarded_node import GuardedNode, await_fact
 
 pytestmark = pytest.mark.real
 
@@ -88,7 +90,7 @@ def test_each_belt_catches_what_the_others_let_go(
     first = handle["pid"]
     (left,) = node.members.keys() - {first}
 
-    related = traces.traced(handle).related(Look()).keys()
+    related = traces.traced(handle).related(ProcessSnapshot()).keys()
 
     assert {first, left} <= related
     assert stranger.pid not in related
@@ -103,7 +105,7 @@ def test_each_belt_catches_what_the_others_let_go(
 
 
 def _marked(handle: dict[str, object]) -> set[int]:
-    return set(traces.traced(handle).marked(Look()))
+    return set(traces.traced(handle).marked(ProcessSnapshot()))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become somebody else")
@@ -167,7 +169,7 @@ def test_the_next_guardian_kills_what_left_the_cgroup_of_a_dead_one(
         os.kill(pid, signal.SIGKILL)
     node.guardian.wait()
 
-    isolation_cgroup.clean_leftovers()
+    cgroup.clean_leftovers()
 
     assert stranger.wait(15) == -signal.SIGKILL
     assert not Path(handle["path"]).exists()
@@ -177,7 +179,7 @@ def test_a_group_is_not_signalled_whose_number_was_given_to_another():
     """A process that leads a group of the number of a dead program, as after its reuse."""
     other = subprocess.Popen(["sleep", "600"], start_new_session=True)
     try:
-        seen = proctable.look(other.pid)
+        seen = processes.look(other.pid)
         assert seen is not None
         former = seen._replace(started=seen.started - 1)
 
@@ -185,7 +187,7 @@ def test_a_group_is_not_signalled_whose_number_was_given_to_another():
 
         trace = traces.Trace("none", pid=other.pid, started=former.started)
         assert not refused
-        assert trace.related(Look()) == {}
+        assert trace.related(ProcessSnapshot()) == {}
         assert other.poll() is None
     finally:
         other.kill()

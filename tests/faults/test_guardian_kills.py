@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.protocol.timing import KILL_BOUND_S
-from coordinator.runtime import isolation, isolation_cgroup
-from tests.support import programs
+from coordinator.protocol.rules.timing import KILL_BOUND_S
+from coordinator.runtime.isolation import cgroup
+from coordinator.runtime.isolation import levels as isolation
 from tests.support.bounds import within
-from tests.support.guarded_node import (
+from tests.support.nodes import programs
+from tests.support.nodes.guarded_node import (
     LEASE_S,
     STOP_TIMEOUT_S,
     WAIT_S,
@@ -92,7 +93,7 @@ def _cgroups(guardians: set[int]) -> set[str]:
     """Return the cgroups that these guardians made: others may be at work on this machine."""
     owned = tuple(f"-{pid}-" for pid in guardians)
     try:
-        names = os.listdir(isolation_cgroup.home())
+        names = os.listdir(cgroup.home())
     except OSError:
         return set()
     return {name for name in names if name.startswith("coord-") and any(o in name for o in owned)}

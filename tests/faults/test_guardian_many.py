@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.protocol.guard_words import EVERY_RUN
-from coordinator.runtime import isolation
-from coordinator.runtime.capacity import DESCRIPTORS_MAX
-from tests.support import programs
+from coordinator.protocol.guardian.events import EVERY_RUN
+from coordinator.runtime.isolation import levels as isolation
+from coordinator.runtime.linux.capacity import DESCRIPTORS_MAX
 from tests.support.bounds import within
-from tests.support.guarded_node import GuardedNode, Voice, await_death, now
+from tests.support.nodes import programs
+from tests.support.nodes.guarded_node import GuardedNode, Voice, await_death, now
 
 pytestmark = pytest.mark.real
 

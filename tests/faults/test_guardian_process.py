@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.protocol.guard import SILENT_AT_TRUST_END_S
-from coordinator.runtime import isolation, isolation_cgroup, proctable
+from coordinator.protocol.guardian.machine import SILENT_AT_TRUST_END_S
+from coordinator.runtime.isolation import cgroup
+from coordinator.runtime.isolation import levels as isolation
+from coordinator.runtime.linux import processes
 from tests.support.bounds import within
-from tests.support.guarded_node import (
+from tests.support.nodes.guarded_node import (
     LEASE_S,
     STOP_TIMEOUT_S,
     WAIT_S,
@@ -25,7 +27,7 @@ from tests.support.guarded_node import (
     await_fact,
     now,
 )
-from tests.support.nodes import eventually
+from tests.support.nodes.processes import eventually
 
 pytestmark = pytest.mark.real
 
@@ -472,10 +474,10 @@ def test_auto_takes_the_strongest_level_there_is():
 
 @pytest.mark.skipif("cgroup" not in LEVELS, reason="no cgroup can be made here")
 def test_probing_leaves_no_cgroup():
-    assert isolation_cgroup.unavailable() == ""
+    assert cgroup.unavailable() == ""
 
     ours = f"coord-probe-{os.getpid()}-"
-    assert not [n for n in os.listdir(isolation_cgroup.home()) if n.startswith(ours)]
+    assert not [n for n in os.listdir(cgroup.home()) if n.startswith(ours)]
 
 
 def test_guardian_stays_small(start: Start):
@@ -488,4 +490,4 @@ def test_guardian_stays_small(start: Start):
 
     resident_kib = int(status.split("VmRSS:")[1].split()[0])
     assert resident_kib < 16 * 1024
-    assert proctable.lives(node.guardian.pid, proctable.started(node.guardian.pid))
+    assert processes.lives(node.guardian.pid, processes.started(node.guardian.pid))

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.guarded_node import GuardedNode, Voice, await_death
-from tests.support.logs import LOGS, unread_pipe
-from tests.support.nodes import RUN_S, Bed, eventually
+from tests.support.nodes.guarded_node import GuardedNode, Voice, await_death
+from tests.support.nodes.logs import LOGS, unread_pipe
+from tests.support.nodes.processes import RUN_S, Bed, eventually
 
 pytestmark = pytest.mark.real
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.support.nodes import bed, eventually
-from tests.support.record import overlaps
+from tests.support.nodes.processes import bed, eventually
+from tests.support.nodes.record import overlaps
 
 
 def test_twenty_nodes_started_at_once_on_an_empty_database(tmp_path, unmigrated):

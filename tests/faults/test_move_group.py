@@ -8,10 +8,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from coordinator.store import migrate
-from tests.support.nodes import bed, eventually
-from tests.support.postgres import Server
-from tests.support.record import overlaps, terms_rise
+from coordinator.store.schema import migrate
+from tests.support.nodes.processes import bed, eventually
+from tests.support.nodes.record import overlaps, terms_rise
+from tests.support.servers.postgres import Server
 
 RECIPE = Path(__file__).resolve().parents[2] / "docs" / "scale.md"
 GROUP = "orders"

@@ -13,9 +13,9 @@ from contextlib import suppress
 
 import pytest
 
-from coordinator.runtime import isolation
-from tests.support.nodes import Bed, RunningNode, eventually
-from tests.support.record import Interval, overlaps, terms_rise
+from coordinator.runtime.isolation import levels as isolation
+from tests.support.nodes.processes import Bed, RunningNode, eventually
+from tests.support.nodes.record import Interval, overlaps, terms_rise
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 

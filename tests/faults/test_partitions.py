@@ -13,13 +13,13 @@ from contextlib import ExitStack
 
 import pytest
 
-from coordinator.protocol.timing import lease_of
-from coordinator.store import migrate
-from tests.support import networks
+from coordinator.protocol.rules.timing import lease_of
+from coordinator.store.schema import migrate
 from tests.support.bounds import within
-from tests.support.nodes import bed, eventually
-from tests.support.record import overlaps, terms_rise
-from tests.support.stalling_proxy import stalling_proxy
+from tests.support.networks import machines as networks
+from tests.support.networks.stalling_proxy import stalling_proxy
+from tests.support.nodes.processes import bed, eventually
+from tests.support.nodes.record import overlaps, terms_rise
 
 LIVENESS_S, HEARTBEAT_S = 3.0, 0.5
 LEASE_S = lease_of(LIVENESS_S)

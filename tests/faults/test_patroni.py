@@ -23,12 +23,12 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from coordinator.protocol.timing import KILL_BOUND_S, lease_of
+from coordinator.protocol.rules.timing import KILL_BOUND_S, lease_of
 from tests.support.bounds import within
-from tests.support.nodes import ROLE_LINE, Bed, RunningNode, bed, eventually
-from tests.support.patroni import OUTSIDE, PASSWORD, STEP_S, Cluster, cluster, shown
-from tests.support.patroni_observer import Observer, boottime
-from tests.support.record import Interval, Record, overlaps, terms_rise
+from tests.support.nodes.processes import ROLE_LINE, Bed, RunningNode, bed, eventually
+from tests.support.nodes.record import Interval, Record, overlaps, terms_rise
+from tests.support.servers.patroni import OUTSIDE, PASSWORD, STEP_S, Cluster, cluster, shown
+from tests.support.servers.patroni_observer import Observer, boottime
 
 #: What two shared cores may add to any bound: scheduling, not the protocol.
 MACHINE_S = 1.0

@@ -17,17 +17,17 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from coordinator.errors import CoordError, OutcomeUnknownError, TokenLostError
-from coordinator.store import migrate
-from coordinator.store.fenced import fenced_transaction
-from coordinator.store.postgres import PostgresStore
+from coordinator.store.connection.postgres import PostgresStore
+from coordinator.store.program.fenced_transaction import fenced_transaction
+from coordinator.store.schema import migrate
 from tests.conformance.worlds import Node, facts_of
 from tests.support.bounds import within
-from tests.support.nodes import bed, eventually
-from tests.support.pgbouncer import pooler
-from tests.support.postgres import Server, wait_until
-from tests.support.record import overlaps, terms_rise
-from tests.support.round_trips import counted
-from tests.support.store_nodes import joined_nodes, settle
+from tests.support.nodes.processes import bed, eventually
+from tests.support.nodes.record import overlaps, terms_rise
+from tests.support.nodes.store_nodes import joined_nodes, settle
+from tests.support.servers.pgbouncer import pooler
+from tests.support.servers.postgres import Server, wait_until
+from tests.support.servers.round_trips import counted
 
 #: What two shared cores may add to any bound: scheduling, not the protocol.
 MACHINE_S = 1.0
@@ -264,7 +264,7 @@ def test_beats_and_takes_wait_for_the_standby_although_the_role_does_not():
 
 
 def beat_of(node: Node):
-    from coordinator.protocol.requests import Beat
+    from coordinator.protocol.messages.requests import Beat
 
     return Beat(session=node.session)
 

@@ -17,13 +17,13 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from coordinator.errors import TokenLostError
-from coordinator.protocol.timing import lease_of
-from coordinator.store.fenced import fenced_transaction
+from coordinator.protocol.rules.timing import lease_of
+from coordinator.store.program.fenced_transaction import fenced_transaction
 from tests.support.bounds import within
-from tests.support.nodes import bed, eventually
-from tests.support.postgres import Server, wait_until
-from tests.support.record import overlaps, terms_rise
-from tests.support.stalling_proxy import stalling_proxy
+from tests.support.networks.stalling_proxy import stalling_proxy
+from tests.support.nodes.processes import bed, eventually
+from tests.support.nodes.record import overlaps, terms_rise
+from tests.support.servers.postgres import Server, wait_until
 
 LIVENESS_S, HEARTBEAT_S = 2.0, 0.4
 LEASE_S = lease_of(LIVENESS_S)

@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.store import migrate
+from coordinator.store.schema import migrate
 from tests.faults.test_campaign import broken
-from tests.support import machine_image, networks
 from tests.support.bounds import within
-from tests.support.machine import Machine, environ_of, machine
-from tests.support.nodes import RECORDER, ROLE_LINE, bed, eventually
+from tests.support.machines import image as machine_image
+from tests.support.machines.virtual import Machine, environ_of, machine
+from tests.support.networks import machines as networks
+from tests.support.nodes.processes import RECORDER, ROLE_LINE, bed, eventually
 
 pytestmark = [pytest.mark.long, pytest.mark.real, pytest.mark.timeout(300)]
 

@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from coordinator.protocol.guard_agents import AGENT_LOOP, DEATHS_MAX
+from coordinator.protocol.guardian.agents import AGENT_LOOP, DEATHS_MAX
 from tests.support.bounds import within
-from tests.support.nodes import eventually
-from tests.support.record import overlaps, terms_rise
+from tests.support.nodes.processes import eventually
+from tests.support.nodes.record import overlaps, terms_rise
 
 #: What two shared cores may add to any bound: scheduling, not the protocol.
 MACHINE_S = 1.0

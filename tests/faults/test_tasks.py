@@ -11,11 +11,11 @@ from collections import Counter
 
 import pytest
 
-from coordinator.protocol.group import OnDone, TaskDef
-from coordinator.protocol.timing import lease_of
+from coordinator.protocol.messages.group_record import OnDone, TaskDef
+from coordinator.protocol.rules.timing import lease_of
 from tests.support.bounds import within
-from tests.support.nodes import eventually
-from tests.support.task_nodes import TaskBed, overlapping, task_bed
+from tests.support.nodes.processes import eventually
+from tests.support.nodes.task_nodes import TaskBed, overlapping, task_bed
 
 NODES = ("A", "B", "C")
 #: What two shared cores may add to any bound: scheduling, not the protocol.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from coordinator.protocol.group import TaskDef
+from coordinator.protocol.messages.group_record import TaskDef
 from tests.support.bounds import within
-from tests.support.nodes import eventually
-from tests.support.task_scale import (
+from tests.support.nodes.processes import eventually
+from tests.support.nodes.task_scale import (
     NODES,
     STEP_MS,
     TASKS,

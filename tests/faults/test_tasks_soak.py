@@ -11,9 +11,9 @@ import time
 
 import pytest
 
-from coordinator.protocol.group import TaskDef
-from tests.support.nodes import eventually
-from tests.support.task_nodes import overlapping, task_bed
+from coordinator.protocol.messages.group_record import TaskDef
+from tests.support.nodes.processes import eventually
+from tests.support.nodes.task_nodes import overlapping, task_bed
 
 SOAK_S = float(os.environ.get("COORD_SOAK_S", "60"))
 NODES = ("A", "B", "C", "D", "E")

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.runtime import proctable
-from tests.support import narrow
-from tests.support.guarded_node import WAIT_S, GuardedNode, await_death, await_fact
-from tests.support.narrow import THROUGH, ProcessLimit
-from tests.support.nodes import Bed, descendants
+from coordinator.runtime.linux import processes
+from tests.support.machines import narrow
+from tests.support.machines.narrow import THROUGH, ProcessLimit
+from tests.support.nodes.guarded_node import WAIT_S, GuardedNode, await_death, await_fact
+from tests.support.nodes.processes import Bed, descendants
 
 pytestmark = pytest.mark.real
 
@@ -84,7 +84,7 @@ print([isolation.kill_everything(handle | {"level": level}) for level in ("plain
 def test_a_process_that_is_hidden_is_not_gone():
     """Rule G4."""
     pid = os.getpid()
-    look = [sys.executable, "-c", _LOOKS, str(pid), str(proctable.started(pid))]
+    look = [sys.executable, "-c", _LOOKS, str(pid), str(processes.started(pid))]
 
     done = subprocess.run([*THROUGH["user, hidden"], *look], capture_output=True, text=True)
 
@@ -229,7 +229,7 @@ def test_a_node_inside_of_a_program_is_killed_with_its_own_program(nodes: Bed):
 
 def _inner_agents(guardian: int) -> list[int]:
     """Return the agents and spares below a guardian that are not its own."""
-    parents = {pid: seen.parent for pid, seen in proctable.everyone().items()}
+    parents = {pid: seen.parent for pid, seen in processes.everyone().items()}
     commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in descendants(guardian)}
     agents = [pid for pid, said in commands.items() if b"\0coordinator.app.agent_main\0--" in said]
     return [pid for pid in agents if guardian not in (parents[pid], parents[parents[pid]])]

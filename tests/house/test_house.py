@@ -43,7 +43,7 @@ def test_one_function_starts_every_interpreter():
         if "sys.executable" in path.read_text()
     ]
 
-    assert others == ["coordinator/runtime/interpreter.py"]
+    assert others == ["coordinator/runtime/linux/interpreter.py"]
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -164,7 +164,7 @@ def test_the_guardian_writes_nowhere_that_may_make_it_wait():
     """Rule G10, in all that the guardian loads: also what only a child of it does is listed."""
     paths = {ROOT / f"{name.replace('.', '/')}.py" for name in loaded_by_the_guardian()}
     ours = {path for path in paths if path in SOURCES}
-    assert ROOT / "coordinator/runtime/guard_peers.py" in ours
+    assert ROOT / "coordinator/runtime/guardian/agents.py" in ours
 
     found = {each for path in ours for each in waits_in(path)}
 

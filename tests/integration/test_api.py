@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from coordinator import Coordinator, Token, TokenHeldError, TokenLostError
-from coordinator.app.settings import DEFAULT_SCHEMA
+from coordinator.app.config.settings import DEFAULT_SCHEMA
 from coordinator.errors import ConfigError, CoordError, TimingError
-from coordinator.store import migrate
-from tests.support.postgres import wait_until
+from coordinator.store.schema import migrate
+from tests.support.servers.postgres import wait_until
 
 #: Long enough for a machine that is busy with other things; nothing that is right waits for it.
 WITHIN_S = 60.0
@@ -183,7 +183,7 @@ def test_a_fenced_transaction_of_an_old_term_writes_nothing(database):
     with node(database, "a").token() as old:
         pass
     with node(database, "b").token():
-        from coordinator.store.fenced import fenced_transaction
+        from coordinator.store.program.fenced_transaction import fenced_transaction
 
         with (
             pytest.raises(TokenLostError),

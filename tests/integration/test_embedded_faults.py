@@ -13,8 +13,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.support import scratch
-from tests.support.postgres import Server, wait_until
+from tests.support.servers import scratch
+from tests.support.servers.postgres import Server, wait_until
 
 TIMELINE = "SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)"
 
@@ -84,7 +84,7 @@ def test_an_asynchronous_standby_can_lose_commits(primary: Server):
 
 def test_nothing_is_left_of_the_servers_of_a_killed_test_run():
     script = (
-        "from tests.support.postgres import Server; import time;"
+        "from tests.support.servers.postgres import Server; import time;"
         "s = Server.create(); print(s.pid, s.home, flush=True); time.sleep(60)"
     )
     run = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from coordinator.app.api import Coordinator
+from coordinator.app.api.token import Coordinator
 from coordinator.cli.main import main
 from coordinator.errors import ConfigError
 from tests.conftest import Database

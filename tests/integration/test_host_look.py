@@ -11,14 +11,14 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from coordinator.errors import DatabaseUnreachableError
-from coordinator.runtime.clock import BoottimeClock
-from coordinator.runtime.lookout import Lookout
-from coordinator.store import branches
+from coordinator.runtime.agent.host_watch import HostWatch
+from coordinator.runtime.linux.clock import BoottimeClock
+from coordinator.store.connection import hosts
 from tests.conftest import Database
-from tests.support.pgbouncer import Pooler, pooler
-from tests.support.postgres import Server, wait_until
-from tests.support.stalling_proxy import stalling_proxy
-from tests.support.store_nodes import joined_nodes
+from tests.support.networks.stalling_proxy import stalling_proxy
+from tests.support.nodes.store_nodes import joined_nodes
+from tests.support.servers.pgbouncer import Pooler, pooler
+from tests.support.servers.postgres import Server, wait_until
 
 pytestmark = pytest.mark.real
 
@@ -36,8 +36,8 @@ def over_tcp() -> Iterator[Server]:
         primary.remove()
 
 
-def look_at(conninfo: str) -> branches.HostLook:
-    (look,) = branches.looks(conninfo, TIMEOUT_S)
+def look_at(conninfo: str) -> hosts.HostLook:
+    (look,) = hosts.looks(conninfo, TIMEOUT_S)
     assert look() is not None
     return look
 
@@ -71,8 +71,8 @@ def test_a_proxy_that_leads_new_connections_elsewhere_is_noticed(
             both.set()
 
     with stalling_proxy(server.conninfo()) as between:
-        lookout = Lookout(
-            branches.looks(between.conninfo, TIMEOUT_S), BoottimeClock(), post, every_s=0.05
+        lookout = HostWatch(
+            hosts.looks(between.conninfo, TIMEOUT_S), BoottimeClock(), post, every_s=0.05
         )
         try:
             assert both.wait(WITHIN_S)

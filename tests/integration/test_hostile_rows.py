@@ -12,19 +12,19 @@ from psycopg.rows import tuple_row
 from psycopg.types.json import Jsonb
 from rich.console import Console
 
-from coordinator.app.database import Resolved
-from coordinator.app.look import Look
+from coordinator.app.admin.status import StatusReader
+from coordinator.app.config.database_choice import Resolved
 from coordinator.cli.options import TimeStyle
-from coordinator.cli.output import groups_table, history_parts
-from coordinator.cli.shapes import history_document, pretty, status_document
-from coordinator.protocol.group import TaskDef
-from coordinator.store import driver
-from coordinator.store.grants import VIEWS, VIEWS_FOR_PEOPLE
-from coordinator.store.roles import NODE
-from coordinator.store.task_admin import TaskDesk
+from coordinator.cli.render.documents import history_document, pretty, status_document
+from coordinator.cli.render.tables import groups_table, history_parts
+from coordinator.protocol.messages.group_record import TaskDef
+from coordinator.store.admin.admin_store import AdminStore
+from coordinator.store.driver import connect as driver
+from coordinator.store.schema.grants import VIEWS, VIEWS_FOR_PEOPLE
+from coordinator.store.schema.roles import NODE
 from tests.conformance.worlds import GROUP, TIMEOUT_S
 from tests.integration.test_held_rows import STRANGER, node_of
-from tests.support.roles import Roles
+from tests.support.servers.roles import Roles
 
 pytestmark = pytest.mark.real
 
@@ -67,7 +67,7 @@ def spoil(roles: Roles, connection: psycopg.Connection, turn: int) -> tuple[int,
 def look_at_everything(roles: Roles, stack: ExitStack) -> None:
     """Read and show whatever people and nodes of other groups are shown of all groups."""
     conninfo, schema = roles.login("reader"), roles.database.schema
-    look = Look(
+    look = StatusReader(
         Resolved(conninfo=conninfo, label="here", scope="server"), schema=schema, timeout_s=9
     )
     stack.callback(look.close)
@@ -79,7 +79,7 @@ def look_at_everything(roles: Roles, stack: ExitStack) -> None:
         console.print(*history_parts(history, style, several=True))
     assert pretty(status_document(status))
     assert pretty(history_document(history))
-    with TaskDesk(conninfo, schema=schema, where="here", timeout_s=9.0) as desk:
+    with AdminStore(conninfo, schema=schema, where="here", timeout_s=9.0) as desk:
         assert {row["group_id"] for row in desk.list()} == {GROUP, STRANGER}
         assert {row["group_id"] for row in desk.nodes()} == {GROUP, STRANGER}
         for group in (GROUP, STRANGER):
@@ -104,7 +104,7 @@ def test_edge_values_in_the_rows_of_one_group_break_no_look_at_all_groups(roles:
         spoiled = stack.enter_context(node_of(roles, STRANGER, "s"))
         node.win()
         spoiled.win()
-        with TaskDesk(
+        with AdminStore(
             roles.login("system_administrator"), roles.database.schema, "test", TIMEOUT_S
         ) as desk:
             for group in (GROUP, STRANGER):

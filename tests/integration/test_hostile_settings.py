@@ -17,19 +17,22 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sqlalchemy import text
 
-from coordinator.protocol.group import TaskDef
-from coordinator.protocol.schedule import Claimed
-from coordinator.store import branches, migrate, schedule, schedule_ends
-from coordinator.store.demo import forget_group
-from coordinator.store.fenced import fenced_transaction
-from coordinator.store.look import GROUPS, HISTORY, Eye
-from coordinator.store.task_admin import TaskDesk
-from coordinator.store.transaction import read
+from coordinator.protocol.messages.group_record import TaskDef
+from coordinator.protocol.messages.schedule_claims import Claimed
+from coordinator.store.admin.admin_store import AdminStore
+from coordinator.store.admin.demo import forget_group
+from coordinator.store.admin.queries import GROUPS, HISTORY, Eye
+from coordinator.store.connection import hosts
+from coordinator.store.program import schedule as schedule_store
+from coordinator.store.program import schedule_ends
+from coordinator.store.program.fenced_transaction import fenced_transaction
+from coordinator.store.schema import migrate
+from coordinator.store.sql.transaction import read
 from tests.conformance.worlds import GROUP
 from tests.conftest import Database
-from tests.support.pgbouncer import pooler
-from tests.support.postgres import wait_until
-from tests.support.store_nodes import joined_nodes
+from tests.support.nodes.store_nodes import joined_nodes
+from tests.support.servers.pgbouncer import pooler
+from tests.support.servers.postgres import wait_until
 
 pytestmark = pytest.mark.real
 
@@ -201,7 +204,7 @@ def looks(hostile: Hostile) -> None:
 
 
 def administers(hostile: Hostile) -> None:
-    with TaskDesk(hostile.conninfo, schema=hostile.schema, where="here", timeout_s=5.0) as desk:
+    with AdminStore(hostile.conninfo, schema=hostile.schema, where="here", timeout_s=5.0) as desk:
         desk.add(
             "night", TaskDef(name="t", nodes=("a", "NULL"), spec='{"command": ["\u2192"]}'), who="h"
         )
@@ -221,16 +224,18 @@ def migrates(hostile: Hostile) -> None:
 def schedules(hostile: Hostile) -> None:
     with joined_nodes(hostile, "c") as (holder,):
         term = holder.win()
-        me = schedule.Holding(schema=hostile.schema, group=GROUP, term=term, session=holder.session)
-        connection = schedule.open_connection(hostile.conninfo, 5.0)
+        me = schedule_store.Holding(
+            schema=hostile.schema, group=GROUP, term=term, session=holder.session
+        )
+        connection = schedule_store.open_connection(hostile.conninfo, 5.0)
         try:
-            slot = schedule.read(connection, me).now
-            assert schedule.claim(connection, me, slot=slot).claim == Claimed(1)
+            slot = schedule_store.read(connection, me).now
+            assert schedule_store.claim(connection, me, slot=slot).claim == Claimed(1)
             told = "caf\udce9 \0 \u2192"
             assert schedule_ends.finish(
                 connection, me, slot=slot, outcome="failed", duration_s=1.0, error=told
             )
-            row = schedule.read(connection, me)
+            row = schedule_store.read(connection, me)
             assert (row.fired_count, row.last_fire_at) == (1, slot)
         finally:
             connection.close()
@@ -241,7 +246,7 @@ def schedules(hostile: Hostile) -> None:
 def looks_at_all_hosts(hostile: Hostile) -> None:
     given = conninfo_to_dict(hostile.conninfo)
     twice = {"host": f"{given['host']},{given['host']}", "port": f"{given['port']},{given['port']}"}
-    found = [look() for look in branches.looks(make_conninfo(hostile.conninfo, **twice), 5.0)]
+    found = [look() for look in hosts.looks(make_conninfo(hostile.conninfo, **twice), 5.0)]
     assert found[0] is not None
     assert len(set(found)) == 1
     assert len(found) == 2

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import pytest
 
-from coordinator.store import embedded, migrate
+from coordinator.store.embedded import server as embedded
+from coordinator.store.schema import migrate
 from tests.conftest import Database
-from tests.support.postgres import Server
-from tests.support.roles import made_roles
-from tests.support.store_nodes import joined_nodes
+from tests.support.nodes.store_nodes import joined_nodes
+from tests.support.servers.postgres import Server
+from tests.support.servers.roles import made_roles
 
 pytestmark = pytest.mark.real
 

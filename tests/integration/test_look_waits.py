@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from coordinator.app.database import Resolved
-from coordinator.app.look import GroupLine, Look
-from coordinator.cli.output import _nodes_parts
-from coordinator.cli.shapes import group_fields
+from coordinator.app.admin.status import GroupLine, StatusReader
+from coordinator.app.config.database_choice import Resolved
+from coordinator.cli.render.documents import group_fields
+from coordinator.cli.render.tables import _nodes_parts
 from tests.conftest import Database
-from tests.support.store_nodes import joined_nodes
+from tests.support.nodes.store_nodes import joined_nodes
 
 pytestmark = pytest.mark.real
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.real
 def group_of(database: Database) -> GroupLine:
     conninfo = make_conninfo(database.conninfo)
     resolved = Resolved(conninfo=conninfo, label="here", scope="server")
-    look = Look(resolved, schema=database.schema, timeout_s=10.0)
+    look = StatusReader(resolved, schema=database.schema, timeout_s=10.0)
     try:
         return look.status("orders").groups[0]
     finally:

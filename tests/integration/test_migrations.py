@@ -20,11 +20,11 @@ from coordinator.errors import (
     DatabaseUnreachableError,
     SchemaError,
 )
-from coordinator.store import migrate
-from coordinator.store.engine import engine
-from coordinator.store.tables import metadata_for
+from coordinator.store.driver.engine import engine
+from coordinator.store.schema import migrate
+from coordinator.store.schema.tables import metadata_for
 from tests.conftest import Database
-from tests.support.postgres import Server
+from tests.support.servers.postgres import Server
 
 #: What alembic does not compare: order of columns, defaults, checks, storage, collations.
 CATALOG = """

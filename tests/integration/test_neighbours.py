@@ -10,9 +10,9 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from coordinator.errors import SchemaError
-from coordinator.store import migrate
-from coordinator.store.aliases import ALIASES, missing_aliases
-from tests.support.postgres import Server
+from coordinator.store.schema import migrate
+from coordinator.store.schema.aliases import ALIASES, missing_aliases
+from tests.support.servers.postgres import Server
 
 NAMES = [f"{alias.place}.{alias.name}" for alias in ALIASES]
 

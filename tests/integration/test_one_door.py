@@ -18,17 +18,20 @@ from coordinator.errors import (
     TokenLostError,
     UnsupportedServerError,
 )
-from coordinator.protocol.group import TaskDef
-from coordinator.store import driver, migrate, schedule, schedule_ends
-from coordinator.store.fenced import fenced_transaction
-from coordinator.store.password_file import KEY, MARK
-from coordinator.store.postgres import PostgresStore
-from coordinator.store.task_admin import TaskDesk
-from coordinator.store.texts import clean
+from coordinator.protocol.messages.group_record import TaskDef
+from coordinator.store.admin.admin_store import AdminStore
+from coordinator.store.connection.postgres import PostgresStore
+from coordinator.store.driver import connect as driver
+from coordinator.store.driver.password_file import KEY, MARK
+from coordinator.store.driver.texts import clean
+from coordinator.store.program import schedule as schedule_store
+from coordinator.store.program import schedule_ends
+from coordinator.store.program.fenced_transaction import fenced_transaction
+from coordinator.store.schema import migrate
 from tests.conformance.worlds import GROUP, facts_of
 from tests.conftest import Database
-from tests.support.postgres import Server, wait_until
-from tests.support.store_nodes import joined_nodes
+from tests.support.nodes.store_nodes import joined_nodes
+from tests.support.servers.postgres import Server, wait_until
 
 pytestmark = pytest.mark.real
 
@@ -63,10 +66,10 @@ def test_a_program_that_fails_with_any_text_is_recorded(server: Server, encoding
         migrate.upgrade(database.conninfo, "app")
         with joined_nodes(database, "a") as (node,):
             term = node.win()
-            me = schedule.Holding(schema="app", group=GROUP, term=term, session=node.session)
-            connection = schedule.open_connection(database.conninfo, 5.0)
-            slot = schedule.read(connection, me).now
-            schedule.claim(connection, me, slot=slot)
+            me = schedule_store.Holding(schema="app", group=GROUP, term=term, session=node.session)
+            connection = schedule_store.open_connection(database.conninfo, 5.0)
+            slot = schedule_store.read(connection, me).now
+            schedule_store.claim(connection, me, slot=slot)
 
             assert schedule_ends.finish(
                 connection, me, slot=slot, outcome="failed", duration_s=1.0, error=TOLD
@@ -105,7 +108,7 @@ def test_no_function_of_a_stranger_is_called(server: Server, schema: str):
         with psycopg.connect(conninfo, autocommit=True) as connection:
             connection.execute(OFFERED)
 
-        with TaskDesk(conninfo, schema=schema, where="here", timeout_s=5.0) as desk:
+        with AdminStore(conninfo, schema=schema, where="here", timeout_s=5.0) as desk:
             desk.add("alpha", TaskDef(name="report"), who="ana")
             desk.declare("alpha", [TaskDef(name="mail")], who="ana")
         database = Database(conninfo, schema)

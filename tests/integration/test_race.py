@@ -11,10 +11,10 @@ from functools import partial
 import psycopg
 import pytest
 
-from coordinator.protocol.requests import Answer
+from coordinator.protocol.messages.requests import Answer
 from tests.conformance.worlds import Node
-from tests.support.postgres import wait_until
-from tests.support.store_nodes import joined_nodes
+from tests.support.nodes.store_nodes import joined_nodes
+from tests.support.servers.postgres import wait_until
 
 pytestmark = pytest.mark.real
 

@@ -21,19 +21,21 @@ from psycopg import errors
 from psycopg.conninfo import make_conninfo
 
 from coordinator.errors import DatabaseRefusedError, NodeAliveError
-from coordinator.protocol.group import TaskDef
-from coordinator.protocol.requests import RaiseFloor, Settle
-from coordinator.store import migrate, schedule, schedule_ends
-from coordinator.store.aliases import ALIASES
-from coordinator.store.fence import fence_sql
-from coordinator.store.grants import VIEWS, VIEWS_FOR_PEOPLE
-from coordinator.store.migrate import upgrade
-from coordinator.store.postgres import PostgresStore
-from coordinator.store.roles import NODE, ROLES, TABLES, Needs
-from coordinator.store.tables import SCHEMA, metadata
-from coordinator.store.task_admin import TaskDesk
+from coordinator.protocol.messages.group_record import TaskDef
+from coordinator.protocol.messages.requests import RaiseFloor, Settle
+from coordinator.store.admin.admin_store import AdminStore
+from coordinator.store.connection.postgres import PostgresStore
+from coordinator.store.node.fence_locks import fence_sql
+from coordinator.store.program import schedule as schedule_store
+from coordinator.store.program import schedule_ends
+from coordinator.store.schema import migrate
+from coordinator.store.schema.aliases import ALIASES
+from coordinator.store.schema.grants import VIEWS, VIEWS_FOR_PEOPLE
+from coordinator.store.schema.migrate import upgrade
+from coordinator.store.schema.roles import NODE, ROLES, TABLES, Needs
+from coordinator.store.schema.tables import SCHEMA, metadata
 from tests.conformance.worlds import GROUP, TIMEOUT_S, Node, facts_of
-from tests.support.roles import Roles
+from tests.support.servers.roles import Roles
 
 pytestmark = pytest.mark.real
 
@@ -192,12 +194,12 @@ def filled(roles: Roles) -> Roles:
     for group in (GROUP, OTHER):
         with node_of(roles, group) as holder:
             holder.win()
-            held = schedule.Holding(
+            held = schedule_store.Holding(
                 schema=roles.database.schema, group=group, term=1, session=holder.session
             )
-            with schedule.open_connection(roles.login("node", group), 5.0) as connection:
-                schedule.read(connection, held)
-                schedule.claim(connection, held, slot=SLOT, skipped=1)
+            with schedule_store.open_connection(roles.login("node", group), 5.0) as connection:
+                schedule_store.read(connection, held)
+                schedule_store.claim(connection, held, slot=SLOT, skipped=1)
                 assert schedule_ends.settle(connection, held) is not None
                 assert schedule_ends.finish(
                     connection,
@@ -225,9 +227,9 @@ def work(roles: Roles, group: str) -> None:
             connection.execute(deed, {"group": group, "mine": MINE})
 
 
-def desk_of(roles: Roles, role: str, group: str | None = None) -> TaskDesk:
+def desk_of(roles: Roles, role: str, group: str | None = None) -> AdminStore:
     """Sit down at a desk under a role."""
-    return TaskDesk(roles.login(role, group), roles.database.schema, "test", TIMEOUT_S)
+    return AdminStore(roles.login(role, group), roles.database.schema, "test", TIMEOUT_S)
 
 
 @contextmanager

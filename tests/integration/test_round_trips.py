@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from coordinator.protocol.requests import Answer, Leave
-from coordinator.store.statement import named
-from coordinator.store.view import READ_VIEW, view_of
+from coordinator.protocol.messages.requests import Answer, Leave
+from coordinator.store.sql.statement import named
+from coordinator.store.sql.view import READ_VIEW, view_of
 from tests.conformance.worlds import Node
-from tests.support.round_trips import counted
-from tests.support.store_nodes import joined_nodes
+from tests.support.nodes.store_nodes import joined_nodes
+from tests.support.servers.round_trips import counted
 
 pytestmark = pytest.mark.real
 

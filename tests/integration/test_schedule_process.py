@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.app.settings import (
+from coordinator.app.config.settings import (
     DatabaseSettings,
     NodeSettings,
     PolicySettings,
@@ -22,11 +22,11 @@ from coordinator.app.settings import (
     TriggerSettings,
     to_json,
 )
-from coordinator.runtime.clock import BoottimeClock
-from coordinator.store.schedule import Holding
+from coordinator.runtime.linux.clock import BoottimeClock
+from coordinator.store.program.schedule import Holding
 from tests.conftest import Database
 from tests.integration.test_schedule_store import columns, hold
-from tests.support.nodes import descendants
+from tests.support.nodes.processes import descendants
 
 pytestmark = pytest.mark.real
 
@@ -107,7 +107,7 @@ class Starter:
             "COORD_TRUST_FD": str(fds[1]),
         }
         process = subprocess.Popen(
-            [sys.executable, "-m", "coordinator.app.scheduled"],
+            [sys.executable, "-m", "coordinator.app.program.process"],
             cwd=self.cwd,
             env=os.environ | env,
             pass_fds=fds,

@@ -12,10 +12,10 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from coordinator.app.schedule_ledger import DatabaseLedger
-from coordinator.app.settings import DatabaseSettings
+from coordinator.app.config.settings import DatabaseSettings
+from coordinator.app.program.database_ledger import DatabaseLedger
 from coordinator.errors import CoordError, DatabaseUnreachableError
-from coordinator.protocol.schedule import (
+from coordinator.protocol.messages.schedule_claims import (
     AlreadyEnded,
     AlreadyFired,
     Claimed,
@@ -23,9 +23,9 @@ from coordinator.protocol.schedule import (
     NotHolder,
     TooEarly,
 )
-from coordinator.runtime.clock import BoottimeClock
-from coordinator.store import schedule as store
-from coordinator.store import schedule_ends as ends
+from coordinator.runtime.linux.clock import BoottimeClock
+from coordinator.store.program import schedule as store
+from coordinator.store.program import schedule_ends as ends
 from tests.conftest import Database
 
 pytestmark = pytest.mark.real

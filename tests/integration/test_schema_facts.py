@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from coordinator.errors import SchemaError
-from coordinator.store import driver, migrate, schema_facts
-from coordinator.store.look import Eye
-from coordinator.store.postgres import PostgresStore
+from coordinator.store.admin.queries import Eye
+from coordinator.store.connection.postgres import PostgresStore
+from coordinator.store.driver import connect as driver
+from coordinator.store.schema import facts, migrate
 from tests.conformance.worlds import TIMEOUT_S, facts_of
 
 pytestmark = pytest.mark.real
@@ -61,16 +62,16 @@ DAMAGE = {
 def test_the_facts_are_what_the_migrations_make(database):
     """COORD_UPDATE_GOLDEN=1 writes them anew."""
     with driver.open_session(database.conninfo) as connection:
-        rows = connection.execute(schema_facts.FACTS.encode(), {"schema": database.schema})
+        rows = connection.execute(facts.FACTS.encode(), {"schema": database.schema})
         found = sorted(
             fact for (fact,) in rows.fetchall() if "coord_version" not in fact.split("(")[0]
         )
     if os.environ.get("COORD_UPDATE_GOLDEN"):
-        place = Path(schema_facts.__file__).with_name("schema_facts.txt")
+        place = Path(facts.__file__).with_name("facts.txt")
         place.write_text("\n".join(found) + "\n")
-        schema_facts.expected.cache_clear()
+        facts.expected.cache_clear()
 
-    assert list(schema_facts.expected()) == found
+    assert list(facts.expected()) == found
 
 
 @pytest.mark.parametrize("schema", ["task", 'coord\'s "own"', "quote_ident"])

@@ -5,12 +5,12 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from coordinator.protocol.group import TaskDef
-from coordinator.protocol.task_requests import Decide, EndSession, TaskTold, TellTasks
+from coordinator.protocol.messages.group_record import TaskDef
+from coordinator.protocol.messages.task_requests import Decide, EndSession, ReportTasks, TaskReport
 from tests.conformance.test_tasks import give, over, read, take, watched
 from tests.conformance.worlds import PostgresWorld
 from tests.integration.test_store_tasks import members
-from tests.support.store_nodes import joined_nodes
+from tests.support.nodes.store_nodes import joined_nodes
 
 pytestmark = pytest.mark.real
 
@@ -21,8 +21,8 @@ def states(database) -> dict[object, tuple[object, object]]:
 
 
 def tell(node, state: str, *, term: int = 1, error: str = "") -> None:
-    told = (TaskTold(task="mail", state=state, term=term, error=error),)
-    assert node.ask(TellTasks(session=node.session, version=7, told=told)).done
+    told = (TaskReport(task="mail", state=state, term=term, error=error),)
+    assert node.ask(ReportTasks(session=node.session, version=7, told=told)).done
 
 
 def test_the_states_of_a_task_are_seen_in_their_order(database):

@@ -8,11 +8,11 @@ import uuid
 import psycopg
 import pytest
 
-from coordinator.store.fence import fence_sql
+from coordinator.store.node.fence_locks import fence_sql
 from tests.conformance.test_tasks import take
 from tests.integration.test_store_tasks import members
-from tests.support.postgres import wait_until
-from tests.support.store_nodes import joined_nodes
+from tests.support.nodes.store_nodes import joined_nodes
+from tests.support.servers.postgres import wait_until
 
 pytestmark = pytest.mark.real
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.protocol.requests import Beat
-from coordinator.store import heartbeat
-from coordinator.store.statement import named
-from coordinator.store.view import watched
-from tests.support.postgres import wait_until
-from tests.support.round_trips import counted
-from tests.support.store_nodes import connected_node, joined_nodes, settle
+from coordinator.protocol.messages.requests import Beat
+from coordinator.store.node import heartbeat
+from coordinator.store.sql.statement import named
+from coordinator.store.sql.view import watched
+from tests.support.nodes.store_nodes import connected_node, joined_nodes, settle
+from tests.support.servers.postgres import wait_until
+from tests.support.servers.round_trips import counted
 
 pytestmark = pytest.mark.real
 

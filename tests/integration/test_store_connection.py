@@ -22,14 +22,14 @@ from coordinator.errors import (
     SchemaError,
     UnsafeServerError,
 )
-from coordinator.protocol.requests import Beat, RaiseFloor, ReadRoster, Settle
-from coordinator.store import migrate
-from coordinator.store.connect import channel_of
-from coordinator.store.postgres import PostgresStore
+from coordinator.protocol.messages.requests import Beat, RaiseFloor, ReadRoster, Settle
+from coordinator.store.connection.opening import channel_of
+from coordinator.store.connection.postgres import PostgresStore
+from coordinator.store.schema import migrate
 from tests.conformance.worlds import facts_of
 from tests.support.bounds import within
-from tests.support.postgres import Server, wait_until
-from tests.support.store_nodes import connected_node, joined_nodes
+from tests.support.nodes.store_nodes import connected_node, joined_nodes
+from tests.support.servers.postgres import Server, wait_until
 
 pytestmark = pytest.mark.real
 
@@ -160,7 +160,7 @@ def test_operators_limits_in_the_conninfo_are_kept(database):
 
 def test_the_stores_modules_do_not_load_sqlalchemy():
     code = (
-        "import sys, coordinator.store.postgres;"
+        "import sys, coordinator.store.connection.postgres;"
         "sys.exit(any(name in sys.modules for name in ('sqlalchemy', 'alembic', 'pydantic')))"
     )
 

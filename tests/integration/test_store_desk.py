@@ -21,15 +21,21 @@ from coordinator.errors import (
     NotFoundError,
     TokenLostError,
 )
-from coordinator.protocol.group import NO_POLICY, OnDone, OnPartition, TaskDef, TasksPolicy
-from coordinator.store.connect import channel_of
-from coordinator.store.task_admin import TaskDesk
+from coordinator.protocol.messages.group_record import (
+    NO_POLICY,
+    OnDone,
+    OnPartition,
+    TaskDef,
+    TasksPolicy,
+)
+from coordinator.store.admin.admin_store import AdminStore
+from coordinator.store.connection.opening import channel_of
 from tests.conformance.test_tasks import give, over, read, take
 from tests.conformance.worlds import GROUP, TIMEOUT_S
 from tests.integration.test_budget import modules_of
 from tests.integration.test_race import wait_for_lock
 from tests.integration.test_store_tasks import members
-from tests.support.store_nodes import joined_nodes
+from tests.support.nodes.store_nodes import joined_nodes
 
 pytestmark = pytest.mark.real
 
@@ -37,16 +43,16 @@ MAIL = TaskDef(name="mail", spec='{"command": ["mail", "--now"], "env": {"A": "1
 
 
 @pytest.fixture
-def desk(database: Any) -> Iterator[TaskDesk]:
+def desk(database: Any) -> Iterator[AdminStore]:
     with desk_of(database) as opened:
         yield opened
 
 
-def desk_of(database: Any, timeout_s: float = TIMEOUT_S) -> TaskDesk:
-    return TaskDesk(database.conninfo, database.schema, "here", timeout_s)
+def desk_of(database: Any, timeout_s: float = TIMEOUT_S) -> AdminStore:
+    return AdminStore(database.conninfo, database.schema, "here", timeout_s)
 
 
-def definition(desk: TaskDesk, task: str = "mail") -> TaskDef:
+def definition(desk: AdminStore, task: str = "mail") -> TaskDef:
     found = desk.show(GROUP, task)[0]["definition"]
     assert isinstance(found, TaskDef)
     return found
@@ -415,6 +421,6 @@ def test_a_cursor_is_saved_and_shown(database, desk):
 
 def test_the_desk_loads_nothing_heavy():
     """`coord run` uses it, and every command that people type."""
-    loaded = {name.partition(".")[0] for name in modules_of("coordinator.store.task_admin")}
+    loaded = {name.partition(".")[0] for name in modules_of("coordinator.store.admin.admin_store")}
 
     assert loaded.isdisjoint({"sqlalchemy", "alembic", "pydantic", "typer"})

@@ -11,10 +11,10 @@ from psycopg import errors
 from psycopg.conninfo import make_conninfo
 
 from coordinator.errors import DatabaseUnreachableError
-from coordinator.store.fence import fence_sql
+from coordinator.store.node.fence_locks import fence_sql
 from tests.conformance.worlds import Node, take_request
 from tests.support.bounds import within
-from tests.support.store_nodes import joined_nodes
+from tests.support.nodes.store_nodes import joined_nodes
 
 pytestmark = pytest.mark.real
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from coordinator.protocol.requests import Join, Leave, Release
+from coordinator.protocol.messages.requests import Join, Leave, Release
 from tests.conformance.worlds import Node
-from tests.support.store_nodes import connected_node, joined_nodes
+from tests.support.nodes.store_nodes import connected_node, joined_nodes
 
 pytestmark = pytest.mark.real
 

@@ -11,13 +11,13 @@ from dataclasses import replace
 import pytest
 
 from coordinator.errors import OutcomeUnknownError
-from coordinator.protocol.requests import Beat, View
-from coordinator.store import heartbeat
-from coordinator.store.heartbeat import LOOK_EVERY
-from coordinator.store.view import read_view
+from coordinator.protocol.messages.requests import Beat, View
+from coordinator.store.node import heartbeat
+from coordinator.store.node.heartbeat import LOOK_EVERY
+from coordinator.store.sql.view import read_view
 from tests.conformance.worlds import TIMEOUT_S
-from tests.support.round_trips import counted
-from tests.support.store_nodes import joined_nodes, settle
+from tests.support.nodes.store_nodes import joined_nodes, settle
+from tests.support.servers.round_trips import counted
 
 pytestmark = pytest.mark.real
 

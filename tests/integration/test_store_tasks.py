@@ -14,28 +14,28 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from coordinator.protocol.group import Standing, TaskDef
-from coordinator.protocol.requests import Join
-from coordinator.protocol.task_requests import (
+from coordinator.protocol.messages.group_record import Standing, TaskDef
+from coordinator.protocol.messages.requests import Join
+from coordinator.protocol.messages.task_requests import (
     ChangeStanding,
     Decide,
     EndSession,
     GivenTask,
     ReadGroup,
     ReleaseTasks,
-    TaskTold,
-    TellTasks,
+    ReportTasks,
+    TaskReport,
     WantedTask,
 )
-from coordinator.store.fence import fence_sql
-from coordinator.store.group import READ_GROUP
-from coordinator.store.statement import named
+from coordinator.store.node.fence_locks import fence_sql
+from coordinator.store.node.group_record import READ_GROUP
+from coordinator.store.sql.statement import named
 from tests.conformance.test_tasks import give, over, read, take, watched
 from tests.conformance.worlds import GROUP, Node, PostgresWorld
 from tests.integration.test_race import at_once
 from tests.support.bounds import within
-from tests.support.postgres import wait_until
-from tests.support.store_nodes import joined_nodes
+from tests.support.nodes.store_nodes import joined_nodes
+from tests.support.servers.postgres import wait_until
 
 pytestmark = pytest.mark.real
 
@@ -178,8 +178,8 @@ def test_joins_leaves_decisions_and_tasks_at_once_meet_in_no_deadlock(database):
                 record = read(node)
                 held = [t for t in tasks if record.token(t).session == node.session]
                 give(node, *(over(t, record.token(t).term, failed=True) for t in held[::2]))
-                told = tuple(TaskTold(task=t, state="running", term=1) for t in tasks)
-                node.ask(TellTasks(session=node.session, version=record.version, told=told))
+                told = tuple(TaskReport(task=t, state="running", term=1) for t in tasks)
+                node.ask(ReportTasks(session=node.session, version=record.version, told=told))
                 node.leave()
                 node.session = str(uuid.uuid4())
                 assert node.join().done
@@ -380,8 +380,10 @@ def test_each_token_has_its_history_and_its_events(database):
     with members(database, "a", "b", tasks=("mail",)) as (first, second):
         term = first.win()
         take(second, "mail")
-        told = (TaskTold(task="mail", state="running", term=1, error="x" * 5000, note="restarted"),)
-        second.ask(TellTasks(session=second.session, version=9, told=told))
+        told = (
+            TaskReport(task="mail", state="running", term=1, error="x" * 5000, note="restarted"),
+        )
+        second.ask(ReportTasks(session=second.session, version=9, told=told))
         seen = watched(first)["b"]
         end = EndSession(node="b", session=seen.session, beat=seen.beat, reason="silent")
         version = read(first).version

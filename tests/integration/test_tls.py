@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.app.config_loader import load
+from coordinator.app.config.loader import load
 from coordinator.errors import DatabaseUnreachableError
-from coordinator.store import migrate
-from coordinator.store.postgres import PostgresStore
+from coordinator.store.connection.postgres import PostgresStore
+from coordinator.store.schema import migrate
 from tests.conformance.worlds import TIMEOUT_S, Node, facts_of
-from tests.support.postgres import Server
-from tests.support.tls import HOST, Authority, tls_server
+from tests.support.servers.postgres import Server
+from tests.support.servers.tls import HOST, Authority, tls_server
 
 pytestmark = pytest.mark.real
 

@@ -10,9 +10,11 @@ from psycopg import pq
 from psycopg.conninfo import make_conninfo
 
 from coordinator.errors import ConfigError, DatabaseUnreachableError
-from coordinator.store import driver, faults, migrate
-from coordinator.store.look import open_for_people
-from coordinator.store.postgres import PostgresStore
+from coordinator.store.admin.queries import open_for_people
+from coordinator.store.connection.postgres import PostgresStore
+from coordinator.store.driver import connect as driver
+from coordinator.store.driver import errors as driver_errors
+from coordinator.store.schema import migrate
 from tests.conformance.worlds import TIMEOUT_S, facts_of
 
 pytestmark = pytest.mark.real
@@ -89,7 +91,7 @@ def test_a_wrong_key_is_a_wrong_configuration(key: str):
     with pytest.raises(psycopg.Error) as caught:
         driver.connect(f"{NOBODY} {key}")
 
-    assert faults.database_error(caught.value).exit_code == 78
+    assert driver_errors.database_error(caught.value).exit_code == 78
 
 
 @pytest.mark.parametrize("options", SERVER)
@@ -97,7 +99,7 @@ def test_what_a_server_says_of_wrong_options_is_a_wrong_configuration(server, op
     with pytest.raises(psycopg.Error) as caught:
         driver.connect(make_conninfo(server.conninfo(), options=options))
 
-    assert faults.database_error(caught.value).exit_code == 78
+    assert driver_errors.database_error(caught.value).exit_code == 78
 
 
 def test_a_limit_of_the_environment_that_is_no_number_is_a_wrong_configuration(server, monkeypatch):
@@ -109,7 +111,7 @@ def test_a_limit_of_the_environment_that_is_no_number_is_a_wrong_configuration(s
     with closing(driver.connect(server.conninfo(), timeout_s=5.0)) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
 
-    assert faults.database_error(caught.value).exit_code == 78
+    assert driver_errors.database_error(caught.value).exit_code == 78
 
 
 def test_nobody_there_is_still_nobody_there():

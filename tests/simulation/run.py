@@ -10,18 +10,18 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
-from tests.simulation import faults
-from tests.simulation.checkers import violations
-from tests.simulation.group_checkers import group_violations
-from tests.simulation.group_planted import PLANTED_IN_GROUPS, PlantedInGroup, planted_in_group
-from tests.simulation.group_settings import NO_GROUP_BIAS, GroupBias, draw_group
-from tests.simulation.group_stories import plan_group
-from tests.simulation.history import History
-from tests.simulation.planted import PLANTED, Planted, planted
-from tests.simulation.settings import NO_BIAS, Bias, draw
-from tests.simulation.stories import plan
-from tests.simulation.world import World
-from tests.support.memory_store import MemoryDatabase
+from tests.simulation.checks.checkers import violations
+from tests.simulation.group.checkers import group_violations
+from tests.simulation.group.planted import PLANTED_IN_GROUPS, PlantedInGroup, planted_in_group
+from tests.simulation.group.settings import NO_GROUP_BIAS, GroupBias, draw_group
+from tests.simulation.group.stories import plan_group
+from tests.simulation.plans import faults
+from tests.simulation.plans.planted import PLANTED, Planted, planted
+from tests.simulation.plans.stories import plan
+from tests.simulation.world.history import History
+from tests.simulation.world.settings import NO_BIAS, Bias, draw
+from tests.simulation.world.world import World
+from tests.support.fakes.memory_store import MemoryDatabase
 
 AnyBias = Bias | GroupBias
 #: Groups with one program, and groups that spread tasks.

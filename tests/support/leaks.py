@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from pathlib import Path
 
-from coordinator.runtime import marks
+from coordinator.runtime.linux import marks
 
 #: What was killed or closed is gone soon; a busy machine needs its time, and only a leak takes it.
 GONE_WITHIN_S = float(os.environ.get("COORD_TEST_GONE_WITHIN_S", "20"))

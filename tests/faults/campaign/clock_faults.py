@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.faults.campaign.ground import NAMES, Ground
 from tests.faults.campaign.limits import HEARTBEAT_S
 from tests.faults.campaign.network_faults import stall
-from tests.support.faketime import Clocks
+from tests.support.machines.faketime import Clocks
 
 HOUR_S = 3600.0
 #: Each node's clocks; whoever holds, another one is apart from it by 10 or 20 %.

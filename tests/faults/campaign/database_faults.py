@@ -11,7 +11,7 @@ import psycopg
 
 from tests.faults.campaign.ground import NAMES, Ground
 from tests.faults.campaign.limits import HEARTBEAT_S, LEASE_S, LIVENESS_S
-from tests.support.postgres import Server
+from tests.support.servers.postgres import Server
 
 TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s"
 BACKENDS = "SELECT pid FROM pg_stat_activity WHERE application_name = %s ORDER BY pid"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tests.faults.campaign.ground import NAMES, Ground, boottime
 from tests.faults.campaign.history import Span
-from tests.support.postgres import Server
+from tests.support.servers.postgres import Server
 
 
 @dataclass

@@ -14,8 +14,8 @@ from pathlib import Path
 from tests.faults.campaign.ground import NAMES, SITE, UNITS, Ground, boottime
 from tests.faults.campaign.history import Span
 from tests.faults.campaign.limits import HEARTBEAT_S, LIVENESS_S
-from tests.support.nodes import Bed, RunningNode, bed
-from tests.support.postgres import Server
+from tests.support.nodes.processes import Bed, RunningNode, bed
+from tests.support.servers.postgres import Server
 
 NODE = Path(__file__).with_name("foil_node.py")
 TABLES = """

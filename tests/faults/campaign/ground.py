@@ -18,8 +18,8 @@ from psycopg.conninfo import make_conninfo
 from tests.faults.campaign.history import History, Injection, News, Reader, Row, Run, Span
 from tests.faults.campaign.limits import HEARTBEAT_S, LIVENESS_S, STEP_S, WAIT_S
 from tests.faults.campaign.remembered import Remembered, boottime
-from tests.support.nodes import Bed, RunningNode, descendants, eventually
-from tests.support.postgres import Server
+from tests.support.nodes.processes import Bed, RunningNode, descendants, eventually
+from tests.support.servers.postgres import Server
 
 NAMES = ("node-1", "node-2", "node-3")
 WORKER = Path(__file__).with_name("worker.py")
@@ -329,7 +329,7 @@ def _row(row: tuple[object, ...]) -> Row:
 
 def prepare(bed: Bed, server: Server, dbname: str, schema: str) -> None:
     """Migrate the schema and create the table of fenced units, before any program runs."""
-    from coordinator.store import migrate
+    from coordinator.store.schema import migrate
 
     bed.liveness_s, bed.heartbeat_s = LIVENESS_S, HEARTBEAT_S
     migrate.upgrade(server.conninfo(dbname), schema)

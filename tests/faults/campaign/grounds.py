@@ -14,12 +14,12 @@ from tests.faults.campaign.failover_faults import Twins
 from tests.faults.campaign.ground import NAMES, Ground, prepare, start_group, worker
 from tests.faults.campaign.hostile_faults import EVIL
 from tests.faults.campaign.wrecked_faults import LOG
-from tests.support import networks
-from tests.support.faketime import Clocks, unfaked
-from tests.support.logs import Tap
-from tests.support.nodes import Bed, bed
-from tests.support.postgres import Server
-from tests.support.stalling_proxy import stalling_proxy
+from tests.support.machines.faketime import Clocks, unfaked
+from tests.support.networks import machines as networks
+from tests.support.networks.stalling_proxy import stalling_proxy
+from tests.support.nodes.logs import Tap
+from tests.support.nodes.processes import Bed, bed
+from tests.support.servers.postgres import Server
 
 Make = Callable[[Path, random.Random], "object"]
 #: Few enough for a fault to use them up: three nodes, their programs, and the campaign itself.

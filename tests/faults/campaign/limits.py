@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coordinator.protocol.timing import lease_of
+from coordinator.protocol.rules.timing import lease_of
 
 #: Short, so that many faults fit into minutes: a lease of 1.05 s.
 LIVENESS_S, HEARTBEAT_S = 1.5, 0.3

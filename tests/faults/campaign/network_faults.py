@@ -6,8 +6,8 @@ import signal
 
 from tests.faults.campaign.ground import Ground
 from tests.faults.campaign.limits import HEARTBEAT_S, LIVENESS_S
-from tests.support.networks import Network
-from tests.support.stalling_proxy import StallingProxy
+from tests.support.networks.machines import Network
+from tests.support.networks.stalling_proxy import StallingProxy
 
 #: A heartbeat through such a path still is in time; a race of several questions is slower.
 DELAY_S = 0.06

@@ -9,8 +9,8 @@ from contextlib import suppress
 
 from tests.faults.campaign.ground import Ground
 from tests.faults.campaign.limits import LEASE_S, LIVENESS_S
-from tests.support.logs import Tap
-from tests.support.nodes import descendants
+from tests.support.nodes.logs import Tap
+from tests.support.nodes.processes import descendants
 
 Inject = Callable[[Ground], None]
 #: Shorter than a lease, and surely longer than the others wait.

@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from tests.faults.campaign.ground import Ground
-from tests.support.faketime import Clocks
-from tests.support.nodes import Bed, bed
+from tests.support.machines.faketime import Clocks
+from tests.support.nodes.processes import Bed, bed
 
 STEPS_S = (3600.0, -3600.0, 600.0, -600.0, 300.0, -300.0)
 INTERVAL_S = 0.5

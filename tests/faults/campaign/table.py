@@ -7,7 +7,7 @@ import platform
 from datetime import UTC, datetime
 from pathlib import Path
 
-from coordinator.store.embedded_binaries import find_binaries
+from coordinator.store.embedded.binaries import find_binaries
 from tests.faults.campaign.limits import (
     ASKED_PER_HEARTBEAT_MAX,
     HEARTBEAT_S,

@@ -16,24 +16,26 @@ import time
 planted = os.environ.get("COORD_PLANTED", "")
 
 if planted == "lease":
-    from coordinator.protocol import timing
+    from coordinator.protocol.rules import timing
 
     assert timing.lease_of(1.0) < 1.0
     timing.lease_of = lambda liveness_s: 2 * liveness_s
 elif planted == "deadline":
-    from coordinator.protocol import belts, guard_run
+    from coordinator.protocol.guardian import run as guardian_run
+    from coordinator.protocol.rules import backstops
 
-    assert callable(guard_run.keep_trust)
-    assert callable(guard_run.due)
-    guard_run.keep_trust = lambda run, _now, _orders: run
-    guard_run.due = lambda _run: math.inf
-    assert belts.late({1: 0.0}, 1.0) == {1}
-    belts.late = lambda _deadlines, _now: set()
+    assert callable(guardian_run.keep_trust)
+    assert callable(guardian_run.due)
+    guardian_run.keep_trust = lambda run, _now, _orders: run
+    guardian_run.due = lambda _run: math.inf
+    assert backstops.late({1: 0.0}, 1.0) == {1}
+    backstops.late = lambda _deadlines, _now: set()
 elif planted in ("sleep", "clock"):
-    from coordinator.runtime import clock, kernel, suspends
+    from coordinator.runtime.agent import suspend_watch
+    from coordinator.runtime.linux import clock, syscalls
 
-    assert callable(suspends.Suspends.events)
-    suspends.Suspends.events = lambda watch: watch._steps.silence() or ()
+    assert callable(suspend_watch.SuspendWatch.events)
+    suspend_watch.SuspendWatch.events = lambda watch: watch._steps.silence() or ()
     if planted == "clock":
-        assert clock._CLOCK_ID == kernel._CLOCK_BOOTTIME == time.CLOCK_BOOTTIME
-        clock._CLOCK_ID = kernel._CLOCK_BOOTTIME = time.CLOCK_MONOTONIC
+        assert clock._CLOCK_ID == syscalls._CLOCK_BOOTTIME == time.CLOCK_BOOTTIME
+        clock._CLOCK_ID = syscalls._CLOCK_BOOTTIME = time.CLOCK_MONOTONIC

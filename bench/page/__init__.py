@@ -1,0 +1,1 @@
+"""The page that is written from what was measured."""

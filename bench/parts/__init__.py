@@ -1,0 +1,1 @@
+"""The parts of the benchmarks page, one module each."""

@@ -1,0 +1,1 @@
+"""Contestants: the tools that a user would pick instead."""

@@ -1,0 +1,265 @@
+"""`coord db`: the schema of the database, and the embedded server."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from coordinator.cli.errors import say
+from coordinator.cli.options import Output, Shared, shared
+from coordinator.errors import CommandNotFoundError, ConditionFalseError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from coordinator.app.config.database_choice import Resolved
+
+#: A warning for the superuser who runs the script under living nodes.
+LOCKED_OUT = (
+    "the script takes the rights of every other role away at once: a role that nodes use now is"
+    " locked out, unless it owns the tables or is a superuser; make each group's login first, as"
+    " the end of the script shows"
+)
+
+app = typer.Typer(
+    help="Set up the database; start and stop the embedded one.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@app.command()
+def upgrade(context: typer.Context) -> None:
+    """Bring the schema to this version's; start the embedded server where that is meant."""
+    from coordinator.app.config.database_choice import resolve
+    from coordinator.cli.connect import settings_of, told
+    from coordinator.store.schema import migrate
+
+    options = shared(context)
+    settings = settings_of(options)
+    resolved, schema = told(options, resolve(settings.database)), settings.database.schema
+    # Somebody else's migration is waited for, so this command has no time-out of its own.
+    before = migrate.current(resolved.conninfo, schema)
+    migrate.upgrade(resolved.conninfo, schema)
+    missing = migrate.offer_aliases(resolved.conninfo, schema)
+    if not options.quiet:
+        now = migrate.SCHEMA_HEAD
+        change = "is at" if before == now else "upgraded to"
+        print(f"{resolved.label}: schema {schema} {change} {now}")
+        for sentence in missing:
+            say(sentence)
+
+
+@app.command()
+def current(context: typer.Context) -> None:
+    """Print the revision of the schema; exit 3 when there is none."""
+    from coordinator.cli.connect import within
+    from coordinator.cli.render import documents
+    from coordinator.store.schema import migrate
+
+    options = shared(context)
+    resolved, schema = _database(options)
+    with within(options.timeout_s, resolved.label):
+        revision = migrate.current(resolved.conninfo, schema)
+    if options.output in (Output.JSON, Output.JSONL):
+        head = {"apiVersion": documents.API_VERSION, "kind": "Schema", "schema": schema}
+        print(documents.one(head | {"revision": revision, "head": migrate.SCHEMA_HEAD}))
+    elif revision is not None:
+        print(revision)
+    if revision is None:
+        raise ConditionFalseError(f"{resolved.label}: schema {schema!r} has no tables of coord")
+
+
+@app.command()
+def check(context: typer.Context) -> None:
+    """Check that the schema is this version's; exit 78 when it is not."""
+    from coordinator.cli.connect import within
+    from coordinator.store.schema import migrate
+
+    options = shared(context)
+    resolved, schema = _database(options)
+    with within(options.timeout_s, resolved.label):
+        migrate.check(resolved.conninfo, schema)
+    if not options.quiet:
+        print(f"{resolved.label}: schema {schema} is at {migrate.SCHEMA_HEAD}: ok")
+
+
+@app.command()
+def sql(context: typer.Context) -> None:
+    """Print the DDL of the schema, for DBAs who apply it themselves."""
+    from coordinator.store.schema import migrate
+
+    print(migrate.upgrade_sql(_schema(shared(context))), end="")
+
+
+@app.command()
+def grants(
+    context: typer.Context,
+    role: Annotated[
+        str, typer.Argument(metavar="[ROLE]", help="Role that the nodes connect as; default coord.")
+    ] = "coord",
+    read_only: Annotated[
+        bool, typer.Option("--read-only", help="For a role that only looks.")
+    ] = False,
+) -> None:
+    """Print the GRANTs that a role needs when the tables belong to another."""
+    from coordinator.store.schema.grants import grants_for
+
+    try:
+        role.encode()
+    except UnicodeEncodeError:
+        raise typer.BadParameter("must be UTF-8 text", param_hint="ROLE") from None
+    print("\n".join(grants_for(_schema(shared(context)), role, read_only=read_only)))
+
+
+@app.command()
+def roles(
+    context: typer.Context,
+    schema: Annotated[
+        str | None,
+        typer.Option("--schema", metavar="NAME", help="Default: the configured schema."),
+    ] = None,
+    prefix: Annotated[
+        str, typer.Option("--prefix", metavar="NAME", help="How the roles' names begin.")
+    ] = "coord",
+) -> None:
+    """Print the script that makes roles with least privileges, for a superuser to run."""
+    from coordinator.cli.connect import settings_of
+    from coordinator.store.schema.roles import PREFIX, roles_for
+
+    if not PREFIX.fullmatch(prefix):
+        raise typer.BadParameter(
+            "must be 1 to 31 of a-z, 0-9 and _, no digit first", param_hint="--prefix"
+        )
+    settings = settings_of(shared(context), flags={"databaseConfig.schema": schema})
+    say(LOCKED_OUT)
+    print("\n".join(roles_for(settings.database.schema, prefix, settings.group_id)))
+
+
+@app.command()
+def url(
+    context: typer.Context,
+    show_password: Annotated[
+        bool, typer.Option("--show-password", help="Print the password too.")
+    ] = False,
+) -> None:
+    """Print how the database is connected to."""
+    resolved, _ = _database(shared(context))
+    keys, password = _without_password(resolved)
+    if password is not None:
+        keys["password"] = password if show_password else "********"
+    from psycopg.conninfo import make_conninfo
+
+    print(make_conninfo("", **keys))
+
+
+@app.command(context_settings={"allow_interspersed_args": False})
+def psql(
+    context: typer.Context,
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="[--] [ARGUMENT]...", help="For psql.")
+    ] = None,
+) -> None:
+    """Run psql on the database, with coord's schema first in the search path."""
+    from psycopg.conninfo import make_conninfo
+
+    options = shared(context)
+    resolved, schema = _database(options)
+    program = _psql()
+    keys, password = _without_password(resolved)
+    environment = dict(os.environ)
+    if password is not None:
+        # Not in the arguments, which every user of the machine may read.
+        environment["PGPASSWORD"] = password
+    given = " ".join(part for part in (keys.get("options"), _search_path(schema)) if part)
+    keys["options"] = given
+    words = [program, make_conninfo("", **keys), *(arguments or ())]
+    os.execve(program, words, environment)  # noqa: S606 - no shell is wanted
+
+
+@app.command()
+def up(context: typer.Context) -> None:
+    """Start the embedded server, when it does not run yet."""
+    from coordinator.store.embedded import server as embedded
+
+    options = shared(context)
+    running = embedded.start(_root(options))
+    if not options.quiet:
+        print(f"PostgreSQL {running.version} runs in {running.path} (pid {running.pid})")
+
+
+@app.command()
+def down(context: typer.Context) -> None:
+    """Stop the embedded server; nodes that use it lose their database."""
+    from coordinator.store.embedded import server as embedded
+
+    options = shared(context)
+    stopped = embedded.stop(_root(options))
+    if not options.quiet:
+        print("stopped" if stopped else "did not run")
+
+
+@app.command()
+def path(context: typer.Context) -> None:
+    """Print the directory of the embedded server; say on stderr whether it runs."""
+    from coordinator.store.embedded import server as embedded
+
+    options = shared(context)
+    root = _root(options)
+    running = embedded.status(root)
+    print(running.path if running else root or embedded.default_root())
+    if not options.quiet:
+        say(f"runs with pid {running.pid}" if running else "does not run")
+
+
+def _database(options: Shared) -> tuple[Resolved, str]:
+    from coordinator.cli.connect import database_of, looking_settings_of
+
+    settings = looking_settings_of(options)
+    return database_of(options, settings), settings.database.schema
+
+
+def _schema(options: Shared) -> str:
+    from coordinator.cli.connect import settings_of
+
+    return settings_of(options).database.schema
+
+
+def _root(options: Shared) -> Path | None:
+    """Return the embedded server's directory when the configuration names one."""
+    from pathlib import Path
+
+    from coordinator.cli.connect import settings_of
+
+    embedded = settings_of(options).database.embedded
+    return Path(embedded) if isinstance(embedded, str) else None
+
+
+def _without_password(resolved: Resolved) -> tuple[dict[str, str], str | None]:
+    """Return the keys of a conninfo, and its password apart."""
+    from coordinator.store.driver.errors import parse
+    from coordinator.store.driver.password_file import with_password
+
+    keys = with_password({key: str(value) for key, value in parse(resolved.conninfo).items()})
+    return keys, keys.pop("password", None)
+
+
+def _search_path(schema: str) -> str:
+    return "" if schema == "public" else f"-csearch_path={schema},public"
+
+
+def _psql() -> str:
+    """Find psql on the PATH, else beside the embedded server's programs."""
+    found = shutil.which("psql")
+    if found:
+        return found
+    from coordinator.store.embedded.binaries import find_binaries
+    from coordinator.store.embedded.home import base
+
+    beside = find_binaries(copy_to=base()).bindir / "psql"
+    if not beside.exists():
+        raise CommandNotFoundError("psql: not found; install PostgreSQL's client programs")
+    return str(beside)

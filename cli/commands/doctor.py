@@ -1,0 +1,90 @@
+"""`coord doctor`: what a node started here could promise, and whether its database answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from coordinator.cli.options import Output, Shared, shared
+
+if TYPE_CHECKING:
+    from coordinator.app.admin.doctor import Catch
+
+COLUMNS = ("level", "available", "used", "promise", "whyNot")
+
+
+def doctor(
+    context: typer.Context,
+    guardian: Annotated[
+        bool, typer.Option("--guardian", help="Only how surely programs are caught here.")
+    ] = False,
+) -> None:
+    """Check this machine and its database.
+
+    It tells how surely programs are stopped on this machine, and whether the database answers.
+    """
+    from coordinator.app.admin.doctor import guardian_levels
+    from coordinator.cli.connect import settings_of
+
+    options = shared(context)
+    wanted = "auto" if guardian else settings_of(options).isolation
+    levels = guardian_levels(wanted)
+    _print_levels(options, levels)
+    if not guardian:
+        _print_database(options)
+
+
+def _print_levels(options: Shared, levels: tuple[Catch, ...]) -> None:
+    rows = [
+        dict(
+            zip(
+                COLUMNS,
+                (catch.level, catch.available, catch.used, catch.promise, catch.why_not),
+                strict=True,
+            )
+        )
+        for catch in levels
+    ]
+    match options.output:
+        case Output.JSON | Output.JSONL:
+            from coordinator.cli.render.documents import API_VERSION, one, pretty
+
+            document: dict[str, Any] = {"apiVersion": API_VERSION, "kind": "Doctor"}
+            document |= {"isolation": rows}
+            print(one(document) if options.output is Output.JSONL else pretty(document))
+        case Output.TSV:
+            print("\t".join(COLUMNS))
+            for row in rows:
+                print("\t".join(_text(row[column]) for column in COLUMNS))
+        case Output.TABLE:
+            from coordinator.cli.render.tables import show, table_of
+
+            cells = [
+                (
+                    ("* " if catch.used else "  ") + catch.level,
+                    "yes" if catch.available else f"no: {catch.why_not}",
+                    catch.promise,
+                )
+                for catch in levels
+            ]
+            columns = ("  ISOLATION", "AVAILABLE", "PROMISE")
+            show(options, table_of(columns, cells, wraps=columns[1:]))
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _print_database(options: Shared) -> None:
+    if options.output is not Output.TABLE:
+        return
+    from coordinator.cli.commands.status import looking
+    from coordinator.cli.render.tables import footer
+
+    with looking(options) as (look, _):
+        server = look.server()
+        remarks = look.remarks()
+    print(footer(server))
+    for sentence in remarks:
+        print(sentence)

@@ -1,0 +1,53 @@
+"""`coord init`: the files that a new directory needs, none of them ever overwritten unasked."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from coordinator.cli.options import shared
+from coordinator.errors import ConfigError
+
+
+def init(
+    context: typer.Context,
+    directory: Annotated[
+        Path, typer.Argument(metavar="[DIRECTORY]", help="Where to write.", show_default=False)
+    ] = Path(),
+    force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
+) -> None:
+    """Write Config.toml and what goes with it.
+
+    That is coord.schema.json for editors, docker-compose.yml with a PostgreSQL, and .env with a new
+    password.
+    """
+    from coordinator.app.config.template import files
+
+    options = shared(context)
+    texts = files()
+    there = [name for name in texts if os.path.lexists(directory / name)]
+    if there and not force:
+        raise ConfigError(
+            f"{', '.join(str(directory / name) for name in there)}: there already;"
+            " nothing was written; --force overwrites"
+        )
+    for name, text in texts.items():
+        _write(directory / name, text, mode=0o600 if name == ".env" else 0o644)
+        if not options.quiet:
+            print(f"wrote {directory / name}")
+
+
+def _write(path: Path, text: str, *, mode: int) -> None:
+    """Write a file whole or not at all; one that holds a password is never open to others."""
+    partial = path.with_name(f"{path.name}.new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.unlink(missing_ok=True)
+        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
+            file.write(text)
+        partial.replace(path)
+    except OSError as error:
+        raise ConfigError(f"{error.filename}: {error.strerror}") from error

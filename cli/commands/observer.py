@@ -1,0 +1,108 @@
+"""`coord observer`: who watches the nodes of a group, what it decided, and a stop for it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from coordinator.cli.commands import observer_policy
+from coordinator.cli.commands.task.common import Reason, desk
+from coordinator.cli.options import Output, TimeStyle, shared
+
+app = typer.Typer(
+    help="Show, suspend and resume the observer of a group.",
+    rich_markup_mode=None,
+)
+app.command()(observer_policy.policy)
+
+
+@app.callback(invoke_without_command=True)
+def observer(context: typer.Context) -> None:
+    """Show who watches the nodes of a group, stop it from deciding, let it go on."""
+    if context.invoked_subcommand is None:
+        status(context)
+
+
+@app.command()
+def status(context: typer.Context) -> None:
+    """Show who observes, whether it is suspended, and its last decisions."""
+    from coordinator.cli.render import documents, tables, task_documents, task_tables
+
+    options = shared(context)
+    with desk(options) as (tasks, group, _):
+        page = tasks.observer(group)
+        head = documents.head("Observer", tasks.asked())
+    match options.output:
+        case Output.TABLE:
+            style = options.time or TimeStyle.AGO
+            tables.show(options, *task_tables.observer_parts(page, style))
+        case Output.TSV:
+            fields = task_documents.observer_fields(page)
+            columns = [key for key in fields if key not in ("suspended", "decisions")]
+            row = {key: fields[key] for key in columns} | {
+                "suspended": str(page.suspended_at is not None).lower()
+            }
+            print(documents.tsv([tuple(row), tuple(row.values())]))
+        case Output.JSON:
+            print(documents.pretty(head | task_documents.observer_fields(page)))
+        case Output.JSONL:
+            print(documents.one(head | task_documents.observer_fields(page)))
+
+
+@app.command()
+def decisions(
+    context: typer.Context,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="TIME", help='Only the last TIME, as "24h" or "30m".'),
+    ] = None,
+) -> None:
+    """Show every decision with its reason, newest first."""
+    from coordinator.cli.render import documents, tables, task_documents, task_tables
+    from coordinator.cli.render.units import seconds_of
+
+    options = shared(context)
+    try:
+        since_s = None if since is None else seconds_of(since)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--since") from None
+    with desk(options) as (tasks, group, _):
+        found = tasks.decisions(group, since_s=since_s)
+        head = documents.head("Decisions", tasks.asked())
+    fields = [task_documents.decision_fields(each) for each in found]
+    match options.output:
+        case Output.TABLE:
+            style = options.time or TimeStyle.ISO
+            tables.show(options, *task_tables.decisions_parts(found, style))
+        case Output.TSV:
+            print(documents.tsv(documents.rows(task_documents.DECISION_COLUMNS, fields)))
+        case Output.JSON:
+            print(documents.pretty(head | {"groupId": group, "decisions": fields}))
+        case Output.JSONL:
+            for each in fields:
+                print(documents.one(head | {"kind": "Decision", "groupId": group} | each))
+
+
+@app.command()
+def suspend(context: typer.Context, reason: Reason = None) -> None:
+    """Let the observer decide nothing; tasks go on where they are, and nobody takes a dead one's.
+
+    Sessions that are ended by their own node still give their tasks back.
+    """
+    _switch(context, reason, suspended=True)
+
+
+@app.command()
+def resume(context: typer.Context, reason: Reason = None) -> None:
+    """Let the observer decide again."""
+    _switch(context, reason, suspended=False)
+
+
+def _switch(context: typer.Context, reason: str | None, *, suspended: bool) -> None:
+    options = shared(context)
+    with desk(options) as (tasks, group, _):
+        changed = tasks.suspend(group, reason) if suspended else tasks.resume(group, reason)
+    if not options.quiet:
+        word = "suspended" if suspended else "resumed"
+        print(f"{group}: {'the observer is' if changed else 'the observer was already'} {word}")

@@ -1,0 +1,77 @@
+"""`coord observer policy`: by which times whoever observes a group judges its nodes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from coordinator.cli.commands.task.common import Reason, desk
+from coordinator.cli.options import Output, shared
+
+LATE_MAX = "lateMax"
+#: So many late beats are more than ever come; the file has the same limit.
+LATE_MOST = 1_000_000
+#: The word that takes a value back: each node then goes by its own file, or by its default.
+DEFAULT = "default"
+
+
+def policy(
+    context: typer.Context,
+    changes: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY=VALUE ...]",
+            help="toMember, lateMax, lateWithin, observerGrace; KEY=default takes one back.",
+        ),
+    ] = None,
+    reason: Reason = None,
+) -> None:
+    """Show by which times nodes are judged, or change them for all nodes at once."""
+    from coordinator.cli.render import documents, tables, task_documents, task_tables
+
+    wanted = dict(map(_change, changes or ()))
+    options = shared(context)
+    with desk(options) as (tasks, group, _):
+        if wanted:
+            changed = tasks.set_policy(group, wanted, reason)
+        found = tasks.policy(group)
+        head = documents.head("Policy", tasks.asked())
+    if wanted and options.output is Output.TABLE:
+        if not options.quiet:
+            print(f"{group}: the policy {'is changed' if changed else 'was so already'}")
+        return
+    fields = task_documents.policy_fields(found)
+    match options.output:
+        case Output.TABLE:
+            tables.show(options, *task_tables.policy_parts(fields))
+        case Output.TSV:
+            print(documents.tsv([("key", "value"), *fields.items()]))
+        case Output.JSON:
+            print(documents.pretty(head | {"groupId": group, "policy": fields}))
+        case Output.JSONL:
+            print(documents.one(head | {"groupId": group, "policy": fields}))
+
+
+def _change(word: str) -> tuple[str, float | None]:
+    """Return the field that KEY=VALUE changes, and its new value; None takes it back."""
+    from coordinator.cli.render.units import seconds_of
+    from coordinator.protocol.messages.group_record import POLICY_KEYS
+
+    key, equals, text = word.partition("=")
+    field = next((field for field, known in POLICY_KEYS.items() if known == key), None)
+    if not equals or field is None:
+        known = ", ".join(POLICY_KEYS.values())
+        raise typer.BadParameter(f"{word!r} is not KEY=VALUE; the keys are {known}")
+    if text == DEFAULT:
+        return field, None
+    if key == LATE_MAX:
+        if not text.isdecimal() or int(text) > LATE_MOST:
+            raise typer.BadParameter(f"{key}: {text!r} is not a number from 0 to {LATE_MOST}")
+        return field, int(text)
+    if text.rstrip("s ") == "0" and key != "lateWithin":
+        return field, 0.0
+    try:
+        return field, seconds_of(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{key}: {error}") from None

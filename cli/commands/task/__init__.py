@@ -1,0 +1,1 @@
+"""`coord task` and its commands."""

@@ -1,0 +1,138 @@
+"""Tables and lines that fit a narrow terminal: what matters least gives way, and never a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from coordinator.cli.render.units import safe
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.measure import Measurement
+    from rich.table import Table
+
+#: Blanks between two columns.
+GAP = 2
+#: A name is never cut to fewer letters than these.
+LETTERS_MIN = 6
+#: The longest bar of a plot, in columns.
+BAR_COLUMNS = 40
+
+
+class FittedTable:
+    """A table without lines; a column named ">X" holds numbers.
+
+    Where it is too wide, the columns in `droppable` go first, in this order; then the longest
+    texts are cut. The columns in `wraps` are broken into lines instead.
+    """
+
+    def __init__(
+        self,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[object]],
+        styles: Sequence[str] = (),
+        *,
+        droppable: Sequence[str] = (),
+        wraps: Sequence[str] = (),
+    ) -> None:
+        self._columns = list(columns)
+        self._rows = [[safe(cell) for cell in row] for row in rows]
+        self._styles = list(styles) or [""] * len(rows)
+        self._droppable, self._wraps = droppable, wraps
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw it for the width that there is."""
+        yield self._table(options.max_width)
+
+    def _table(self, width: int) -> Table:
+        from rich.table import Table
+        from rich.text import Text
+
+        kept, widths = self._fit(width)
+        table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+        for index in kept:
+            name = self._columns[index]
+            wraps = name in self._wraps
+            table.add_column(
+                name.removeprefix(">"),
+                justify="right" if name.startswith(">") else "left",
+                no_wrap=not wraps,
+                overflow="fold" if wraps else "ellipsis",
+                max_width=widths[index],
+            )
+        for row, style in zip(self._rows, self._styles, strict=True):
+            table.add_row(*(Text(row[index], style=style) for index in kept))
+        return table
+
+    def _fit(self, width: int) -> tuple[list[int], dict[int, int]]:
+        """Return the columns that stay, and how wide each may be."""
+        kept = list(range(len(self._columns)))
+        widths = {index: self._natural(index) for index in kept}
+
+        def excess() -> int:
+            return sum(widths[index] + GAP for index in kept) - GAP - width
+
+        for name in self._droppable:
+            if excess() > 0:
+                kept = [index for index in kept if self._columns[index] != name]
+        texts = [index for index in kept if not self._columns[index].startswith(">")]
+        wrapping = [index for index in texts if self._columns[index] in self._wraps]
+        for _ in range(sum(widths.values())):
+            if excess() <= 0:
+                break
+            widest = max(wrapping or texts, key=widths.__getitem__, default=None)
+            if widest is None or widths[widest] <= LETTERS_MIN:
+                break
+            widths[widest] -= 1
+        return kept, widths
+
+    def _natural(self, index: int) -> int:
+        from rich.cells import cell_len
+
+        head = len(self._columns[index].removeprefix(">"))
+        return max([head, *(cell_len(row[index]) for row in self._rows)])
+
+
+class FittedLine:
+    """Parts of one line; where it is too long, those in `droppable` go, the last one first."""
+
+    def __init__(self, parts: Sequence[str], *, droppable: int) -> None:
+        self._parts, self._droppable = list(parts), droppable
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Write it for the width that there is."""
+        from rich.text import Text
+
+        for kept in range(len(self._parts), len(self._parts) - self._droppable - 1, -1):
+            line = "  ".join(self._parts[:kept])
+            if len(line) <= options.max_width:
+                break
+        yield Text(line, style="dim")
+
+
+class FittedBar:
+    """A fraction as a bar that is as long as there is room for."""
+
+    def __init__(self, fraction: float, style: str) -> None:
+        self._fraction, self._style = fraction, style
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        """Tell how little and how much room it needs."""
+        from rich.measure import Measurement
+
+        return Measurement(1, min(BAR_COLUMNS, options.max_width))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw it for the width that there is."""
+        from rich.text import Text
+
+        columns = min(BAR_COLUMNS, options.max_width)
+        yield Text(bar(self._fraction, columns), style=self._style)
+
+
+def bar(fraction: float, columns: int = BAR_COLUMNS) -> str:
+    """Draw a fraction of `columns` in eighths of a column; what is not nothing is visible."""
+    eighths = max(1, round(fraction * columns * 8)) if fraction > 0 else 0
+    full, rest = divmod(eighths, 8)
+    return "█" * full + (" ▏▎▍▌▋▊▉"[rest] if rest else "")

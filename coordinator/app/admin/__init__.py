@@ -1,0 +1,1 @@
+"""Answers and changes for people, as plain values."""

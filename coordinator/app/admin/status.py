@@ -1,0 +1,255 @@
+"""Views of groups, nodes and takeovers for people, as plain values."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from coordinator.app.admin.primaries import Primaries, Primary
+from coordinator.app.config.database_choice import Resolved
+from coordinator.errors import NotFoundError
+from coordinator.store.admin import queries as store
+from coordinator.store.admin.queries import Eye, Row
+from coordinator.store.admin.task_hosts import TASK_HOSTS
+from coordinator.store.driver.connect import VERSION_MIN_SAID
+
+#: What each node is to the tasks of its group, by group and node.
+Hosts = Mapping[tuple[str, str], Row]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """Server that answered."""
+
+    label: str
+    scope: str  #: "server" or "this-machine"
+    revision: str  #: of the schema
+    server_time: datetime
+    round_trip_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeLine:
+    """One node of a group; ages by the server's clock."""
+
+    node: str
+    role: str  #: "active" or "standby"; of a task group the node's standing
+    state: str  #: "ok", "late", "dead" or "ended"
+    beat_age_s: float | None
+    lease_left_s: float | None  #: of the active node alone
+    heartbeat_s: float
+    liveness_s: float
+    host: str | None
+    pid: int | None
+    version: str | None
+    priority: int
+    standing: str
+    config_hash: str | None
+    isolation: str | None
+    uptime_s: float | None
+    end_reason: str | None
+    task_count: int | None = None  #: tasks that it holds; None in a group of one program
+    observer: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """Wait of a group after a failover: nobody takes a token before it is over (rule E3)."""
+
+    timeline: int
+    why: str  #: "failover" or "restart", as the log of the nodes has it
+    left_s: float | None  #: at least; None: no node is there to wait
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupLine:
+    """One group; `holder` is None unless it is active.
+
+    Of a task group the observer counts as the holder: while there is none, nobody ends dead
+    sessions.
+    """
+
+    group: str
+    state: str  #: "active", "leaderless" or "idle"
+    holder: str | None
+    term: int
+    since: datetime | None
+    since_age_s: float | None
+    standby_count: int
+    beat_age_s: float | None
+    lease_left_s: float | None
+    leaderless_s: float | None
+    wait: Wait | None
+    nodes: tuple[NodeLine, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """All groups, or the one that was asked for.
+
+    primaries: who takes writes among the hosts of the database; None: it has one address alone.
+    """
+
+    server: Server
+    groups: tuple[GroupLine, ...]
+    primaries: tuple[Primary, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Takeover:
+    """One term: who got it, from whom, and how long nobody was active before."""
+
+    group: str
+    term: int
+    acquired_at: datetime
+    age_s: float
+    ended_at: datetime | None
+    previous: str | None
+    node: str
+    how: str
+    reason: str | None
+    end_how: str | None
+    end_reason: str | None
+    gap_s: float | None
+    detected_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """The terms of all groups, or of the one that was asked for, newest first."""
+
+    server: Server
+    takeovers: tuple[Takeover, ...]
+
+
+class StatusReader:
+    """A connection that answers what people ask; close it after use."""
+
+    __slots__ = ("_eye", "_resolved", "_revision")
+
+    def __init__(self, resolved: Resolved, *, schema: str, timeout_s: float) -> None:
+        self._resolved = resolved
+        self._eye = Eye(resolved.conninfo, schema=schema, where=resolved.label, timeout_s=timeout_s)
+        try:
+            self._revision = self._eye.revision()
+        except BaseException:
+            self._eye.close()
+            raise
+
+    def status(self, group: str | None = None) -> Status:
+        """Return all groups, or one.
+
+        Errors: NotFoundError when there is no such group.
+        """
+        primaries = Primaries(self._resolved.conninfo)
+        groups, nodes, hosts = self._eye.ask(store.GROUPS, store.NODES, TASK_HOSTS, group_id=group)
+        if group is not None and not groups:
+            raise NotFoundError(f"there is no group {group!r} in {self._resolved.label}")
+        known = {(row["group_id"], row["task_id"]): row for row in hosts}
+        lines = tuple(_group(row, nodes, known) for row in groups)
+        return Status(server=self.server(), groups=lines, primaries=primaries.found())
+
+    def history(self, group: str | None = None, *, since_s: float | None = None) -> History:
+        """Return the terms that began in the last `since_s` seconds, or all.
+
+        Errors: NotFoundError when there is no such group.
+        """
+        rows, known = self._eye.ask(store.HISTORY, store.KNOWN, group_id=group, since_s=since_s)
+        if group is not None and not rows and not known[0]["exists"]:
+            raise NotFoundError(f"there is no group {group!r} in {self._resolved.label}")
+        return History(server=self.server(), takeovers=tuple(_takeover(row) for row in rows))
+
+    def server(self) -> Server:
+        """Ask the server for its time, and measure how long the answer takes."""
+        asked_at = time.monotonic()
+        server_time = self._eye.server_time()
+        return Server(
+            label=self._resolved.label,
+            scope=self._resolved.scope,
+            revision=self._revision,
+            server_time=server_time,
+            round_trip_s=time.monotonic() - asked_at,
+        )
+
+    def remarks(self) -> list[str]:
+        """Return a sentence for whatever an operator should know of server and schema."""
+        version = f"PostgreSQL {self._eye.version()}; coord supports {VERSION_MIN_SAID} and later"
+        return [version, *self._eye.remarks()]
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._eye.close()
+
+
+def _group(row: Row, nodes: Iterable[Row], hosts: Hosts) -> GroupLine:
+    return GroupLine(
+        group=row["group_id"],
+        state=row["state"],
+        holder=row["task_id"],
+        term=row["term"],
+        since=row["since"],
+        since_age_s=row["since_age_s"],
+        standby_count=row["standby_count"],
+        beat_age_s=row["beat_age_s"],
+        lease_left_s=row["lease_left_s"],
+        leaderless_s=row["leaderless_s"],
+        wait=_wait(row),
+        nodes=tuple(
+            _node(node, hosts.get((node["group_id"], node["task_id"])))
+            for node in nodes
+            if node["group_id"] == row["group_id"]
+        ),
+    )
+
+
+def _wait(row: Row) -> Wait | None:
+    if row["unsettled_timeline"] is None:
+        return None
+    why = "restart" if row["restarted"] else "failover"
+    left_s = None if row["wait_s"] is None else max(0.0, row["wait_s"])
+    return Wait(timeline=row["unsettled_timeline"], why=why, left_s=left_s)
+
+
+def _node(row: Row, host: Row | None) -> NodeLine:
+    """Return a node; `host` is what it is to the tasks of its group, if the group has any."""
+    active = row["role"] == "active" and row["beat_age_s"] is not None
+    return NodeLine(
+        node=row["task_id"],
+        role=row["role"] if host is None else row["standing"],
+        state=row["state"],
+        beat_age_s=row["beat_age_s"],
+        lease_left_s=max(0.0, row["lease_s"] - row["beat_age_s"]) if active else None,
+        heartbeat_s=row["heartbeat_s"],
+        liveness_s=row["liveness_s"],
+        host=row["host"],
+        pid=row["pid"],
+        version=row["version"],
+        priority=row["priority"],
+        standing=row["standing"],
+        config_hash=row["config_hash"],
+        isolation=row["isolation"],
+        uptime_s=row["uptime_s"],
+        end_reason=row["end_reason"],
+        task_count=None if host is None else host["task_count"],
+        observer=host is not None and host["observer"],
+    )
+
+
+def _takeover(row: Row) -> Takeover:
+    return Takeover(
+        group=row["group_id"],
+        term=row["term"],
+        acquired_at=row["acquired_at"],
+        age_s=row["age_s"],
+        ended_at=row["ended_at"],
+        previous=row["from_task"],
+        node=row["task_id"],
+        how=row["how"],
+        reason=row["reason"],
+        end_how=row["end_how"],
+        end_reason=row["end_reason"],
+        gap_s=row["gap_s"],
+        detected_s=row["detected_s"],
+    )

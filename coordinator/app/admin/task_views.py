@@ -1,0 +1,139 @@
+"""Views of tasks, of the nodes that run them, and of the observer, as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from coordinator.protocol.messages.group_record import TaskDef
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """When a question was answered, by the server's clock; scope as in look.Server."""
+
+    server_time: datetime
+    scope: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskLine:
+    """One task of a group; ages by the server's clock.
+
+    state:  "running", "starting", "stuck", "waiting" or "disabled".
+    node:   who holds its token; None: nobody.
+    last_node: who holds it, or held it last.
+    since:  of the state.
+    origin: who defined it: "cli", "file" or "api".
+    """
+
+    group: str
+    definition: TaskDef
+    state: str
+    node: str | None
+    last_node: str | None
+    term: int
+    since: datetime | None
+    since_age_s: float | None
+    last_error: str | None
+    origin: str
+    end_reason: str | None
+    changed_at: datetime | None
+    changed_by: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskOnNode:
+    """State of one task on one node; "NotOnThisNode" is a state too."""
+
+    node: str
+    state: str
+    standing: str
+    node_state: str
+    last_error: str | None
+    failed_count: int
+    told_at: datetime | None
+    told_age_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskPage:
+    """One task, who should run it and why, and what it is on each node."""
+
+    task: TaskLine
+    responsible: str | None
+    reason: str
+    alert: bool
+    nodes: tuple[TaskOnNode, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskHost:
+    """One node of a task group.
+
+    state: "ok", "late", "dead" or "ended".
+    behind: so many versions of the group's record it has not acted on yet; None: it never did.
+    """
+
+    group: str
+    node: str
+    standing: str
+    state: str
+    task_count: int
+    observer: bool
+    beat_age_s: float | None
+    host: str | None
+    pid: int | None
+    version: str | None
+    priority: int
+    caught_up: bool
+    seen_version: int | None
+    group_version: int
+    uptime_s: float | None
+    end_reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionLine:
+    """One decision of an observer, with its reason."""
+
+    number: int
+    at: datetime
+    age_s: float
+    version: int
+    observer: str
+    term: int
+    node: str
+    kind: str
+    before: str
+    after: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObserverPage:
+    """Observer of a group: its node, whether it may decide, and its last decision."""
+
+    group: str
+    state: str  #: "active", "leaderless" or "idle"
+    node: str | None
+    term: int
+    since: datetime | None
+    since_age_s: float | None
+    suspended_at: datetime | None
+    suspended_age_s: float | None
+    suspended_by: str | None
+    suspend_reason: str | None
+    decisions: tuple[DecisionLine, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CursorPage:
+    """How far a task has come, as its program saved it; `cursor` is JSON text."""
+
+    group: str
+    task: str
+    cursor: str | None
+    term: int | None
+    saved_at: datetime | None
+    save_count: int

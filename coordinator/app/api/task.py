@@ -1,0 +1,129 @@
+"""For the program of a task: its token, its cursor, and its word that it gets on.
+
+from coordinator import HeldTask
+
+task = HeldTask()
+place = task.cursor() or {"last_id": 0}
+with task.transaction() as connection:      # commits only while the token is this run's
+    copied = copy_some(connection, place)
+    task.save_cursor(connection, copied)    # in the same transaction: both or neither
+task.progress()
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from coordinator.app.config.settings import DEFAULT_SCHEMA
+from coordinator.errors import ConfigError
+from coordinator.protocol.messages.group_record import token_name
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+
+#: Of the time that a program has for its progress; more often is said for nothing.
+PROGRESS_SHARE = 0.1
+
+
+class HeldTask:
+    """The holding under which this process runs, as its environment names it.
+
+    Attributes: group, task, node, term (the fencing token), session, options (of the task).
+    Errors: ConfigError when this process was not started as a task by a node, or has no database
+    to write to: give `database_url`, or start the node with --pass-database.
+    """
+
+    def __init__(
+        self,
+        *,
+        database_url: str | None = None,
+        schema: str | None = None,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        try:
+            self.group, self.task = environ["COORD_GROUP"], environ["COORD_TASK"]
+            self.node, self.session = environ["COORD_NODE"], environ["COORD_SESSION"]
+            self.term = int(environ["COORD_TERM"])
+        except KeyError as error:
+            raise ConfigError(
+                f"{error.args[0]} is not set: this program is started as a task by `coord run`"
+            ) from error
+        self.options: dict[str, Any] = json.loads(environ.get("COORD_OPTIONS", "{}"))
+        self._database_url = database_url or environ.get("COORD_DATABASE_URL")
+        self._schema = schema or environ.get("COORD_DATABASE_SCHEMA", DEFAULT_SCHEMA)
+        self._notify = environ.get("NOTIFY_SOCKET")
+        # A loop may say it at every turn; the node need not hear each of them.
+        self._progress_every_s = float(environ.get("WATCHDOG_USEC", "0")) / 1e6 * PROGRESS_SHARE
+        self._progress_at = float("-inf")
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Open a transaction that can only commit while the task's token is this run's.
+
+        Errors: TokenLostError when it is not any more: nothing was written. OutcomeUnknownError
+        when the answer to the commit was lost: read again what was written.
+        """
+        from coordinator.store.program.fenced_transaction import fenced_transaction
+
+        name = token_name(self.group, self.task)
+        with fenced_transaction(
+            self._conninfo(), self._schema, name, self.term, self.session
+        ) as connection:
+            yield connection
+
+    def cursor(self) -> Any:
+        """Return how far the task has got, as saved by whoever ran it last; None at first."""
+        with self.transaction() as connection:
+            return self.cursor_in(connection)
+
+    def cursor_in(self, connection: Connection) -> Any:
+        """Return how far the task has got, as seen in a transaction of `transaction`."""
+        from coordinator.store.program.cursor import read_cursor
+
+        return read_cursor(connection, self._schema, group=self.group, task=self.task)
+
+    def save_cursor(self, connection: Connection, cursor: object) -> None:
+        """Save how far the task has got, in a transaction of `transaction`.
+
+        cursor: anything that JSON can hold.
+        """
+        from coordinator.store.program.cursor import save_cursor
+
+        save_cursor(
+            connection,
+            self._schema,
+            group=self.group,
+            task=self.task,
+            term=self.term,
+            session=self.session,
+            cursor=cursor,
+        )
+
+    def progress(self) -> None:
+        """Say that the task gets on; without effect when nobody waits for that."""
+        now = time.monotonic()
+        if not self._notify or now < self._progress_at:
+            return
+        self._progress_at = now + self._progress_every_s
+        address = self._notify.replace("@", "\0", 1) if self._notify[0] == "@" else self._notify
+        with (
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line,
+            suppress(BlockingIOError, ConnectionError, FileNotFoundError),
+        ):
+            line.setblocking(False)
+            line.sendto(b"WATCHDOG=1", address)
+
+    def _conninfo(self) -> str:
+        if not self._database_url:
+            raise ConfigError(
+                "there is no database to write to: give HeldTask a database_url, or start the"
+                " node with --pass-database"
+            )
+        return self._database_url

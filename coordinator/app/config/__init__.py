@@ -1,0 +1,1 @@
+"""From Config.toml, COORD_* and flags to the settings of a node."""

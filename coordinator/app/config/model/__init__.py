@@ -1,0 +1,1 @@
+"""Config.toml as types: every key with its default, unit and sentence."""

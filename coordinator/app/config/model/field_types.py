@@ -1,0 +1,125 @@
+"""The types of Config.toml's values: how each is read, and how an editor checks it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, WithJsonSchema
+
+from coordinator.app.config.model import values
+from coordinator.app.config.model.libpq import url_parameters
+
+#: A lease is written as whole milliseconds into 31 bits, and nobody waits a day for a takeover.
+INTERVAL_MAX_S = 86_400.0
+#: Below this the heartbeats of one group would be the database's main work.
+INTERVAL_MIN_S = 0.01
+#: A schedule may be slow, but ten years are a slip of the pen.
+SCHEDULE_MAX_S = 315_360_000.0
+
+
+def _readable_url(url: SecretStr) -> SecretStr:
+    url_parameters(url.get_secret_value())
+    return url
+
+
+_TEXTS = {"type": "array", "items": {"type": "string"}, "minItems": 1}
+_DURATION = WithJsonSchema(
+    {
+        "anyOf": [
+            {"type": "number", "minimum": 0},
+            {"type": "string", "pattern": r"^\s*(\d+(\.\d+)?|\.\d+)\s*(ms|s|m|h|d)?\s*$"},
+        ]
+    }
+)
+Interval = Annotated[
+    float,
+    BeforeValidator(values.duration_s),
+    Field(ge=INTERVAL_MIN_S, le=INTERVAL_MAX_S),
+    _DURATION,
+]
+Wait = Annotated[
+    float, BeforeValidator(values.duration_s), Field(ge=0, le=INTERVAL_MAX_S), _DURATION
+]
+ScheduleInterval = Annotated[
+    float,
+    BeforeValidator(values.duration_s),
+    Field(ge=INTERVAL_MIN_S, le=SCHEDULE_MAX_S),
+    _DURATION,
+]
+Moment = Annotated[
+    datetime, BeforeValidator(values.moment), WithJsonSchema({"type": "string", "minLength": 10})
+]
+Count = Annotated[int, BeforeValidator(values.whole)]
+Hosts = Annotated[
+    tuple[str, ...],
+    BeforeValidator(values.hosts),
+    WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1}, _TEXTS]}),
+]
+Ports = Annotated[
+    tuple[str, ...],
+    BeforeValidator(values.ports),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": 65535},
+                {"type": "string", "pattern": r"^\s*\d+\s*(,\s*\d+\s*)*$"},
+                {"type": "array", "items": {"type": ["integer", "string"]}, "minItems": 1},
+            ]
+        }
+    ),
+]
+Command = Annotated[
+    tuple[str, ...] | str,
+    BeforeValidator(values.command),
+    WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1}, _TEXTS]}),
+]
+Embedded = Annotated[
+    bool | str,
+    BeforeValidator(values.embedded),
+    WithJsonSchema({"anyOf": [{"type": "boolean"}, {"type": "string", "minLength": 1}]}),
+]
+NodeName = Annotated[
+    str,
+    AfterValidator(values.node_name),
+    WithJsonSchema({"type": "string", "pattern": "^[A-Za-z0-9_.:@{}-]{1,128}$"}),
+]
+GroupName = Annotated[
+    str,
+    AfterValidator(values.name),
+    WithJsonSchema({"type": "string", "pattern": "^[A-Za-z0-9_.:@-]{1,128}$"}),
+]
+OtherNode = Annotated[
+    str,
+    AfterValidator(values.name),
+    WithJsonSchema({"type": "string", "pattern": "^[A-Za-z0-9_.:@-]{1,128}$"}),
+]
+NodeNames = Annotated[
+    tuple[OtherNode, ...],
+    BeforeValidator(values.distinct_names),
+    WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1}, _TEXTS]}),
+]
+TaskName = Annotated[
+    str,
+    AfterValidator(values.task_name),
+    WithJsonSchema({"type": "string", "pattern": "^[A-Za-z0-9.:@-][A-Za-z0-9_.:@-]{0,126}$"}),
+]
+Variables = Annotated[
+    dict[str, str],
+    BeforeValidator(values.variables),
+    WithJsonSchema({"type": "object", "additionalProperties": {"type": ["string", "integer"]}}),
+]
+Options = Annotated[
+    dict[str, Any], BeforeValidator(values.options), WithJsonSchema({"type": "object"})
+]
+SchemaName = Annotated[
+    str,
+    AfterValidator(values.schema_name),
+    WithJsonSchema({"type": "string", "pattern": "^[a-z_][a-z0-9_]{0,30}$"}),
+]
+LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(values.lower)]
+Url = Annotated[SecretStr, AfterValidator(_readable_url)]
+CallablePath = Annotated[str, AfterValidator(values.callable_path)]
+Address = Annotated[str, AfterValidator(values.address)]
+Cron = Annotated[str, AfterValidator(values.cron)]
+Timezone = Annotated[str, AfterValidator(values.timezone)]

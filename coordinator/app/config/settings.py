@@ -1,0 +1,210 @@
+"""Settings of a running node: plain values, settled, with the origin of each one.
+
+Only the standard library is imported here, because the guardian and the program's own process
+read these settings and must start fast. `config_loader.load` makes them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from coordinator.protocol.messages.group_record import OnDone, OnPartition, TaskDef
+
+ForwardedSignal = Literal["HUP", "USR1", "USR2", "QUIT"]
+OnExit = Literal["restart", "on-failure", "release", "stop"]
+CatchUp = Literal["none", "once", "all"]
+ErrorPolicy = Literal["LOG_AND_TERMINATE", "LOG_AND_CONTINUE", "TERMINATE", "CONTINUE"]
+WaitingPolicy = Literal["WAIT", "IGNORE", "LOG_AND_IGNORE"]
+Backoff = Literal["FIXED", "EXPONENTIAL"]
+OnTerminate = Literal["release", "stop"]
+Isolation = Literal["auto", "cgroup", "pidns", "plain"]
+LogFormat = Literal["auto", "text", "json"]
+
+#: Where coord's tables are, unless databaseConfig.schema says it.
+DEFAULT_SCHEMA = "coord"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgramSettings:
+    """Program of the holder: a command (argv) or a callable, never both."""
+
+    argv: tuple[str, ...] | None = None
+    callable: str | None = None  #: "module:function"
+    shell: bool = False  #: argv has one string, which /bin/sh reads
+    cwd: str | None = None
+    forward_signals: tuple[str, ...] = ()  #: of the node: "HUP", "USR1", "USR2", "QUIT"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TriggerSettings:
+    """When the program runs while this node holds the token; one of the first three is set."""
+
+    interval_s: float | None = None
+    cron: str | None = None  #: five fields, minute first
+    at: str | None = None  #: one moment, ISO text with offset
+    max_count: int | None = None  #: runs of the whole group together
+    start_time: str | None = None  #: ISO text with offset
+    end_time: str | None = None  #: ISO text with offset
+    timezone: str | None = None  #: of the cron fields; None is UTC
+    catch_up: CatchUp = "once"  #: what a new holder makes up for
+    misfire_grace_s: float | None = None  #: None: a late run is still made
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrySettings:
+    """How a failed run of a callable is tried again."""
+
+    max_attempts: int = 3  #: tries after the first one
+    retry_interval_s: float = 1.0
+    backoff: Backoff = "FIXED"
+    max_interval_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicySettings:
+    """Policies for a failed run, and for a run that is due while one is going on."""
+
+    error: ErrorPolicy = "LOG_AND_TERMINATE"
+    waiting: WaitingPolicy = "WAIT"
+    retry: RetrySettings | None = None
+    on_terminate: OnTerminate = "stop"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TasksPolicySettings:
+    """How this node keeps its part of a task group; its times where the group names none."""
+
+    failover: bool = True  #: of tasks that do not say it themselves
+    to_member_s: float = 60.0  #: live and caught up for so long, before a node may run tasks
+    late_max: int = 3  #: so many late heartbeats within `late_within_s` send a node to Rehab
+    late_within_s: float = 300.0
+    grace_s: float = 2.0  #: a new observer only watches for so long
+    commands_listed: bool = False  #: run only what `NodeSettings.tasks` lists, as listed there
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseSettings:
+    """Which database, and how far we may go to get one."""
+
+    #: Only the keys that the user gave: libpq's own sources (PG*, service and password files)
+    #: fill the rest, below the file. "" when nothing was given.
+    conninfo: str = field(default="", repr=False)
+    schema: str = DEFAULT_SCHEMA
+    auto_migrate: bool = True
+    embedded: bool | str | None = None  #: a path puts the embedded server there; False forbids it
+    named: bool = False  #: something names a database, so the embedded one is out of the question
+    require_database: bool = False
+    label: str = ""  #: "user@host:port/dbname", for messages
+    connect_timeout_s: float = 5.0
+
+    @property
+    def use_embedded(self) -> bool:
+        """True when the embedded server is the database of this node."""
+        return not self.named and not self.require_database and self.embedded is not False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSettings:
+    """Everything that one node was told, with the effective values of all defaults."""
+
+    task_id: str
+    group_id: str = "default"
+    heartbeat_s: float = 1.0
+    liveness_s: float = 30.0
+    stop_timeout_s: float = 10.0
+    priority: int = 1  #: higher takes first; 0 never takes
+    on_exit: OnExit = "restart"
+    program: ProgramSettings | None = None
+    trigger: TriggerSettings | None = None
+    policy: PolicySettings = PolicySettings()
+    hosts_tasks: bool = False  #: a node of a task group: it has tasks, and no program
+    tasks: tuple[TaskDef, ...] = ()  #: those that its own file defines
+    tasks_policy: TasksPolicySettings = TasksPolicySettings()
+    database: DatabaseSettings = DatabaseSettings()
+    isolation: Isolation = "auto"
+    log_level: str = "info"
+    log_format: LogFormat = "auto"
+    nonblock: bool = False  #: give up at once when the token is held
+    wait_s: float | None = None  #: give up after so long; None waits for ever
+    conflict_exit_code: int = 75
+    pass_database: bool = False  #: the program may know the database's URL
+    listen: str | None = None  #: "host:port" of the HTTP endpoints
+    config_path: str | None = None
+    origins: dict[str, str] = field(default_factory=dict)  #: "taskId" -> "Config.toml:1"
+    warnings: tuple[str, ...] = ()  #: lines for the operator; nothing is refused for them
+    config_hash: str = ""  #: equal in all nodes of a group that agree
+    started_at_s: float = 0.0  #: when `coord run` began, on CLOCK_BOOTTIME
+
+
+def config_hash(
+    *,
+    intervals_s: tuple[float, float, float],
+    program: ProgramSettings | None,
+    trigger: TriggerSettings | None,
+    policy: PolicySettings,
+    tasks_policy: TasksPolicySettings | None = None,
+) -> str:
+    """Return four hex digits over what the nodes of a group should have in common.
+
+    tasks_policy: of a node of a task group; else None.
+    """
+    shared = [list(intervals_s), *(None if it is None else asdict(it) for it in (program, trigger))]
+    shared.append(asdict(policy))
+    if tasks_policy is not None:
+        # Which commands a node admits is its own affair, and how nodes are judged the record's.
+        shared.append({"failover": tasks_policy.failover})
+    text = json.dumps(shared, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=2).hexdigest()
+
+
+def to_json(settings: NodeSettings) -> str:
+    """Write settings for another process of this node; the text holds secrets, never log it."""
+    return json.dumps(asdict(settings))
+
+
+def from_json(text: str) -> NodeSettings:
+    """Read what `to_json` wrote.
+
+    Errors: KeyError, TypeError or ValueError for any other text; both ends are one version.
+    """
+    raw: dict[str, Any] = json.loads(text)
+    return NodeSettings(
+        **raw
+        | {
+            "program": _program(raw["program"]),
+            "trigger": None if raw["trigger"] is None else TriggerSettings(**raw["trigger"]),
+            "policy": _policy(raw["policy"]),
+            "tasks": tuple(_task(each) for each in raw["tasks"]),
+            "tasks_policy": TasksPolicySettings(**raw["tasks_policy"]),
+            "database": DatabaseSettings(**raw["database"]),
+            "warnings": tuple(raw["warnings"]),
+        }
+    )
+
+
+def _program(raw: Mapping[str, Any] | None) -> ProgramSettings | None:
+    if raw is None:
+        return None
+    argv = None if raw["argv"] is None else tuple(raw["argv"])
+    forward = tuple(raw["forward_signals"])
+    return ProgramSettings(**{**raw, "argv": argv, "forward_signals": forward})
+
+
+def _policy(raw: Mapping[str, Any]) -> PolicySettings:
+    retry = raw["retry"]
+    return PolicySettings(**{**raw, "retry": None if retry is None else RetrySettings(**retry)})
+
+
+def _task(raw: Mapping[str, Any]) -> TaskDef:
+    return TaskDef(
+        **{
+            **raw,
+            "nodes": tuple(raw["nodes"]),
+            "on_partition": OnPartition(raw["on_partition"]),
+            "on_done": OnDone(raw["on_done"]),
+        }
+    )

@@ -1,0 +1,199 @@
+"""Show the settings of a node, key by key, and where each value came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from coordinator.app.config.model.json_schema import known_keys, run_keys
+from coordinator.app.config.model.names import Keys
+from coordinator.app.config.problems import Places, place_of
+from coordinator.app.config.settings import NodeSettings, TasksPolicySettings
+from coordinator.app.config.task_spec import spec_text
+from coordinator.store.driver import password_file
+
+HIDDEN = "********"
+BY_LIBPQ = "(read by libpq)"
+#: What libpq reads by itself when neither the file nor COORD_* nor a flag says it.
+LIBPQ_VARIABLES = {
+    "host": ("PGHOST", "PGHOSTADDR"),
+    "port": ("PGPORT",),
+    "user": ("PGUSER",),
+    "database": ("PGDATABASE",),
+    "password": ("PGPASSWORD",),
+    "passwordFile": ("PGPASSFILE",),
+    "service": ("PGSERVICE",),
+    "sslmode": ("PGSSLMODE",),
+    "sslrootcert": ("PGSSLROOTCERT",),
+    "sslcert": ("PGSSLCERT",),
+    "sslkey": ("PGSSLKEY",),
+}
+
+
+def every_key() -> tuple[Keys, ...]:
+    """Return the keys of the file in its order, tables after the outermost, then RunOptions."""
+    tables = known_keys()
+    names = {table[0] for table in tables if table}
+    outermost = tuple((key,) for key in tables[()] if key not in names)
+    inner = tuple(
+        (*table, key)
+        for table, keys in tables.items()
+        if table and table[0] != "tasks"  # of those there are any number: see `rows`
+        for key in keys
+    )
+    return (*outermost, *inner, *((key,) for key in run_keys()))
+
+
+def origins(
+    values: Mapping[Keys, object], places: Places, environ: Mapping[str, str]
+) -> dict[str, str]:
+    """Name the origin of every key; "default" where nobody said anything."""
+    found = {}
+    for keys in every_key():
+        origin = "default"
+        if keys in values:
+            origin = place_of(keys, places) or "default"
+        elif keys[0] == "databaseConfig":
+            variables = LIBPQ_VARIABLES.get(keys[1], ())
+            origin = next((f"env {each}" for each in variables if environ.get(each)), origin)
+        found[".".join(keys)] = origin
+    found |= _task_origins(values.get(("tasks",)), places)
+    if ("tasks",) in values and ("hostsTasks",) not in values:
+        found["hostsTasks"] = place_of(("tasks",), places) or "default"
+    if ("observe",) in values:
+        found["priority"] = found["observe"]
+    return found
+
+
+def rows(settings: NodeSettings) -> list[tuple[str, str, str]]:
+    """Return (key, value without secrets, origin) of every setting."""
+    effective = _effective(settings) | _database(settings)
+    tasks = {f"tasks.{task.name}": spec_text(task.spec) for task in settings.tasks}
+    return [
+        (key, _text(value), settings.origins.get(key, "default"))
+        for key, value in (
+            *((".".join(keys), effective.get(".".join(keys))) for keys in every_key()),
+            *tasks.items(),
+        )
+    ]
+
+
+def _task_origins(raw: object, places: Places) -> dict[str, str]:
+    """Name where each task begins; a file that is wrong is told so elsewhere."""
+    tables = raw if isinstance(raw, list) else []
+    return {
+        f"tasks.{table['name']}": place_of(("tasks", index), places) or "default"
+        for index, table in enumerate(tables)
+        if isinstance(table, dict) and isinstance(table.get("name"), str)
+    }
+
+
+def _tasks_policy(tasks: TasksPolicySettings) -> dict[str, object]:
+    return {
+        "tasksPolicy.failover": tasks.failover,
+        "tasksPolicy.toMember": tasks.to_member_s,
+        "tasksPolicy.lateMax": tasks.late_max,
+        "tasksPolicy.lateWithin": tasks.late_within_s,
+        "tasksPolicy.observerGrace": tasks.grace_s,
+        "tasksPolicy.commands": "listed" if tasks.commands_listed else "any",
+    }
+
+
+def _effective(settings: NodeSettings) -> dict[str, object]:
+    program, trigger, policy = settings.program, settings.trigger, settings.policy
+    found: dict[str, object] = {
+        "taskId": settings.task_id,
+        "groupId": settings.group_id,
+        "heartbeatFrequency": settings.heartbeat_s,
+        "livenessCheckInterval": settings.liveness_s,
+        "stopTimeout": settings.stop_timeout_s,
+        "priority": settings.priority,
+        "isolation": settings.isolation,
+        "hostsTasks": settings.hosts_tasks,
+        "program.onExit": settings.on_exit,
+        "taskPolicy.errorPolicy": policy.error,
+        "taskPolicy.waitingPolicy": policy.waiting,
+        "taskPolicy.onTerminate": policy.on_terminate,
+        "log.level": settings.log_level,
+        "log.format": settings.log_format,
+        "http.listen": settings.listen,
+        "nonblock": settings.nonblock,
+        "wait": settings.wait_s,
+        "conflictExitCode": settings.conflict_exit_code,
+        "passDatabase": settings.pass_database,
+        "requireDatabase": settings.database.require_database,
+        "observe": settings.priority == 0,
+    }
+    found |= _tasks_policy(settings.tasks_policy)
+    if program is not None:
+        found |= {
+            "program.command": program.argv,
+            "program.callable": program.callable,
+            "program.shell": program.shell,
+            "program.cwd": program.cwd,
+            "program.forwardSignals": program.forward_signals,
+        }
+    if trigger is not None:
+        found |= {
+            "trigger.interval": trigger.interval_s,
+            "trigger.cron": trigger.cron,
+            "trigger.at": trigger.at,
+            "trigger.maxCount": trigger.max_count,
+            "trigger.startTime": trigger.start_time,
+            "trigger.endTime": trigger.end_time,
+            "trigger.timezone": trigger.timezone or "UTC",
+            "trigger.catchUp": trigger.catch_up,
+            "trigger.misfireGraceTime": trigger.misfire_grace_s,
+        }
+    if policy.retry is not None:
+        found |= {
+            "retryConfig.maxAttempts": policy.retry.max_attempts,
+            "retryConfig.retryInterval": policy.retry.retry_interval_s,
+            "retryConfig.backoffStrategy": policy.retry.backoff,
+            "retryConfig.maxInterval": policy.retry.max_interval_s,
+        }
+    return found
+
+
+def _database(settings: NodeSettings) -> dict[str, object]:
+    database = settings.database
+    found: dict[str, object] = {
+        "schema": database.schema,
+        "autoMigrate": database.auto_migrate,
+        "connectTimeout": database.connect_timeout_s,
+        "embedded": database.use_embedded if database.embedded is None else database.embedded,
+    }
+    parameters = _parameters(database.conninfo)
+    for key in LIBPQ_VARIABLES:
+        value = parameters.get({"database": "dbname"}.get(key, key))
+        if value is not None:
+            found[key] = HIDDEN if key == "password" else value
+        elif settings.origins.get(f"databaseConfig.{key}", "").startswith("env PG"):
+            found[key] = BY_LIBPQ
+    if settings.origins.get("databaseConfig.url", "default") != "default":
+        found["url"] = database.label
+    path = password_file.path_in(parameters)
+    if path is not None:
+        found["passwordFile"] = path
+    return {f"databaseConfig.{key}": value for key, value in found.items()}
+
+
+def _parameters(conninfo: str) -> Mapping[str, object]:
+    if not conninfo:
+        return {}
+    from psycopg.conninfo import conninfo_to_dict
+
+    return conninfo_to_dict(conninfo)
+
+
+def _text(value: object) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return str(value).lower()
+        case float():
+            return f"{value:g}"
+        case tuple():
+            return " ".join(value)
+        case _:
+            return str(value)

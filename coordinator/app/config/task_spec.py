@@ -1,0 +1,189 @@
+"""Specs of tasks: from checked values to a TaskDef, and from its spec back to words.
+
+The spec is JSON in one fixed form, so that two equal definitions are equal texts. Both ways in,
+[[tasks]] of Config.toml and the flags of `coord task`, are checked by one type, TaskTable.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from coordinator.app.config.settings import TriggerSettings
+from coordinator.errors import UsageError
+from coordinator.protocol.messages.group_record import OnDone, TaskDef
+
+if TYPE_CHECKING:
+    from coordinator.app.config.model.tasks import TaskTable, TriggerTable
+    from coordinator.app.config.problems import Places
+
+Keys = tuple[str, ...]
+
+#: What a trigger is called in a spec, which other programs may read too, and in our settings.
+TRIGGER_KEYS = {
+    "interval": "interval_s",
+    "cron": "cron",
+    "date": "at",
+    "maxCount": "max_count",
+    "startTime": "start_time",
+    "endTime": "end_time",
+    "timezone": "timezone",
+    "catchUp": "catch_up",
+    "misfireGraceTime": "misfire_grace_s",
+}
+#: A definition longer than this is a program in itself, and every node reads all of them.
+SPEC_LETTERS_MAX = 65_536
+
+
+def task_of(table: TaskTable, *, failover: bool = True) -> TaskDef:
+    """Return the definition that checked values mean.
+
+    failover: of a task that does not say it itself.
+    """
+    # A schedule's process ends with 0 when nothing is left to fire: to start it again is no use.
+    ended = OnDone.RESTART if table.trigger is None else OnDone.FINISH
+    return TaskDef(
+        name=table.name,
+        enabled=table.enabled,
+        nodes=table.nodes,
+        preferred=table.preferred,
+        pinned=table.pinned,
+        failover=failover if table.failover is None else table.failover,
+        failback=table.failback,
+        on_partition=table.on_partition,
+        on_done=table.on_done or ended,
+        progress_s=table.progress_timeout,
+        stop_timeout_s=table.stop_timeout or 0.0,
+        spec=canonical(_spec(table)),
+    )
+
+
+def task_from_flags(
+    values: Mapping[Keys, object], places: Places, *, failover: bool = True
+) -> TaskDef:
+    """Return the definition that the flags of a command mean.
+
+    Shapes: values by the keys of [[tasks]], as ("trigger", "cron"); places name the flag of each.
+    Errors: UsageError with every problem on a line of its own: flag, rule, value.
+    """
+    from pydantic import ValidationError
+
+    from coordinator.app.config.model.json_schema import known_keys
+    from coordinator.app.config.model.tasks import TaskTable
+    from coordinator.app.config.problems import problems_of
+    from coordinator.app.config.sources import nested, text_problems
+
+    problems = text_problems(values)
+    try:
+        task = task_of(TaskTable.model_validate(nested(values)), failover=failover)
+    except ValidationError as error:
+        problems += problems_of(error, known_keys())
+    if not problems and len(task.spec) <= SPEC_LETTERS_MAX:
+        return task
+    lines = [problem.line(places, "the task") for problem in problems]
+    lines = lines or [f"the task: must not be longer than {SPEC_LETTERS_MAX} letters of JSON"]
+    raise UsageError("\n".join(dict.fromkeys(lines)))
+
+
+def canonical(spec: Mapping[str, Any]) -> str:
+    """Write a spec in its one form."""
+    return json.dumps(spec, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def _spec(table: TaskTable) -> dict[str, Any]:
+    from coordinator.app.config.model.values import arguments
+
+    spec: dict[str, Any] = {}
+    if table.callable is not None:
+        spec["callable"] = table.callable
+    elif table.shell:
+        spec |= {"command": table.command, "shell": True}
+    else:
+        assert table.command is not None, "TaskTable wants a command or a callable"
+        argv = table.command if isinstance(table.command, tuple) else arguments(table.command)
+        spec["command"] = list(argv)
+    if table.trigger is not None:
+        spec["trigger"] = _trigger(table.trigger)
+    # In one order, and each once: two definitions that mean the same are equal texts.
+    forward = sorted(set(table.forward_signals))
+    optional: dict[str, Any] = {"env": table.env, "cwd": table.cwd, "options": table.options}
+    optional["forwardSignals"] = forward
+    return spec | {key: value for key, value in optional.items() if value}
+
+
+def _trigger(table: TriggerTable) -> dict[str, Any]:
+    settings = TriggerSettings(
+        interval_s=table.interval,
+        cron=table.cron,
+        at=_iso(table.at),
+        max_count=table.max_count,
+        start_time=_iso(table.start_time),
+        end_time=_iso(table.end_time),
+        timezone=table.timezone,
+        catch_up=table.catch_up,
+        misfire_grace_s=table.misfire_grace_time,
+    )
+    usual = TriggerSettings()
+    return {
+        key: getattr(settings, name)
+        for key, name in TRIGGER_KEYS.items()
+        if getattr(settings, name) != getattr(usual, name)
+    }
+
+
+def trigger_of(raw: Mapping[str, Any]) -> TriggerSettings:
+    """Read the trigger of a spec.
+
+    Errors: KeyError or TypeError for what none of ours wrote.
+    """
+    return TriggerSettings(**{TRIGGER_KEYS[key]: value for key, value in raw.items()})
+
+
+def trigger_in(spec: str) -> TriggerSettings | None:
+    """Return the trigger of a spec that one of ours wrote; None when it has none."""
+    raw = json.loads(spec).get("trigger")
+    return None if raw is None else trigger_of(raw)
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
+
+
+def spec_text(spec: str) -> str:
+    """Say in one line what a task runs, and when."""
+    try:
+        read = json.loads(spec)
+    except ValueError:
+        return "(not readable)"
+    if not isinstance(read, dict):
+        return "(not readable)"
+    command = read.get("command")
+    if "callable" in read:
+        what = str(read["callable"])
+    elif isinstance(command, list):
+        what = shlex.join(str(part) for part in command)
+    else:
+        what = f"sh: {command}" if command else "nothing"
+    trigger = read.get("trigger")
+    return f"{what}, {trigger_text(trigger)}" if isinstance(trigger, dict) else what
+
+
+def trigger_text(trigger: Mapping[str, Any]) -> str:
+    """Say when a task runs."""
+    kinds = {"interval": "every {} s", "cron": "cron {}", "date": "at {}"}
+    words = [text.format(_plain(trigger[key])) for key, text in kinds.items() if key in trigger]
+    bounds = {
+        "timezone": "{}",
+        "startTime": "from {}",
+        "endTime": "until {}",
+        "maxCount": "{} times",
+    }
+    words += [text.format(trigger[key]) for key, text in bounds.items() if key in trigger]
+    return ", ".join(words) or "no trigger"
+
+
+def _plain(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

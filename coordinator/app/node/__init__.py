@@ -1,0 +1,1 @@
+"""`coord run`: the processes of a node, composed."""

@@ -1,0 +1,76 @@
+"""Lines of a node's log that a person asked for, or has to be told beside the machine's own."""
+
+from __future__ import annotations
+
+import logging
+
+from coordinator.app.config.settings import NodeSettings
+from coordinator.protocol.node.state.node import Node, active, holds
+from coordinator.runtime.log import logger as log
+
+#: What became of the guardian, by the agent's word for it.
+_GUARDIAN = {
+    "the guardian is frozen": (
+        "the guardian is frozen: it was stopped (Ctrl-Z, SIGSTOP), or the machine was held up;"
+        " it and the program are killed, and this node leaves"
+    ),
+    "the guardian died": "the guardian was killed; the program is killed, and this node leaves",
+}
+
+
+def say_guardian_lost(logger: logging.Logger, settings: NodeSettings, why: str) -> None:
+    """Say why a shell reports no more than "Killed"."""
+    text = f"{settings.group_id}: {_GUARDIAN.get(why, why)}"
+    fields = {"group": settings.group_id, "node": settings.task_id, "why": why}
+    log.say(logger, "guardian-lost", text, fields)
+
+
+def say_state(logger: logging.Logger, node: Node, now: float) -> None:
+    """Log the state of the node as one line (SIGUSR2)."""
+    policy = node.policy
+    fields = {"group": policy.group, "node": policy.node, "session": node.session}
+    log.say(logger, "state", f"{policy.group}: state: {state_of(node, now)}", fields)
+
+
+def state_of(node: Node, now: float) -> str:
+    """Describe the node at this moment in a few words."""
+    told = [node.standing or "starting", _session(node, now)]
+    run = node.run
+    if run is not None:
+        word = "stopping" if run.stopping else "trusted" if active(node, now) else "not trusted"
+        told.append(f"the program runs under term {run.term} since {now - run.started_at:.1f} s")
+        told.append(f"it is {word}" + (f" ({run.stopping})" if run.stopping else ""))
+    if node.duties is not None:
+        running = sum(1 for _ in node.duties.runs())
+        told.append(f"{len(node.duties.works)} tasks held, {running} running")
+    view = node.view
+    if view is None:
+        told.append("nothing of the database is known for sure")
+    else:
+        holder = "this node" if holds(node) else view.token.node or "nobody"
+        told.append(f"term {view.token.term} of {holder}, timeline {view.identity.timeline}")
+    if node.failures:
+        told.append(f"{node.failures} questions in a row without an answer")
+    if node.leaving is not None:
+        told.append(f"leaving: {node.leaving.reason}")
+    return "; ".join(told)
+
+
+def _session(node: Node, now: float) -> str:
+    if node.session is None:
+        return "no session in the database"
+    return f"session {node.session}, trusted for {max(0.0, node.trusted_until - now):.1f} s"
+
+
+def say_started(logger: logging.Logger, settings: NodeSettings, term: int, pid: int) -> None:
+    """Say what was started."""
+    program = settings.program
+    assert program is not None, "what was started is known"
+    what = program.callable or " ".join(program.argv or ())
+    if settings.trigger is None:
+        text = f"{settings.group_id}: started: {what} (pid {pid}, term {term})"
+    else:
+        # Nothing has run yet; the schedule's own process says when it will.
+        text = f"{settings.group_id}: armed: {what} (pid {pid} of its schedule, term {term})"
+    fields = {"group": settings.group_id, "node": settings.task_id, "term": term, "pid": pid}
+    log.say(logger, "program-started", text, fields)

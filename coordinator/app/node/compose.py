@@ -1,0 +1,310 @@
+"""Composing one node: settings, store, program and machine meet here."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import threading
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from coordinator import __version__
+from coordinator.app.admin.since import trouble_of
+from coordinator.app.config.settings import NodeSettings
+from coordinator.app.node.asked_lines import say_guardian_lost, say_started, say_state
+from coordinator.app.node.first_words import first_words, say_warnings
+from coordinator.app.node.http_endpoints import HttpEndpoints
+from coordinator.app.node.log_lines import sentence
+from coordinator.app.node.program_orders import meanings, orders
+from coordinator.app.node.reload import LiveSettings
+from coordinator.app.node.tasks import TaskNode, declare, manners_of
+from coordinator.errors import (
+    CoordError,
+    DatabaseUnreachableError,
+    SchemaError,
+)
+from coordinator.protocol.messages.requests import NodeFacts
+from coordinator.protocol.node.events import EVERY_RUN, LogLine, StartProgram
+from coordinator.protocol.node.state.node import Node, OnExit, Policy
+from coordinator.protocol.node.state.run import Run
+from coordinator.protocol.node.state.tasks import TaskState
+from coordinator.protocol.rules.timing import Timing
+from coordinator.runtime.agent.guardian_link import INHERITED, GuardLink, Orders
+from coordinator.runtime.agent.host_watch import HostWatch
+from coordinator.runtime.agent.left_behind import LeftBehind
+from coordinator.runtime.agent.loop import Agent
+from coordinator.runtime.agent.suspend_watch import SuspendWatch
+from coordinator.runtime.isolation.levels import Handle
+from coordinator.runtime.linux.capacity import programs_max
+from coordinator.runtime.linux.channel import Channel
+from coordinator.runtime.linux.clock import BoottimeClock
+from coordinator.runtime.log import logger as log
+from coordinator.runtime.log import stacks
+from coordinator.store.connection import hosts
+from coordinator.store.connection.postgres import PostgresConnection, PostgresStore
+
+#: Between two tries to reach the database at the start.
+FIRST_RETRY_S = 0.1
+#: The other hosts of the database are looked at once in so many heartbeats: a connection each.
+LOOK_BEATS = 5
+#: But sooner than a node may act on the new identity, which takes a whole livenessCheckInterval.
+LOOK_SHARE = 1 / 3
+
+
+@dataclass(frozen=True, slots=True)
+class Legacy:
+    """State that a dead agent left behind."""
+
+    session: str | None
+    term: int
+    program_dying: bool
+    handles: Mapping[int, Handle] = field(default_factory=dict)  #: of its runs, as far as known
+
+    def left_behind(self, deadlines_fd: int) -> LeftBehind | None:
+        """Return what is still to die; None when nothing is."""
+        return LeftBehind(self.handles, deadlines_fd) if self.program_dying else None
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Parts that are made once for a node."""
+
+    settings: NodeSettings
+    timing: Timing
+    facts: NodeFacts
+    store: PostgresStore
+
+
+def parts(settings: NodeSettings, isolation: str = "") -> Parts:
+    """Make the store and the facts of a node from its settings."""
+    timing = Timing(
+        liveness_s=settings.liveness_s,
+        heartbeat_s=settings.heartbeat_s,
+        stop_timeout_s=settings.stop_timeout_s,
+    )
+    facts = NodeFacts(
+        node=settings.task_id,
+        group=settings.group_id,
+        liveness_s=timing.liveness_s,
+        heartbeat_s=timing.heartbeat_s,
+        lease_s=timing.lease_s,
+        priority=settings.priority,
+        host=socket.gethostname(),
+        pid=os.getppid(),  # the guardian: the process that a person or a supervisor sees
+        version=__version__,
+        config_hash=settings.config_hash,
+        isolation=isolation,
+        hosts_tasks=settings.hosts_tasks,
+        capacity=programs_max() if settings.hosts_tasks else None,
+    )
+    database = settings.database
+    store = PostgresStore(database.conninfo, database.schema, facts, database.label)
+    return Parts(settings, timing, facts, store)
+
+
+def run(
+    settings: NodeSettings,
+    settings_fd: int,
+    channel: Channel,
+    legacy: Legacy | None,
+    isolation: str,
+    spare: int | None,
+    deadlines_fd: int = -1,
+) -> int:
+    """Run the node until it is finished; returns its exit code."""
+    logger = _logger(settings)
+    made = parts(settings, isolation)
+    clock = BoottimeClock()
+    connection: PostgresConnection | None = None
+    if legacy is None:
+        say_warnings(logger, settings)
+        try:
+            connection = first_connection(made, settings_fd, clock)
+            declare(settings, logger)
+        except CoordError as error:
+            log.fail(logger, "not-started", str(error))
+            channel.send({"say": "exit", "code": error.exit_code})
+            return error.exit_code
+        first_words(logger, settings, isolation, listening=connection.listening)
+    live = LiveSettings(settings)
+    tasks = TaskNode(settings, settings_fd, clock) if settings.hosts_tasks else None
+
+    def ordered(command: StartProgram, session: str) -> Orders:
+        if tasks is not None:
+            return tasks.orders(command, session, agent.node)
+        return orders(live.now, settings_fd, command.term, session)
+
+    def started(command: StartProgram, pid: int) -> None:
+        if tasks is not None:
+            tasks.say_started(logger, command, pid, agent.node)
+        else:
+            say_started(logger, live.now, command.term, pid)
+
+    link = GuardLink(
+        channel,
+        clock,
+        made.timing,
+        orders=ordered,
+        on_started=started,
+        inherited=None if legacy is None else legacy.left_behind(deadlines_fd),
+        upkeep=lambda: _collect(spare),
+    )
+    node = first_node(made, clock.now(), legacy)
+    agent = Agent(node, made.store, link, clock, lambda report, at: _say(logger, report, at))
+    agent.sources = (_suspends(channel, logger, settings, legacy),)
+    if tasks is not None:
+        agent.sources += (tasks.progress,)
+        agent.onlookers.append(tasks.look)
+    _be_told(link, agent, live, logger)
+    lookout = _lookout(settings, made.timing, clock, agent)
+    agent.onlookers.append(lambda _node: lookout.begin())
+    try:
+        window = HttpEndpoints(agent, clock, settings.listen, logger)
+    except CoordError as error:
+        log.fail(logger, "not-started", _with_origin(settings, str(error)))
+        link.finish(error.exit_code)
+        return error.exit_code
+    finish = agent.run(connection)
+    window.close()
+    lookout.stop()
+    if finish.trouble:
+        log.fail(logger, "ended", _with_origin(settings, trouble_of(settings, finish)))
+    link.finish(finish.code)
+    return finish.code
+
+
+def _logger(settings: NodeSettings) -> logging.Logger:
+    """Return what this process says its lines with: none of them waits for a reader (G10)."""
+    logger = log.set_up(
+        settings.log_level, settings.log_format, group=settings.group_id, node=settings.task_id
+    )
+    log.take_stderr(logger)
+    stacks.tell_on_quit(partial(log.fail, logger, "stacks"))
+    return logger
+
+
+def _lookout(
+    settings: NodeSettings, timing: Timing, clock: BoottimeClock, agent: Agent
+) -> HostWatch:
+    """Look at the other hosts of the database, or at what stands before it."""
+    looks = hosts.looks(settings.database.conninfo, timing.attempt_s)
+    every_s = min(LOOK_BEATS * timing.heartbeat_s, LOOK_SHARE * timing.liveness_s)
+    return HostWatch(looks, clock, agent.inbox.put, every_s)
+
+
+def first_node(made: Parts, now: float, legacy: Legacy | None) -> Node:
+    """Return the state that a node begins with."""
+    settings = made.settings
+    once = settings.nonblock or settings.wait_s is not None
+    policy = Policy(
+        node=settings.task_id,
+        group=settings.group_id,
+        seed=uuid.uuid4().hex,
+        priority=settings.priority,
+        on_exit=OnExit.RESTART if settings.on_exit == "on-failure" else OnExit(settings.on_exit),
+        on_status=meanings(settings),
+        nonblock=settings.nonblock,
+        outwaits_silent=settings.nonblock,
+        wait_until=None if settings.wait_s is None else now + settings.wait_s,
+        conflict_code=settings.conflict_exit_code,
+        once=once,
+        manners=manners_of(settings) if settings.hosts_tasks else None,
+    )
+    # Numbers of runs rise through the lives of several agents under one guardian.
+    node = Node(
+        policy=policy,
+        timing=made.timing,
+        run_count=int(now * 1000),
+        duties=TaskState() if settings.hosts_tasks else None,
+    )
+    if legacy is None:
+        return node
+    dying = Run(INHERITED, legacy.term, now, "the agent died") if legacy.program_dying else None
+    return replace(
+        node, bury=legacy.session, run=dying, given_up=legacy.term, remembered=legacy.term
+    )
+
+
+def _collect(spare: int | None) -> None:
+    """Take the exit status of a spare that died, so that no zombie stays."""
+    if spare is None:
+        return
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(spare, os.WNOHANG)
+
+
+def first_connection(made: Parts, settings_fd: int, clock: BoottimeClock) -> PostgresConnection:
+    """Connect for the first time, and bring the schema up to date when that is allowed.
+
+    Errors: any CoordError; after this first time, a node waits for its database for ever.
+    """
+    database = made.settings.database
+    give_up_at = clock.now() + database.connect_timeout_s
+    pause = threading.Event()
+    upgraded = False
+    while True:
+        left_s = max(0.5, give_up_at - clock.now())
+        try:
+            connection = made.store.connect(min(left_s, max(made.timing.attempt_s, 0.5)))
+            made.store.try_to_listen(connection)
+            return connection
+        except SchemaError:
+            if upgraded or not database.auto_migrate:
+                raise
+            from coordinator.app.node.schema_upgrade import upgrade_in_child
+
+            upgrade_in_child(settings_fd)
+            upgraded = True
+            give_up_at = clock.now() + database.connect_timeout_s
+        except DatabaseUnreachableError:
+            if clock.now() + FIRST_RETRY_S >= give_up_at:
+                raise
+            pause.wait(FIRST_RETRY_S)
+
+
+def _suspends(
+    channel: Channel, logger: logging.Logger, settings: NodeSettings, legacy: Legacy | None
+) -> SuspendWatch:
+    """Watch for suspends of this machine, which end the agent."""
+    die = partial(_die_of_sleep, channel, logger, settings)
+    return SuspendWatch(die, succeeds=legacy is not None)
+
+
+def _die_of_sleep(channel: Channel, logger: logging.Logger, settings: NodeSettings) -> None:
+    """Have all programs killed, and end as an agent that dies: its successor begins anew (T6)."""
+    channel.send({"say": "kill", "run": EVERY_RUN})
+    text = f"{settings.group_id}: this machine was suspended: whatever was trusted is over"
+    fields = {"group": settings.group_id, "node": settings.task_id}
+    log.say(logger, "suspended", text, fields)
+    log.end()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _be_told(link: GuardLink, agent: Agent, live: LiveSettings, logger: logging.Logger) -> None:
+    """Have signals obeyed, and the loss of the guardian explained."""
+    link.on_lost = partial(say_guardian_lost, logger, live.now)
+    link.on_signal = lambda signum: _on_signal(signum, agent, live, logger)
+
+
+def _on_signal(signum: int, agent: Agent, live: LiveSettings, logger: logging.Logger) -> None:
+    if signum == signal.SIGUSR2:
+        say_state(logger, agent.node, agent.clock.now())
+    elif signum == signal.SIGHUP:
+        live.reload(logger)
+
+
+def _say(logger: logging.Logger, report: LogLine, node: Node) -> None:
+    fields = {"group": node.policy.group, "node": node.policy.node, **dict(report.fields)}
+    log.say(logger, report.event, sentence(report, node), fields)
+
+
+def _with_origin(settings: NodeSettings, trouble: str) -> str:
+    """Put the place of a setting before a trouble that begins with its key."""
+    key, colon, _ = trouble.partition(":")
+    origin = settings.origins.get(key) if colon else None
+    return f"{origin}: {trouble}" if origin else trouble

@@ -1,0 +1,49 @@
+"""The node's state, shown over HTTP where `--listen` or `[http] listen` asks for it."""
+
+from __future__ import annotations
+
+import logging
+
+from coordinator.ports import Clock
+from coordinator.protocol.node.state.node import Node
+from coordinator.runtime.agent.loop import Agent
+from coordinator.runtime.log import logger as log
+from coordinator.web.endpoints import Reply, Snapshot, reply
+from coordinator.web.server import Server, split_address
+
+
+class HttpEndpoints:
+    """Keeps the last snapshot of a node, and serves it.
+
+    Errors: ConfigError when the address cannot be listened on.
+    """
+
+    def __init__(
+        self, agent: Agent, clock: Clock, listen: str | None, logger: logging.Logger
+    ) -> None:
+        self._clock = clock
+        self._snapshot = Snapshot(agent.node, clock.now(), float("-inf"))
+        self._server: Server | None = None
+        if listen is None:
+            return
+        self._server = Server(*split_address(listen), self._answer)
+        agent.onlookers.append(self._observe)
+        policy = agent.node.policy
+        fields = {"group": policy.group, "node": policy.node}
+        text = f"{policy.group}: HTTP on {self._server.where}"
+        log.say(logger, "http-on", text, fields)
+
+    def close(self) -> None:
+        """Stop serving."""
+        if self._server is not None:
+            self._server.close()
+
+    def _answer(self, path: str) -> Reply:
+        return reply(path, self._snapshot, self._clock.now())
+
+    def _observe(self, node: Node) -> None:
+        if self._server is not None:
+            self._server.begin()
+        now, before = self._clock.now(), self._snapshot
+        answered = node.view is not None and node.view is not before.node.view
+        self._snapshot = Snapshot(node, now, now if answered else before.answered_at)

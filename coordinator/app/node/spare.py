@@ -1,0 +1,110 @@
+"""The spare: a copy of the agent that waits, and what it does when it is needed."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from typing import NoReturn
+
+from coordinator.app.config.settings import NodeSettings
+from coordinator.app.node import compose
+from coordinator.app.node.compose import Legacy
+from coordinator.errors import CoordError
+from coordinator.protocol.messages.requests import Leave
+from coordinator.runtime.agent.backstop import ThirdBelt
+from coordinator.runtime.isolation.levels import Handle, kill_all
+from coordinator.runtime.linux.channel import Channel
+from coordinator.runtime.linux.clock import BoottimeClock
+from coordinator.runtime.log import logger as log
+
+#: Tries to kill what a dead guardian left, of 0.2 s each.
+KILLS_MAX = 25
+#: Ending a dead agent's session is tried for this long when nobody else is left to do it.
+BURY_S = 5.0
+
+
+def wait(
+    channel: Channel,
+    settings: NodeSettings,
+    deadlines_fd: int = -1,
+    known: Mapping[int, Handle] | None = None,
+) -> tuple[Legacy, int]:
+    """Wait until this process is to be the agent; ends it when it is not needed any more.
+
+    known: the runs that the agent it is a copy of has inherited.
+    """
+    belt = ThirdBelt(channel, deadlines_fd, known or {})
+    agent = os.getppid()
+    session: str | None = None
+    while True:
+        belt.watch()
+        message, fds = channel.receive()
+        match message:
+            case None:
+                _end_alone(belt, settings, session, agent_lives=os.getppid() == agent)
+            case {"say": "quit"}:
+                os._exit(0)
+            case {"say": "runs", "runs": list(runs), "session": found}:
+                belt.know(dict(runs))
+                session = _text(found)
+            case {"say": "running", "run": int(number), "handle": dict(handle)}:
+                belt.handles[number] = handle
+            case {"say": "idle", "run": int(number)}:
+                belt.forget(number)
+            case {"say": "session", "session": found}:
+                session = _text(found)
+            case {"say": "become", "session": found, "term": int(term), "program": program}:
+                belt.close()
+                return Legacy(_text(found), term, program == "dying", belt.handles), fds[0]
+            case _:
+                pass
+
+
+def _end_alone(
+    belt: ThirdBelt, settings: NodeSettings, session: str | None, *, agent_lives: bool
+) -> NoReturn:
+    """End the node: the guardian is dead, and the agent may be.
+
+    Nothing of any program may live. Each try is bounded; a process that the kernel cannot end now
+    may end later.
+    """
+    gone = any(not kill_all(belt.handles) for _ in range(KILLS_MAX))
+    if belt.killed:
+        _say(
+            settings,
+            f"neither guardian nor agent ended {belt.killed} programs in time:"
+            " the spare did, and ends the node",
+        )
+    elif not agent_lives:
+        _say(settings, "guardian and agent were killed; the programs are killed, the node leaves")
+    # What cannot be killed keeps the token for the rest of the lease (L1).
+    if session is not None and gone:
+        bury(settings, session)
+    log.end()
+    os._exit(1)
+
+
+def _say(settings: NodeSettings, why: str) -> None:
+    """Say what a shell, whose child was killed, does not know."""
+    group, node = settings.group_id, settings.task_id
+    logger = log.set_up(settings.log_level, settings.log_format, group=group, node=node)
+    log.say(logger, "guardian-lost", f"{group}: {why}", {})
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def bury(settings: NodeSettings, session: str) -> None:
+    """End a session whose guardian and agent are both dead; the program has been killed."""
+    made, clock, pause = compose.parts(settings), BoottimeClock(), threading.Event()
+    give_up_at = clock.now() + BURY_S
+    while clock.now() < give_up_at:
+        try:
+            connection = made.store.connect(1.0)
+            connection.ask(Leave(session=session, reason="guardian and agent are dead"), 1.0)
+        except CoordError:
+            pause.wait(compose.FIRST_RETRY_S)
+        else:
+            return

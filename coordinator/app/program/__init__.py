@@ -1,0 +1,1 @@
+"""The program's own process, where a schedule or a callable runs."""

@@ -1,0 +1,1 @@
+"""Consequences of a group's record: placement, and the observer's decisions."""

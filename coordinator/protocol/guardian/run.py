@@ -1,0 +1,236 @@
+"""Decisions of the guardian about one run of a program: let it go, stop it, kill it.
+
+Rules G1 to G4 of guard.py. The functions append what they order to `orders`.
+"""
+
+from __future__ import annotations
+
+import signal
+
+from coordinator.protocol.guardian import events as words
+from coordinator.protocol.guardian.events import Command, Message, ProgramEvent
+from coordinator.protocol.guardian.state import RUNS_MAX, Guard, Run, Why
+
+#: After SIGKILL, look again so soon; doubled each time up to the longest.
+KILL_AGAIN_S = 0.002
+KILL_AGAIN_LONGEST_S = 0.25
+#: After so many tries, about half a second, the operator hears of it.
+KILLS_UNHEARD = 8
+#: A kill takes no longer (T1), or the operator hears of it.
+KILL_MAX_S = 0.2
+
+Orders = list[Command]
+
+
+def reports_last(orders: Orders) -> tuple[Command, ...]:
+    """Return the orders with those last that only tell the operator something (G10)."""
+    return tuple(sorted(orders, key=lambda order: isinstance(order, words.Report)))
+
+
+def start(guard: Guard, order: words.StartOrdered, now: float, orders: Orders) -> Guard:
+    """Launch the program unless something speaks against it (G3)."""
+    run = Run(
+        order.run,
+        order.trusted_until,
+        order.stop_timeout_s,
+        start_by=order.start_by,
+        forward=order.forward,
+        last_stop_s=order.last_stop_s,
+    )
+    if order.run == words.EVERY_RUN:
+        why = f"no run has the number {order.run}"
+    elif guard.run(order.run) is not None:
+        why = f"run {order.run} has not ended"
+    elif len(guard.runs) >= RUNS_MAX:
+        why = f"{RUNS_MAX} programs run already"
+    elif guard.leaving is not None:
+        why = "the node is leaving"
+    elif now >= run.let_go_by:
+        why = "trust is over"
+    else:
+        orders.append(words.LaunchProgram(order))
+        # What a successor is told is the term of the group's own program.
+        term = guard.term if order.task else order.term
+        return guard._replace(runs=(*guard.runs, run), term=term)
+    orders.append(words.TellAgent(_refused_message(order.run, why, 0)))
+    return guard
+
+
+def extend(run: Run, trusted_until: float, now: float, orders: Orders) -> Run:
+    """Trust the program for longer, unless it is too late for that (G2)."""
+    if not run.extends or now >= run.trusted_until:
+        return run
+    run = run._replace(trusted_until=max(run.trusted_until, trusted_until))
+    orders.append(words.WriteBoard(run.number, run.trusted_until, now))
+    return run
+
+
+def stop(run: Run, grace_s: float, why: Why, now: float, orders: Orders) -> Run:
+    """Tell the program to end, and set the moment of its SIGKILL; never later than before.
+
+    Trust that runs out comes before that moment, unless it is extended (G2).
+    """
+    kill_at = now + grace_s
+    match run.phase:
+        case "launching":
+            return kill(run, why, now, orders)
+        case "running":
+            orders.append(words.SignalProgram(run.number, signal.SIGTERM))
+            return run._replace(phase="stopping", kill_at=kill_at, why=why)
+        case "stopping":
+            return run._replace(kill_at=min(run.kill_at, kill_at))
+        case "killing":
+            return run
+
+
+def kill(run: Run, why: Why, now: float, orders: Orders) -> Run:
+    """SIGKILL everything; `kill_again_at` repeats it until nothing is left."""
+    if run.phase == "launching" and run.refusal is None:
+        run = run._replace(refusal=("stopped before it was started", 0))
+    if run.phase in ("launching", "running"):
+        run = run._replace(why=why)
+    pause_s = min(KILL_AGAIN_S * 2.0 ** min(run.kills, 10), KILL_AGAIN_LONGEST_S)
+    orders.append(words.KillProgram(run.number))
+    if run.kills == KILLS_UNHEARD and not run.survivors:
+        orders.append(words.Report(f"program {run.pid} survives SIGKILL; is it stuck on a disk?"))
+    run = run._replace(phase="killing", kills=run.kills + 1, killed_at=min(run.killed_at, now))
+    return run._replace(kill_again_at=now + pause_s)
+
+
+def due(run: Run) -> float:
+    """Return when `keep_trust` has the next thing to do."""
+    match run.phase:
+        case "launching":
+            return run.let_go_by
+        case "running":
+            return run.stop_at
+        case "stopping":
+            return min(run.kill_at, run.trusted_until)
+        case "killing":
+            return run.kill_again_at
+
+
+def keep_trust(run: Run, now: float, orders: Orders) -> Run:
+    """Carry out what is due (G1)."""
+    if now < due(run):
+        return run
+    if run.phase == "running" and now < run.trusted_until:
+        orders.append(words.TellAgent({"say": "stopping", "run": run.number, "why": "trust"}))
+        return stop(run, run.stop_timeout_s, "trust", now, orders)
+    if run.phase == "launching":
+        run = run._replace(refusal=("trust ended before the program was started", 0))
+    if run.phase == "stopping" and now >= run.kill_at:
+        run = run._replace(forced=True)
+    return kill(run, "trust", now, orders)
+
+
+def inherit(run: Run, now: float, orders: Orders) -> Run:
+    """Stop what a dead agent has left; its successor is not told of each one (G5)."""
+    return stop(run, run.stop_timeout_s, "agent", now, orders)._replace(inherited=True)
+
+
+def on_program(guard: Guard, event: ProgramEvent, now: float, orders: Orders) -> Guard:
+    """Note what became of a program; words about a run that is over change nothing."""
+    run = guard.run(event.run)
+    if run is None:
+        return guard
+    match event:
+        case words.ProgramReady(_, pid, handle):
+            return _let_go(guard, run._replace(pid=pid, handle=handle), now, orders)
+        case words.ProgramStarted(number):
+            if not run.inherited:
+                message = {"say": "started", "run": number, "pid": run.pid, "handle": run.handle}
+                orders.append(words.TellAgent(message))
+            return guard.changed(run._replace(started=True))
+        case words.ProgramRefused(_, why, code):
+            run = run._replace(refusal=run.refusal or (why, code))
+            return guard.changed(kill(run, "itself", now, orders))
+        case words.ProgramEnded(_, status, left):
+            run = run._replace(status=status)
+            if not left:
+                return _finish(guard, run, now, orders)
+            # What the first process left behind gets the same chance to end as it had.
+            return guard.changed(stop(run, run.stop_timeout_s, "itself", now, orders))
+        case words.ProgramGone():
+            return _finish(guard, run, now, orders)
+        case words.ProgramGrows():
+            # A pause would be its chance to fork on: the next round at once, the pauses anew.
+            return guard.changed(run._replace(kills=1, kill_again_at=now))
+        case words.ProgramSurvives(_, survivors):
+            return guard.changed(_note_survivors(run, survivors, orders))
+
+
+def _note_survivors(run: Run, survivors: tuple[tuple[int, str], ...], orders: Orders) -> Run:
+    """Name each process that cannot be killed, once and at once (G4)."""
+    for pid, name in survivors:
+        if pid not in run.survivors:
+            text = (
+                f"process {pid} ({name}) of program {run.pid} belongs to another user and cannot be"
+                f" killed: the token is not released while it lives; end it: kill -9 {pid}"
+            )
+            orders.append(words.Report(text))
+    return run._replace(survivors=run.survivors | {pid for pid, _ in survivors})
+
+
+def everything(guard: Guard) -> words.TellSpare:
+    """List what the spare must know to end all programs if guardian and agent die together.
+
+    For a spare that knows nothing; it hears of each later change alone, so that one run's start
+    or end costs no more because there are others. RUNS_MAX bounds it, and what is longer than a
+    packet travels in a memfd.
+    """
+    runs = [[run.number, run.handle] for run in guard.runs if run.handle is not None]
+    session = {"session": guard.session, "term": guard.term}
+    return words.TellSpare({"say": "runs", "runs": runs, **session})
+
+
+def _let_go(guard: Guard, run: Run, now: float, orders: Orders) -> Guard:
+    # The spare must know what to kill before there is something to kill.
+    orders.append(words.TellSpare({"say": "running", "run": run.number, "handle": run.handle}))
+    if run.phase != "launching" or now >= run.let_go_by:
+        return guard.changed(run)
+    orders.append(words.WriteBoard(run.number, run.trusted_until, now))
+    orders.append(words.LetGo(run.number, min(run.trusted_until, run.start_by)))
+    return guard.changed(run._replace(phase="running"))
+
+
+def _finish(guard: Guard, run: Run, now: float, orders: Orders) -> Guard:
+    """Say how the run ended, now that no process of it exists (G4)."""
+    guard = guard.without(run)._replace(ended_at=now)
+    took_s = now - run.killed_at
+    if took_s > KILL_MAX_S:
+        text = f"the kill of program {run.pid} took {took_s:.1f} s, longer than {KILL_MAX_S:g} s"
+        orders.append(words.Report(text))
+    if run.handle is not None:
+        orders.append(words.TellSpare({"say": "idle", "run": run.number}))
+    refusal = run.refusal
+    if run.inherited:
+        if not any(other.inherited for other in guard.runs):
+            orders.append(inheritance_over(run.status, now))
+        return guard
+    if refusal is None and not run.started:
+        refusal = ("its process ended before it was started", 0)
+    if refusal is not None:
+        orders.append(words.TellAgent(_refused_message(run.number, *refusal)))
+    else:
+        orders.append(_ended(run.number, run.status, run.why, now, forced=run.forced))
+    return guard
+
+
+def inheritance_over(status: int | None, now: float) -> words.TellAgent:
+    """Tell an agent that of all that its predecessors left nothing runs any more."""
+    return _ended(words.EVERY_RUN, status, "agent", now)
+
+
+def _ended(
+    number: int, status: int | None, why: Why, now: float, *, forced: bool = False
+) -> words.TellAgent:
+    """Tell an agent when it was, too: one that is only being started hears of it late."""
+    killed = int(-signal.SIGKILL)
+    message: Message = {"say": "ended", "run": number, "why": why, "at": now}
+    message["status"] = killed if status is None else status
+    return words.TellAgent(message | {"forced": True} if forced else message)
+
+
+def _refused_message(number: int, why: str, code: int) -> Message:
+    return {"say": "refused", "run": number, "why": why, "code": code}

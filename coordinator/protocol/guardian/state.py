@@ -1,0 +1,104 @@
+"""State of the guardian between two events, about its programs and about the node.
+
+NamedTuple for the reason that guard_words gives. Moments are seconds of one clock that goes on
+while the machine is suspended; infinity means never.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, NamedTuple
+
+from coordinator.protocol.guardian.events import Message
+
+#: A guardian owns no more runs than this. One event costs it 0.35 ms with so many, so that it reads
+#: a burst of messages faster than an agent would take it for hung; and 2,048 processes and 4,096
+#: descriptors leave the smallest usual limits of a machine room for what the programs do.
+RUNS_MAX = 1024
+
+#: launching: forked or about to be, not yet let go. running: let go. stopping: told to end.
+#: killing: SIGKILL.
+Phase = Literal["launching", "running", "stopping", "killing"]
+#: Who ended a run; the first cause counts.
+Why = Literal["itself", "stopped", "trust", "killed", "agent"]
+
+
+class Run(NamedTuple):
+    """One life of one program."""
+
+    number: int
+    trusted_until: float
+    stop_timeout_s: float
+    phase: Phase = "launching"
+    handle: Message | None = None  #: what kills it from any process; None before ProgramReady
+    pid: int = 0
+    started: bool = False
+    kill_at: float = math.inf  #: in phase stopping: when its time to end is over
+    forced: bool = False  #: that was over, so it was killed
+    kills: int = 0  #: SIGKILL rounds so far
+    kill_again_at: float = math.inf
+    killed_at: float = math.inf  #: the first of them
+    why: Why = "itself"
+    status: int | None = None  #: how the first process ended
+    refusal: tuple[str, int] | None = None  #: why it never ran, and the code for that
+    inherited: bool = False  #: an agent that is dead ordered it
+    start_by: float = math.inf  #: a deadline for its start alone
+    forward: tuple[int, ...] = ()  #: signals of the node that the program gets
+    last_stop_s: float | None = None  #: how long before the end of trust; None: stop_timeout_s
+    survivors: frozenset[int] = frozenset()  #: processes that were named: nobody can kill them
+
+    @property
+    def let_go_by(self) -> float:
+        """After which moment it must not be let go any more (G3)."""
+        return min(self.stop_at, self.start_by)
+
+    @property
+    def stop_at(self) -> float:
+        """When SIGTERM is due if trust is not extended."""
+        stop_s = self.stop_timeout_s if self.last_stop_s is None else self.last_stop_s
+        return self.trusted_until - max(0.0, stop_s)
+
+    @property
+    def extends(self) -> bool:
+        """True while trust in it may be extended: also while it is told to end, as any order goes.
+
+        Not when trust itself had it told, nor what a dead agent left: its holding is over.
+        """
+        if self.phase == "stopping":
+            return self.why in ("stopped", "itself") and not self.inherited
+        return self.phase in ("launching", "running")
+
+
+class Guard(NamedTuple):
+    """Everything the guardian knows between two events."""
+
+    runs: tuple[Run, ...] = ()  #: in the order of their starts, each with a number of its own
+    agent: bool = False  #: an agent is believed to live
+    spare: bool = False  #: a spare is believed to live, or to come
+    said_at: float = 0.0  #: when the agent last said anything
+    silence_max_s: float = math.inf
+    session: str | None = None
+    term: int = 0
+    ended_at: float | None = None  #: when the last run of that session and term ended
+    deaths: tuple[float, ...] = ()  #: when agents died, within the last minute
+    spare_at: float = -math.inf  #: when a spare was last started
+    agent_at: float = math.inf  #: without an agent: when another is to be started
+    signals: int = 0  #: TERM and INT so far
+    signum: int = 0  #: the last of them
+    leaving: int | None = None  #: the exit code, once the node is to end
+    leave_by: float = math.inf  #: when an agent that was to leave is killed
+    quit_by: float = math.inf  #: when a spare that was to quit is killed
+    quitted: bool = False
+
+    def run(self, number: int) -> Run | None:
+        """Return the run of that number, if it has not ended."""
+        return next((run for run in self.runs if run.number == number), None)
+
+    def changed(self, run: Run) -> Guard:
+        """Return the guard with that run in the place of the one with its number."""
+        same = run.number
+        return self._replace(runs=tuple(run if old.number == same else old for old in self.runs))
+
+    def without(self, run: Run) -> Guard:
+        """Return the guard without the run of that number."""
+        return self._replace(runs=tuple(old for old in self.runs if old.number != run.number))

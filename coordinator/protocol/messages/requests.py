@@ -1,0 +1,277 @@
+"""Requests of a node to the database, and its answers: the words of the store port.
+
+Every request writes in one transaction. Every answer carries a `View`, what the database showed in
+that same transaction, or, for a heartbeat, in a later one (rule O6). Sessions are uuids as text;
+moments never travel, only ages.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from coordinator.errors import ConfigError
+from coordinator.protocol.messages.group_record import OBSERVER, GroupRecord, token_name
+from coordinator.protocol.messages.task_requests import SessionSeen, TaskRequest
+
+#: What a node, a group or a token may be called, here and in the database's own checks.
+NAME = re.compile(r"[A-Za-z0-9_.:@/-]{1,256}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Which history of which database answered.
+
+    started_at: microseconds of the server's clock; tells two runs of a server apart.
+    branch:     the uuid that the first node wrote which saw this branch: the number of a timeline
+                is given again when its branch was thrown away. Empty: not known.
+    """
+
+    system_identifier: int
+    timeline: int
+    started_at: int
+    branch: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenSeen:
+    """The token row: session None means released; term 0 means never held."""
+
+    term: int
+    node: str | None
+    session: str | None
+    term_floor: int  #: the highest term that any node remembers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSeen:
+    """One row of health_check as another node sees it."""
+
+    session: str | None
+    beat: int
+    liveness_s: float  #: the livenessCheckInterval that this node itself wrote
+    ended: bool  #: true when ended_at is set, or the row never had a session
+    age_s: float  #: since its last heartbeat, server clock; a hint for people and phases only
+    heartbeat_s: float = 1.0
+    where: str = ""  #: "host:pid", for people
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """State of the database within one transaction.
+
+    Of a heartbeat that watched the holder's session alone, beat and age of that are new, and all
+    else is as it was shown last: nobody was notified of a change (coordinator/store/node/heartbeat.py).
+    """
+
+    identity: Identity
+    settled: bool  #: tokens may be taken and programs started on this identity
+    token: TokenSeen
+    holder: NodeSeen | None  #: the row of token.node; None when there is no such row
+    group_version: int
+    longest_liveness_s: float  #: the longest interval in the group; 0.0 when settled (not needed)
+    lacks_rows: bool = False  #: the row of token, group or epoch was deleted; it is made anew
+    waited_s: float = 0.0  #: how long some node has watched this run of the server
+    copied: bool = False  #: a standby follows, and the group's terms do not come from the clock yet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeFacts:
+    """Facts that a node writes about itself when it joins.
+
+    hosts_tasks: the group spreads tasks; what its nodes race for is the observer's token.
+    capacity:    how many programs this node may run at the same time; None: nobody has counted.
+    """
+
+    node: str
+    group: str
+    liveness_s: float
+    heartbeat_s: float
+    lease_s: float
+    priority: int = 1  #: higher takes first; 0 never takes
+    host: str = ""
+    pid: int = 0
+    version: str = ""
+    config_hash: str = ""
+    isolation: str = ""
+    hosts_tasks: bool = False
+    capacity: int | None = None
+
+    @property
+    def token(self) -> str:
+        """Return the name of the token row that this node races for."""
+        return token_name(self.group, OBSERVER) if self.hosts_tasks else self.group
+
+    def __post_init__(self) -> None:
+        for key, name in (("taskId", self.node), ("groupId", self.group)):
+            if not NAME.fullmatch(name):
+                raise ConfigError(
+                    f"{key}: {name!r} must be 1 to 256 of the characters A-Z a-z 0-9 _ . : @ / -"
+                )
+
+
+# --- requests -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Join:
+    """Start `session` in the node's row, if the row is free, ended, or still has `previous`.
+
+    over:       why `previous` is over, for the history; empty when nothing is known.
+    ended_term: the term of the last program of this process that ended; 0: none.
+    ended_s:    how long ago that was when the request was sent, own clock.
+    """
+
+    session: str
+    previous: str | None
+    over: str = ""
+    ended_term: int = 0
+    ended_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndNamesake:
+    """End the silent session that occupies this node's own row, if it still shows `beat`."""
+
+    session: str
+    beat: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beat:
+    """Say that `session` lives."""
+
+    session: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Take:
+    """Take the token that was seen as (seen_term, seen_session), under `next_term` or higher.
+
+    `seen_beat` is the holder's beat that was watched through a whole interval; None when the
+    token was seen free. `branch` is the one that was seen.
+    """
+
+    session: str
+    seen_term: int
+    seen_node: str | None
+    seen_session: str | None
+    seen_beat: int | None
+    next_term: int
+    branch: str
+    how: str  #: "first" | "release" | "takeover"
+    reason: str
+    detected_s: float  #: how long the taker had watched, own clock; 0.0 for a free token
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """Give `term` back after the program has ended.
+
+    ended_s: how long ago that was when the request was sent, own clock; 0.0: nothing ran.
+    """
+
+    session: str
+    term: int
+    reason: str
+    ended_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leave:
+    """End `session`, and give back whatever it holds; the program has ended.
+
+    ended_term, ended_s: as in Join.
+    """
+
+    session: str
+    reason: str
+    ended_term: int = 0
+    ended_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settle:
+    """Mark the current identity as settled for the group.
+
+    The asker has waited out every older lease, or knows that the server was restarted in place.
+    """
+
+    identity: Identity
+    waited_s: float
+    continues: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RaiseFloor:
+    """Tell the token row the highest term that this node remembers.
+
+    by_clock: from now on terms of the group are not below the server's clock. A later branch, whose
+              terms were, has gone away, or there is a copy that may become one.
+    """
+
+    term: int
+    by_clock: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadRoster:
+    """Ask who else could take the token."""
+
+
+Request = (
+    Join
+    | EndNamesake
+    | Beat
+    | Take
+    | Release
+    | Leave
+    | Settle
+    | RaiseFloor
+    | ReadRoster
+    | TaskRequest
+)
+
+
+def sent_later(request: Request, by_s: float) -> Request:
+    """Return a request that sets out later than it was decided on: an end is longer ago by then."""
+    if isinstance(request, Join | Release | Leave) and request.ended_s:
+        return replace(request, ended_s=request.ended_s + by_s)
+    return request
+
+
+# --- answers ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A live node of the group: what ranks it among the takers."""
+
+    node: str
+    priority: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The outcome of a request whose transaction surely ended.
+
+    done:     Join, EndNamesake, Beat, Take, Release, Leave, Settle: it happened. A beat that is
+              not done means that the session was ended by somebody.
+    term:     the term that a done Take got; else 0.
+    beat:     the asker's own heartbeats, after a Beat or Join that was done; 0: not told.
+    namesake: for a Join, the node's own row as it was: who occupies it, if it was not done.
+    refused:  for a Join that was not done: why this node may not join its group at all.
+    roster:   for ReadRoster: live nodes of the group, this one included, in no order.
+    group, taken, sessions: for ReadGroup; TakeTasks, as (task, term); WatchSessions.
+    """
+
+    done: bool
+    view: View
+    term: int = 0
+    beat: int = 0
+    namesake: NodeSeen | None = None
+    roster: tuple[Candidate, ...] = ()
+    group: GroupRecord | None = None
+    taken: tuple[tuple[str, int], ...] = ()
+    sessions: tuple[SessionSeen, ...] = ()
+    refused: str = ""

@@ -1,0 +1,1 @@
+"""The machine of one node: what happened goes in, orders come out."""

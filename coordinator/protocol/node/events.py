@@ -1,0 +1,203 @@
+"""Events of a node (in the past tense) and orders of the machine (imperative)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from coordinator.protocol.messages.requests import Answer, Identity, Request
+
+# --- events: every one carries `now`, seconds of the node's own clock ---------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """Time passed."""
+
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The answer to `request`, which was sent at `sent_at`, arrived."""
+
+    now: float
+    request: Request
+    answer: Answer
+    sent_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """No answer to `request`: its outcome is unknown and the connection is gone."""
+
+    now: float
+    request: Request | None  #: None: the connection broke while nothing was asked
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notified:
+    """The database pushed that the group changed: a hint, never a proof."""
+
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramRefused:
+    """The guardian did not start the run: trust was over, or the file cannot be executed."""
+
+    now: float
+    run: int
+    why: str
+    code: int  #: 126 or 127 when the file was to blame, else 0
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramStopping:
+    """The guardian told the program to end because trust is running out."""
+
+    now: float
+    run: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramEnded:
+    """No process of the run exists any more; `status` is negative for a signal.
+
+    at: when it was seen; may be long before it is heard of. None: now.
+    """
+
+    now: float
+    run: int
+    status: int
+    why: str  #: "itself" | "stopped" | "trust" | "killed" | "agent"
+    forced: bool = False  #: it did not end within its stop timeout, and was killed
+    at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramProgressed:
+    """The program of a task said that it gets on with its work."""
+
+    now: float
+    run: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopAsked:
+    """Leave the group for good, with this exit code."""
+
+    now: float
+    reason: str
+    code: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ResignAsked:
+    """Give the token up and stay as a standby."""
+
+    now: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PrimarySeen:
+    """A look at the other hosts found a server that is not a standby."""
+
+    now: float
+    identity: Identity
+
+
+Event = (
+    Ticked
+    | PrimarySeen
+    | Answered
+    | Failed
+    | Notified
+    | ProgramRefused
+    | ProgramStopping
+    | ProgramEnded
+    | ProgramProgressed
+    | StopAsked
+    | ResignAsked
+)
+
+# --- commands -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Send this request; give it up after `decide.patience_s`."""
+
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class Reconnect:
+    """Throw the connection away; the next request gets a new one."""
+
+    why: str
+
+
+#: The number that stands for every run there is: one heartbeat extends them all.
+EVERY_RUN = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StartProgram:
+    """Start the program under `term`; it must be dead at `trusted_until`.
+
+    task: whose program of the group's tasks it is; empty for the group's own program.
+    start_by: a program that has no deadline while it runs has one for its start.
+    """
+
+    run: int
+    term: int
+    trusted_until: float
+    task: str = ""
+    start_by: float = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class ExtendTrust:
+    """The run (or EVERY_RUN) may go on until the new `trusted_until`."""
+
+    run: int
+    trusted_until: float
+
+
+@dataclass(frozen=True, slots=True)
+class StopProgram:
+    """Tell the program to end, and kill it after the stop timeout; trust goes on meanwhile."""
+
+    run: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class KillProgram:
+    """Kill everything of the run at once: somebody else may be about to start."""
+
+    run: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The node's life is over; `trouble` is for a person, empty when all is well."""
+
+    code: int
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line of the log: a fixed word and its fields."""
+
+    event: str
+    fields: tuple[tuple[str, object], ...] = ()
+
+
+Command = (
+    Ask | Reconnect | StartProgram | ExtendTrust | StopProgram | KillProgram | Finish | LogLine
+)

@@ -1,0 +1,294 @@
+"""Decide the next question to the database, and when to look again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from coordinator.protocol.messages.requests import (
+    Beat,
+    EndNamesake,
+    Join,
+    Leave,
+    RaiseFloor,
+    ReadRoster,
+    Release,
+    Request,
+    Settle,
+    Take,
+    View,
+)
+from coordinator.protocol.node.request_backoff import is_held
+from coordinator.protocol.node.state.node import Node, holds, is_free, program_left, session_name
+from coordinator.protocol.node.tasks.next_request import duty_moments, next_duty
+from coordinator.protocol.rules.epoch import Epoch, long_wait_at, may_act, settle_at
+from coordinator.protocol.rules.ranking import head_start
+from coordinator.protocol.rules.terms import next_term
+from coordinator.protocol.rules.watch import kept, silent_at
+
+Choice = tuple[Node, Request | None]
+
+
+def next_request(node: Node, now: float) -> Choice:
+    """Choose the one request that matters most now; none when nothing is due.
+
+    What failed lately does not stand in the way of the others.
+    """
+    if node.session is None:
+        node, request = _without_session(node, now)
+        held = request is not None and is_held(node, request, now)
+        return node, None if held else request
+    wanted = _wanted(node, node.session, now)
+    return node, next((request for request in wanted if not is_held(node, request, now)), None)
+
+
+def _wanted(node: Node, session: str, now: float) -> Iterator[Request]:
+    """Name what is due, what matters most first."""
+    if node.leaving is not None and not program_left(node):
+        yield _leave(node, session, node.leaving.reason, now)
+        return
+    release = _release(node, now)
+    if release is not None:
+        yield release
+    take = take_at(node)
+    if take is not None and now >= take and _watch_kept(node, now):
+        yield _take(node, now)
+    if now >= node.beat_at:
+        yield Beat(session=session)
+    more = next_duty(node, now)
+    if more is not None:
+        yield more
+    upkeep = _upkeep(node, now)
+    if upkeep is not None:
+        yield upkeep
+
+
+def patience_s(node: Node, now: float) -> float:
+    """Return the seconds after which the pending request is given up, and its connection closed.
+
+    One attempt, while a program or a heartbeat waits for it. All else may take longer: over a slow
+    network a race is two round trips and a new connection eight, and a node that always gave up
+    after one attempt would never come back.
+    """
+    attempt_s = node.timing.attempt_s
+    if program_left(node):
+        return attempt_s
+    if node.failures or node.session is None:
+        # Not longer than a lease: an attempt that an outage swallowed must not outlast it for
+        # long, and whoever remembers the highest term must be back before an epoch is settled.
+        return min(attempt_s * 2.0 ** min(node.failures, 10), node.timing.lease_s)
+    if isinstance(node.pending, Beat):
+        return attempt_s
+    return max(attempt_s, node.trusted_until - now)
+
+
+def _without_session(node: Node, now: float) -> Choice:
+    """Bury, leave, watch a namesake, or join: but only when the program is surely dead."""
+    if program_left(node):
+        return node, None
+    if node.bury is not None:
+        return node, Leave(session=node.bury, reason="the node's agent died")
+    if node.leaving is not None:
+        if node.previous is None:
+            return node, None
+        return node, _leave(node, node.previous, node.leaving.reason, now)
+    silent = _namesake_silent_at(node)
+    if silent is not None and now >= silent:
+        assert node.namesake_watch is not None
+        sight = node.namesake_watch.sight
+        assert sight.session is not None
+        return node, EndNamesake(session=sight.session, beat=sight.beat)
+    if now < node.beat_at:
+        # Needs no session: who remembers must not be late because a namesake is waited out.
+        return node, _raise_floor(node, now)
+    if node.joining is None:
+        # The same name is asked for until the answer is known, so that a lost answer is no harm.
+        joining = session_name(node.policy, node.session_count + 1)
+        node = replace(node, joining=joining, session_count=node.session_count + 1)
+    assert node.joining is not None
+    return node, _join(node, node.joining, now)
+
+
+def _join(node: Node, session: str, now: float) -> Join:
+    """Ask for a session, and tell what the history cannot know: until when this node was active."""
+    over = ""
+    if node.unheard_since is not None:
+        unheard_s = now - node.unheard_since
+        over = f"no heartbeat of {node.policy.node} was acknowledged for {unheard_s:.2f} s"
+    return Join(
+        session=session,
+        previous=node.previous,
+        over=over,
+        ended_term=0 if node.ended is None else node.ended.term,
+        ended_s=0.0 if node.ended is None else now - node.ended.at,
+    )
+
+
+def _namesake_silent_at(node: Node) -> float | None:
+    if node.namesake is None or node.namesake_watch is None:
+        return None
+    return silent_at(node.namesake_watch, node.namesake, node.timing.liveness_s)
+
+
+def _leave(node: Node, session: str, reason: str, now: float) -> Leave:
+    """End an own session, and tell since when the last program is dead: that may be long ago."""
+    ended = node.ended
+    if ended is None:
+        return Leave(session=session, reason=reason)
+    return Leave(
+        session=session, reason=reason, ended_term=ended.term, ended_s=max(0.0, now - ended.at)
+    )
+
+
+def _release(node: Node, now: float) -> Release | None:
+    """Release a holding that was given up, once its program has ended (rule L1)."""
+    view = node.view
+    if view is None or node.run is not None or not holds(node) or node.session is None:
+        return None
+    if view.token.term > node.given_up:
+        return None
+    ended, term = node.ended, view.token.term
+    ended_s = max(0.0, now - ended.at) if ended is not None and ended.term == term else 0.0
+    return Release(session=node.session, term=term, reason="given up", ended_s=ended_s)
+
+
+def take_at(node: Node) -> float | None:
+    """Return the moment at which this node may try to take the token; None while it may not."""
+    view = node.view
+    if view is None or node.session is None or node.run is not None or node.leaving is not None:
+        return None
+    if node.policy.priority <= 0 or not may_act(view) or holds(node):
+        return None
+    if node.epoch is not None and node.epoch.returned:
+        return None  # terms of the later branch, which has gone away, were the clock's (rule N1)
+    start_s = head_start(node.place)
+    if is_free(view):
+        return max(node.cool_until, (node.free_since or 0.0) + start_s)
+    if node.watch is None or (view.holder is not None and _suspended(node)):
+        return None
+    # The longest interval that this node knows of, where the holder's own went with its row.
+    unknown_s = node.epoch.longest_liveness_s if node.epoch else node.timing.liveness_s
+    silent = silent_at(node.watch, view.holder, unknown_s)
+    return max(node.cool_until, silent + start_s)
+
+
+def _suspended(node: Node) -> bool:
+    """Say whether nobody may end a session of the group, the observer's included (B6)."""
+    record = None if node.duties is None else node.duties.record
+    return record is not None and record.suspended
+
+
+def _watch_kept(node: Node, now: float) -> bool:
+    """A node that woke from a suspend must look first: it does not know what it missed."""
+    return node.watch is None or kept(node.watch, now, node.timing.gap_max_s)
+
+
+def _take(node: Node, now: float) -> Take:
+    view = node.view
+    assert view is not None
+    assert node.session is not None
+    token, free = view.token, is_free(view)
+    watched_s = 0.0 if free or node.watch is None else now - node.watch.since
+    beat = None if free or view.holder is None else view.holder.beat
+    return Take(
+        session=node.session,
+        seen_term=token.term,
+        seen_node=token.node,
+        seen_session=token.session,
+        seen_beat=beat,
+        next_term=next_term(token.term, node.remembered),
+        branch=view.identity.branch,
+        how=_how(view),
+        reason="" if free else f"no heartbeat of {token.node} for {watched_s:.2f} s",
+        detected_s=watched_s,
+    )
+
+
+def _how(view: View) -> str:
+    if view.token.term == 0:
+        return "first"
+    return "release" if view.token.session is None else "takeover"
+
+
+def _upkeep(node: Node, now: float) -> Request | None:
+    """Choose among what only has to happen some time."""
+    view = node.view
+    if view is None or node.epoch is None:
+        return None
+    floor = _raise_floor(node, now)
+    if floor is not None:
+        return floor
+    if now >= _settle_at(node.epoch, view):
+        return Settle(
+            identity=view.identity,
+            waited_s=max(0.0, now - node.epoch.since),
+            continues=not view.settled and node.epoch.continues,
+        )
+    if _roster_wanted(node, view) and now >= _roster_at(node):
+        return ReadRoster()
+    return None
+
+
+def _settle_at(seen: Epoch, view: View) -> float:
+    return long_wait_at(seen) if view.settled else settle_at(seen)
+
+
+def _raise_floor(node: Node, now: float) -> RaiseFloor | None:
+    view = node.view
+    if view is None or now < node.floor_at:
+        return None
+    by_clock = view.copied or (node.epoch is not None and node.epoch.returned)
+    if not by_clock and node.remembered <= max(view.token.term, view.token.term_floor):
+        return None
+    return RaiseFloor(term=node.remembered, by_clock=by_clock)
+
+
+def _roster_wanted(node: Node, view: View) -> bool:
+    """Others that would take do not concern the holder: it has better questions to wait for.
+
+    A node with duties reads it with the group's record.
+    """
+    if node.duties is not None:
+        return False
+    return view.group_version != node.roster_version and not holds(node)
+
+
+def _roster_at(node: Node) -> float:
+    """A thousand nodes that join at once must not make each one read a thousand rosters."""
+    return node.roster_at + node.timing.heartbeat_s
+
+
+def wake_moments(node: Node) -> Iterator[float]:
+    """Name every moment at which the state alone would lead to a command."""
+    if node.finished:
+        return
+    if node.session is not None:
+        yield node.trusted_until
+    if node.leaving is not None and node.leaving.give_up_at is not None:
+        yield node.leaving.give_up_at
+    if node.policy.wait_until is not None and node.run is None and node.leaving is None:
+        yield node.policy.wait_until
+    if node.run is None and holds(node):
+        yield node.restarts.start_at
+    yield from duty_moments(node)
+    if node.pending is not None:
+        return
+    for moment in (*_asking_moments(node), *(held.until for held in node.held)):
+        yield max(moment, node.retry_at)
+
+
+def _asking_moments(node: Node) -> Iterator[float]:
+    if node.session is None and program_left(node):
+        return
+    yield node.beat_at
+    silent = _namesake_silent_at(node)
+    if node.session is None and silent is not None:
+        yield silent
+    take = take_at(node)
+    if take is not None:
+        yield take
+    view = node.view
+    if view is not None and node.epoch is not None and node.session is not None:
+        yield _settle_at(node.epoch, view)
+        if _roster_wanted(node, view):
+            yield _roster_at(node)

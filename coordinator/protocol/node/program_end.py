@@ -1,0 +1,126 @@
+"""The ways in which a program's run ends, and what the node makes of each."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from coordinator.protocol.node.events import (
+    Command,
+    KillProgram,
+    LogLine,
+    ProgramEnded,
+    ProgramRefused,
+    ProgramStopping,
+)
+from coordinator.protocol.node.state.node import Leaving, Node, OnExit, ProgramEnd, holds
+from coordinator.protocol.node.tasks import intake as task_intake
+from coordinator.protocol.rules.restarts import QUICK_ENDS_MAX, Restarts, crash_loop
+from coordinator.protocol.rules.restarts import ended as counted
+
+Step = tuple[Node, tuple[Command, ...]]
+
+#: The exit code of a node that was to run the program once and lost the token meanwhile.
+LOST_CODE = 76
+#: A program that could not be started now is not tried again here for so many heartbeats.
+REFUSED_BEATS = 2.0
+
+
+def lose(node: Node, reason: str, now: float) -> Step:
+    """Kill whatever runs at once: somebody else may be about to start."""
+    node, killed = task_intake.lose_all(node, reason, now)
+    if node.run is None:
+        return node, killed
+    run = replace(node.run, stopping=node.run.stopping or reason, over=True)
+    given_up = max(node.given_up, run.term)
+    node = replace(node, run=run, given_up=given_up)
+    return node, (*killed, KillProgram(run.number, reason))
+
+
+def check_token(node: Node, now: float) -> Step:
+    """Lose the token when an answer lacks it, or has it under another term than believed."""
+    run = node.run
+    if run is None or run.over or node.view is None:
+        return node, ()
+    if holds(node) and node.view.token.term == run.term:
+        return node, ()
+    return lose(node, "the database names another holding", now)
+
+
+def stopping(node: Node, event: ProgramStopping) -> Step:
+    """Note that the guardian has begun to stop the run: it will not be extended any more."""
+    run = node.run
+    if run is None or run.number != event.run or run.over:
+        return node, ()
+    given_up = max(node.given_up, run.term)
+    run = replace(run, stopping=run.stopping or "trust", over=True)
+    return replace(node, run=run, given_up=given_up), ()
+
+
+def refused(node: Node, event: ProgramRefused) -> Step:
+    """The program never started: give the token up, and leave when the file is to blame.
+
+    Otherwise it is for want of trust or of a process, and others may try first.
+    """
+    if node.run is None or node.run.number != event.run:
+        return node, ()
+    cool_until = max(node.cool_until, event.now + REFUSED_BEATS * node.timing.heartbeat_s)
+    node = _give_up(replace(node, run=None), node.run.term, cool_until)
+    if event.code:
+        node = replace(node, leaving=node.leaving or Leaving("refused", event.code, event.why))
+    return node, (LogLine("program-refused", (("why", event.why),)),)
+
+
+def ended(node: Node, event: ProgramEnded) -> Step:
+    """Everything of the run is dead; decide what its end means."""
+    run = node.run
+    if run is None or run.number != event.run:
+        return node, ()
+    fields = (("status", event.status), ("why", run.stopping or event.why), ("term", run.term))
+    told = LogLine("program-ended", (*fields, ("forced", event.forced)))
+    seen_at = event.now if event.at is None else min(event.at, event.now)
+    node = replace(node, run=None, ended=ProgramEnd(run.term, seen_at))
+    if run.stopping or event.why != "itself":
+        return _lost(replace(node, given_up=max(node.given_up, run.term))), (told,)
+    after = _ended_itself(node, event, run.term, event.now - run.started_at)
+    return after, (told, *_crash_loop(node, after, event))
+
+
+def _lost(node: Node) -> Node:
+    if node.policy.once and node.leaving is None:
+        trouble = "the token was lost while the program ran; it was stopped"
+        return replace(node, leaving=Leaving("lost", LOST_CODE, trouble))
+    return node
+
+
+def _ended_itself(node: Node, event: ProgramEnded, term: int, ran_s: float) -> Node:
+    now = event.now
+    match dict(node.policy.on_status).get(event.status, node.policy.on_exit):
+        case OnExit.STOP:
+            code = event.status if event.status >= 0 else 128 - event.status
+            leaving = node.leaving or Leaving("the program ended", code)
+            return replace(node, leaving=leaving, given_up=max(node.given_up, term))
+        case OnExit.RETIRE:
+            return _give_up(node, term, float("inf"))
+        case OnExit.RELEASE:
+            return _give_up(node, term, now + 2 * node.timing.heartbeat_s)
+        case OnExit.RESTART:
+            restarts = counted(node.restarts, ran_s, now)
+            if not crash_loop(restarts):
+                return replace(node, restarts=restarts)
+            # It crashes here again and again: let another node try, and this one later.
+            node = replace(node, restarts=Restarts(start_at=restarts.start_at))
+            return _give_up(node, term, now + node.timing.liveness_s)
+
+
+def _crash_loop(before: Node, after: Node, event: ProgramEnded) -> tuple[LogLine, ...]:
+    """Tell why the token goes to another node although its program was to be restarted."""
+    on_exit = dict(before.policy.on_status).get(event.status, before.policy.on_exit)
+    if on_exit is not OnExit.RESTART or after.given_up == before.given_up:
+        return ()
+    wait_s = after.cool_until - event.now
+    return (LogLine("crash-loop", (("count", QUICK_ENDS_MAX), ("wait_s", wait_s))),)
+
+
+def _give_up(node: Node, term: int, cool_until: float) -> Node:
+    """Have the term released, and leave the token to others until `cool_until`."""
+    return replace(node, given_up=max(node.given_up, term), cool_until=cool_until)

@@ -1,0 +1,1 @@
+"""The knowledge of a node between two events."""

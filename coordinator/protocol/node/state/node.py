@@ -1,0 +1,227 @@
+"""The state of one node, and the questions that it can answer about itself."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from coordinator.protocol.group.observer import ObserverPolicy, agreed
+from coordinator.protocol.messages.requests import Identity, NodeSeen, Request, View
+from coordinator.protocol.node.state.run import Run
+from coordinator.protocol.node.state.tasks import TaskState
+from coordinator.protocol.rules.epoch import Beside, Epoch, may_act
+from coordinator.protocol.rules.restarts import Restarts
+from coordinator.protocol.rules.timing import Timing
+from coordinator.protocol.rules.trust import expired, fresh
+from coordinator.protocol.rules.watch import Watch
+
+NEVER = float("-inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A kind of request that failed, so many times since it was last answered.
+
+    until: own clock: before it, none of this kind is asked.
+    """
+
+    kind: type[Request]
+    failures: int
+    until: float
+
+
+class OnExit(StrEnum):
+    """Meaning of a program's own end."""
+
+    RESTART = "restart"
+    RELEASE = "release"
+    STOP = "stop"
+    RETIRE = "retire"  #: give the token up, and never take it again in this life
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Role that a node was told to want."""
+
+    node: str
+    group: str
+    seed: str  #: random, fresh for each process: session names come from it
+    priority: int = 1  #: 0: watch only, never take
+    on_exit: OnExit = OnExit.RESTART
+    on_status: tuple[tuple[int, OnExit], ...] = ()  #: exit codes that mean something else
+    nonblock: bool = False  #: leave with conflict_code when another node holds the token
+    outwaits_silent: bool = False  #: nonblock, but a holder that looks dead is waited for
+    wait_until: float | None = None  #: leave with conflict_code when not active by then
+    conflict_code: int = 75
+    once: bool = False  #: losing the token ends the node with code 76
+    #: Of a node whose group spreads tasks; None: one program. The group's record goes before them.
+    manners: ObserverPolicy | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """The node is on its way out."""
+
+    reason: str
+    code: int
+    trouble: str = ""
+    give_up_at: float | None = None  #: leave without the database's word at this moment
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramEnd:
+    """The term of a program, and the moment (own clock) at which nothing of it was left."""
+
+    term: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """Everything a node knows; replaced, never changed.
+
+    session:      this life of the node in the database; None while it has none.
+    previous:     the last session of this same process, which may be replaced at once.
+    unheard_since: own clock, since when no heartbeat of `previous` was acknowledged, if that
+                  ended it.
+    ended:        the last end of the group's own program that the database was not told of.
+    bury:         a session left behind by a dead agent, to be ended before anything else.
+    trusted_until: own clock; after it the session is over, whatever any answer says.
+    view:         the last answer's view; None after any failure, so that nothing stale decides.
+    free_since:   own clock, since when the views show the token free.
+    pending:      the request that is under way; there is never more than one.
+    given_up:     the highest term that this node has released or lost.
+    remembered:   the highest term that this node has ever seen.
+    floor_at:     own clock: before it, the floor of terms is not raised again.
+    held:         the kinds of requests that failed since they were last answered (rule O7).
+    refused_takes: tries in a row to take the token as it is, all refused.
+    told_why, told_why_at: reasons of failures that were told since then.
+    idle_breaks:  connections in a row that broke while idle, after one heartbeat at most.
+    beats:        own heartbeats that this run of the server has acknowledged; 0: none yet.
+    refused:      the primary whose answers are dropped, for it was left behind.
+    beside:       an earlier primary that takes writes as well.
+    duties:       None while the group has one program; `run` is that program's.
+    """
+
+    policy: Policy
+    timing: Timing
+    session: str | None = None
+    session_count: int = 0
+    unheard_since: float | None = None
+    ended: ProgramEnd | None = None
+    joining: str | None = None
+    previous: str | None = None
+    bury: str | None = None
+    trusted_until: float = NEVER
+    epoch: Epoch | None = None
+    view: View | None = None
+    watch: Watch | None = None
+    free_since: float | None = None
+    namesake: NodeSeen | None = None
+    namesake_watch: Watch | None = None
+    namesake_moves: int = 0
+    pending: Request | None = None
+    beat_at: float = NEVER
+    beat_count: int = 0
+    retry_at: float = NEVER
+    failures: int = 0
+    held: tuple[Held, ...] = ()
+    refused_takes: int = 0
+    idle_breaks: int = 0
+    told_why: frozenset[str] = frozenset()
+    told_why_at: float = float("-inf")
+    beats_since_break: int = 0
+    run: Run | None = None
+    run_count: int = 0
+    restarts: Restarts = field(default_factory=Restarts)
+    given_up: int = 0
+    remembered: int = 0
+    floor_at: float = NEVER
+    beats: int = 0
+    refused: Identity | None = None
+    beside: Beside | None = None
+    place: int = 0
+    roster_version: int = -1
+    roster_at: float = NEVER
+    cool_until: float = NEVER
+    leaving: Leaving | None = None
+    finished: bool = False
+    standing: str = ""  #: the last role that was reported
+    duties: TaskState | None = None  #: what it does for the tasks of its group
+
+
+def session_name(policy: Policy, count: int) -> str:
+    """Return the uuid of the count-th session of this process."""
+    digest = hashlib.blake2b(f"{policy.seed}/{count}".encode(), digest_size=16).hexdigest()
+    parts = (digest[:8], digest[8:12], digest[12:16], digest[16:20], digest[20:])
+    return "-".join(parts)
+
+
+def program_left(node: Node) -> bool:
+    """Say whether a program of this session may still have a process.
+
+    One that was to go on without the database belongs to no session any more.
+    """
+    return node.run is not None or (node.duties is not None and node.duties.running())
+
+
+def holds(node: Node) -> bool:
+    """Say whether the last view names this node's live session as the token's."""
+    return (
+        node.view is not None
+        and node.session is not None
+        and node.view.token.session == node.session
+    )
+
+
+def held_by_other(node: Node) -> bool:
+    """Say whether the last view shows the token with a session that has not ended."""
+    return node.view is not None and not is_free(node.view) and not holds(node)
+
+
+def is_free(view: View) -> bool:
+    """Say whether the token was released, never held, or its holder's session was ended.
+
+    A holder without a row has not ended: somebody deleted the row under it (rule R5).
+    """
+    holder = view.holder
+    return view.token.session is None or (
+        holder is not None and (holder.ended or holder.session != view.token.session)
+    )
+
+
+def manners_of(node: Node) -> ObserverPolicy | None:
+    """Return the times by which this node observes: the group's, where the record names them."""
+    own, duties = node.policy.manners, node.duties
+    if own is None or duties is None or duties.record is None:
+        return own
+    return agreed(own, duties.record.policy)
+
+
+def active(node: Node, now: float) -> bool:
+    """Say whether this node may act as the holder at this moment: always a comparison."""
+    return (
+        node.run is not None
+        and not node.run.stopping
+        and node.session is not None
+        and not expired(node.trusted_until, now)
+    )
+
+
+def may_start(node: Node, now: float) -> bool:
+    """Say whether the program may be started now (docs/protocol.md, rule S1)."""
+    if node.view is None or node.run is not None or node.leaving is not None:
+        return False
+    if node.duties is not None:
+        return False  # what holds the observer's token is no program
+    timing = node.timing
+    return (
+        holds(node)
+        and node.view.token.term > node.given_up
+        and may_act(node.view)
+        and node.restarts.start_at
+        <= now
+        < node.trusted_until - timing.last_stop_s(timing.stop_timeout_s)
+        and fresh(node.trusted_until, now, timing.lease_s, timing.heartbeat_s)
+    )

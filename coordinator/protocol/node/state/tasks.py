@@ -1,0 +1,147 @@
+"""State of a node's work for its group's tasks: the tokens it holds, and their programs.
+
+One session, one heartbeat, one trust for all of them. Who should run a task follows from the
+group's record (placement.py); who may is said by the task's token row. docs/protocol.md, rules D.
+
+The life of a task on one node:
+
+    assigned --TakeTasks--> held --StartProgram--> running
+        ^                                             |  not assigned any more, hung, failed, done
+        +---- ReleaseTasks <-- nothing of it left <---+
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from coordinator.protocol.group.observer import Observer
+from coordinator.protocol.group.placement import Verdict
+from coordinator.protocol.messages.group_record import GroupRecord, OnPartition, TaskDef
+from coordinator.protocol.messages.task_requests import TaskReport
+from coordinator.protocol.node.state.run import Run
+from coordinator.protocol.rules.restarts import Restarts
+
+NEVER = float("-inf")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskHolding:
+    """A task whose token this node holds, or whose program it still has to see dead.
+
+    definition: as it was when the program was started, or is to be.
+    ending:     why the token is given back when nothing of the program is left; "" while wanted.
+    failed:     it failed here again and again: let others go first.
+    done:       it has nothing left to do, for the whole group.
+    lost:       the token is not this session's any more: there is nothing to give back.
+    apart_since: own clock: since then the program goes on without token and session.
+    progressed_at: own clock: when its program was started or last reported progress.
+    """
+
+    definition: TaskDef
+    term: int
+    run: Run | None = None
+    restarts: Restarts = field(default_factory=Restarts)
+    ending: str = ""
+    failed: bool = False
+    done: bool = False
+    lost: bool = False
+    apart_since: float | None = None
+    progressed_at: float = NEVER
+    error: str = ""
+
+    @property
+    def task(self) -> str:
+        """The task's name."""
+        return self.definition.name
+
+    @property
+    def stays_apart(self) -> bool:
+        """True when the program goes on after trust is over."""
+        return (
+            self.definition.on_partition is OnPartition.CONTINUE
+            and self.run is not None
+            and not self.run.stopping
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskState:
+    """Everything a node knows about the tasks of its group; replaced, never changed.
+
+    record:     the group, as last read; None before the first time.
+    current:    the record was read on the database's present identity, and no answer was lost
+                since: only then may a program be started or trusted for longer.
+    stale:      a token was not as the record shows it: look again.
+    read_at:    own clock, the arrival of the record.
+    assigned:   who should run each task of the record, and why.
+    mine:       the tasks that this node should run.
+    works:      by the task's name.
+    apart:      programs that go on although this node has neither session nor token for them.
+    remembered: the highest term of each task that this node has ever seen.
+    forgotten:  (task, term): terms that this node remembers, and that the record is below.
+    given_up:   the highest term of each task that this node has released or lost.
+    cool_until: own clock: before it, the task is not taken again.
+    judged:     what was watched has been decided about: look again before the next decision.
+    watched:    what the observer, or its first deputy, has seen of the sessions.
+    told:       what the database was last told about each task of this node.
+    told_version: the version of the record that the database knows this node to act on.
+    notes:      what the database is to be told once, as events: alerts, programs apart.
+    alerted:    what the observer has told alerts of: (task, whether nobody runs it).
+    alarming:   since when, by its own clock, the observer knows of what is to be told.
+    observing:  whether this node was the observer at the last look.
+    """
+
+    record: GroupRecord | None = None
+    current: bool = False
+    stale: bool = False
+    read_at: float = NEVER
+    assigned: Mapping[str, Verdict] = field(default_factory=lambda: MappingProxyType({}))
+    mine: tuple[str, ...] = ()
+    works: Mapping[str, TaskHolding] = field(default_factory=lambda: MappingProxyType({}))
+    apart: Mapping[str, TaskHolding] = field(default_factory=lambda: MappingProxyType({}))
+    remembered: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    forgotten: tuple[tuple[str, int], ...] = ()
+    given_up: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    cool_until: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    watched: Observer | None = None
+    watch_at: float = NEVER
+    judged: bool = False
+    told: Mapping[str, TaskReport] = field(default_factory=lambda: MappingProxyType({}))
+    told_version: int = -1
+    told_at: float = NEVER
+    notes: tuple[TaskReport, ...] = ()
+    alerted: frozenset[tuple[str, bool]] = frozenset()
+    alarming: Mapping[tuple[str, bool], float] = field(default_factory=lambda: MappingProxyType({}))
+    observing: bool = False
+
+    def wanted(self) -> Iterator[str]:
+        """Name the tasks that this node should run, and whose tokens it does not have."""
+        return (task for task in self.mine if task not in self.works)
+
+    def running(self) -> bool:
+        """Say whether a program of this session may still have a process."""
+        return any(work.run is not None for work in self.works.values())
+
+    def runs(self) -> Iterator[TaskHolding]:
+        """Return the works whose program may have a process, those apart too."""
+        for work in (*self.works.values(), *self.apart.values()):
+            if work.run is not None:
+                yield work
+
+    def by_run(self, number: int) -> TaskHolding | None:
+        """Return the work whose run has this number."""
+        return next((work for work in self.runs() if work.run and work.run.number == number), None)
+
+
+def hung_at(work: TaskHolding) -> float | None:
+    """Return when a program that reports progress counts as hung; None when it never does."""
+    if work.run is None or work.run.stopping or not work.definition.progress_s:
+        return None
+    return work.progressed_at + work.definition.progress_s
+
+
+def raised(known: Mapping[str, int], seen: Mapping[str, int]) -> Mapping[str, int]:
+    """Return the higher of both for each name."""
+    return {**known, **{name: max(term, known.get(name, 0)) for name, term in seen.items()}}

@@ -1,0 +1,181 @@
+"""Meaning of the end of a task's program, and what is then given back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from coordinator.errors import ScheduleEndedError
+from coordinator.protocol.messages.group_record import GroupRecord, OnDone
+from coordinator.protocol.messages.task_requests import TaskReport
+from coordinator.protocol.node.events import Command, LogLine, ProgramEnded, ProgramRefused
+from coordinator.protocol.node.state.node import Node
+from coordinator.protocol.node.state.tasks import TaskHolding, TaskState
+from coordinator.protocol.node.tasks.report import NOTES_MAX
+from coordinator.protocol.rules.restarts import Restarts, crash_loop
+from coordinator.protocol.rules.restarts import ended as counted
+
+Step = tuple[Node, tuple[Command, ...]]
+
+#: Why a program is stopped whose task was changed: it is started anew under the same token.
+CHANGED = "the task was changed"
+#: Terms of deleted tasks are kept up to so many: they matter only if a failover loses the rows.
+TERMS_MAX = 10_000
+#: A node that released a task on its program's wish leaves it to others for so many heartbeats.
+COOL_BEATS = 2
+
+
+def ended(node: Node, duties: TaskState, work: TaskHolding, event: ProgramEnded) -> Step:
+    """Everything of the run is dead; decide what its end means."""
+    run = work.run
+    assert run is not None
+    why = run.stopping or event.why
+    fields = (("task", work.task), ("status", event.status), ("why", why), ("term", run.term))
+    told = LogLine("task-ended", (*fields, ("forced", event.forced)))
+    # What ended a schedule is in the record, written by its own process.
+    quiet = run.stopping or event.status == 0 or _terminated(work, event)
+    error = "" if quiet else _status(event.status)
+    work = replace(work, run=None, error=error or work.error)
+    if work.apart_since is not None:
+        return _end_apart(node, duties, work, event.now), (told,)
+    if work.lost or node.session is None:
+        return _remove(node, duties, work, told)
+    failed = work.failed
+    if not work.ending and run.stopping != CHANGED:
+        if run.stopping or event.why != "itself":
+            work = replace(work, ending="trust ran short")
+        else:
+            work, duties = _ended_itself(node, duties, work, event, event.now - run.started_at)
+    looped = (("task", work.task), ("why", work.ending))
+    words = (LogLine("task-crash-loop", looped),) if work.failed and not failed else ()
+    return _put(node, _cooled(node, duties, work, event.now), work), (told, *words)
+
+
+def refused(node: Node, duties: TaskState, work: TaskHolding, event: ProgramRefused) -> Step:
+    """The program never started: let others go first when its file is to blame."""
+    fields = (("task", work.task), ("why", event.why))
+    told = LogLine("task-refused", fields)
+    work = replace(work, run=None, error=event.why)
+    if work.apart_since is not None:
+        return _end_apart(node, duties, work, event.now), (told,)
+    if work.lost or node.session is None:
+        return _remove(node, duties, work, told)
+    if event.code:
+        # Other groups read the history; the error's own text is for the task's group.
+        why = f"its program could not be started (exit code {event.code})"
+        work = replace(work, ending=work.ending or why, failed=True)
+    elif not work.ending:
+        work = _counted(work, 0.0, event.now)
+    return _put(node, _cooled(node, duties, work, event.now), work), (told,)
+
+
+def dropped(duties: TaskState, work: TaskHolding) -> TaskState:
+    """Return the duties without a work whose token is given back or lost; its term is used up."""
+    works = {task: kept for task, kept in duties.works.items() if task != work.task}
+    given_up = max(duties.given_up.get(work.task, 0), work.term)
+    return replace(duties, works=works, given_up={**duties.given_up, work.task: given_up})
+
+
+def failure_noted(duties: TaskState, work: TaskHolding) -> TaskState:
+    """Return the duties with word, for the database, of why a task was given up, if it failed."""
+    if not work.failed:
+        return duties
+    error = work.error or work.ending
+    note = TaskReport(task=work.task, state="idle", term=work.term, error=error, note="failed")
+    return replace(duties, notes=(*duties.notes, note)[-NOTES_MAX:])
+
+
+def rejoined(work: TaskHolding, term: int) -> TaskHolding:
+    """Return a work that went on apart, under the term that this session has for it now."""
+    return replace(work, term=term, lost=False, ending="", apart_since=None)
+
+
+def tidied(duties: TaskState, record: GroupRecord, now: float) -> TaskState:
+    """Return the duties without what is known of tasks that are gone, once that is much."""
+    cool = {task: until for task, until in duties.cool_until.items() if until > now}
+    told = {
+        task: told
+        for task, told in duties.told.items()
+        if task in record.tasks or told.state != "idle"
+    }
+    duties = replace(duties, cool_until=cool, told=told)
+    if len(duties.remembered) <= TERMS_MAX:
+        return duties
+    kept = record.tasks.keys() | record.tokens.keys() | duties.works.keys() | duties.apart.keys()
+    return replace(
+        duties,
+        remembered={task: term for task, term in duties.remembered.items() if task in kept},
+        given_up={task: term for task, term in duties.given_up.items() if task in kept},
+    )
+
+
+def noted(duties: TaskState, work: TaskHolding, now: float) -> TaskState:
+    """Return the duties with word, for the database, of a program that went on without it."""
+    assert work.apart_since is not None
+    since_s = max(0.0, now - work.apart_since)
+    note = TaskReport(
+        task=work.task,
+        state="idle",
+        term=work.term,
+        error=f"went on for {since_s:.1f} s without the database; it may have run twice",
+        note="ran-apart",
+    )
+    return replace(duties, notes=(*duties.notes, note)[-NOTES_MAX:])
+
+
+def _remove(node: Node, duties: TaskState, work: TaskHolding, told: Command) -> Step:
+    """Forget a work whose token is lost; the last one is worth a line of the log (H4)."""
+    duties = dropped(duties, work)
+    last = node.session is None and not duties.running()
+    removed = (LogLine("tasks-removed", ()),) if last else ()
+    return replace(node, duties=duties), (told, *removed)
+
+
+def _end_apart(node: Node, duties: TaskState, work: TaskHolding, now: float) -> Node:
+    apart = {task: kept for task, kept in duties.apart.items() if task != work.task}
+    return replace(node, duties=replace(noted(duties, work, now), apart=apart, stale=True))
+
+
+def _ended_itself(
+    node: Node, duties: TaskState, work: TaskHolding, event: ProgramEnded, ran_s: float
+) -> tuple[TaskHolding, TaskState]:
+    if _terminated(work, event):
+        return replace(work, ending="its schedule was terminated", done=True), duties
+    match work.definition.on_done:
+        case OnDone.FINISH if event.status == 0:
+            return replace(work, ending="the task is done", done=True), duties
+        case OnDone.RELEASE:
+            until = event.now + COOL_BEATS * node.timing.heartbeat_s
+            cool = {**duties.cool_until, work.task: until}
+            return replace(work, ending="its program ended"), replace(duties, cool_until=cool)
+        case OnDone.RESTART | OnDone.FINISH:
+            return _counted(work, ran_s, event.now), duties
+
+
+def _terminated(work: TaskHolding, event: ProgramEnded) -> bool:
+    """Say whether a schedule was ended by its error policy, for the whole group."""
+    return event.status == ScheduleEndedError.exit_code and work.definition.scheduled
+
+
+def _status(status: int) -> str:
+    return f"exit code {status}" if status >= 0 else f"signal {-status}"
+
+
+def _counted(work: TaskHolding, ran_s: float, now: float) -> TaskHolding:
+    """Restart it a little later each time; after a crash loop another node goes first."""
+    restarts = counted(work.restarts, ran_s, now)
+    if not crash_loop(restarts):
+        return replace(work, restarts=restarts)
+    why = f"its program failed {restarts.quick_ends} times in a row"
+    return replace(work, restarts=Restarts(start_at=restarts.start_at), ending=why, failed=True)
+
+
+def _cooled(node: Node, duties: TaskState, work: TaskHolding, now: float) -> TaskState:
+    """Leave a task that failed here to others for a while, and back off when there are none."""
+    if not work.failed:
+        return duties
+    until = now + node.timing.liveness_s
+    return replace(duties, cool_until={**duties.cool_until, work.task: until})
+
+
+def _put(node: Node, duties: TaskState, work: TaskHolding) -> Node:
+    return replace(node, duties=replace(duties, works={**duties.works, work.task: work}))

@@ -1,0 +1,108 @@
+"""Taking in the group's record: which tokens are this session's, and who should run what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from coordinator.protocol.group.placement import assignment
+from coordinator.protocol.messages.group_record import GroupRecord, TaskDef
+from coordinator.protocol.messages.requests import Answer, Candidate
+from coordinator.protocol.node.events import (
+    EVERY_RUN,
+    Command,
+    ExtendTrust,
+    KillProgram,
+    LogLine,
+)
+from coordinator.protocol.node.state.node import Node
+from coordinator.protocol.node.state.tasks import TaskHolding, TaskState, raised
+from coordinator.protocol.node.tasks.program_end import noted, rejoined, tidied
+from coordinator.protocol.node.tasks.report import alarm
+from coordinator.protocol.rules.ranking import rank
+
+Step = tuple[Node, tuple[Command, ...]]
+
+
+def renewed(node: Node) -> tuple[Command, ...]:
+    """Extend the trust of every program whose token is known to be this session's (rule D6)."""
+    duties = node.duties
+    if duties is None or not duties.current:
+        return ()
+    if not any(work.run and not work.run.over for work in duties.works.values()):
+        return ()
+    return (ExtendTrust(EVERY_RUN, node.trusted_until),)
+
+
+def read(node: Node, duties: TaskState, answer: Answer, now: float) -> Step:
+    """Believe the record: what it does not name as this session's is lost."""
+    record = answer.group
+    assert record is not None, "ReadGroup answers with the group"
+    works: dict[str, TaskHolding] = {}
+    apart = dict(duties.apart)
+    commands: list[Command] = []
+    given_up = dict(duties.given_up)
+    for task, work in duties.works.items():
+        token = record.token(task)
+        if work.lost or (token.session == node.session and token.term == work.term):
+            works[task] = work
+            continue
+        given_up[task] = max(given_up.get(task, 0), work.term)
+        commands.append(LogLine("task-lost", (("task", task), ("term", work.term))))
+        if work.run is not None:
+            why = "the database names another holding"
+            works[task] = replace(
+                work,
+                lost=True,
+                ending=why,
+                run=replace(work.run, stopping=work.run.stopping or why, over=True),
+            )
+            commands.append(KillProgram(work.run.number, why))
+    # A take whose answer was lost did happen: the token is this session's.
+    for task, token in record.tokens.items():
+        mine = token.session == node.session and not token.free
+        left = apart.get(task)
+        if mine and left is not None:
+            if left.run is not None and not left.run.stopping:
+                duties = noted(duties, apart.pop(task), now)
+                works[task] = rejoined(left, token.term)
+            continue  # one that is being stopped must be dead first
+        if mine and task not in works:
+            definition = record.tasks.get(task) or TaskDef(name=task, enabled=False)
+            # A failover may have lost its giving back: then that is done once more.
+            over = "it was given up before" if token.term <= given_up.get(task, 0) else ""
+            works[task] = TaskHolding(definition=definition, term=token.term, ending=over)
+    terms = {task: max(token.term, token.floor) for task, token in record.tokens.items()}
+    assigned = assignment(node.policy.group, record)
+    duties = replace(
+        duties,
+        record=record,
+        current=True,
+        stale=False,
+        read_at=now,
+        assigned=assigned,
+        mine=tuple(task for task, to in assigned.items() if to.node == node.policy.node),
+        works=works,
+        apart=apart,
+        given_up=given_up,
+        remembered=raised(duties.remembered, terms),
+    )
+    duties = tidied(duties, record, now)
+    duties = replace(duties, forgotten=_forgotten(duties, terms))
+    duties = alarm(node, duties, now)
+    node = replace(node, duties=duties, place=_place(node, record))
+    return node, (*commands, *renewed(node))
+
+
+def _forgotten(duties: TaskState, terms: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+    """Find out, once for each record, what a failover took back: terms go only forwards."""
+    return tuple(
+        (task, term) for task, term in duties.remembered.items() if terms.get(task, term) < term
+    )
+
+
+def _place(node: Node, record: GroupRecord) -> int:
+    """Return this node's place in the succession of the observer."""
+    assert node.view is not None, "an answer brings a view"
+    roster = [Candidate(node=n.node, priority=n.priority) for n in record.nodes.values() if n.live]
+    return rank(node.policy.group, node.policy.node, node.view.token.node, roster)

@@ -1,0 +1,1 @@
+"""One file for each letter of the rules: pure arithmetic and comparisons on values."""

@@ -1,0 +1,48 @@
+"""Rank the standbys: a thousand must not be a herd (docs/protocol.md, rule R4)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from coordinator.protocol.messages.requests import Candidate
+
+#: Each of the first tries gets this much of a head start over the next: a take on a near
+#: database is over in a few ms, so the second usually sees that the first has won.
+HEAD_START_S = 0.010
+#: After this many places the head starts shrink to TAIL_START_S: a dead front must not cost long.
+FRONT_PLACES = 6
+TAIL_START_S = 0.001
+
+
+def weight(key: str, node: str) -> int:
+    """Return the rendezvous weight of a node for a key: the same on every node."""
+    text = f"{key}\x00{node}".encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
+
+
+def rank(group: str, node: str, holder: str | None, roster: Sequence[Candidate]) -> int:
+    """Return this node's place among those that may take the token, 0 for the first.
+
+    Higher priority comes first, then the higher rendezvous weight; priority 0 never takes, and
+    the holder does not stand in line for its own succession.
+    """
+    own = next((c for c in roster if c.node == node), Candidate(node=node, priority=1))
+    rivals = (c for c in roster if c.priority > 0 and c.node not in (holder, node))
+    return sum(_order(group, rival) < _order(group, own) for rival in rivals)
+
+
+def _order(group: str, candidate: Candidate) -> tuple[int, int]:
+    return -candidate.priority, -weight(group, candidate.node)
+
+
+def head_start(place: int) -> float:
+    """Return how long the node at `place` lets those before it try, in seconds."""
+    front = min(place, FRONT_PLACES)
+    return front * HEAD_START_S + (place - front) * TAIL_START_S
+
+
+def spread(seed: str, count: int) -> float:
+    """Return a number in [0, 1) that is as good as random and repeats for the same input."""
+    text = f"{seed}/{count}".encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest(), "big") / 2**32

@@ -1,0 +1,1 @@
+"""The process that talks to the database and decides for its node."""

@@ -1,0 +1,51 @@
+"""One inbox for everything that happens to a node, which a selector can wait for."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections import deque
+from collections.abc import Iterator
+
+from coordinator.protocol.node.events import Event
+
+
+class Inbox:
+    """A queue of events from other threads; its file descriptor is readable when it has one.
+
+    Bound: every sender has at most a handful of events under way (one answer of the courier,
+    one request of each caller), so the queue needs no limit of its own.
+    """
+
+    def __init__(self) -> None:
+        self._events: deque[Event] = deque()
+        self._lock = threading.Lock()
+        self._closed = False
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait on."""
+        return self._wake
+
+    def put(self, event: Event) -> None:
+        """Add an event; callable from any thread. Nothing happens once the inbox is closed."""
+        with self._lock:
+            # A closed descriptor's number may be somebody else's by now.
+            if not self._closed:
+                self._events.append(event)
+                os.eventfd_write(self._wake, 1)
+
+    def take(self) -> Iterator[Event]:
+        """Yield what has come, oldest first."""
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._wake)
+        while self._events:
+            yield self._events.popleft()
+
+    def close(self) -> None:
+        """Close the descriptor; what is put from now on is dropped."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                os.close(self._wake)

@@ -1,0 +1,214 @@
+"""The loop of one node: it feeds the machine with what happens, and obeys it.
+
+All decisions are the machine's (coordinator/protocol/node/machine.py). The loop owns nothing but the
+wiring: one inbox, one courier for the database, one program port, and the moment at which it must
+wake. It never blocks on anything but its selector.
+"""
+
+from __future__ import annotations
+
+import selectors
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from coordinator.ports import Clock, Store, StoreConnection
+from coordinator.protocol.messages.requests import Request
+from coordinator.protocol.node.events import (
+    Answered,
+    Ask,
+    Command,
+    Event,
+    ExtendTrust,
+    Failed,
+    Finish,
+    KillProgram,
+    LogLine,
+    ProgramRefused,
+    Reconnect,
+    StartProgram,
+    StopProgram,
+    Ticked,
+)
+from coordinator.protocol.node.machine import step, wake_at
+from coordinator.protocol.node.next_request import patience_s
+from coordinator.protocol.node.state.node import Node
+from coordinator.runtime.agent.courier import Courier, Couriers
+from coordinator.runtime.agent.inbox import Inbox
+
+#: A selector never sleeps longer than this, so that a suspend is noticed soon after it.
+SLEEP_MAX_S = 1.0
+#: How long the end of a node waits for a courier that hangs in a call of the driver.
+COURIER_END_S = 0.2
+
+
+class ProgramPort(Protocol):
+    """Port that starts, stops and watches the program for the loop."""
+
+    def start(self, command: StartProgram, node: Node) -> ProgramRefused | None:
+        """Start the program; its end comes back as an event. Or return why it never will."""
+        ...
+
+    def extend(self, command: ExtendTrust) -> None:
+        """Let the program go on until the new deadline."""
+        ...
+
+    def stop(self, command: StopProgram) -> None:
+        """Tell the program to end."""
+        ...
+
+    def kill(self, command: KillProgram) -> None:
+        """Kill everything of the run."""
+        ...
+
+    def fileno(self) -> int | None:
+        """Return a descriptor that is readable when `events` has something; None for none."""
+        ...
+
+    def events(self) -> Iterable[Event]:
+        """Return what happened to the program, and whatever its keeper was told."""
+        ...
+
+    def tick(self, now: float) -> tuple[float, Iterable[Event]]:
+        """Do what is due; return the next moment at which something is."""
+        ...
+
+    def changed(self, node: Node) -> None:
+        """Hear of the node's state after each step."""
+        ...
+
+
+class Source(Protocol):
+    """Something else that the loop listens to."""
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when `events` has something."""
+        ...
+
+    def events(self) -> Iterable[Event]:
+        """Return what happened."""
+        ...
+
+
+@dataclass(slots=True)
+class Agent:
+    """One node's loop; `run` returns when the node is finished.
+
+    sources: what else the loop listens to.
+    report: called with each Report of the machine, and the node.
+    onlookers: called with the node after every turn (status endpoints, lines of progress).
+    """
+
+    node: Node
+    store: Store
+    program: ProgramPort
+    clock: Clock
+    report: Callable[[LogLine, Node], None]
+    onlookers: list[Callable[[Node], None]] = field(default_factory=list)
+    inbox: Inbox = field(default_factory=Inbox)
+    sources: tuple[Source, ...] = ()
+    _couriers: Couriers = field(init=False)
+    _due_at: float = float("inf")
+    _wake_at: float = float("-inf")  #: when the machine alone has something to do
+    _finish: Finish | None = None
+    _waiting: deque[Event] = field(default_factory=deque)
+
+    def __post_init__(self) -> None:
+        self._couriers = Couriers(self._hire)
+
+    def run(self, connection: StoreConnection | None = None) -> Finish:
+        """Run until the machine finishes the node."""
+        self._couriers.start_with(connection)
+        try:
+            with selectors.DefaultSelector() as selector:
+                selector.register(self.inbox, selectors.EVENT_READ)
+                descriptor = self.program.fileno()
+                if descriptor is not None:
+                    selector.register(descriptor, selectors.EVENT_READ)
+                for source in self.sources:
+                    selector.register(source, selectors.EVENT_READ)
+                while self._finish is None:
+                    self._turn(selector)
+        finally:
+            self._couriers.end(COURIER_END_S)
+        return self._finish
+
+    def _hire(self, connection: StoreConnection | None) -> Courier:
+        return Courier(self.store, self.clock, self.inbox.put, connection)
+
+    def _turn(self, selector: selectors.BaseSelector) -> None:
+        """Take in everything that has happened, then sleep until the next moment."""
+        self._waiting.extend(self.inbox.take())
+        self._waiting.extend(self.program.events())
+        for source in self.sources:
+            self._waiting.extend(source.events())
+        now = self.clock.now()
+        program_at, told = self.program.tick(now)
+        self._waiting.extend(told)
+        self._give_up_late_answer(now)
+        self._step_through()
+        if self.clock.now() >= self._wake_at:
+            self._waiting.append(Ticked(self.clock.now()))
+            self._step_through()
+        for look in self.onlookers:
+            look(self.node)
+        if self._finish is not None or self._waiting:
+            return
+        wake = min(self._wake_at, program_at, self._due_at)
+        selector.select(max(0.0, min(SLEEP_MAX_S, wake - self.clock.now())))
+
+    def _step_through(self) -> None:
+        """Step through what waits: an echo of the guardian alone costs no step."""
+        event: Event | None = None
+        while self._waiting and self._finish is None:
+            event = self._waiting.popleft()
+            self._step(event)
+        if event is not None:
+            # What was due at the moment of the last step has been decided by it.
+            self._wake_at = wake_at(self.node, event.now)
+
+    def _give_up_late_answer(self, now: float) -> None:
+        request = self.node.pending
+        if request is None or now < self._due_at:
+            return
+        self._couriers.dismiss()
+        self._waiting.append(Failed(now, request, "no answer in time"))
+
+    def _step(self, event: Event) -> None:
+        if self._finish is not None:
+            return
+        if isinstance(event, Answered | Failed) and event.request is self.node.pending:
+            self._due_at = float("inf")
+        self.node, commands = step(self.node, event)
+        for command in commands:
+            self._obey(command)
+        self.program.changed(self.node)
+
+    def _obey(self, command: Command) -> None:
+        match command:
+            case Ask(request):
+                self._ask(request)
+            case Reconnect():
+                self._couriers.dismiss()
+            case StartProgram():
+                refused = self.program.start(command, self.node)
+                if refused is not None:
+                    self._waiting.append(refused)
+            case ExtendTrust():
+                self.program.extend(command)
+            case StopProgram():
+                self.program.stop(command)
+            case KillProgram():
+                self.program.kill(command)
+            case LogLine():
+                self.report(command, self.node)
+            case Finish():
+                self._finish = command
+
+    def _ask(self, request: Request) -> None:
+        now = self.clock.now()
+        self._due_at = now + patience_s(self.node, now)
+        why_not = self._couriers.carry(request, self.node.timing.attempt_s)
+        if why_not is not None:
+            self._waiting.append(Failed(self.clock.now(), request, why_not))

@@ -1,0 +1,1 @@
+"""The process that starts, guards and kills programs."""

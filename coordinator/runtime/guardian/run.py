@@ -1,0 +1,199 @@
+"""One run of a program as the guardian's process sees it: fork, permission, end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import struct
+
+from coordinator.protocol.guardian import events as words
+from coordinator.protocol.guardian.events import Event
+from coordinator.runtime.isolation import levels as isolation
+from coordinator.runtime.isolation import plain, traces
+from coordinator.runtime.isolation.deadlines import Deadlines
+from coordinator.runtime.linux import marks, spawn, syscalls
+from coordinator.runtime.linux.processes import ProcessSnapshot, Seen
+
+#: The trust board: two native doubles, trusted_until and the moment of the last extension.
+BOARD = struct.Struct("@dd")
+#: The kernel may call a room busy for a moment after its last process has gone; after so many tries
+#: it is left to the next guardian.
+_CLEARS_MAX = 50
+
+
+class RunProcess:
+    """The processes of one run, from launch until nothing is left."""
+
+    def __init__(self, order: words.StartOrdered, level: str, deadlines: Deadlines) -> None:
+        self.run = order.run
+        self._deadlines = deadlines
+        self.pid = 0  #: the program's first process
+        marker = os.urandom(12).hex()
+        self._level = level
+        self.clears = 0  #: tries to clear up after it
+        self.root_lives = True  #: the guardian's own child has not been collected
+        self._status_over = False
+        self._may_run = False
+        self.rounds = 0  #: of SIGKILL
+        self._status: int | None = None  #: how the first process ended, once known
+        self._left = 1  #: whether the keeper still had something to keep then
+        self._told = False
+        with contextlib.ExitStack() as undo:
+            self._line = spawn.Line()
+            undo.callback(self._line.close)
+            with self._line.far:
+                self._board_fd = os.memfd_create("coord-trust", os.MFD_CLOEXEC)
+                undo.callback(os.close, self._board_fd)
+                self._room = isolation.build(level, marker)
+                undo.callback(self.clear)
+                undo.callback(self._room.close)
+                undo.callback(deadlines.drop, self.run)
+                self.write_board(order.trusted_until, 0.0)
+                self._launch(order, marker)
+            undo.pop_all()
+
+    def _launch(self, order: words.StartOrdered, marker: str) -> None:
+        # Read-only: a program must not be able to write itself more trust.
+        read_fd = os.open(f"/proc/self/fd/{self._board_fd}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            # A node inside of a run: what the outer node must kill is everything below it.
+            mark = marks.chained(os.environ.get(traces.VARIABLE, ""), marker)
+            env = spawn.environment(order, mark, read_fd)
+            own_only = self._level == plain.LEVEL and not syscalls.may_kill_others()
+            line_fd, enter = self._line.far.fileno(), self._room.enter
+            launch = spawn.Launch(order, line_fd, read_fd, env, enter, own_only)
+            self._room.launch(lambda parent: spawn.become_program(launch, parent))
+        finally:
+            os.close(read_fd)
+
+    # --- what the selector watches --------------------------------------------------------------
+
+    @property
+    def root(self) -> int:
+        """The guardian's own child: the program, or its keeper."""
+        return self._room.root
+
+    def watched(self) -> dict[int, int]:
+        """Return the descriptors that tell when there is news, and what to poll each for."""
+        change_fd = self._room.change_fd()
+        found = dict.fromkeys(self._talking(), select.EPOLLIN)
+        return found if change_fd is None else found | {change_fd: select.EPOLLPRI}
+
+    def silent(self) -> list[int]:
+        """Return those of the descriptors that have said their last."""
+        over = (self._line.over, self._status_over)
+        return [fd for fd, nothing_more in zip(self._talking(), over, strict=False) if nothing_more]
+
+    def _talking(self) -> list[int]:
+        """Return where the program's process speaks before its exec, and its keeper at the end."""
+        line_fd, status_fd = self._line.fileno(), self._room.status_fd
+        return [line_fd] if status_fd is None else [line_fd, status_fd]
+
+    # --- orders ---------------------------------------------------------------------------------
+
+    def let_go(self, trusted_until: float) -> None:
+        """Permit the exec."""
+        self._may_run = True
+        self._line.permit(trusted_until)
+
+    def write_board(self, trusted_until: float, extended_at: float) -> None:
+        """Show the program how long it is trusted, and agent and spare when it must be dead."""
+        self._deadlines.put(self.run, trusted_until)
+        os.pwrite(self._board_fd, BOARD.pack(trusted_until, extended_at), 0)
+
+    def signal(self, signum: int) -> None:
+        """Signal the program's process group; SIGTERM wakes a stopped one too."""
+        if not self.pid or not self._room.leads_group():
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signum)
+            if signum == signal.SIGTERM:
+                os.killpg(self.pid, signal.SIGCONT)
+
+    @property
+    def grew(self) -> bool:
+        """True when the last round of SIGKILL found somebody new."""
+        return self._room.grew
+
+    def kill(self, look: ProcessSnapshot) -> tuple[Seen, ...]:
+        """SIGKILL every process that is known of it, once; return what cannot be killed."""
+        self.rounds += 1
+        thorough = self.rounds > isolation.ROUNDS_QUICK
+        return self._room.kill(self.root_lives, look, thorough=thorough)
+
+    def close(self) -> None:
+        """Close what is open; nothing of it is left."""
+        self._deadlines.drop(self.run)
+        self._line.close()
+        os.close(self._board_fd)
+        self._room.close()
+
+    def clear(self) -> bool:
+        """Remove its empty room; false when it must be asked again."""
+        self.clears += 1
+        return self._room.clear() or self.clears >= _CLEARS_MAX
+
+    # --- what happened --------------------------------------------------------------------------
+
+    def _read_line(self) -> list[Event]:
+        """Return what the program's process said before its exec."""
+        events: list[Event] = []
+        for packet, sender in self._line.packets():
+            if packet == spawn.READY:
+                events.append(self._ready(sender))
+            elif packet:
+                said = json.loads(packet)
+                self._may_run = False
+                events.append(words.ProgramRefused(self.run, said["why"], said["code"]))
+            elif self._may_run:
+                # The exec closed it; or a kill did, and then "it ran" is the safe belief.
+                events.append(words.ProgramStarted(self.run))
+        return events
+
+    def _ready(self, pid: int) -> Event:
+        """Take in which process waits to become the program, if it can be told from others."""
+        try:
+            handle = self._room.handle(pid)
+        except OSError as error:
+            return words.ProgramRefused(self.run, f"it cannot be guarded now: {error}", 0)
+        self.pid = pid
+        return words.ProgramReady(self.run, pid, handle)
+
+    def _read_status(self) -> None:
+        """Take in what the keeper says about the program's end."""
+        fd = self._room.status_fd
+        if fd is None or self._status_over:
+            return
+        with contextlib.suppress(BlockingIOError):
+            text = os.read(fd, 64)
+            self._status_over = True
+            if text:
+                self._status, self._left = (int(field) for field in text.split())
+
+    def collected(self) -> bool:
+        """Collect our own child, if it has ended; tell whether nothing of the run is left."""
+        if self.root_lives and os.waitpid(self.root, os.WNOHANG)[0]:
+            self.root_ended()
+        return self._room.empty(self.root_lives, ProcessSnapshot())
+
+    def root_ended(self) -> None:
+        """Note that our own child was collected."""
+        self._read_status()
+        self.root_lives = False
+
+    def news(self, look: ProcessSnapshot) -> tuple[list[Event], bool]:
+        """Return what has changed about the end of the program, and whether nothing is left."""
+        events = self._read_line()
+        self._read_status()
+        gone = self._room.empty(self.root_lives, look)
+        if self._status is None or self._told:
+            if gone:
+                events.append(words.ProgramGone(self.run))
+        elif gone or self._left:
+            # Otherwise the keeper has nothing left to keep: its own end, at once, says more.
+            self._told = True
+            events.append(words.ProgramEnded(self.run, self._status, left=not gone))
+        return events, gone

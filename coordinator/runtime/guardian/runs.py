@@ -1,0 +1,170 @@
+"""All runs of programs of one guardian: whose turn it is to be forked, killed, told of."""
+
+from __future__ import annotations
+
+import math
+import select
+import time
+from collections.abc import Callable, Iterable
+
+from coordinator.protocol.guardian import events as words
+from coordinator.protocol.guardian.events import Event
+from coordinator.runtime.guardian.loop import Loop
+from coordinator.runtime.guardian.run import RunProcess
+from coordinator.runtime.isolation.deadlines import Deadlines
+from coordinator.runtime.linux.capacity import programs_max
+from coordinator.runtime.linux.processes import ProcessSnapshot
+
+#: Between two tries to clear up.
+_CLEAR_AGAIN_S = 0.01
+#: A guardian that ends with programs goes on killing for so long; agent and spare go on after it.
+_END_MAX_S = 5.0
+#: The code of a refusal that blames no file: another node may try, and this one later.
+_NOT_NOW = 0
+
+
+class RunProcesses:
+    """All runs with processes, and those whose turn to be forked has not come.
+
+    None waits for another. One is forked in each turn of the loop, so that whatever is due is done
+    in between; all that are to be killed in a turn are killed with one look at the processes; and
+    only those are looked at of which something was heard.
+    """
+
+    def __init__(
+        self,
+        level: str,
+        loop: Loop,
+        feed: Callable[..., None],
+        descriptors_max: int,
+        deadlines: Deadlines,
+    ) -> None:
+        self._level, self._loop, self._feed = level, loop, feed
+        self._deadlines = deadlines
+        self._lives_max = programs_max(descriptors_max)
+        self._waiting: dict[int, words.StartOrdered] = {}
+        self._lives: dict[int, RunProcess] = {}
+        self._by_root: dict[int, RunProcess] = {}
+        self._condemned: dict[int, RunProcess] = {}  #: to be killed at the end of this turn
+        self._changed: dict[int, RunProcess] = {}  #: of which something may have become known
+        self._busy_rooms: list[RunProcess] = []
+        self._clear_at = math.inf
+
+    def due(self) -> float:
+        """Return when there is something to do."""
+        return 0.0 if self._waiting or self._condemned else self._clear_at
+
+    def turn(self, now: float) -> None:
+        """Fork the run that has waited longest, and clear up what was busy before."""
+        if self._waiting:
+            self._fork(self._waiting.pop(next(iter(self._waiting))))
+        if now >= self._clear_at:
+            self._busy_rooms = [life for life in self._busy_rooms if not life.clear()]
+            self._clear_at = now + _CLEAR_AGAIN_S if self._busy_rooms else math.inf
+
+    # --- orders ---------------------------------------------------------------------------------
+
+    def launch(self, order: words.StartOrdered) -> None:
+        """Fork the run when its turn comes."""
+        self._waiting[order.run] = order
+
+    def get(self, run: int) -> RunProcess | None:
+        """Return the processes of a run, if it has any."""
+        return self._lives.get(run)
+
+    def condemn(self, run: int) -> None:
+        """Have every process of the run killed at the end of this turn."""
+        if self._waiting.pop(run, None) is not None:
+            self._feed(words.ProgramGone(run))
+        elif (life := self._lives.get(run)) is not None:
+            self._condemned[run] = life
+
+    def strike(self) -> bool:
+        """SIGKILL, once, what is condemned; `settle` tells what came of it; false: nothing was."""
+        condemned, self._condemned = self._condemned, {}
+        look = ProcessSnapshot()
+        survivors: list[Event] = []
+        # Those first that were not killed before: a mark is not looked for while others wait.
+        for life in sorted(condemned.values(), key=lambda life: life.rounds):
+            protected = life.kill(look)
+            if protected:
+                named = tuple((seen.pid, seen.name) for seen in protected)
+                survivors.append(words.ProgramSurvives(life.run, named))
+            if life.grew:
+                survivors.append(words.ProgramGrows(life.run))
+        self._changed |= condemned
+        self._feed(*survivors)
+        return bool(condemned)
+
+    def end(self) -> None:
+        """Clear up with patience; SIGKILL whatever there is, which is nothing but after a bug."""
+        until = time.monotonic() + _END_MAX_S
+        left = list(self._lives.values())
+        while left and time.monotonic() < until:
+            look = ProcessSnapshot()
+            for life in left:
+                life.kill(look)
+            select.poll().poll(_CLEAR_AGAIN_S * 1000)
+            left = [life for life in left if not life.collected()]
+        for life in self._busy_rooms:
+            while not life.clear():
+                select.poll().poll(_CLEAR_AGAIN_S * 1000)
+
+    def _fork(self, order: words.StartOrdered) -> None:
+        try:
+            if len(self._lives) >= self._lives_max:
+                raise OSError(f"{self._lives_max} have all descriptors")
+            life = RunProcess(order, self._level, self._deadlines)
+        except OSError as error:
+            why = f"the program's process cannot be made: {error}"
+            refused = words.ProgramRefused(order.run, why, _NOT_NOW)
+            self._feed(refused, words.ProgramGone(order.run))
+            return
+        self._lives[order.run] = self._by_root[life.root] = life
+        for fd, mask in life.watched().items():
+            self._loop.watch(fd, lambda: self._tell((life,)), mask)
+
+    # --- what happened --------------------------------------------------------------------------
+
+    def child_ended(self, pid: int, _code: int) -> bool:
+        """Note that a child of the guardian was collected; false when it was no run's root."""
+        life = self._by_root.pop(pid, None)
+        if life is not None:
+            life.root_ended()
+            self._changed[life.run] = life
+            return True
+        # An orphan, maybe: the last process of a run whose keeper was killed.
+        self._changed |= {run: life for run, life in self._lives.items() if not life.root_lives}
+        return False
+
+    def settle(self) -> None:
+        """Tell what has become of the runs that were killed, or whose processes ended."""
+        changed, self._changed = self._changed, {}
+        self._tell(changed.values())
+
+    def _tell(self, lives: Iterable[RunProcess]) -> None:
+        """Find out whether the runs have ended, wholly or in part.
+
+        All is told in one go: what the guardian does about one may bring newer news of another.
+        """
+        look = ProcessSnapshot()
+        told: list[Event] = []
+        for life in lives:
+            events, gone = life.news(look)
+            told += events
+            for fd in life.silent():
+                self._loop.unwatch(fd)
+            if gone:
+                self._forget(life)
+        self._feed(*told)
+
+    def _forget(self, life: RunProcess) -> None:
+        del self._lives[life.run]
+        self._changed.pop(life.run, None)
+        self._condemned.pop(life.run, None)
+        for fd in life.watched():
+            self._loop.unwatch(fd)
+        life.close()
+        if not life.clear():
+            self._busy_rooms.append(life)
+            self._clear_at = 0.0

@@ -1,0 +1,1 @@
+"""How surely a program and its descendants are caught and killed."""

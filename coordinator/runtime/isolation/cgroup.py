@@ -1,0 +1,252 @@
+"""Level `cgroup`: the program lives in a cgroup of its own, and `cgroup.kill` ends it whole.
+
+Forks, double forks and new sessions stay inside, and the kernel kills forks that race with the
+kill. What changes its cgroup (root may, and so does a login session) is below the keeper still.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+from collections.abc import Callable
+from typing import Any
+
+from coordinator.runtime.isolation import plain, traces
+from coordinator.runtime.isolation.plain import PlainRoom
+from coordinator.runtime.isolation.traces import Chase, Trace
+from coordinator.runtime.linux import processes, spawn, syscalls
+from coordinator.runtime.linux.processes import ProcessSnapshot, Seen
+
+LEVEL = "cgroup"
+#: The errors of a cgroup that is not there any more.
+_REMOVED = (errno.ENOENT, errno.ENODEV)
+_PREFIX = "coord-"
+#: Nothing sane nests deeper; it bounds the clean-up.
+_DEPTH_MAX = 16
+#: Tries to remove an empty cgroup, and the seconds between two of them.
+_REMOVALS_MAX = 5
+_REMOVE_AGAIN_S = 0.01
+
+
+class CgroupRoom:
+    """One cgroup for one run, and a keeper under which those are found that left the cgroup."""
+
+    def __init__(self, marker: str) -> None:
+        own = os.getpid()
+        name = f"{_PREFIX}{_pid_namespace()}-{own}-{processes.started_exactly(own)}"
+        self._path = os.path.join(home(), f"{name}-{marker}")
+        os.mkdir(self._path, 0o755)
+        try:
+            self._events_fd = os.open(os.path.join(self._path, "cgroup.events"), os.O_RDONLY)
+        except OSError:
+            os.rmdir(self._path)
+            raise
+        self._kept = PlainRoom(marker)
+
+    @property
+    def root(self) -> int:
+        """The keeper, which is not in the cgroup."""
+        return self._kept.root
+
+    @property
+    def status_fd(self) -> int | None:
+        """Where the keeper says how the program ended."""
+        return self._kept.status_fd
+
+    def launch(self, body: Callable[[int], object]) -> None:
+        """Fork the keeper; the program's process enters by itself."""
+        self._kept.launch(body)
+
+    def enter(self) -> None:
+        """Move the calling process in."""
+        _write(self._path, "cgroup.procs", b"0")
+
+    def change_fd(self) -> int | None:
+        """Return what polls urgent when the cgroup becomes empty."""
+        return self._events_fd
+
+    def handle(self, pid: int) -> dict[str, Any]:
+        """Return what `strike` needs in any process."""
+        return self._kept.handle(pid) | {"level": LEVEL, "path": self._path}
+
+    def kill(self, root_lives: bool, look: ProcessSnapshot, *, thorough: bool) -> tuple[Seen, ...]:
+        """SIGKILL everything inside, what left it, and what has not entered yet."""
+        with contextlib.suppress(OSError):
+            _write(self._path, "cgroup.kill", b"1")
+        return self._kept.kill(root_lives, look, thorough=thorough)
+
+    def empty(self, root_lives: bool, look: ProcessSnapshot) -> bool:
+        """Tell whether nothing is left, inside or outside."""
+        return not _populated(self._events_fd) and self._kept.empty(root_lives, look)
+
+    @property
+    def grew(self) -> bool:
+        """True when the last kill found somebody new."""
+        return self._kept.grew
+
+    def leads_group(self) -> bool:
+        """Tell whether the process group of the program's first process is still the run's own."""
+        return self._kept.leads_group()
+
+    def close(self) -> None:
+        """Close what is open."""
+        os.close(self._events_fd)
+        self._kept.close()
+
+    def clear(self) -> bool:
+        """Remove the empty cgroup; false while the kernel calls it busy."""
+        return _removed(self._path)
+
+
+def strike(handle: dict[str, Any], look: ProcessSnapshot, chase: Chase) -> bool:
+    """SIGKILL a run through its handle; true when nothing is left, inside or outside."""
+    path = str(handle["path"])
+    inside = _struck(path)
+    if not plain.strike(handle, look, chase) or inside:
+        return False
+    _remove(path)
+    return True
+
+
+def _struck(path: str) -> bool:
+    """SIGKILL everything in a cgroup; tell whether anything is left in it."""
+    try:
+        _write(path, "cgroup.kill", b"1")
+        events_fd = os.open(os.path.join(path, "cgroup.events"), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        # It has been removed, which nobody can do before it is empty; or nobody knows.
+        return error.errno not in _REMOVED
+    try:
+        return _populated(events_fd)
+    finally:
+        os.close(events_fd)
+
+
+def unavailable() -> str:
+    """Try it; return why the level cannot be had here, or nothing.
+
+    Errors: OSError when it cannot be tried now, for want of a process or a descriptor.
+    """
+    try:
+        path = os.path.join(home(), f"{_PREFIX}probe-{os.getpid()}-{os.urandom(4).hex()}")
+        os.mkdir(path, 0o755)
+    except OSError as error:
+        if error.errno in syscalls.NOT_NOW:
+            raise
+        return f"no cgroup can be made: {error}"
+    try:
+        if not os.path.exists(os.path.join(path, "cgroup.kill")):
+            return "the kernel has no cgroup.kill (it needs Linux 5.14)"
+        pid = spawn.fork_clean(lambda: _probe(path))  # ends with NOT_FOUND when it cannot
+        _, status = os.waitpid(pid, 0)
+        if status != 0:
+            return "a process cannot be moved into a cgroup"
+        return plain.unavailable()
+    finally:
+        _remove(path)
+
+
+def clean_leftovers() -> None:
+    """Kill and remove what guardians left behind that are dead themselves."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(home()):
+            fields = name.removeprefix(_PREFIX).split("-")
+            if not name.startswith(_PREFIX) or len(fields) != 4 or fields[0] != _pid_namespace():
+                continue
+            numbers = fields[1].isdigit() and fields[2].isdigit()
+            if numbers and not processes.lives(int(fields[1]), int(fields[2])):
+                path = os.path.join(home(), name)
+                left = Trace(fields[3]).marked(ProcessSnapshot())
+                traces.kill(left, keeper=0)
+                with contextlib.suppress(OSError):
+                    _write(path, "cgroup.kill", b"1")
+                    events_fd = os.open(os.path.join(path, "cgroup.events"), os.O_RDONLY)
+                    _wait_until_empty(events_fd)
+                    os.close(events_fd)
+                _remove(path)
+
+
+def home() -> str:
+    """Return the directory of the cgroup in which this process is.
+
+    Errors: OSError says what is missing.
+    """
+    mount, root = _mount()
+    with open("/proc/self/cgroup", encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            if line.startswith("0::"):
+                own = line[3:].rstrip("\n")
+                inside = os.path.relpath(own, root)
+                if inside.startswith(".."):
+                    raise OSError(f"our cgroup {own} is outside of what {mount} shows")
+                return os.path.normpath(os.path.join(mount, inside))
+    raise OSError("this process is in no cgroup v2")
+
+
+def _mount() -> tuple[str, str]:
+    """Find a cgroup v2 mount, a hybrid one too; return where it is and what it shows."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            before, _, after = line.partition(" - ")
+            if after.startswith("cgroup2 "):
+                fields = before.split()
+                return fields[4], fields[3]
+    raise OSError("no cgroup v2 is mounted")
+
+
+def _probe(path: str) -> None:
+    _write(path, "cgroup.procs", b"0")
+    os._exit(0)
+
+
+def _write(path: str, name: str, text: bytes) -> None:
+    fd = os.open(os.path.join(path, name), os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, text)
+    finally:
+        os.close(fd)
+
+
+def _populated(events_fd: int) -> bool:
+    try:
+        return b"populated 1" in os.pread(events_fd, 256, 0)
+    except OSError as error:
+        return error.errno not in _REMOVED
+
+
+def _wait_until_empty(events_fd: int) -> bool:
+    """Wait some milliseconds for it: a killed process needs a moment to end."""
+    poll = select.poll()
+    poll.register(events_fd, select.POLLPRI)
+    for _ in range(5):
+        if not _populated(events_fd):
+            return True
+        poll.poll(5)
+    return not _populated(events_fd)
+
+
+def _remove(path: str) -> None:
+    """Remove an empty cgroup with those that the program made below it.
+
+    The kernel may call a cgroup busy for a moment after its last process has gone.
+    """
+    for _ in range(_REMOVALS_MAX):
+        if _removed(path):
+            return
+        select.select([], [], [], _REMOVE_AGAIN_S)
+
+
+def _removed(path: str) -> bool:
+    """Try it once."""
+    with contextlib.suppress(OSError):
+        for directory, _, _ in os.walk(path, topdown=False):
+            if directory.count("/") - path.count("/") <= _DEPTH_MAX:
+                os.rmdir(directory)
+    return not os.path.exists(path)
+
+
+def _pid_namespace() -> str:
+    """Name the set of processes in which a pid means what it means here."""
+    return str(os.stat("/proc/self/ns/pid").st_ino)

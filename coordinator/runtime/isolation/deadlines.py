@@ -1,0 +1,55 @@
+"""Until when each run of a node is trusted, in memory that its processes share.
+
+The guardian writes, agent and spare read. Nothing is sent, so nothing can be full, late or lost:
+who looks sees what the guardian last decided, also when the guardian stands still or is dead.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+
+from coordinator.protocol.guardian.state import RUNS_MAX
+
+#: One slot: the number of a run, 0 for none, and its deadline. Both are doubles: the numbers of
+#: runs are far below 2**53.
+_SLOT = struct.Struct("@dd")
+#: Looks until two agree; a write takes less than a microsecond.
+_LOOKS_MAX = 100
+
+
+class Deadlines:
+    """The guardian's end, of which every agent and spare inherits the descriptor."""
+
+    def __init__(self) -> None:
+        self.fd = os.memfd_create("coord-deadlines", os.MFD_CLOEXEC)
+        self._slots: dict[int, int] = {}
+        self._free = list(range(RUNS_MAX - 1, -1, -1))
+
+    def put(self, run: int, trusted_until: float) -> None:
+        """Show the deadline of a run."""
+        slot = self._slots.get(run)
+        if slot is None:
+            slot = self._slots[run] = self._free.pop()
+        os.pwrite(self.fd, _SLOT.pack(run, trusted_until), slot * _SLOT.size)
+
+    def drop(self, run: int) -> None:
+        """Forget a run: nothing of it is left."""
+        slot = self._slots.pop(run, None)
+        if slot is not None:
+            self._free.append(slot)
+            os.pwrite(self.fd, _SLOT.pack(0, 0), slot * _SLOT.size)
+
+
+def read(fd: int) -> dict[int, float]:
+    """Return the deadlines by the number of their runs; none without a descriptor."""
+    if fd < 0:
+        return {}
+    before = None
+    for _ in range(_LOOKS_MAX):
+        seen = os.pread(fd, RUNS_MAX * _SLOT.size, 0)
+        if seen == before:
+            break
+        before = seen
+    whole = seen[: len(seen) - len(seen) % _SLOT.size]
+    return {int(run): until for run, until in _SLOT.iter_unpack(whole) if run}

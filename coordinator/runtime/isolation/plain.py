@@ -1,0 +1,169 @@
+"""Level `plain`: no help of the kernel but sessions, groups, and a subreaper.
+
+While the keeper lives, every process of the program is below it, double forks too. When guardian
+and keeper are dead, what is left is found by its session and by COORD_RUN_ID in its environment;
+a process that left the session and cleared its environment is not found: the promise of this
+level is smaller, and the node says so at its start.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from coordinator.runtime.isolation import traces
+from coordinator.runtime.isolation.traces import Chase, Trace
+from coordinator.runtime.linux import processes, spawn, syscalls
+from coordinator.runtime.linux.processes import ProcessSnapshot, Seen
+
+LEVEL = "plain"
+#: Why no level can be had: each finds by /proc what has left its cgroup, tree or session.
+HIDDEN = (
+    "/proc hides the node's own processes: mount it without hidepid, set ProtectProc=default in the"
+    " unit, mount the /proc of this PID namespace, or run as root"
+)
+
+
+class PlainRoom:
+    """One keeper for one run; the other levels add what the kernel offers."""
+
+    def __init__(self, marker: str) -> None:
+        self._trace = Trace(marker)
+        self.root = 0
+        self._chase = traces.Chase()
+        self.status_fd: int | None = None  #: where the keeper says how the program ended
+
+    def launch(self, body: Callable[[int], object]) -> None:
+        """Fork the keeper."""
+        self.status_fd, write_fd = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self.status_fd, False)
+        try:
+            self.launched(spawn.fork_clean(lambda: self._keep(body, write_fd)))
+        finally:
+            os.close(write_fd)
+
+    def launched(self, keeper: int) -> None:
+        """Note the keeper, our own child: its number is its own until we collect it.
+
+        Errors: OSError when others could not find it; it is killed then.
+        """
+        assert keeper > 1, "0 and below mean many processes"
+        try:
+            started = processes.started_exactly(keeper)
+        except OSError:
+            os.kill(keeper, signal.SIGKILL)  # before it has let anything go
+            raise
+        self.root = keeper
+        self._trace = self._trace._replace(keeper=keeper, keeper_started=started)
+
+    def _keep(self, body: Callable[[int], object], write_fd: int) -> None:
+        syscalls.become_subreaper()
+        spawn.keep(body, write_fd)
+
+    def enter(self) -> None:
+        """Nothing to do."""
+
+    def change_fd(self) -> int | None:
+        """Nothing to watch: the keeper's end tells everything."""
+        return None
+
+    def handle(self, pid: int) -> dict[str, Any]:
+        """Return what `strike` needs in any process.
+
+        Errors: OSError when the program's process cannot be looked at.
+        """
+        self._trace = self._trace._replace(pid=pid, started=processes.started_exactly(pid))
+        return {"level": LEVEL, **self._trace.told()}
+
+    def kill(self, root_lives: bool, look: ProcessSnapshot, *, thorough: bool) -> tuple[Seen, ...]:
+        """SIGKILL what is found; call again until it is empty."""
+        victims = self._trace.related(look, uncollected=root_lives)
+        # One that /proc hides is left to end by itself: nothing else tells what it still keeps.
+        keeper = look.of(self.root) if root_lives and not victims else None
+        if thorough or not (victims or keeper):
+            victims |= self._trace.marked(look)
+        refused = self._chase.strike(victims, self.root)
+        if keeper is not None:
+            traces.kill_one(keeper)
+        return refused
+
+    def empty(self, root_lives: bool, look: ProcessSnapshot) -> bool:
+        """Tell whether nothing is left, by all that is known; not to know is no end."""
+        if root_lives or self._trace.related(look) or self._trace.marked(look):
+            return False
+        return not look.blind and not self._trace.unsure(look)
+
+    @property
+    def grew(self) -> bool:
+        """True when the last kill found somebody new."""
+        return self._chase.grew
+
+    def leads_group(self) -> bool:
+        """Tell whether the process group of the program's first process is still the run's own."""
+        seen = processes.look(self._trace.pid) if self._trace.pid else None
+        if seen is not None:
+            return seen.started == self._trace.started
+        related = self._trace.related(ProcessSnapshot()).values()
+        return any(seen.group == self._trace.pid for seen in related)
+
+    def close(self) -> None:
+        """Close what is open."""
+        if self.status_fd is not None:
+            os.close(self.status_fd)
+
+    def clear(self) -> bool:
+        """Nothing to clear up."""
+        return True
+
+
+def strike(handle: dict[str, Any], look: ProcessSnapshot, chase: Chase) -> bool:
+    """SIGKILL what is known of a run through its handle; true when nothing of that is left."""
+    trace = traces.traced(handle)
+    victims = trace.related(look)
+    chase.strike(victims, trace.keeper)
+    if look.blind or trace.unsure(look):
+        return False
+    keeper = look.of(trace.keeper)
+    if not victims and keeper is not None and keeper.started == trace.keeper_started:
+        # It may not have forked the program yet, or not have noticed that it has ended.
+        traces.kill_one(keeper)
+        return not keeper.alive
+    return not victims
+
+
+def unavailable() -> str:
+    """Return why the level cannot be had here, or nothing: it finds by /proc whom it kills.
+
+    Errors: OSError when it cannot be tried now, for want of a process or a descriptor.
+    """
+    here, there = socket.socketpair()
+    try:
+        return "" if _shown(here, there) else HIDDEN
+    finally:
+        here.close()
+        there.close()
+
+
+def _shown(here: socket.socket, there: socket.socket) -> bool:
+    """Tell whether /proc shows a child that cannot be dumped, as a keeper cannot."""
+    pid = spawn.fork_clean(lambda: _be_hidden(there.fileno()))
+    assert pid > 1, "0 and below mean many processes"
+    there.close()
+    try:
+        ready = here.recv(1)  # nothing when it has ended
+        seen = processes.everyone().get(pid)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    return bool(ready) and seen is not None and seen.parent == os.getpid()
+
+
+def _be_hidden(line_fd: int) -> None:
+    """Be the child that is looked for, until its parent kills it or ends."""
+    spawn.close_except((line_fd,))
+    syscalls.hide()
+    os.write(line_fd, b"1")
+    os.read(line_fd, 1)

@@ -1,0 +1,1 @@
+"""Log lines: their form, and how they are written without waiting."""

@@ -1,0 +1,148 @@
+"""Log of a node: a sentence for a person on a terminal, one JSON object a line otherwise."""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+from collections.abc import Mapping
+
+from coordinator.runtime.log.line_form import NO_EVENT, Voice, voice_for
+from coordinator.runtime.log.line_writer import LineWriter
+
+LOGGER = "coord"
+
+#: Words of the log that an operator may have to act on.
+_WARNINGS = frozenset(
+    {
+        "database-lost",
+        "trust-ended",
+        "session-ended",
+        "dead-branch",
+        "unsettled",
+        "suspended",
+        "crash-loop",
+        "task-crash-loop",
+        "task-refused",
+        "alert",
+        "warning",
+    }
+)
+_ERRORS = frozenset({"program-refused", "guardian-lost", "two-primaries", "second-primary"})
+
+
+#: A process that ends gives its last lines so long to be written.
+END_MAX_S = 0.5
+
+
+class _QueuedHandler(logging.Handler):
+    """Hands whole lines to a writer: whoever logs never waits for the reader of the log."""
+
+    def __init__(self, formatter: logging.Formatter) -> None:
+        super().__init__()
+        self.setFormatter(formatter)
+        self._writer = LineWriter(2, self._told_of_loss)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = self.format(record)
+        except Exception as error:  # noqa: BLE001 - a line less is no reason to end
+            line = self.format(_record(logging.ERROR, f"a line could not be made: {error!r}"))
+        self._writer.put(f"{line}\n")
+
+    def flush(self) -> None:
+        self._writer.flush(END_MAX_S)
+
+    def _told_of_loss(self, lost: int) -> str:
+        text = f"{lost} lines were lost here: the log did not take them"
+        return f"{self.format(_record(logging.WARNING, text))}\n"
+
+
+class _Stream(io.TextIOBase):
+    """Stands for stderr, so that the interpreter's own words wait for nobody either."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        super().__init__()
+        self._logger, self._begun = logger, ""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        *whole, self._begun = (self._begun + text).split("\n")
+        for line in whole:
+            self._logger.error("%s", line, extra={"event": "stderr"})
+        return len(text)
+
+
+def set_up(level: str, style: str, *, group: str = "", node: str = "") -> logging.Logger:
+    """Configure the logger of this process; style is "auto", "text" or "json".
+
+    Nothing that it says waits for a reader, and every line tells whose it is.
+    """
+    logger = logging.getLogger(LOGGER)
+    logger.setLevel(level.upper())
+    voice = voice_for(2, style, level, group=group, node=node)
+    logger.handlers[:] = [_QueuedHandler(_Formatter(voice))]
+    logger.propagate = False
+    return logger
+
+
+def take_stderr(logger: logging.Logger) -> None:
+    """Let tracebacks and warnings of the interpreter wait for no reader either."""
+    sys.stderr = _Stream(logger)
+
+
+def end() -> None:
+    """Have the last lines written, if they can be at once."""
+    for handler in logging.getLogger(LOGGER).handlers:
+        handler.flush()
+
+
+def _record(level: int, text: str) -> logging.LogRecord:
+    record = logging.LogRecord(LOGGER, level, "", 0, text, None, None)
+    record.event = "log-lost"
+    return record
+
+
+class _Formatter(logging.Formatter):
+    """Writes a record in the voice of its process, with all that was given as `extra`."""
+
+    def __init__(self, voice: Voice) -> None:
+        super().__init__()
+        self._voice = voice
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = record.getMessage()
+        raised = self.formatException(record.exc_info) if record.exc_info else ""
+        known = vars(record)
+        fields = {key: known[key] for key in known.keys() - _USUAL}
+        event = str(fields.pop("event", NO_EVENT))
+        if raised and self._voice.style == "json":
+            fields["exception"] = raised
+        line = self._voice.line(text, record.levelname, event, fields, record.created)
+        if raised and self._voice.style == "text":
+            line += f"{raised}\n"
+        return line.removesuffix("\n")
+
+
+#: What every record has.
+_USUAL = vars(logging.makeLogRecord({})).keys() | {"message", "asctime", "taskName"}
+
+
+def level_of(event: str) -> int:
+    """Return the level that an event of the machine is logged with."""
+    if event in _ERRORS:
+        return logging.ERROR
+    return logging.WARNING if event in _WARNINGS else logging.INFO
+
+
+def say(logger: logging.Logger, event: str, text: str, fields: Mapping[str, object]) -> None:
+    """Log one event as one line: a text for people, fields for machines."""
+    shown = {key: value for key, value in fields.items() if value is not None}
+    logger.log(level_of(event), text, extra={"event": event, **shown})
+
+
+def fail(logger: logging.Logger, event: str, text: str) -> None:
+    """Log why this process cannot go on, or could not do what it was asked for."""
+    logger.error("%s", text, extra={"event": event})

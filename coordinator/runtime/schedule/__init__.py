@@ -1,0 +1,1 @@
+"""Runs a program at the moments of a schedule."""

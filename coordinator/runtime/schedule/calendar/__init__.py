@@ -1,0 +1,1 @@
+"""At which moments a schedule is due."""

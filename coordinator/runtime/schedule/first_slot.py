@@ -1,0 +1,162 @@
+"""Where a holder begins among the slots of its schedule, by the record that it finds.
+
+Pure decisions: the moment is the database's clock, read together with the record.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from coordinator.protocol.messages.schedule_claims import RECORD_AHEAD_MAX_S, SLOT_AHEAD_MAX_S
+from coordinator.runtime.schedule.calendar.timetable import TICK, Slots, Timetable
+
+#: A new holder makes up for at most this many slots: more would keep it from the present for long.
+CATCH_UP_MAX = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleSeen:
+    """The group's record of its schedule, and the database's clock as it was read.
+
+    terminated_at: when the error policy ended the schedule; None when it did not.
+    asked_at:      when somebody last asked for the schedule: the task was defined or enabled, or
+                   this node was started.
+    unfinished:    the last run was claimed, and its end was never written down.
+    term:          the term under which the record was last written.
+    """
+
+    fired_count: int
+    last_fire_at: datetime | None
+    ended: bool
+    now: datetime
+    end_reason: str = ""
+    terminated_at: datetime | None = None
+    asked_at: datetime | None = None
+    unfinished: bool = False
+    term: int = 0
+
+    @property
+    def terminated(self) -> bool:
+        """True when the error policy ended it, and nobody has asked for it since."""
+        if self.terminated_at is None:
+            return False
+        return self.asked_at is None or self.asked_at <= self.terminated_at
+
+    @property
+    def ahead_s(self) -> float:
+        """Seconds by which the last run lies ahead of the clock; 0 when it does not."""
+        if self.last_fire_at is None:
+            return 0.0
+        ahead_s = (self.last_fire_at - self.now).total_seconds()
+        return ahead_s if ahead_s > SLOT_AHEAD_MAX_S else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """Where a holder begins: its first slot, or why there is none.
+
+    counted_from: slots later than this one that are not run are skipped ones.
+    skipped:      slots that nobody has run, and nobody will: the schedule is over.
+    """
+
+    slots: Slots
+    first: datetime | None
+    counted_from: datetime
+    over: str = ""
+    skipped: int = 0
+
+
+def opening(timetable: Timetable, seen: ScheduleSeen) -> Opening:
+    """Decide at which slot a holder begins that finds this record of the group."""
+    last, now = seen.last_fire_at, seen.now
+    if seen.ahead_s > RECORD_AHEAD_MAX_S:
+        return _anew(timetable, seen)
+    opens_at = now if timetable.opens_at is None else max(now, timetable.opens_at)
+    slots = Slots(timetable, last or opens_at)
+    since = last or _before_the_first(timetable, opens_at)
+    if _count_reached(timetable, seen):
+        return Opening(slots, None, since, f"maxCount {timetable.max_count} is reached")
+    if timetable.closes_at is not None and now > timetable.closes_at:
+        over = f"endTime {timetable.closes_at.isoformat()} has passed"
+        return Opening(slots, None, since, over, slots.count(since, now))
+    first = _first_slot(timetable, slots, last, now)
+    if first is None:
+        return Opening(slots, None, since, why_over(timetable), slots.count(since, now))
+    return Opening(slots, first, since)
+
+
+def _before_the_first(timetable: Timetable, opens_at: datetime) -> datetime:
+    """Return the moment from which the slots of a schedule that has never run are counted."""
+    if timetable.interval_s is not None:
+        return opens_at - timedelta(seconds=timetable.interval_s)
+    return (opens_at if timetable.at is None else min(opens_at, timetable.at)) - TICK
+
+
+def why_over(timetable: Timetable) -> str:
+    """Say why no slot is left."""
+    if timetable.at is not None:
+        return f"its one moment {timetable.at.isoformat()} has passed"
+    if timetable.closes_at is not None:
+        return f"no run is left before endTime {timetable.closes_at.isoformat()}"
+    return "no run is left"
+
+
+def _count_reached(timetable: Timetable, seen: ScheduleSeen) -> bool:
+    return timetable.max_count is not None and seen.fired_count >= timetable.max_count
+
+
+def _anew(timetable: Timetable, seen: ScheduleSeen) -> Opening:
+    """Begin at the clock, because the record lies far ahead of it; its own slot is not made again.
+
+    An interval keeps its phase, so that the first run comes within one interval.
+    """
+    last, now = seen.last_fire_at, seen.now
+    assert last is not None, "a record without runs is not ahead"
+    anchor = now
+    if timetable.interval_s is not None:
+        steps = math.ceil((last - now).total_seconds() / timetable.interval_s)
+        anchor = last - timedelta(seconds=steps * timetable.interval_s)
+    slots = Slots(timetable, anchor)
+    if _count_reached(timetable, seen):
+        return Opening(slots, None, now, f"maxCount {timetable.max_count} is reached")
+    first = slots.at_or_after(now + TICK)
+    if first == last:
+        first = slots.after(last)
+    return Opening(slots, first, now, "" if first is not None else why_over(timetable))
+
+
+def _first_slot(
+    timetable: Timetable, slots: Slots, last: datetime | None, now: datetime
+) -> datetime | None:
+    if last is not None:
+        first = (
+            slots.at_or_after(last + TICK)
+            if timetable.interval_s is None
+            else _fit(timetable, slots.after(last))
+        )
+    else:
+        # Nothing has ever run. Only the one moment of `at` can have been missed.
+        first = slots.at_or_after(now if timetable.at is None else timetable.at)
+    if first is None or first > now:
+        return first
+    match timetable.catch_up:
+        case "none":
+            return first if last is None and first == now else slots.at_or_after(now)
+        case "once":
+            return slots.latest(first, now)
+        case "all":
+            # The oldest half is let go until the rest can be made up for.
+            while slots.count(first, now) >= CATCH_UP_MAX:
+                newer = slots.at_or_after(first + (now - first) / 2)
+                assert newer is not None, "a slot lies at or before now"
+                first = newer
+            return first
+
+
+def _fit(timetable: Timetable, slot: datetime | None) -> datetime | None:
+    """Return an interval's slot, no earlier than a startTime that was set since the last run."""
+    if slot is None or timetable.opens_at is None:
+        return slot
+    return max(slot, timetable.opens_at)

@@ -1,0 +1,81 @@
+"""Log lines of a schedule's runs: one event, one line, and the user's own traceback."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import TracebackType
+
+from coordinator.errors import CoordError
+from coordinator.runtime.log.logger import LOGGER
+
+logger = logging.getLogger(LOGGER)
+
+_Raised = tuple[type[BaseException], BaseException, TracebackType | None]
+
+#: Packages whose frames stand between the top of a run and the user's own code.
+_BETWEEN = ("coordinator", "tenacity", "concurrent", "asyncio")
+
+
+def error_text(error: BaseException) -> str:
+    """Return an error as one line; one that cannot even say what it is has its type's name."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # noqa: BLE001 - a program's own __str__ may raise anything
+        text = "(its text cannot be read)"
+    if isinstance(error, CoordError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def shown(moment: datetime) -> str:
+    """Return a moment as people and logs read it."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunLog:
+    """The log of one program under one holding; every line begins with the group."""
+
+    group: str
+    node: str
+    term: int
+
+    def say(self, event: str, text: str, **fields: object) -> None:
+        """Log what a person may want to know."""
+        self._log(logging.INFO, event, text, fields)
+
+    def warn(self, event: str, text: str, **fields: object) -> None:
+        """Log what an operator may have to act on."""
+        self._log(logging.WARNING, event, text, fields)
+
+    def fail(self, event: str, text: str, error: Exception | None = None, **fields: object) -> None:
+        """Log what an operator must act on, and where the user's code raised."""
+        self._log(logging.ERROR, event, text, fields, _users_part(error))
+
+    def _log(
+        self,
+        level: int,
+        event: str,
+        text: str,
+        fields: dict[str, object],
+        raised: _Raised | None = None,
+    ) -> None:
+        known = {"event": event, "group": self.group, "node": self.node, "term": self.term}
+        logger.log(level, "%s: %s", self.group, text, exc_info=raised, extra=known | fields)
+
+
+def _users_part(error: Exception | None) -> _Raised | None:
+    """Return what a logger shows of an error; of one of ours it shows nothing but the text."""
+    if error is None or isinstance(error, CoordError):
+        return None
+    frames = error.__traceback__
+    while frames is not None and frames.tb_next is not None and _is_between(frames):
+        frames = frames.tb_next
+    return (type(error), error, frames)
+
+
+def _is_between(frames: TracebackType) -> bool:
+    package = frames.tb_frame.f_globals.get("__package__") or ""
+    return str(package).partition(".")[0] in _BETWEEN

@@ -1,0 +1,307 @@
+"""Runs a program when it is due, while the token is held, and as often as the group may.
+
+One thread does it all (the process's main thread, as a program expects): it waits for a slot by
+the database's clock (schedule_clock.py), and asks three times before it runs anything:
+
+1. trust: has the guardian extended it lately? A run is put off while two renewals are missing.
+2. claim: one transaction that finds (term, session) current and the slot due by the server's own
+   clock, and counts the slot as fired.
+3. trust again: the claim may have taken long.
+
+A slot is claimed before it is run, so it is run at most once, also when its node dies over it. A
+database that is away decides nothing: it is asked again while the token is ours.
+
+This does not end a run whose token is lost: a thread cannot be killed. The guardian kills the
+process when trust is over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Literal
+
+from coordinator.errors import CoordError, DatabaseUnreachableError, TokenLostError
+from coordinator.ports import Clock
+from coordinator.protocol.messages.schedule_claims import (
+    AlreadyEnded,
+    AlreadyFired,
+    Claim,
+    Claimed,
+    CountExhausted,
+    NotHolder,
+    Outcome,
+    Policy,
+    TooEarly,
+)
+from coordinator.runtime.schedule import policies
+from coordinator.runtime.schedule.calendar.timetable import Timetable
+from coordinator.runtime.schedule.database_clock import ScheduleClock
+from coordinator.runtime.schedule.first_slot import Opening, opening, why_over
+from coordinator.runtime.schedule.jobs import Job, RunContext, RunStoppedError
+from coordinator.runtime.schedule.ledger import Ledger
+from coordinator.runtime.schedule.run import RunMaker
+from coordinator.runtime.schedule.run_log import RunLog, shown
+from coordinator.runtime.schedule.stop_signal import StopSignal
+from coordinator.runtime.schedule.waits import Waits
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why a schedule runs nothing any more on this node.
+
+    stopped:    told so.
+    cut:        told so, and the command that was running had to be ended.
+    exhausted:  its count, its time or its one moment is over, for the whole group.
+    terminated: by its error policy, for the whole group.
+    lost:       the token is not ours.
+    """
+
+    kind: Literal["stopped", "cut", "exhausted", "terminated", "lost"]
+    reason: str
+
+
+class Schedule:
+    """One schedule under one term."""
+
+    def __init__(
+        self,
+        *,
+        timetable: Timetable,
+        policy: Policy,
+        job: Job,
+        context: RunContext,
+        ledger: Ledger,
+        stop: StopSignal,
+        clock: Clock,
+        lease_s: float,
+        heartbeat_s: float,
+        stop_timeout_s: float,
+    ) -> None:
+        self._timetable, self._policy = timetable, policy
+        self._context, self._ledger, self._stop = context, ledger, stop
+        self._log = RunLog(group=context.group, node=context.node, term=context.term)
+        self._waits = Waits(
+            trust=context.token,
+            stop=stop,
+            log=self._log,
+            lease_s=lease_s,
+            heartbeat_s=heartbeat_s,
+        )
+        self._maker = RunMaker(
+            policy=policy,
+            job=job,
+            stop=stop,
+            clock=clock,
+            log=self._log,
+            stop_timeout_s=stop_timeout_s,
+        )
+        self._time = ScheduleClock(ledger, clock, self._waits, self._log)
+        self._opened_at = self._counted_from = datetime.min.replace(tzinfo=UTC)
+
+    def run(self) -> Ending:
+        """Run until stopped, exhausted, terminated or lost.
+
+        Errors: DatabaseRefusedError, SchemaError and the like.
+        """
+        try:
+            while True:
+                begin, ending = self._open()
+                ending = ending or self._serve(begin)
+                if ending is not None:
+                    return ending
+        except TokenLostError as error:
+            return Ending("lost", str(error))
+        except RunStoppedError:
+            return Ending("stopped", "told to stop")
+
+    # --- where to begin -----------------------------------------------------------------------
+
+    def _open(self) -> tuple[Opening, Ending | None]:
+        """Read the record and decide where to begin; returns an ending when nothing is left."""
+        seen = self._waits.for_answer(
+            self._time.open, "schedule-unread", "the schedule cannot be read"
+        )
+        self._opened_at = seen.now
+        begin = opening(self._timetable, seen)
+        if seen.ahead_s:
+            self._time.tell_ahead(seen)
+        if seen.unfinished and (
+            told := self._waits.for_answer(self._ledger.settle, "run-died", "a run died")
+        ):
+            self._log.warn("run-died", told)
+        if seen.terminated:
+            return begin, Ending("terminated", seen.end_reason)
+        if begin.first is None:
+            return begin, self._exhausted(begin.over, begin.skipped)
+        if seen.ended:
+            why = "it was asked for again" if seen.terminated_at else "the settings allow more runs"
+            if not self._waits.for_answer(lambda: self._ledger.reopen(why), "schedule-unread", why):
+                return begin, Ending("lost", "the token has another holder")
+        self._counted_from = begin.counted_from
+        at = shown(begin.first)
+        self._log.say("schedule-opened", f"armed: next run at {at}", at=at)
+        return begin, None
+
+    # --- slot after slot ----------------------------------------------------------------------
+
+    def _serve(self, begin: Opening) -> Ending | None:
+        """Run slot after slot until the schedule ends; None when it must be opened again."""
+        slot = begin.first
+        while slot is not None:
+            self._time.wait_until(slot)
+            ending = None if self._time.stepped else self._fire(slot, begin)
+            if ending is not None or self._time.stepped:
+                return ending
+            slot = self._following(slot, begin)
+        skipped = begin.slots.count(self._counted_from, self._time.now())
+        return self._exhausted(why_over(self._timetable), skipped)
+
+    def _following(self, slot: datetime, begin: Opening) -> datetime | None:
+        """Return the slot to wait for after `slot`, as the waiting policy says."""
+        following, now = begin.slots.after(slot), self._time.now()
+        if following is None or following > now:
+            return following
+        waiting = policies.waiting(self._policy.waiting)
+        kept: datetime | None = following
+        if not waiting.ignore:
+            why = "too many wait"
+            while kept is not None and begin.slots.count(kept, now) >= policies.QUEUE_MAX:
+                kept = begin.slots.at_or_after(kept + (now - kept) / 2)
+            count = 0 if kept is None else begin.slots.count(slot, kept) - 1
+        elif following <= self._opened_at:
+            return following  # missed before we began: that was catchUp's to judge
+        else:
+            why, kept = "one is going on", begin.slots.at_or_after(now)
+            count = begin.slots.count(slot, now) - (kept == now)
+        if waiting.log and count > 0:
+            self._log.warn("run-skipped", f"{count} run(s) skipped: {why}", count=count)
+        return kept
+
+    # --- one slot -----------------------------------------------------------------------------
+
+    def _fire(self, slot: datetime, begin: Opening) -> Ending | None:
+        """Ask for a slot, and run it when it is ours; returns what ends the schedule."""
+        self._waits.for_fresh_trust()
+        next_at = begin.slots.after(slot)
+        skipped = max(0, begin.slots.count(self._counted_from, slot) - 1)
+        match self._claim(slot, next_at, skipped):
+            case Claimed(count):
+                self._counted_from = slot
+                limit_s = None if next_at is None else (next_at - slot).total_seconds()
+                return self._make(slot, count, limit_s)
+            case AlreadyFired(term):
+                self._counted_from = slot
+                text = f"run of {shown(slot)} skipped: it was made under term {term}"
+                self._log.say("run-skipped", text)
+                return None
+            case CountExhausted(count):
+                return self._exhausted(f"maxCount is reached: {count} runs were made", 0)
+            case AlreadyEnded(reason):
+                return Ending("exhausted", reason)
+            case NotHolder(reason):
+                return Ending("lost", reason)
+            case TooEarly() | None:
+                return None
+
+    def _claim(self, slot: datetime, next_at: datetime | None, skipped: int) -> Claim | None:
+        """Claim a slot; None when it is not to be run any more.
+
+        A database that is away is asked again while the token is ours; misfireGraceTime decides
+        whether the run is still wanted then.
+        """
+        told = False
+        while True:
+            if self._too_late(slot) and not self._ledger.unsure(slot):
+                return None
+            try:
+                answered = self._time.claim(slot, next_at, skipped)
+            except DatabaseUnreachableError as error:
+                if not told:
+                    text = f"run of {shown(slot)} waits: it cannot be claimed: {error}"
+                    self._log.warn("run-delayed", text)
+                told = True
+                self._waits.trust.check()
+                self._waits.pause(self._waits.heartbeat_s)
+                continue
+            if not isinstance(answered.claim, TooEarly):
+                return answered.claim
+            text = f"run of {shown(slot)} refused: {answered.claim.ahead_s:.1f} s too early"
+            self._log.warn("run-refused", f"ALERT: {text} by the database's clock")
+            self._time.wait_until(slot)
+            if self._time.stepped:
+                return None
+
+    def _too_late(self, slot: datetime) -> bool:
+        """Tell, and say, that a run is later than misfireGraceTime allows."""
+        grace_s, late_s = self._timetable.misfire_grace_s, -self._time.until_s(slot)
+        if grace_s is None or late_s <= grace_s:
+            return False
+        text = f"run of {shown(slot)} skipped: {late_s:.1f} s late, misfireGraceTime {grace_s:g} s"
+        self._log.warn("run-skipped", text)
+        return True
+
+    def _make(self, slot: datetime, count: int, limit_s: float | None) -> Ending | None:
+        """Make a claimed run with its retries, write down how it went, and judge it."""
+        if self._too_late(slot):
+            # The answer to its claim was lost, and came when it was too late to run.
+            late = "its claim was answered too late"
+            self._write_outcome(slot, "skipped", 0.0, late, None)
+            return None
+        context = replace(self._context, scheduled_at=slot, count=count)
+        made = self._maker.make(context, limit_s)
+        kept = self._write_outcome(slot, made.outcome, made.duration_s, made.error, made.terminate)
+        self._maker.say_failed(context, made)
+        if not kept:
+            return Ending("lost", "the token had another holder before the run ended")
+        if made.terminate is not None:
+            return Ending("terminated", made.terminate)
+        if made.cut:
+            return Ending("cut", f"run {count} was ended: its stopTimeout was over")
+        if self._stop.event.is_set():
+            return Ending("stopped", "told to stop")
+        if self._timetable.max_count is not None and count >= self._timetable.max_count:
+            return self._exhausted(f"maxCount {self._timetable.max_count} is reached", 0)
+        return None
+
+    # --- what is written down -----------------------------------------------------------------
+
+    def _write_outcome(
+        self,
+        slot: datetime,
+        outcome: Outcome,
+        duration_s: float,
+        error: str | None,
+        terminate: str | None,
+    ) -> bool:
+        """Write how a run went; false when the token is not ours any more."""
+        try:
+            return self._waits.for_answer(
+                lambda: self._ledger.finish(slot, outcome, duration_s, error, terminate),
+                "outcome-unwritten",
+                f"the outcome of {shown(slot)} is not written yet",
+            )
+        except RunStoppedError:
+            return True  # the next holder finds a run without an end, and says so
+        except TokenLostError:
+            raise
+        except CoordError as error:
+            # What cannot be written about one run is no reason to make no other.
+            if terminate is not None:
+                raise
+            self._log.warn("outcome-unwritten", f"the outcome of {shown(slot)}: {error}")
+            return True
+
+    def _exhausted(self, reason: str, skipped: int) -> Ending:
+        """Write down, for the whole group, that no run is left; skipped: slots that nobody ran."""
+        try:
+            ended = self._waits.for_answer(
+                lambda: self._ledger.end(reason, skipped),
+                "end-unwritten",
+                "that the schedule has ended is not written yet",
+            )
+        except RunStoppedError:
+            ended = True
+        if not ended:
+            return Ending("lost", "the token had another holder before the schedule ended")
+        return Ending("exhausted", reason)

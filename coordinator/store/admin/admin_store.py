@@ -1,0 +1,315 @@
+"""A desk for people: tasks are defined, moved and looked at, nodes evicted, observers suspended.
+
+Plain psycopg, without SQLAlchemy: these commands must start fast, and `coord run` uses it too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import LiteralString, Self, TypeVar
+
+import psycopg
+
+from coordinator.errors import DatabaseRefusedError, NotFoundError, TokenLostError
+from coordinator.protocol.messages.group_record import GroupRecord, TaskDef, TasksPolicy
+from coordinator.store.admin import declared_tasks, task_definitions, task_queries
+from coordinator.store.admin import nodes as node_admin
+from coordinator.store.admin import policy as task_policy
+from coordinator.store.admin.connection import Cursor, Desk, Rows
+from coordinator.store.admin.queries import Row
+from coordinator.store.admin.task_definitions import Change
+from coordinator.store.driver.errors import database_error
+from coordinator.store.node.group_record import READ_RECORD, Known, record_of, task_of
+from coordinator.store.sql.statement import named
+
+T = TypeVar("T")
+
+#: What coord_fence raises when (term, session) is not the current holding.
+NOT_CURRENT = "CF001"
+
+CLOCK: LiteralString = "SELECT clock_timestamp() AS server_time"
+
+SAVE_CURSOR: LiteralString = """
+SELECT {schema}.coord_save_cursor(
+    %(group)s, %(task)s, %(term)s::bigint, %(session)s::uuid, %(cursor)s::jsonb
+)
+"""
+
+
+class AdminStore:
+    """One connection. Every change is one transaction, an event, and a new version of the group."""
+
+    __slots__ = ("_desk",)
+
+    def __init__(self, conninfo: str, schema: str, where: str, timeout_s: float) -> None:
+        """Connect.
+
+        Errors: DatabaseUnreachableError, DatabaseRefusedError.
+        """
+        self._desk = Desk(conninfo, schema, where, timeout_s)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; never waits."""
+        self._desk.close()
+
+    # --- tasks ------------------------------------------------------------------------------------
+
+    def add(
+        self,
+        group: str,
+        definition: TaskDef,
+        *,
+        who: str,
+        origin: str = "cli",
+        reason: str | None = None,
+    ) -> TaskDef:
+        """Add a task; returns it with its revision.
+
+        Errors: DuplicateTaskError; ConfigError for its name; DatabaseRefusedError.
+        """
+        return self._change(
+            group, who, reason, lambda change: task_definitions.add(change, definition, origin)
+        )
+
+    def change(
+        self, group: str, definition: TaskDef, *, who: str, reason: str | None = None
+    ) -> TaskDef:
+        """Replace the definition of a task; returns it with its revision.
+
+        Errors: NotFoundError; as `add`.
+        """
+        return self._change(
+            group, who, reason, lambda change: task_definitions.change_to(change, definition)
+        )
+
+    def enable(self, group: str, task: str, *, who: str, reason: str | None = None) -> bool:
+        """Let a task run; false when it may already.
+
+        Errors: NotFoundError, DatabaseRefusedError.
+        """
+        return self._switch(group, task, who, reason, enabled=True)
+
+    def disable(self, group: str, task: str, *, who: str, reason: str | None = None) -> bool:
+        """Let a task run nowhere; false when it is so already.
+
+        Errors: NotFoundError, DatabaseRefusedError.
+        """
+        return self._switch(group, task, who, reason, enabled=False)
+
+    def delete(self, group: str, task: str, *, who: str, reason: str | None = None) -> None:
+        """Delete a task.
+
+        Errors: NotFoundError, DatabaseRefusedError.
+        """
+        self._change(group, who, reason, lambda change: task_definitions.delete(change, task))
+
+    def move(
+        self,
+        group: str,
+        task: str,
+        *,
+        preferred: str | None,
+        pinned: bool | None = None,
+        who: str,
+        reason: str | None = None,
+    ) -> None:
+        """Set who goes first; pinned None leaves that as it is.
+
+        Errors: NotFoundError, DatabaseRefusedError.
+        """
+
+        def body(change: Change) -> None:
+            task_definitions.move(change, task, preferred=preferred, pinned=pinned)
+
+        self._change(group, who, reason, body)
+
+    def declare(self, group: str, definitions: Sequence[TaskDef], *, who: str) -> tuple[str, ...]:
+        """Add the tasks that are missing, and change those that a file defined otherwise.
+
+        Returns a line for each that somebody else has defined, and that is left as it is.
+        Errors: ConfigError for a name; DatabaseRefusedError where something has to be written.
+        """
+        compared = self._desk.look(
+            lambda cursor: declared_tasks.compare(self._as(cursor, group, who, None), definitions)
+        )
+        if any(found.ours for found in compared):
+            compared = self._change(
+                group, who, "declared", lambda change: declared_tasks.write(change, definitions)
+            )
+        return tuple(declared_tasks.line_of(found) for found in compared if found.left)
+
+    # --- policy -----------------------------------------------------------------------------------
+
+    def policy(self, group: str) -> TasksPolicy:
+        """Return the times by which the group's observer decides.
+
+        Errors: NotFoundError.
+        """
+        return self._desk.look(lambda cursor: task_policy.read(cursor, self._desk.schema, group))
+
+    def set_policy(
+        self, group: str, wanted: Mapping[str, float | None], *, who: str, reason: str | None = None
+    ) -> bool:
+        """Set fields of the policy, None: as each node has it; false when they are so already.
+
+        Errors: NotFoundError, DatabaseRefusedError.
+        """
+        return self._change(group, who, reason, lambda at: task_policy.change_to(at, wanted))
+
+    def declare_policy(self, group: str, said: TasksPolicy, *, who: str) -> tuple[str, ...]:
+        """Set what the record does not name yet; returns a line for what it says otherwise."""
+        declared = task_policy.compare(self.policy(group), said)
+        if declared.new:
+            try:
+                self._change(group, who, "declared", lambda at: task_policy.declare(at, said))
+            except DatabaseRefusedError:
+                return (*task_policy.lines_of(declared), task_policy.refused_line(declared))
+        return task_policy.lines_of(task_policy.compare(self.policy(group), said))
+
+    # --- nodes ------------------------------------------------------------------------------------
+
+    def suspend(self, group: str, *, who: str, reason: str | None = None) -> bool:
+        """Let the group's observer decide nothing; false when it is so already.
+
+        Errors: NotFoundError, DatabaseRefusedError.
+        """
+        return self._change(group, who, reason, node_admin.suspend)
+
+    def resume(self, group: str, *, who: str, reason: str | None = None) -> bool:
+        """Let the group's observer decide again; false when it does.
+
+        Errors: NotFoundError, DatabaseRefusedError.
+        """
+        return self._change(group, who, reason, node_admin.resume)
+
+    def evict(self, group: str, node: str, *, who: str, reason: str | None = None) -> None:
+        """Forget a node that is gone.
+
+        Errors: NotFoundError, NodeAliveError, DatabaseRefusedError.
+        """
+        self._change(group, who, reason, lambda change: node_admin.evict(change, node))
+
+    # --- looking ----------------------------------------------------------------------------------
+
+    def list(self, group: str | None = None) -> Rows:
+        """Return a row of sys.ongoing_tasks for each task, with "definition" beside its columns."""
+        return [
+            _defined(row) for row in self._desk.read(task_queries.TASKS, group=group, task=None)
+        ]
+
+    def show(self, group: str, task: str) -> tuple[Row, Rows]:
+        """Return one row of `list`, and the rows of sys.task_nodes for it.
+
+        Errors: NotFoundError.
+        """
+        found = self._desk.read(task_queries.TASKS, group=group, task=task)
+        if not found:
+            raise NotFoundError(f"{group}: there is no task {task!r}")
+        return _defined(found[0]), self._desk.read(task_queries.TASK_NODES, group=group, task=task)
+
+    def nodes(self, group: str | None = None) -> Rows:
+        """Return the rows of sys.nodes."""
+        return self._desk.read(task_queries.NODES, group=group)
+
+    def record(self, group: str) -> GroupRecord:
+        """Return the group's record as its nodes read it.
+
+        Errors: NotFoundError.
+        """
+        found = self._desk.read(READ_RECORD, group=group)
+        if not found:
+            raise NotFoundError(f"there is no group {group!r}")
+        return record_of(tuple(found[0].values()), Known())
+
+    def observer(self, group: str) -> Row:
+        """Return who observes the group, since when, and whether that is suspended.
+
+        Errors: NotFoundError.
+        """
+        found = self._desk.read(task_queries.OBSERVER, group=group)
+        if not found:
+            raise NotFoundError(f"there is no group {group!r}")
+        return found[0]
+
+    def decisions(self, group: str, count: int = 50) -> Rows:
+        """Return the last rows of sys.observer_decisions, the newest first."""
+        return self._desk.read(task_queries.DECISIONS, group=group, count=count)
+
+    def server_time(self) -> datetime:
+        """Return the server's clock, in exactly one round trip."""
+        moment: datetime = self._desk.read(CLOCK)[0]["server_time"]
+        return moment
+
+    # --- cursors ----------------------------------------------------------------------------------
+
+    def cursor(self, group: str, task: str) -> Row:
+        """Return how far a task has come: "cursor" is JSON text, or None when it never said."""
+        return self._desk.read(task_queries.CURSOR, group=group, task=task)[0]
+
+    def save_cursor(self, group: str, task: str, term: int, session: str, cursor: str) -> None:
+        """Save how far a task has come, under the term of its token.
+
+        Errors: TokenLostError when that is not the current one.
+        """
+        holding = {"group": group, "task": task, "term": term, "session": session}
+        statement = named(SAVE_CURSOR, self._desk.schema)
+        try:
+            self._desk.write(lambda at: at.execute(statement, holding | {"cursor": cursor}))
+        except psycopg.Error as error:
+            if error.sqlstate == NOT_CURRENT:
+                raise TokenLostError(
+                    f"{group}/{task}: the token of term {term} is lost: nothing was saved"
+                ) from error
+            raise database_error(error, self._desk.where) from error
+
+    # --- inside -----------------------------------------------------------------------------------
+
+    def _switch(
+        self, group: str, task: str, who: str, reason: str | None, *, enabled: bool
+    ) -> bool:
+        return self._change(
+            group,
+            who,
+            reason,
+            lambda change: task_definitions.switch(change, task, enabled=enabled),
+        )
+
+    def _change(self, group: str, who: str, reason: str | None, body: Callable[[Change], T]) -> T:
+        """Run `body` in a transaction and tell the group; False from it: nothing has changed."""
+
+        def whole(cursor: Cursor) -> T:
+            change = self._as(cursor, group, who, reason)
+            outcome = body(change)
+            if outcome is not False:
+                change.tell()
+            return outcome
+
+        try:
+            return self._desk.write(whole)
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise DatabaseRefusedError(
+                f"{self._desk.where}: this login may not change tasks and nodes of {group}: what"
+                " a task runs, every node runs, so a system_administrator's login does it"
+                " (see `coord db roles`)"
+            ) from error
+        except psycopg.Error as error:
+            raise database_error(error, self._desk.where) from error
+
+    def _as(self, cursor: Cursor, group: str, who: str, reason: str | None) -> Change:
+        return Change(cursor=cursor, schema=self._desk.schema, group=group, who=who, reason=reason)
+
+
+def _defined(row: Row) -> Row:
+    """Return a row of TASKS with its definition."""
+    columns = (
+        *("task", "revision", "enabled", "nodes", "preferred", "pinned", "failover", "failback"),
+        *("on_partition", "on_done", "progress_ms", "stop_timeout_ms", "spec"),
+    )
+    return row | {"definition": task_of([row[column] for column in columns])}

@@ -1,0 +1,1 @@
+"""The connection of a node to its database, behind the store port."""

@@ -1,0 +1,1 @@
+"""The one door to PostgreSQL: psycopg, its sessions, and its errors in our words."""

@@ -1,0 +1,1 @@
+"""The requests of a node, one module each."""

@@ -1,0 +1,126 @@
+"""The heartbeat: a node's write that its session lives, and its look at the group (rule O6).
+
+READ COMMITTED and a compare-and-set on the node's own row, as everything in `session`. A heartbeat
+that also read under SERIALIZABLE was measured to abort in 7 % of the cases at 40 beats a second,
+and in 94 % at saturation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import LiteralString
+
+import psycopg
+
+from coordinator.errors import OutcomeUnknownError
+from coordinator.protocol.messages.requests import Answer, Beat, View
+from coordinator.store.sql.statement import named
+from coordinator.store.sql.transaction import Cursor, alone
+from coordinator.store.sql.view import Place, is_held, seen_again, view_of, watched
+
+#: The heartbeat and the whole view, in one round trip. The view's snapshot is older than the write,
+#: so `beat` hands the own new beat out beside it.
+BEAT_AND_LOOK: LiteralString = """
+WITH beaten AS ({beat})
+SELECT (SELECT beat FROM beaten), {view_columns} {view_from}
+"""
+
+#: The heartbeat while the holder's session lives, and what that shows; no row when either is over.
+#: The holder's beat is of the statement's own snapshot; the own one is the new one, and the age
+#: counts to it. The server process is that which greeted us, or a pooler was taken for a connection
+#: of our own. Needs what `view.watched` gives, too.
+BEAT_AND_WATCH: LiteralString = """
+UPDATE {schema}.health_check AS own
+SET beat = own.beat + 1, last_heartbeat = clock_timestamp()
+FROM {schema}.health_check AS holder
+WHERE own.group_id = %(group)s AND own.task_id = %(node)s
+    AND own.session = %(mine)s::uuid AND own.ended_at IS NULL
+    AND holder.group_id = %(group)s AND holder.task_id = %(holder)s
+    AND holder.session = %(holding)s::uuid AND holder.ended_at IS NULL
+RETURNING own.beat, holder.beat, date_part('epoch', own.last_heartbeat - holder.last_heartbeat),
+    pg_backend_pid()
+"""
+
+#: A heartbeat that watches needs a second round trip when the holder's session is over. It is sent
+#: only where the last request took no longer than this share of its time.
+QUICK_SHARE = 1 / 4
+#: Of so many heartbeats of a connection one looks at everything, whatever it was told.
+LOOK_EVERY = 20
+#: The same in a group with tasks, where a change that nobody was told of (made by hand, without
+#: NOTIFY) concerns every node: each sees it after so many heartbeats at the latest.
+LOOK_EVERY_OF_TASKS = 5
+#: No session: a random uuid is never this one.
+NOBODY = "00000000-0000-0000-0000-000000000000"
+
+
+class Shown:
+    """View that a connection was shown last, for heartbeats that need not read it again (rule O6).
+
+    That a token was released or taken, or which version a group with tasks has, it is told of as it
+    happens, unless a pooler lends it its sessions.
+    """
+
+    def __init__(self, *, lent: bool, hosts_tasks: bool = False) -> None:
+        self.lent = lent
+        self._look_every = LOOK_EVERY_OF_TASKS if hosts_tasks else LOOK_EVERY
+        self._view: View | None = None
+        self._beats = 0
+
+    def learn(self, view: View, took: float, *, told: bool) -> None:
+        """Take in an answer's view; took: of the request's time, told: of a change meanwhile."""
+        self._view = view if took <= QUICK_SHARE and not told else None
+
+    def forget(self) -> None:
+        """Let the next heartbeat look at everything."""
+        self._view = None
+
+    def for_a_beat(self) -> View | None:
+        """Return the view whose holder a heartbeat is to watch; none: it looks at everything."""
+        self._beats += 1
+        return None if self.lent or self._beats % self._look_every == 0 else self._view
+
+
+def beat(
+    cursor: Cursor, place: Place, request: Beat, *, known: View | None, prepare: bool
+) -> Answer:
+    """Say that the session lives; not done when somebody ended it.
+
+    known: what the node was shown last, where all else than the end of the holder's session is told
+           of. When that is over, too, a second round trip writes the heartbeat and reads it all.
+    Errors: OutcomeUnknownError when the connection turns out not to be one's own.
+    """
+    params = place.params(mine=request.session)
+    if known is not None and is_held(known):
+        watching = {**params, **watched(known)}
+        row = alone(cursor, named(BEAT_AND_WATCH, place.schema), watching, prepare=prepare)
+        if row is not None:
+            mine, holders, age_s, served_by = row
+            if served_by != cursor.connection.info.backend_pid:
+                raise OutcomeUnknownError("a pooler led us to another process of a server")
+            return _beaten(place, mine, seen_again(known, holders, age_s))
+    row = alone(cursor, named(BEAT_AND_LOOK, place.schema), params, prepare=prepare)
+    assert row is not None, "a view is one row"
+    return _beaten(place, row[0], view_of(row[1:], place.system_identifier))
+
+
+def _beaten(place: Place, beat: int | None, view: View) -> Answer:
+    """Return the answer to a heartbeat; without a beat the session is over."""
+    if beat is None:
+        return Answer(done=False, view=view)
+    if view.token.node == place.node and view.holder is not None:
+        view = replace(view, holder=replace(view.holder, beat=beat, age_s=0.0))
+    return Answer(done=True, view=view, beat=beat)
+
+
+def rehearse(cursor: Cursor, place: Place) -> None:
+    """Prepare the heartbeat in both forms by beating for nobody, in one round trip.
+
+    A heartbeat that had to be prepared first would take two, at a moment that nobody chose.
+    """
+    if not psycopg.Pipeline.is_supported():
+        return  # before libpq 14
+    params = place.params(mine=NOBODY)
+    with cursor.connection.pipeline():
+        cursor.execute(named(BEAT_AND_LOOK, place.schema), params, prepare=True)
+        watching = {**params, "holder": "", "holding": NOBODY}
+        cursor.execute(named(BEAT_AND_WATCH, place.schema), watching, prepare=True)

@@ -1,0 +1,30 @@
+"""List who else could take the token: a look over all rows of a group, never in a decision."""
+
+from __future__ import annotations
+
+from typing import LiteralString
+
+from coordinator.protocol.messages.requests import Answer, Candidate
+from coordinator.store.sql.statement import named
+from coordinator.store.sql.transaction import Cursor, read
+from coordinator.store.sql.view import Place, read_view
+
+#: A node that was silent for longer than this many of its own intervals ranks nobody behind it.
+SILENT_INTERVALS_MAX = 2
+
+READ_ROSTER: LiteralString = """
+SELECT task_id, priority
+FROM {schema}.health_check
+WHERE group_id = %(group)s
+    AND session IS NOT NULL
+    AND ended_at IS NULL
+    AND clock_timestamp() - last_heartbeat < %(intervals)s * liveness_ms * interval '1 ms'
+"""
+
+
+def read_roster(cursor: Cursor, place: Place) -> Answer:
+    """Name the live nodes of the group."""
+    params = place.params(intervals=SILENT_INTERVALS_MAX)
+    rows = read(cursor, named(READ_ROSTER, place.schema), params)
+    roster = tuple(Candidate(node=node, priority=priority) for node, priority in rows)
+    return Answer(done=True, view=read_view(cursor, place), roster=roster)

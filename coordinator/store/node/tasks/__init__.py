@@ -1,0 +1,1 @@
+"""The requests of a node for the tasks of its group."""

@@ -1,0 +1,1 @@
+"""Writes of programs under the fence of their token."""

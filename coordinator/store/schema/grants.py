@@ -1,0 +1,67 @@
+"""The privileges that a role needs on tables that belong to another."""
+
+from __future__ import annotations
+
+from psycopg import sql
+
+from coordinator.store.schema.aliases import PEOPLE_VIEWS, for_each_alias
+
+#: What a running node does with each table, and what it declares; nothing is ever deleted.
+TABLES = {
+    "token_holder": "SELECT, INSERT, UPDATE",
+    "health_check": "SELECT, INSERT, UPDATE",
+    "group_record": "SELECT, INSERT, UPDATE",
+    "token_history": "SELECT, INSERT, UPDATE",
+    "database_epoch": "SELECT, INSERT, UPDATE",
+    "schedule": "SELECT, INSERT, UPDATE",
+    "event": "SELECT, INSERT",
+    "task": "SELECT, INSERT, UPDATE",
+    "task_node": "SELECT, INSERT, UPDATE",
+    "task_cursor": "SELECT, INSERT, UPDATE",
+    "observer_decision": "SELECT, INSERT",
+}
+VIEWS = ("coord_status", "coord_nodes", "coord_history")
+#: What people read under other names, too.
+VIEWS_FOR_PEOPLE = tuple(f"sys_{view}" for view in PEOPLE_VIEWS)
+#: Once the script of `coord db roles` was run, group_role says who writes for which group.
+READ = ("coord_version", "group_role", *VIEWS, *VIEWS_FOR_PEOPLE)
+#: What a view calls for whoever looks, and what tells how far a task has come.
+READ_FUNCTIONS = ("coord_last_error(text, text, text)", "coord_read_cursor(text, text)")
+#: What a program of the holder calls in its own transactions.
+HOLDER_FUNCTIONS = (
+    "coord_fence(text, bigint, uuid)",
+    "coord_save_cursor(text, text, bigint, uuid, jsonb)",
+)
+#: What a running node calls in its races, with its own rights.
+RACE_FUNCTIONS = (
+    "coord_view(bigint, text, text)",
+    "coord_raise_version(text, text, boolean)",
+    "coord_term_clock(bigint, uuid, text)",
+    "coord_take(bigint, uuid, text, text, text, uuid, text, uuid, bigint, bigint, bigint, text,"
+    " text, bigint, text, boolean, boolean)",
+    "coord_give_back(text, text, uuid, bigint, text, text, boolean, bigint, bigint)",
+    "coord_release(bigint, text, text, text, uuid, bigint, text, text, boolean, bigint, bigint)",
+    "coord_leave(bigint, text, text, text, uuid, text, text, boolean, boolean, bigint, bigint)",
+)
+#: What a running node and its programs call.
+NODE_FUNCTIONS = (*READ_FUNCTIONS, *HOLDER_FUNCTIONS, *RACE_FUNCTIONS)
+
+
+def grants_for(schema: str, role: str, *, read_only: bool = False) -> list[str]:
+    """Return the statements, one a line; `role` may be anything that can be quoted."""
+    home = sql.Identifier(schema).as_string(None)
+    whom = sql.Identifier(role).as_string(None)
+    lines = [f"GRANT USAGE ON SCHEMA {home} TO {whom};"]
+    for table, privileges in TABLES.items():
+        granted = "SELECT" if read_only else privileges
+        lines.append(f"GRANT {granted} ON {home}.{table} TO {whom};")
+    lines += [f"GRANT SELECT ON {home}.{relation} TO {whom};" for relation in READ]
+    functions = READ_FUNCTIONS if read_only else NODE_FUNCTIONS
+    lines += [f"GRANT EXECUTE ON FUNCTION {home}.{name} TO {whom};" for name in functions]
+    return [*lines, for_each_alias(schema, *alias_grants(whom))]
+
+
+def alias_grants(whom: str) -> tuple[str, ...]:
+    """Return what lets roles, already quoted, read each of the views outside our schema."""
+    whom = whom.replace("%", "%%")
+    return (f"GRANT USAGE ON SCHEMA %1$I TO {whom}", f"GRANT SELECT ON %1$I.%2$I TO {whom}")

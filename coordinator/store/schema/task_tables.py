@@ -1,0 +1,113 @@
+"""The tables of tasks, as `tables` knows the others."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
+
+from coordinator.store.schema.columns import (
+    MOMENT,
+    NAME,
+    NAME_LENGTH_MAX,
+    SERVER_NOW,
+    TASK_PATTERN,
+    metadata,
+    shown,
+)
+from coordinator.store.schema.storage import storage
+
+task = sa.Table(
+    "task",
+    metadata,
+    sa.Column("group_id", NAME, nullable=False),
+    sa.Column("name", NAME, nullable=False),
+    sa.Column("revision", sa.BigInteger, nullable=False, server_default=sa.text("1")),
+    sa.Column("enabled", sa.Boolean, nullable=False, server_default=sa.text("true")),
+    sa.Column("deleted", sa.Boolean, nullable=False, server_default=sa.text("false")),
+    sa.Column("nodes", pg.ARRAY(NAME), nullable=False, server_default=sa.text("'{}'::text[]")),
+    sa.Column("preferred", NAME),
+    sa.Column("pinned", sa.Boolean, nullable=False, server_default=sa.text("false")),
+    sa.Column("failover", sa.Boolean, nullable=False, server_default=sa.text("true")),
+    sa.Column("failback", sa.Boolean, nullable=False, server_default=sa.text("true")),
+    sa.Column("on_partition", sa.Text, nullable=False, server_default=sa.text("'stop'")),
+    sa.Column("on_done", sa.Text, nullable=False, server_default=sa.text("'restart'")),
+    sa.Column("progress_ms", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("stop_timeout_ms", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("spec", pg.JSONB, nullable=False, server_default=sa.text("'{}'::jsonb")),
+    sa.Column("origin", sa.Text, nullable=False, server_default=sa.text("'cli'")),
+    sa.Column("end_reason", sa.Text),
+    sa.Column("created_at", MOMENT, nullable=False, server_default=SERVER_NOW),
+    sa.Column("changed_at", MOMENT, nullable=False, server_default=SERVER_NOW),
+    sa.Column("changed_by", sa.Text),
+    sa.PrimaryKeyConstraint("group_id", "name"),
+    # Its token's name, group/task, is a name as well; our own tokens begin with an underscore.
+    sa.CheckConstraint(
+        f"length(group_id) + length(name) <= {NAME_LENGTH_MAX - 1} AND name ~ '{TASK_PATTERN}'",
+        name="name",
+    ),
+    sa.CheckConstraint("on_partition IN ('stop', 'continue')", name="on_partition"),
+    sa.CheckConstraint("on_done IN ('restart', 'release', 'finish')", name="on_done"),
+    sa.CheckConstraint("origin IN ('cli', 'file', 'api')", name="origin"),
+    # Whatever is written here by hand, every node of the group reads it.
+    sa.CheckConstraint(
+        "array_position(nodes, NULL) IS NULL AND coalesce(array_ndims(nodes), 1) = 1", name="nodes"
+    ),
+    sa.CheckConstraint("progress_ms >= 0 AND stop_timeout_ms >= 0", name="times"),
+    shown("created_at changed_at", "preferred end_reason changed_by"),
+)
+
+task_node = sa.Table(
+    "task_node",
+    metadata,
+    sa.Column("group_id", NAME, nullable=False),
+    sa.Column("task", NAME, nullable=False),
+    sa.Column("node", NAME, nullable=False),
+    sa.Column("state", sa.Text),
+    sa.Column("term", sa.BigInteger),
+    sa.Column("error", sa.Text),
+    sa.Column("told_at", MOMENT),
+    sa.Column("failed_count", sa.Integer, nullable=False, server_default=sa.text("0")),
+    sa.PrimaryKeyConstraint("group_id", "task", "node"),
+    shown("told_at", "group_id task node state error"),
+)
+# The few that every reader of the group's record asks for, among tasks times nodes.
+sa.Index(
+    "task_node_failed_idx",
+    task_node.c.group_id,
+    task_node.c.task,
+    task_node.c.node,
+    postgresql_where=sa.text("failed_count > 0"),
+)
+
+task_cursor = sa.Table(
+    "task_cursor",
+    metadata,
+    sa.Column("group_id", NAME, nullable=False),
+    sa.Column("task", NAME, nullable=False),
+    sa.Column("cursor", pg.JSONB, nullable=False),
+    sa.Column("term", sa.BigInteger, nullable=False),
+    sa.Column("session", pg.UUID(as_uuid=False), nullable=False),
+    sa.Column("saved_at", MOMENT, nullable=False),
+    sa.Column("save_count", sa.BigInteger, nullable=False, server_default=sa.text("1")),
+    sa.PrimaryKeyConstraint("group_id", "task"),
+    shown("saved_at", "group_id task"),
+    info=storage(50),
+)
+
+observer_decision = sa.Table(
+    "observer_decision",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("group_id", NAME, nullable=False),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("at", MOMENT, nullable=False, server_default=SERVER_NOW),
+    sa.Column("observer", NAME, nullable=False),
+    sa.Column("term", sa.BigInteger, nullable=False),
+    sa.Column("node", NAME, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("before", sa.Text, nullable=False),
+    sa.Column("after", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text),
+    shown("at", "group_id observer node kind before after reason"),
+)
+sa.Index(None, observer_decision.c.group_id, observer_decision.c.id)

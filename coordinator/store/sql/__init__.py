@@ -1,0 +1,1 @@
+"""How statements are composed, committed and read."""

@@ -1,0 +1,369 @@
+"""Bugs planted on purpose: each replaces one small rule, and the simulation must find it.
+
+A simulation that finds nothing proves nothing until it has found these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from types import ModuleType
+from typing import Any
+
+from coordinator.protocol.guardian import run as guardian_run
+from coordinator.protocol.guardian.state import Run as GuardRun
+from coordinator.protocol.messages.requests import (
+    Beat,
+    Identity,
+    Join,
+    Request,
+    Take,
+    TokenSeen,
+    View,
+)
+from coordinator.protocol.node import branches, intake, join, machine, next_request
+from coordinator.protocol.node.events import Command, ExtendTrust
+from coordinator.protocol.node.state import node as node_state
+from coordinator.protocol.rules import backstops, epoch, timing, watch
+from tests.simulation.world.settings import Bias
+from tests.support.fakes.memory_rows import NEVER_SETTLED, NodeRow
+from tests.support.fakes.memory_store import MemoryDatabase
+
+
+class BeatUnseen(MemoryDatabase):
+    """Ends the holder's session whatever its beat shows by now."""
+
+    def beat_matches(self, row: NodeRow, seen_beat: int) -> bool:  # noqa: ARG002
+        return True
+
+
+class FloorIgnored(MemoryDatabase):
+    """Gives out terms that a live node remembers."""
+
+    def floor_of(self, token: TokenSeen) -> int:  # noqa: ARG002
+        return 0
+
+
+class NamesakeReplaced(MemoryDatabase):
+    """Lets a node replace a live session of its own name."""
+
+    def join_allowed(self, row: NodeRow, request: Join) -> bool:  # noqa: ARG002
+        return True
+
+
+class UnsettledTaken(MemoryDatabase):
+    """Takes every history of the database for the whole history."""
+
+    def settled_at_creation(self) -> bool:
+        return True
+
+
+def _trust_from_answer(sent_at: float, answered_at: float, lease_s: float) -> float:
+    return answered_at + lease_s
+
+
+def _settle_at_once(seen: epoch.Epoch) -> float:
+    return seen.since
+
+
+def _act_on_anything(view: View) -> bool:
+    return True
+
+
+class TermsOfTimelines(MemoryDatabase):
+    """Gives each number of a timeline terms of its own, as if no number came twice."""
+
+    def clock_ms(self, group: str) -> int | None:  # noqa: ARG002
+        return (self.identity.timeline - 1) * 10**9 + 1
+
+
+class PlainTerms(MemoryDatabase):
+    """Counts on from what the row shows."""
+
+    def clock_ms(self, group: str) -> int | None:  # noqa: ARG002
+        return None
+
+
+class CopyUnseen(MemoryDatabase):
+    """Counts on as soon as nobody follows: terms were the clock's only while somebody did."""
+
+    def is_copied(self, group: str) -> bool:  # noqa: ARG002
+        return False
+
+
+class SettledByTimeline(MemoryDatabase):
+    """Trusts a row that says settled, whichever run of the server it was written for."""
+
+    def is_settled(self, group: str) -> bool:
+        here, settled = self.epoch(), self.settled.get(group, NEVER_SETTLED)
+        runs = [row for row in self.epochs.values() if row.branch == here.branch]
+        return settled.branch == here.branch or any(row.settled for row in runs)
+
+
+def _plain_next_term(seen_term: int, remembered: int) -> int:
+    return seen_term + 1
+
+
+def _half_the_wait(seen: epoch.Epoch) -> float:
+    return seen.since + seen.longest_liveness_s / 2
+
+
+def _all_there(seen: epoch.Epoch, beat: int, *, all_there: bool) -> epoch.Epoch:
+    """Take any restart for one in place."""
+    return seen if seen.proof is None else replace(seen, proof=None, continues=True)
+
+
+def _forget_later_branches(
+    known: epoch.Epoch | None, shown: Identity, now: float
+) -> epoch.Latest | None:
+    return None
+
+
+def _never_expired(trusted_until: float, now: float) -> bool:
+    return False
+
+
+_real_watched = watch.watched
+
+
+def _on_any_server(
+    known: watch.Watch | None, sight: watch.Sight, now: float, gap_max_s: float
+) -> watch.Watch:
+    """Take the same beat for the same, whichever run of whichever server shows it."""
+    if known is not None:
+        sight = replace(sight, identity=known.sight.identity)
+    return _real_watched(known, sight, now, gap_max_s)
+
+
+_real_failed = intake._failed
+
+
+def _failure_ends_the_watch(
+    at: node_state.Node, now: float, request: Request | None, why: str
+) -> tuple[node_state.Node, tuple[Command, ...]]:
+    after, told = _real_failed(at, now, request, why)
+    return replace(after, watch=None), told
+
+
+_real_note_silence = branches.note_silence
+
+
+def _no_beat_counts(at: node_state.Node, view: View, now: float) -> node_state.Node:
+    """Watch on a branch whose answers are dropped, and take no beat there for a sign of life."""
+    after = _real_note_silence(at, view, now)
+    if at.watch is None or after.watch is None or at.watch.sight.identity != view.identity:
+        return after
+    return replace(after, watch=replace(after.watch, since=at.watch.since))
+
+
+def _every_session_is_own(at: node_state.Node, session: str | None) -> bool:
+    return True
+
+
+def _lease_of_one_clock(liveness_s: float) -> float:
+    """Forget that both clocks may be wrong."""
+    return liveness_s - timing.KILL_BOUND_S
+
+
+def _no_deadline(run: GuardRun) -> float:
+    if run.phase in ("launching", "running"):
+        return float("inf")
+    return _real_due(run)
+
+
+def _stop_without_deadline(run: GuardRun) -> float:
+    """Let an ordinary stop take its time, whatever becomes of trust."""
+    return run.kill_at if run.phase == "stopping" else _real_due(run)
+
+
+def _nothing_is_late(_deadlines: dict[int, float], _now: float) -> set[int]:
+    """Leave it to others to kill."""
+    return set()
+
+
+_real_observe = epoch.observe
+
+
+def _observe_and_forget(
+    known: epoch.Epoch | None, view: View, now: float, own_liveness_s: float, beats: int = 0
+) -> epoch.Epoch:
+    """Go back to an earlier branch as if no later one had ever granted anything."""
+    return replace(_real_observe(known, view, now, own_liveness_s, beats), returned=False)
+
+
+_real_due = guardian_run.due
+
+
+def _failed_is_done(
+    at: node_state.Node, now: float, request: Request | None, why: str
+) -> tuple[node_state.Node, tuple[Command, ...]]:
+    """Take a renewal without an answer for one that was acknowledged."""
+    after, told = _real_failed(at, now, request, why)
+    if not isinstance(request, Beat | Take) or request.session != at.session:
+        return after, told
+    until = max(at.trusted_until, now - at.timing.attempt_s + at.timing.lease_s)
+    after = replace(after, trusted_until=until)
+    run = after.run
+    if run is None or run.stopping:
+        return after, told
+    return after, (*told, ExtendTrust(run.number, until))
+
+
+Patch = tuple[ModuleType | type, str, Callable[..., Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Planted:
+    """One bug: what is replaced, and what kind of violation gives it away.
+
+    first: the seed to begin with, where few worlds show the bug.
+    """
+
+    rule: str
+    bias: Bias | None = None  #: where it shows; None: only a transcript shows it
+    patches: tuple[Patch, ...] = ()
+    database: type[MemoryDatabase] = MemoryDatabase
+    first: int = 0
+
+
+PLANTED: dict[str, Planted] = {
+    "answer": Planted(
+        "trust runs from the question",
+        Bias(stories=("last answer late",), extreme=True),
+        ((intake, "trust_end", _trust_from_answer),),
+    ),
+    "settle": Planted(
+        "a new identity is waited out",
+        Bias(stories=("takeover then failover", "pause spans failover")),
+        ((next_request, "settle_at", _settle_at_once),),
+    ),
+    "unsettled-take": Planted(
+        "nobody takes on an unsettled identity",
+        Bias(stories=("takeover then failover", "pause spans failover")),
+        database=UnsettledTaken,
+    ),
+    "unsettled-start": Planted(
+        "nothing starts on an unsettled identity",
+        patches=((node_state, "may_act", _act_on_anything),),
+    ),
+    "plain-term": Planted(
+        "terms rise over timelines",
+        Bias(stories=("failover twice", "handover then failover")),
+        ((next_request, "next_term", _plain_next_term),),
+        database=PlainTerms,
+    ),
+    "timeline-term": Planted(
+        "terms come from what no branch that was thrown away can repeat",
+        Bias(stories=("number given again",)),
+        database=TermsOfTimelines,
+    ),
+    "settled-by-timeline": Planted(
+        "what was settled on an earlier run is not",
+        Bias(stories=("rolled back",)),
+        database=SettledByTimeline,
+    ),
+    "any-restart": Planted(
+        "a restart in place is proven",
+        Bias(stories=("rolled back",)),
+        ((epoch, "judged", _all_there),),
+    ),
+    "half-wait": Planted(
+        "the whole longest interval is waited out",
+        Bias(stories=("takeover then failover", "pause spans failover"), extreme=True),
+        ((next_request, "settle_at", _half_the_wait),),
+        first=400,
+    ),
+    "returned-term": Planted(
+        "terms stay above those of a later branch that has gone away",
+        Bias(),
+        ((intake.epoch, "observe", _observe_and_forget),),
+        first=402,
+    ),
+    "copy-unseen": Planted(
+        "terms come from the clock for good once a server is copied",
+        Bias(stories=("mistake with memory",)),
+        database=CopyUnseen,
+    ),
+    "mistaken-branch": Planted(
+        "a later branch counts until its leases are over",
+        Bias(stories=("mistaken promotion",), extreme=True),
+        ((epoch, "left_behind", _forget_later_branches),),
+    ),
+    "dropped-sight": Planted(
+        "who beats on a branch whose answers are dropped is alive",
+        patches=((branches, "note_silence", _no_beat_counts),),
+    ),
+    "own-session": Planted(
+        "only a session of this very process is no namesake",
+        Bias(twin=True),
+        ((join, "_own", _every_session_is_own),),
+    ),
+    "revive": Planted(
+        "dead is dead",
+        patches=((machine, "expired", _never_expired), (node_state, "expired", _never_expired)),
+    ),
+    "beat": Planted(
+        "the seen beat must still stand",
+        Bias(stories=("beat in the last moment",), extreme=True, timing=(6.0, 2.0)),
+        database=BeatUnseen,
+    ),
+    "identity": Planted(
+        "another run of the server starts the wait again",
+        patches=((watch, "watched", _on_any_server),),
+    ),
+    "reconnect": Planted(
+        "a lost connection does not start the wait again",
+        patches=((intake, "_failed", _failure_ends_the_watch),),
+    ),
+    "lease": Planted(
+        "the lease fits into the interval",
+        Bias(stories=("last answer late",), extreme=True),
+        ((timing, "lease_of", _lease_of_one_clock),),
+    ),
+    "unknown": Planted(
+        "an unknown outcome is no success",
+        Bias(stories=("beat in the last moment", "takeover then failover")),
+        ((intake, "_failed", _failed_is_done),),
+    ),
+    "namesake": Planted(
+        "a live namesake is left alone", Bias(twin=True), database=NamesakeReplaced
+    ),
+    "third-belt": Planted(
+        "the spare kills what guardian and agent leave alive",
+        Bias(stories=("only the spare is left",)),
+        ((backstops, "late", _nothing_is_late),),
+    ),
+    "deadline": Planted(
+        "the guardian keeps the deadline",
+        Bias(stories=("agent frozen",)),
+        # The spare would do it in the guardian's place (G9).
+        ((guardian_run, "due", _no_deadline), (backstops, "late", _nothing_is_late)),
+    ),
+    "patient-stop": Planted(
+        "an ordinary stop ends with trust",
+        Bias(stories=("stop then cut",)),
+        ((guardian_run, "due", _stop_without_deadline), (backstops, "late", _nothing_is_late)),
+    ),
+}
+
+
+@contextmanager
+def planted(name: str) -> Iterator[type[MemoryDatabase]]:
+    """Break one rule for a while; gives the database class to simulate with."""
+    bug = PLANTED[name]
+    with patched(bug.patches):
+        yield bug.database
+
+
+@contextmanager
+def patched(patches: tuple[Patch, ...]) -> Iterator[None]:
+    """Replace rules for a while."""
+    before = [(module, rule, getattr(module, rule)) for module, rule, _ in patches]
+    try:
+        for module, rule, broken in patches:
+            setattr(module, rule, broken)
+        yield
+    finally:
+        for module, rule, real in before:
+            setattr(module, rule, real)

@@ -1,0 +1,65 @@
+"""Every planted bug is caught: by the simulation within SEEDS_MAX seeds, or by a transcript."""
+
+from __future__ import annotations
+
+import pytest
+
+from coordinator.protocol.messages.requests import Join, RaiseFloor
+from tests.conformance.worlds import facts_of, take_request
+from tests.simulation.plans import transcripts
+from tests.simulation.plans.planted import PLANTED, FloorIgnored, planted
+from tests.simulation.run import how_to_repeat, judged
+from tests.simulation.world.settings import Bias
+from tests.support.fakes.memory_database import MemoryDatabase
+
+SEEDS_MAX = 2000
+SIMULATED = {name: bug.bias for name, bug in PLANTED.items() if bug.bias is not None}
+
+
+@pytest.mark.parametrize(("name", "bias"), SIMULATED.items(), ids=SIMULATED)
+def test_the_simulation_catches(name: str, bias: Bias) -> None:
+    caught, first = -1, PLANTED[name].first
+    with planted(name) as database:
+        for seed in range(first, first + SEEDS_MAX):
+            if judged(seed, bias, database):
+                caught = seed
+                break
+    assert caught >= 0, f"{PLANTED[name].rule}: broken, and {SEEDS_MAX} seeds did not show it"
+
+    print(f"{name}: caught by seed {caught}")
+    for seed in range(first, caught + 1):
+        told = judged(seed, bias)
+        assert not told, f"the unbroken code: {told}; {how_to_repeat(seed, bias=name)}"
+
+
+@pytest.mark.parametrize("name", sorted(set(PLANTED) - set(SIMULATED)))
+def test_a_transcript_catches(name: str) -> None:
+    transcript = transcripts.OF_PLANTED[name]
+    transcript()
+
+    with planted(name), pytest.raises(AssertionError):
+        transcript()
+
+
+def test_the_rules_are_whole_again_afterwards() -> None:
+    before = [getattr(module, rule) for bug in PLANTED.values() for module, rule, _ in bug.patches]
+    for name in PLANTED:
+        with planted(name):
+            pass
+    after = [getattr(module, rule) for bug in PLANTED.values() for module, rule, _ in bug.patches]
+    assert before == after
+
+
+def test_an_ignored_floor_gives_a_remembered_term_out_again() -> None:
+    """N3: terms that are the clock's hide it in the simulation; on the first branch it decides."""
+    assert _term_above_a_floor_of_41(MemoryDatabase()) == 42
+    assert _term_above_a_floor_of_41(FloorIgnored()) <= 41
+
+
+def _term_above_a_floor_of_41(database: MemoryDatabase) -> int:
+    facts = facts_of("a")
+    database.prepare(facts)
+    assert database.carry_out(facts, Join(session="s", previous=None)).done
+    assert database.carry_out(facts, RaiseFloor(term=41)).done
+    request = take_request("s", database.view(facts), next_term=1)
+    return database.carry_out(facts, request).term

@@ -1,0 +1,122 @@
+"""A simulated guardian: protocol.guard, fed and obeyed as coordinator/runtime does it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from coordinator.protocol.guardian import events as words
+from coordinator.protocol.guardian import machine as guardian_machine
+from tests.simulation.world.processes import Process
+from tests.simulation.world.programs import SIGTERM
+
+if TYPE_CHECKING:
+    from tests.simulation.world.agent import Agent
+    from tests.simulation.world.host import Host
+
+#: A message between guardian and agent takes this long.
+CHANNEL_S = 0.0003
+#: A fresh agent has to import; a spare is ready.
+FRESH_READY_S = 0.4
+SPARE_READY_S = 0.005
+
+
+class Guardian(Process):
+    """The guardian process of a host."""
+
+    __slots__ = ("alarm", "begun", "host", "reads", "state")
+
+    def __init__(self, host: Host) -> None:
+        super().__init__()
+        self.host_frozen = host.frozen
+        self.host = host
+        self.alarm = float("inf")
+        self.reads: Agent | None = None  #: whose socket it has open
+        self.begun = False
+        self.state, orders = guardian_machine.begin(host.local())
+        for order in orders:
+            self._obey(order)
+        self.begun = True
+
+    def take_in(self, event: words.Event) -> None:
+        """Feed the guard and obey it."""
+        if not self.alive:
+            return
+        self.state, orders = guardian_machine.step(self.state, event, self.host.local())
+        for order in orders:
+            self._obey(order)
+        moment = guardian_machine.due(self.state)
+        if moment != self.alarm:
+            self.alarm = moment
+            if moment != float("inf"):
+                self.host.at_local(moment, self.deliver, self._ring, moment)
+
+    def _ring(self, moment: float) -> None:
+        if moment == self.alarm:
+            self.alarm = float("inf")
+            self.look()
+
+    def look(self) -> None:
+        """Read the agent's pings, then see what is due.
+
+        An agent pings all the time; here it does when it matters: before the guardian looks at
+        the clock, and before either of them is stopped.
+        """
+        self.hear_pings()
+        self.take_in(words.Ticked())
+
+    def hear_pings(self) -> None:
+        """Hear the agent's ping, if both are awake."""
+        agent = self.host.agent
+        if self.runs and agent is not None and agent.runs and self.state.agent:
+            self.take_in(words.Pinged(0))
+
+    def read(self, agent: Agent, event: words.Event) -> None:
+        """Read a message of an agent, unless that agent's socket was closed since."""
+        if self.reads is agent:
+            if isinstance(event, words.AgentLost):
+                self.reads = None
+            self.take_in(event)
+
+    def _obey(self, order: words.Command) -> None:
+        host = self.host
+        match order:
+            case words.TellAgent() | words.TellSpare():
+                hearer = host.agent if isinstance(order, words.TellAgent) else host.spare
+                if hearer is not None:
+                    host.after(CHANNEL_S, hearer.deliver, hearer.hear, order.message)
+            case words.LaunchProgram(start):
+                host.deadlines[start.run] = start.trusted_until
+                host.programs.fork(self, start)
+            case words.WriteBoard(number, until, _):
+                host.deadlines[number] = until
+            case words.LetGo(number, until):
+                host.programs.let_go(self, number, until)
+            case words.SignalProgram(number, signum) if signum == SIGTERM:
+                host.programs.terminate(self, number)
+            case words.KillProgram(number):
+                host.programs.kill(number, by_agent=False)
+            case words.StartAgent() | words.PromoteSpare():
+                self._meet(order)
+            case words.KillAgent():
+                self.reads = None
+                host.agent_killed()
+            case words.Quit():
+                host.quit()
+            case _:
+                pass  # another spare, the log
+
+    def _meet(self, order: words.StartAgent | words.PromoteSpare) -> None:
+        """Have another agent, and a spare that is a copy of it."""
+        host, dying = self.host, bool(self.host.programs.alive)
+        match order:
+            case words.StartAgent(session, term):
+                # As agent_main does: a fresh agent after a dead one takes its place.
+                legacy = (session, term, dying) if self.begun else None
+                knows, ready_s = set[int](), FRESH_READY_S
+            case words.PromoteSpare(message):
+                dying = message["program"] == "dying"
+                legacy = (message["session"], message["term"], dying)
+                knows = set() if host.spare is None else host.spare.knows
+                ready_s = SPARE_READY_S
+        self.reads = host.new_agent(legacy, ready_s, knows)
+        host.new_spare(knows, ready_s)

@@ -1,0 +1,206 @@
+"""The programs of a simulated machine: forked, let go, ended, killed, stopped with their host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from coordinator.protocol.guardian import events as words
+from tests.simulation.world.history import Ran
+from tests.simulation.world.processes import Process
+
+if TYPE_CHECKING:
+    from tests.simulation.world.guardian import Guardian
+    from tests.simulation.world.host import Host
+
+SIGTERM = 15
+#: With host.LATE_MAX_S and the agent's SECOND_BELT_S within protocol.timing.KILL_BOUND_S.
+KILL_MAX_S = 0.175
+BELT_KILL_MAX_S = 0.12
+#: A program that obeys SIGTERM has ended after this.
+TERM_MAX_S = 0.2
+#: A program that reports progress does so this many times within the time it has for it.
+REPORTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """Knowledge of the agent about a run when it ordered it.
+
+    trusted_until: of its session, true time.
+    """
+
+    session: str
+    trusted_until: float
+    progress_s: float = 0.0
+
+
+NOT_ORDERED = Ordered("", float("inf"))
+
+
+class Program:
+    """The processes of one run."""
+
+    __slots__ = ("hung", "key", "let_go", "number", "ordered", "ran", "task", "term", "until")
+
+    def __init__(self, order: words.StartOrdered, ordered: Ordered, key: int) -> None:
+        self.number, self.term, self.task = order.run, order.term, order.task
+        self.ordered, self.key, self.until = ordered, key, ordered.trusted_until
+        self.let_go = False
+        self.hung = False
+        self.ran: Ran | None = None
+
+
+class Programs:
+    """Programs of a host: one of its group, or one for each task it runs."""
+
+    def __init__(self, host: Host) -> None:
+        self.host, self.world = host, host.world
+        self.alive: dict[int, Program] = {}
+        self.forked = Process()  #: the children between fork and exec, as a reader of their mail
+        self.ordered: dict[int, Ordered] = {}
+        self.freeze_at_start_s = 0.0  #: the machine is to stop when a program starts next
+
+    @property
+    def running(self) -> bool:
+        """Say whether a program's own code runs, or would if its host were not frozen."""
+        return any(program.let_go for program in self.alive.values())
+
+    def _told(self, guardian: Guardian, most_s: float, event: words.Event) -> None:
+        self.host.soon(most_s, guardian.deliver, guardian.take_in, event)
+
+    def fork(self, guardian: Guardian, order: words.StartOrdered) -> None:
+        """Fork, isolate, and wait for permission to exec."""
+        self.world.keys += 1
+        ordered = self.ordered.pop(order.run, NOT_ORDERED)
+        self.alive[order.run] = Program(order, ordered, self.world.keys)
+        self._told(guardian, 0.01, words.ProgramReady(order.run, 1, {}))
+        if self.freeze_at_start_s and self.world.now < self.world.calm_at:
+            for_s = min(self.freeze_at_start_s, self.world.calm_at - self.world.now)
+            self.freeze_at_start_s = 0.0
+            self.host.soon(0.006, self.host.freeze, for_s)
+
+    def let_go(self, guardian: Guardian, number: int, until: float) -> None:
+        """Permit the exec; the child looks at the clock once more."""
+        self.host.soon(0.004, self.forked.deliver, self._exec, guardian, number, until)
+
+    def _exec(self, guardian: Guardian, number: int, until: float) -> None:
+        program = self.alive.get(number)
+        if program is None or not guardian.alive:
+            return
+        if self.host.local() >= until:
+            del self.alive[number]
+            self._told(guardian, 0.002, words.ProgramRefused(number, "trust is over", 0))
+            return
+        program.let_go = True
+        if not self.host.thawing:
+            self._begin_stretch(program)
+        self._told(guardian, 0.002, words.ProgramStarted(number))
+        if program.ordered.progress_s:
+            self._report(program)
+
+    def _report(self, program: Program) -> None:
+        """Report progress, now and then, until the program hangs or is dead."""
+        if self.alive.get(program.number) is not program or program.hung:
+            return
+        agent = self.host.agent
+        if agent is not None and not self.host.frozen:
+            self.host.soon(0.002, agent.deliver, agent.progressed, program.number)
+        self.host.after(program.ordered.progress_s / REPORTS, self._report, program)
+
+    def exit(self, *, hang: bool = False) -> bool:
+        """Let one program end by itself, perhaps leaving children behind; or hang."""
+        guardian = self.host.guardian
+        there = [
+            program
+            for program in self.alive.values()
+            if program.let_go and (program.ordered.progress_s or not hang)
+        ]
+        if not there or guardian is None or self.host.frozen:
+            return False
+        program = there[0] if len(there) == 1 else self.world.rng.choice(there)
+        if hang:
+            program.hung = True
+        elif self.host.settings.leaves_children:
+            self._told(guardian, 0.002, words.ProgramEnded(program.number, 1, True))
+        else:
+            self._end(guardian, program, 1)
+        return True
+
+    def terminate(self, guardian: Guardian, number: int) -> None:
+        """Get SIGTERM, and obey it or not."""
+        program = self.alive.get(number)
+        if program is not None and self.host.settings.obeys_term and not program.hung:
+            self.host.soon(TERM_MAX_S, self._end, guardian, program, -SIGTERM)
+
+    def _end(self, guardian: Guardian, program: Program, status: int) -> None:
+        if self.alive.get(program.number) is program and not self.host.frozen:
+            self._gone(program)
+            self._told(guardian, 0.002, words.ProgramEnded(program.number, status, False))
+
+    def kill(self, number: int, *, by_agent: bool) -> None:
+        """SIGKILL everything of a run; it takes a while, but none in a host that thaws."""
+        program, guardian = self.alive.get(number), self.host.guardian
+        if program is None:
+            if guardian is not None:
+                self._told(guardian, 0.002, words.ProgramGone(number))
+        elif self.host.thawing or not program.let_go:
+            self._killed(program)
+        else:
+            most_s = BELT_KILL_MAX_S if by_agent else KILL_MAX_S
+            share = 1.0 if self.world.settings.slowest_kill else self.world.rng.random() ** 3
+            self.host.after(most_s * share, self._killed, program)
+
+    def _killed(self, program: Program) -> None:
+        if self.alive.get(program.number) is program:
+            self._gone(program)
+            if self.host.guardian is not None:
+                self._told(self.host.guardian, 0.002, words.ProgramGone(program.number))
+
+    def _gone(self, program: Program) -> None:
+        self._rest(program)
+        del self.alive[program.number]
+
+    def dead(self) -> None:
+        """Note that nothing of any program exists any more."""
+        self.rest()
+        self.alive.clear()
+
+    # --- stretches of running -------------------------------------------------------------------
+
+    def extended(self, session: str, trusted_until: float) -> None:
+        """Note until when, in true time, the runs of the session are trusted by now."""
+        for program in self.alive.values():
+            if program.ordered.session != session:
+                continue
+            program.until = trusted_until
+            if program.ran is not None:
+                program.ran.trusted_until = trusted_until
+
+    def rest(self) -> None:
+        """Stop running, because the programs are dead or their host frozen."""
+        for program in self.alive.values():
+            self._rest(program)
+
+    def _rest(self, program: Program) -> None:
+        if program.ran is not None:
+            program.ran.end = self.world.now
+            program.ran = None
+            self.world.history.note(self.world.now, self.host.name, "rests", *_what(program))
+
+    def go_on(self) -> None:
+        """Run again, as the host does."""
+        for program in self.alive.values():
+            if program.let_go:
+                self._begin_stretch(program)
+
+    def _begin_stretch(self, program: Program) -> None:
+        now, node = self.world.now, self.host.settings.name
+        session, until = program.ordered.session, program.until
+        program.ran = Ran(node, session, program.term, program.key, now, None, program.task, until)
+        self.world.history.runs.append(program.ran)
+        self.world.history.note(now, self.host.name, "runs", *_what(program), program.key)
+
+
+def _what(program: Program) -> tuple[object, ...]:
+    return (program.task, program.term) if program.task else (program.term,)

@@ -1,0 +1,94 @@
+"""One reading of the configuration at a time, whatever happens to it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import pytest
+
+from coordinator.app.config.settings import NodeSettings
+from coordinator.app.node.reload import LiveSettings
+
+LOGGER = logging.getLogger("tests.reload")
+
+
+class Threads:
+    """Starts nothing by itself: the test runs the bodies."""
+
+    def __init__(self) -> None:
+        self.bodies: list[Callable[[], None]] = []
+        self.exhausted = False
+
+    def start(self, body: Callable[[], None]) -> None:
+        if self.exhausted:
+            raise RuntimeError("can't start new thread")
+        self.bodies.append(body)
+
+
+@pytest.fixture
+def threads() -> Threads:
+    return Threads()
+
+
+@pytest.fixture
+def live(threads: Threads) -> LiveSettings:
+    # A file that is not there: each reading fails, and says so.
+    settings = NodeSettings(task_id="n", config_path="/proc/nowhere/Config.toml")
+    return LiveSettings(settings, threads.start)
+
+
+def test_requests_during_a_reading_become_one_reading_after_it(
+    live: LiveSettings, threads: Threads, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(100):
+        live.reload(LOGGER)
+    (body,) = threads.bodies
+    body()
+
+    said = [record.getMessage().partition(": /proc")[0] for record in caplog.records]
+    assert said == ["reload: nothing changed"] * 2
+
+    live.reload(LOGGER)
+    assert len(threads.bodies) == 2
+
+
+def test_a_thread_that_cannot_be_started_is_said_and_tried_again(
+    live: LiveSettings, threads: Threads, caplog: pytest.LogCaptureFixture
+) -> None:
+    threads.exhausted = True
+    live.reload(LOGGER)
+    threads.exhausted = False
+    live.reload(LOGGER)
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "reload: nothing changed: can't start new thread"
+    ]
+    assert len(threads.bodies) == 1
+
+
+def test_a_reading_that_breaks_keeps_no_later_one_away(
+    live: LiveSettings, threads: Threads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live.reload(LOGGER)
+    settings, live.now = live.now, object()  # type: ignore[assignment]
+    with pytest.raises(TypeError):
+        threads.bodies[0]()
+    live.now = settings
+
+    live.reload(LOGGER)
+    assert len(threads.bodies) == 2
+
+
+def test_a_child_that_cannot_be_made_is_said(
+    live: LiveSettings,
+    threads: Threads,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("sys.executable", "/proc/nowhere/python")
+    live.reload(LOGGER)
+    threads.bodies[0]()
+
+    (record,) = caplog.records
+    assert record.getMessage().startswith("reload: nothing changed: no process to read")
