@@ -1,7 +1,7 @@
 """How many tokens a second can be taken and released, beside pgbench doing the same updates.
 
-`python -m bench.parts.tokens CONNINFO SCHEMA GROUP SECONDS` is one worker: it says "ready", begins at a
-line on stdin, and writes how many it took and released.
+`python -m bench.parts.tokens CONNINFO SCHEMA GROUP SECONDS` is one worker: it says "ready",
+begins at a line on stdin, and writes how many it took and released.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from coordinator.app.config.settings import NodeSettings
-from coordinator.app.node.start import check_callable
+from coordinator.app.program.import_check import check_callable
 from coordinator.errors import ConfigError
 
 #: The name in the file that `coord init` writes, and in the origin's.

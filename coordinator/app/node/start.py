@@ -17,6 +17,7 @@ from typing import NoReturn
 
 from coordinator.app.config.database_choice import resolve
 from coordinator.app.config.settings import NodeSettings, to_json
+from coordinator.app.program.import_check import check_callable
 from coordinator.errors import (
     CommandNotExecutableError,
     CommandNotFoundError,
@@ -136,12 +137,3 @@ def check_killable(command: str, cwd: str | None, wanted: str) -> None:
         return
     if isolation.choose(wanted) == plain.LEVEL:
         raise CommandNotExecutableError(programs.no_kill(command))
-
-
-def check_callable(target: str) -> None:
-    """Import the callable in a process of its own: its module may do anything."""
-    answer = interpreter.answer_of("coordinator.app.program.process", "--check", target)
-    if answer.returncode != 0:
-        lines = answer.stderr.strip().splitlines()
-        reason = lines[-1] if lines else f"importing it ended with {answer.returncode}"
-        raise ConfigError(reason.removeprefix("coord: "))

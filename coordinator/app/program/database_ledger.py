@@ -1,4 +1,4 @@
-"""The ledger of runtime/schedule/runner.py on PostgreSQL: one connection, opened anew when it breaks."""
+"""The ledger of a schedule on PostgreSQL: one connection, opened anew when it breaks."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class View:
     """State of the database within one transaction.
 
     Of a heartbeat that watched the holder's session alone, beat and age of that are new, and all
-    else is as it was shown last: nobody was notified of a change (coordinator/store/node/heartbeat.py).
+    else is as it was shown last: nobody was notified of a change (store/node/heartbeat.py).
     """
 
     identity: Identity

@@ -1,8 +1,8 @@
 """The loop of one node: it feeds the machine with what happens, and obeys it.
 
-All decisions are the machine's (coordinator/protocol/node/machine.py). The loop owns nothing but the
-wiring: one inbox, one courier for the database, one program port, and the moment at which it must
-wake. It never blocks on anything but its selector.
+All decisions are the machine's (coordinator/protocol/node/machine.py). The loop owns nothing but
+the wiring: one inbox, one courier for the database, one program port, and the moment at which it
+must wake. It never blocks on anything but its selector.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The guardian's process: it obeys coordinator/protocol/guardian/machine.py, and decides nothing itself.
+"""The guardian's process: it obeys protocol/guardian/machine.py, and decides nothing itself.
 
     python -P -m coordinator.runtime.guardian --settings-fd N [--isolation LEVEL]
         [--log-format text|json|auto] [--log-level LEVEL] [--group G] [--node N] -- AGENT...

@@ -2,7 +2,8 @@
 
 The courier is modelled after runtime/agent/courier.py (one request under way, given up after
 a while, its late answer dropped and its statement perhaps still to come), the line to the
-guardian after runtime/agent/guardian_link.py (second belt at the deadline, a frozen guardian is killed).
+guardian after runtime/agent/guardian_link.py (second belt at the deadline, a frozen guardian is
+killed).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A simulated machine: guardian, agent, spare and programs, one clock, and what stops them.
 
-The guardian's decisions are coordinator/protocol/guardian/machine.py. Here is what the system does for it:
-forking, signals, deaths, and how long each takes.
+The guardian's decisions are coordinator/protocol/guardian/machine.py. Here is what the system does
+for it: forking, signals, deaths, and how long each takes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A simulated agent's connection to the database, as coordinator/store/connection/postgres.py keeps it."""
+"""A simulated agent's connection to the database, kept as store/connection/postgres.py does."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A simulated spare, while it waits: it kills what is late by the handles that it knows (G9).
 
-As coordinator/runtime/agent/backstop.py does it: told of handles by messages, of deadlines by memory
-that the guardian shares.
+As runtime/agent/backstop.py does it: told of handles by messages, of deadlines by memory that the
+guardian shares.
 """
 
 from __future__ import annotations
