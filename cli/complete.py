@@ -31,12 +31,12 @@ def nodes(context: typer.Context, incomplete: str) -> list[str]:
 
 def tasks(context: typer.Context, incomplete: str) -> list[str]:
     """Complete the name of a task of the group that is meant."""
-    from coordinator.cli.commands.task.common import desk
-    from coordinator.cli.options import shared
+    from coordinator.cli.connect import open_tasks
+    from coordinator.cli.shared import shared
 
     def ask() -> Iterable[str]:
         options = replace(shared(context), quiet=True, said_timeout_s=PATIENCE_S)
-        with desk(options) as (found, group, _):
+        with open_tasks(options) as (found, group, _):
             return _tasks(found, group)
 
     return _matching(ask, incomplete)
@@ -45,12 +45,12 @@ def tasks(context: typer.Context, incomplete: str) -> list[str]:
 def _looked_up(
     context: typer.Context, incomplete: str, names: Callable[[StatusReader, str], Iterable[str]]
 ) -> list[str]:
-    from coordinator.cli.commands.status import looking
-    from coordinator.cli.options import named_group, shared
+    from coordinator.cli.connect import open_reader
+    from coordinator.cli.shared import named_group, shared
 
     def ask() -> Iterable[str]:
         options = replace(shared(context), quiet=True, said_timeout_s=PATIENCE_S)
-        with looking(options) as (look, configured):
+        with open_reader(options) as (look, configured):
             return names(look, named_group(options, None) or configured)
 
     return _matching(ask, incomplete)

@@ -10,10 +10,12 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from coordinator.cli.errors import say
-from coordinator.cli.options import Shared
+from coordinator.cli.shared import Shared, named_group
 from coordinator.errors import ConfigError, DatabaseUnreachableError
 
 if TYPE_CHECKING:
+    from coordinator.app.admin.status import StatusReader
+    from coordinator.app.admin.tasks import Tasks
     from coordinator.app.config.database_choice import Resolved
     from coordinator.app.config.settings import NodeSettings
 
@@ -103,3 +105,38 @@ def within(timeout_s: float, label: str) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+@contextmanager
+def open_reader(options: Shared) -> Iterator[tuple[StatusReader, str]]:
+    """Open the reader of a database, within the time-out; also return the configured group."""
+    from coordinator.app.admin.status import StatusReader
+
+    settings = looking_settings_of(options)
+    resolved = database_of(options, settings, footed=True)
+    with within(options.timeout_s, resolved.label):
+        reader = StatusReader(
+            resolved, schema=settings.database.schema, timeout_s=options.timeout_s
+        )
+        try:
+            yield reader, settings.group_id
+        finally:
+            reader.close()
+
+
+@contextmanager
+def open_tasks(
+    options: Shared, named: str | None = None
+) -> Iterator[tuple[Tasks, str, NodeSettings]]:
+    """Open the tasks of a group, within the time-out; return the group and the settings, too."""
+    from coordinator.app.admin.tasks import Tasks
+
+    settings = looking_settings_of(options)
+    group = named_group(options, named) or settings.group_id
+    resolved = database_of(options, settings)
+    with within(options.timeout_s, resolved.label):
+        tasks = Tasks(resolved, schema=settings.database.schema, timeout_s=options.timeout_s)
+        try:
+            yield tasks, group, settings
+        finally:
+            tasks.close()

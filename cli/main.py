@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import typer
 
 from coordinator import __version__
-from coordinator.cli import errors, manual, options
+from coordinator.cli import errors, manual, options, shared
 from coordinator.cli.commands import config as config_command
 from coordinator.cli.commands import db, demo, doctor, init, nodes, observer
 from coordinator.cli.commands import run as run_command
@@ -32,7 +32,7 @@ app = typer.Typer(
 
 def version(context: typer.Context) -> None:
     """Print the version."""
-    if options.shared(context).output in (options.Output.JSON, options.Output.JSONL):
+    if shared.shared(context).output in (shared.Output.JSON, shared.Output.JSONL):
         import json
         import platform
 
@@ -75,7 +75,7 @@ def main(argv: list[str] | None = None) -> NoReturn:
     except KeyboardInterrupt:
         code = errors.INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the top of the program: nothing may pass it
-        code = errors.report(error, verbose=options.verbose(said), as_json=options.wants_json(said))
+        code = errors.report(error, verbose=shared.verbose(said), as_json=shared.wants_json(said))
     sys.exit(code)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from coordinator.cli.errors import say
-from coordinator.cli.options import Output, shared
+from coordinator.cli.shared import Output, shared
 from coordinator.errors import ConfigError
 
 app = typer.Typer(
@@ -34,11 +34,12 @@ def check(context: typer.Context) -> None:
         file, warnings = settings.config_path, settings.warnings
         problems, code = problems_of(settings), ConfigError.exit_code
     if options.output in (Output.JSON, Output.JSONL):
-        from coordinator.cli.render import documents as shapes
+        from coordinator.cli.render import documents
 
         facts = {"file": file, "ok": not problems, "problems": problems, "warnings": warnings}
-        document = {"apiVersion": shapes.API_VERSION, "kind": "ConfigCheck"} | facts
-        print(shapes.pretty(document) if options.output is Output.JSON else shapes.one(document))
+        document = {"apiVersion": documents.API_VERSION, "kind": "ConfigCheck"} | facts
+        is_pretty = options.output is Output.JSON
+        print(documents.pretty(document) if is_pretty else documents.one(document))
     else:
         for line in (*(f"warning: {warning}" for warning in warnings), *problems):
             say(line)
@@ -58,25 +59,24 @@ def show(
     """Show every setting as a node would run with it; secrets are hidden."""
     from coordinator.app.config.loader import show as rows_of
     from coordinator.cli.connect import settings_of
-    from coordinator.cli.render import documents as shapes
+    from coordinator.cli.render import documents
+    from coordinator.cli.render.emit import emit
 
     options = shared(context)
     rows = rows_of(settings_of(options))
-    documents = [
+    settings = [
         {"key": key, "value": value} | ({"origin": where} if origin else {})
         for key, value, where in rows
     ]
-    match options.output:
-        case Output.JSON:
-            head = {"apiVersion": shapes.API_VERSION, "kind": "Config"}
-            print(shapes.pretty(head | {"settings": documents}))
-        case Output.JSONL:
-            print("\n".join(shapes.one(document) for document in documents))
-        case Output.TSV:
-            columns = ("key", "value", *(("origin",) if origin else ()))
-            print(shapes.tsv([columns, *(tuple(each.values()) for each in documents)]))
-        case Output.TABLE:
-            _print_aligned([tuple(document.values()) for document in documents])
+    columns = ("key", "value", *(("origin",) if origin else ()))
+    head = {"apiVersion": documents.API_VERSION, "kind": "Config"}
+    emit(
+        options,
+        table=lambda: _print_aligned([tuple(setting.values()) for setting in settings]),
+        rows=lambda: documents.rows(columns, settings),
+        document=head | {"settings": settings},
+        lines=settings,
+    )
 
 
 @app.command()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from coordinator.cli.errors import say
-from coordinator.cli.options import Output, Shared, shared
+from coordinator.cli.shared import Output, Shared, shared
 from coordinator.errors import CommandNotFoundError, ConditionFalseError
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from coordinator.cli.options import shared
 from coordinator.cli.render.units import gap, seconds_of
+from coordinator.cli.shared import shared
 from coordinator.errors import CoordError
 
 if TYPE_CHECKING:

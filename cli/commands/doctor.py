@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from coordinator.cli.options import Output, Shared, shared
+from coordinator.cli.shared import Output, Shared, shared
 
 if TYPE_CHECKING:
     from coordinator.app.admin.doctor import Catch
@@ -46,43 +46,40 @@ def _print_levels(options: Shared, levels: tuple[Catch, ...]) -> None:
         )
         for catch in levels
     ]
-    match options.output:
-        case Output.JSON | Output.JSONL:
-            from coordinator.cli.render.documents import API_VERSION, one, pretty
+    from coordinator.cli.render import documents
+    from coordinator.cli.render.emit import emit
 
-            document: dict[str, Any] = {"apiVersion": API_VERSION, "kind": "Doctor"}
-            document |= {"isolation": rows}
-            print(one(document) if options.output is Output.JSONL else pretty(document))
-        case Output.TSV:
-            print("\t".join(COLUMNS))
-            for row in rows:
-                print("\t".join(_text(row[column]) for column in COLUMNS))
-        case Output.TABLE:
-            from coordinator.cli.render.tables import show, table_of
-
-            cells = [
-                (
-                    ("* " if catch.used else "  ") + catch.level,
-                    "yes" if catch.available else f"no: {catch.why_not}",
-                    catch.promise,
-                )
-                for catch in levels
-            ]
-            columns = ("  ISOLATION", "AVAILABLE", "PROMISE")
-            show(options, table_of(columns, cells, wraps=columns[1:]))
+    head = {"apiVersion": documents.API_VERSION, "kind": "Doctor"}
+    emit(
+        options,
+        table=lambda: _print_table(options, levels),
+        rows=lambda: documents.rows(COLUMNS, rows),
+        document=head | {"isolation": rows},
+    )
 
 
-def _text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _print_table(options: Shared, levels: tuple[Catch, ...]) -> None:
+    from coordinator.cli.render.tables import show, table_of
+
+    cells = [
+        (
+            ("* " if catch.used else "  ") + catch.level,
+            "yes" if catch.available else f"no: {catch.why_not}",
+            catch.promise,
+        )
+        for catch in levels
+    ]
+    columns = ("  ISOLATION", "AVAILABLE", "PROMISE")
+    show(options, table_of(columns, cells, wraps=columns[1:]))
 
 
 def _print_database(options: Shared) -> None:
     if options.output is not Output.TABLE:
         return
-    from coordinator.cli.commands.status import looking
+    from coordinator.cli.connect import open_reader
     from coordinator.cli.render.tables import footer
 
-    with looking(options) as (look, _):
+    with open_reader(options) as (look, _):
         server = look.server()
         remarks = look.remarks()
     print(footer(server))

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from coordinator.cli.options import shared
+from coordinator.cli.shared import shared
 from coordinator.errors import ConfigError
 
 

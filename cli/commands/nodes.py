@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from coordinator.cli import complete
-from coordinator.cli.commands.task.common import Reason, Yes, confirm, desk
-from coordinator.cli.options import Output, shared
+from coordinator.cli.commands.task.common import Reason, Yes, confirm
+from coordinator.cli.connect import open_tasks
+from coordinator.cli.shared import shared
 
 
 def nodes(
@@ -22,23 +23,22 @@ def nodes(
 ) -> None:
     """Show the nodes of a group, their standing and their tasks."""
     from coordinator.cli.render import documents, tables, task_documents, task_tables
+    from coordinator.cli.render.emit import emit
 
     options = shared(context)
-    with desk(options, group) as (tasks, named, _):
+    with open_tasks(options, group) as (tasks, named, _):
         found = tasks.hosts(named)
         head = documents.head("Nodes", tasks.asked())
     fields = [task_documents.host_fields(each) for each in found]
-    match options.output:
-        case Output.TABLE:
-            parts = task_tables.hosts_parts(found, everything=options.verbose)
-            tables.show(options, *parts)
-        case Output.TSV:
-            print(documents.tsv(documents.rows(task_documents.HOST_COLUMNS, fields)))
-        case Output.JSON:
-            print(documents.pretty(head | {"groupId": named, "nodes": fields}))
-        case Output.JSONL:
-            for each in fields:
-                print(documents.one(head | {"kind": "Node"} | each))
+    emit(
+        options,
+        table=lambda: tables.show(
+            options, *task_tables.hosts_parts(found, everything=options.verbose)
+        ),
+        rows=lambda: documents.rows(task_documents.HOST_COLUMNS, fields),
+        document=head | {"groupId": named, "nodes": fields},
+        lines=[head | {"kind": "Node"} | each for each in fields],
+    )
 
 
 def evict(
@@ -58,10 +58,10 @@ def evict(
     """
     options = shared(context)
     if not yes:
-        with desk(options) as (_, group, _settings):
+        with open_tasks(options) as (_, group, _settings):
             pass
         confirm(f"Remove node {node} of {group}?")
-    with desk(options) as (tasks, group, _settings):
+    with open_tasks(options) as (tasks, group, _settings):
         tasks.evict(group, node, reason=reason)
     if not options.quiet:
         print(f"{group}: {node} is removed")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
 
 from coordinator.cli.commands import observer_policy
-from coordinator.cli.commands.task.common import Reason, desk
-from coordinator.cli.options import Output, TimeStyle, shared
+from coordinator.cli.commands.task.common import Reason
+from coordinator.cli.connect import open_tasks
+from coordinator.cli.shared import TimeStyle, shared
 
 app = typer.Typer(
     help="Show, suspend and resume the observer of a group.",
@@ -28,26 +30,25 @@ def observer(context: typer.Context) -> None:
 def status(context: typer.Context) -> None:
     """Show who observes, whether it is suspended, and its last decisions."""
     from coordinator.cli.render import documents, tables, task_documents, task_tables
+    from coordinator.cli.render.emit import emit
 
     options = shared(context)
-    with desk(options) as (tasks, group, _):
+    with open_tasks(options) as (tasks, group, _):
         page = tasks.observer(group)
         head = documents.head("Observer", tasks.asked())
-    match options.output:
-        case Output.TABLE:
-            style = options.time or TimeStyle.AGO
-            tables.show(options, *task_tables.observer_parts(page, style))
-        case Output.TSV:
-            fields = task_documents.observer_fields(page)
-            columns = [key for key in fields if key not in ("suspended", "decisions")]
-            row = {key: fields[key] for key in columns} | {
-                "suspended": str(page.suspended_at is not None).lower()
-            }
-            print(documents.tsv([tuple(row), tuple(row.values())]))
-        case Output.JSON:
-            print(documents.pretty(head | task_documents.observer_fields(page)))
-        case Output.JSONL:
-            print(documents.one(head | task_documents.observer_fields(page)))
+    fields = task_documents.observer_fields(page)
+
+    def rows() -> list[Sequence[Any]]:
+        plain = {key: fields[key] for key in fields if key not in ("suspended", "decisions")}
+        return documents.as_rows(plain | {"suspended": page.suspended_at is not None})
+
+    style = options.time or TimeStyle.AGO
+    emit(
+        options,
+        table=lambda: tables.show(options, *task_tables.observer_parts(page, style)),
+        rows=rows,
+        document=head | fields,
+    )
 
 
 @app.command()
@@ -60,6 +61,7 @@ def decisions(
 ) -> None:
     """Show every decision with its reason, newest first."""
     from coordinator.cli.render import documents, tables, task_documents, task_tables
+    from coordinator.cli.render.emit import emit
     from coordinator.cli.render.units import seconds_of
 
     options = shared(context)
@@ -67,21 +69,18 @@ def decisions(
         since_s = None if since is None else seconds_of(since)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--since") from None
-    with desk(options) as (tasks, group, _):
+    with open_tasks(options) as (tasks, group, _):
         found = tasks.decisions(group, since_s=since_s)
         head = documents.head("Decisions", tasks.asked())
     fields = [task_documents.decision_fields(each) for each in found]
-    match options.output:
-        case Output.TABLE:
-            style = options.time or TimeStyle.ISO
-            tables.show(options, *task_tables.decisions_parts(found, style))
-        case Output.TSV:
-            print(documents.tsv(documents.rows(task_documents.DECISION_COLUMNS, fields)))
-        case Output.JSON:
-            print(documents.pretty(head | {"groupId": group, "decisions": fields}))
-        case Output.JSONL:
-            for each in fields:
-                print(documents.one(head | {"kind": "Decision", "groupId": group} | each))
+    style = options.time or TimeStyle.ISO
+    emit(
+        options,
+        table=lambda: tables.show(options, *task_tables.decisions_parts(found, style)),
+        rows=lambda: documents.rows(task_documents.DECISION_COLUMNS, fields),
+        document=head | {"groupId": group, "decisions": fields},
+        lines=[head | {"kind": "Decision", "groupId": group} | each for each in fields],
+    )
 
 
 @app.command()
@@ -101,7 +100,7 @@ def resume(context: typer.Context, reason: Reason = None) -> None:
 
 def _switch(context: typer.Context, reason: str | None, *, suspended: bool) -> None:
     options = shared(context)
-    with desk(options) as (tasks, group, _):
+    with open_tasks(options) as (tasks, group, _):
         changed = tasks.suspend(group, reason) if suspended else tasks.resume(group, reason)
     if not options.quiet:
         word = "suspended" if suspended else "resumed"

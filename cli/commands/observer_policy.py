@@ -6,13 +6,14 @@ from typing import Annotated
 
 import typer
 
-from coordinator.cli.commands.task.common import Reason, desk
-from coordinator.cli.options import Output, shared
+from coordinator.cli.commands.task.common import Reason
+from coordinator.cli.connect import open_tasks
+from coordinator.cli.shared import Output, shared
 
 LATE_MAX = "lateMax"
 #: So many late beats are more than ever come; the file has the same limit.
 LATE_MOST = 1_000_000
-#: The word that takes a value back: each node then goes by its own file, or by its default.
+#: This word takes a value back: each node then goes by its own file, or by its default.
 DEFAULT = "default"
 
 
@@ -29,10 +30,11 @@ def policy(
 ) -> None:
     """Show by which times nodes are judged, or change them for all nodes at once."""
     from coordinator.cli.render import documents, tables, task_documents, task_tables
+    from coordinator.cli.render.emit import emit
 
     wanted = dict(map(_change, changes or ()))
     options = shared(context)
-    with desk(options) as (tasks, group, _):
+    with open_tasks(options) as (tasks, group, _):
         if wanted:
             changed = tasks.set_policy(group, wanted, reason)
         found = tasks.policy(group)
@@ -42,15 +44,12 @@ def policy(
             print(f"{group}: the policy {'is changed' if changed else 'was so already'}")
         return
     fields = task_documents.policy_fields(found)
-    match options.output:
-        case Output.TABLE:
-            tables.show(options, *task_tables.policy_parts(fields))
-        case Output.TSV:
-            print(documents.tsv([("key", "value"), *fields.items()]))
-        case Output.JSON:
-            print(documents.pretty(head | {"groupId": group, "policy": fields}))
-        case Output.JSONL:
-            print(documents.one(head | {"groupId": group, "policy": fields}))
+    emit(
+        options,
+        table=lambda: tables.show(options, *task_tables.policy_parts(fields)),
+        rows=lambda: [("key", "value"), *fields.items()],
+        document=head | {"groupId": group, "policy": fields},
+    )
 
 
 def _change(word: str) -> tuple[str, float | None]:

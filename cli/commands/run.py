@@ -7,7 +7,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from coordinator.cli.options import shared
+from coordinator.cli.shared import shared
 from coordinator.errors import CoordError
 
 

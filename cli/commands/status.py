@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
 from coordinator.cli import complete
-from coordinator.cli.options import Output, Shared, TimeStyle, named_group, shared
+from coordinator.cli.connect import open_reader
+from coordinator.cli.shared import Output, Shared, TimeStyle, named_group, shared
 from coordinator.errors import ConditionFalseError
 
 if TYPE_CHECKING:
-    from coordinator.app.admin.status import Status, StatusReader
+    from coordinator.app.admin.status import Status
 
 Group = Annotated[
     str | None,
@@ -77,8 +76,8 @@ def status(
 
         watch_status(options, named, watch)
         return
-    with looking(options) as (look, _):
-        found = look.status(named)
+    with open_reader(options) as (reader, _):
+        found = reader.status(named)
     print_status(options, found, named)
     if check:
         _check(found)
@@ -88,23 +87,24 @@ def leader(context: typer.Context, group: OneGroup = None) -> None:
     """Print the active node; exit 3 when there is none."""
     options = shared(context)
     named = named_group(options, group)
-    with looking(options) as (look, configured):
-        found = look.status(named or configured)
+    with open_reader(options) as (reader, configured):
+        found = reader.status(named or configured)
     only = found.groups[0]
     from coordinator.cli.render import documents
+    from coordinator.cli.render.emit import emit
 
     facts = {"groupId": only.group, "holder": only.holder, "term": only.term}
-    match options.output:
-        case Output.TABLE if only.holder is not None:
+
+    def table() -> None:
+        if only.holder is not None:
             print(only.holder)
-        case Output.TSV:
-            print(documents.tsv([tuple(facts), tuple(facts.values())]))
-        case Output.JSON:
-            print(documents.pretty(documents.head("Leader", found.server) | facts))
-        case Output.JSONL:
-            print(documents.one(documents.head("Leader", found.server) | facts))
-        case _:
-            pass
+
+    emit(
+        options,
+        table=table,
+        rows=lambda: documents.as_rows(facts),
+        document=documents.head("Leader", found.server) | facts,
+    )
     if only.holder is None:
         raise ConditionFalseError(f"{only.group}: nobody is active (term {only.term})")
 
@@ -122,6 +122,7 @@ def history(
 ) -> None:
     """Show the takeovers: who, when, why, how long."""
     from coordinator.cli.render import documents, tables
+    from coordinator.cli.render.emit import emit
     from coordinator.cli.render.units import seconds_of
 
     options = shared(context)
@@ -132,54 +133,42 @@ def history(
         raise typer.BadParameter(str(error), param_hint="--since") from None
     if plot and named is None:
         raise typer.BadParameter("--plot needs a GROUP")
-    with looking(options) as (look, _):
-        found = look.history(named, since_s=since_s)
+    with open_reader(options) as (reader, _):
+        found = reader.history(named, since_s=since_s)
     style = options.time or TimeStyle.ISO
-    match options.output:
-        case Output.TABLE if plot:
+
+    def table() -> None:
+        if plot:
             tables.show(options, *tables.plot_parts(found))
-        case Output.TABLE:
-            parts = tables.history_parts(found, style, several=named is None)
-            tables.show(options, *parts)
-        case Output.TSV:
-            print(documents.tsv(documents.history_rows(found, style)))
-        case Output.JSON:
-            print(documents.pretty(documents.history_document(found)))
-        case Output.JSONL:
-            _print_lines(documents.history_lines(found))
+        else:
+            tables.show(options, *tables.history_parts(found, style, several=named is None))
+
+    emit(
+        options,
+        table=table,
+        rows=lambda: documents.history_rows(found, style),
+        document=documents.history_document(found),
+        lines=documents.history_lines(found),
+    )
 
 
 def print_status(options: Shared, found: Status, group: str | None) -> None:
     """Print a status in the form that was asked for."""
     from coordinator.cli.render import documents, tables
+    from coordinator.cli.render.emit import emit
 
-    match options.output:
-        case Output.TABLE:
-            style = options.time or TimeStyle.AGO
-            parts = tables.status_parts(found, group, style, everything=options.verbose)
-            tables.show(options, *parts)
-        case Output.TSV:
-            print(documents.tsv(documents.status_rows(found, group, options.time or TimeStyle.ISO)))
-        case Output.JSON:
-            print(documents.pretty(documents.status_document(found)))
-        case Output.JSONL:
-            _print_lines(documents.status_lines(found))
+    def table() -> None:
+        style = options.time or TimeStyle.AGO
+        parts = tables.status_parts(found, group, style, everything=options.verbose)
+        tables.show(options, *parts)
 
-
-@contextmanager
-def looking(options: Shared) -> Iterator[tuple[StatusReader, str]]:
-    """Open what answers questions, within the time-out; also return the configured group."""
-    from coordinator.app.admin.status import StatusReader
-    from coordinator.cli.connect import database_of, looking_settings_of, within
-
-    settings = looking_settings_of(options)
-    resolved = database_of(options, settings, footed=True)
-    with within(options.timeout_s, resolved.label):
-        look = StatusReader(resolved, schema=settings.database.schema, timeout_s=options.timeout_s)
-        try:
-            yield look, settings.group_id
-        finally:
-            look.close()
+    emit(
+        options,
+        table=table,
+        rows=lambda: documents.status_rows(found, group, options.time or TimeStyle.ISO),
+        document=documents.status_document(found),
+        lines=documents.status_lines(found),
+    )
 
 
 def _check(found: Status) -> None:
@@ -188,11 +177,6 @@ def _check(found: Status) -> None:
     without = [group.group for group in found.groups if group.state != "active"]
     if without:
         raise ConditionFalseError(f"nobody is active in {', '.join(without)}")
-
-
-def _print_lines(lines: list[str]) -> None:
-    for line in lines:
-        print(line)
 
 
 def _is_number(words: list[str]) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from coordinator.cli.connect import database_of, looking_settings_of, within
 from coordinator.cli.errors import say
-from coordinator.cli.options import Output, Shared, TimeStyle
+from coordinator.cli.shared import Output, Shared, TimeStyle
 from coordinator.errors import DatabaseUnreachableError, NotFoundError
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def watch_status(options: Shared, group: str | None, every_s: float) -> None:
 
 
 def _stream(watch: Watch, pause: threading.Event, every_s: float) -> None:
-    from coordinator.cli.render.documents import status_lines
+    from coordinator.cli.render.documents import one, status_lines
 
     told = ""
     while True:
@@ -93,7 +93,7 @@ def _stream(watch: Watch, pause: threading.Event, every_s: float) -> None:
             if watch.trouble != told:
                 say(watch.trouble)
         elif watch.found is not None:
-            print("\n".join(status_lines(watch.found)), flush=True)
+            print("\n".join(map(one, status_lines(watch.found))), flush=True)
         told = watch.trouble
         pause.wait(every_s)
         watch.look_again()

@@ -7,7 +7,7 @@ from collections import deque
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from coordinator.cli.options import Shared
+from coordinator.cli.shared import Shared
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -11,8 +11,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from coordinator.cli import errors
-from coordinator.cli.options import TimeStyle
 from coordinator.cli.render.units import iso, safe, when
+from coordinator.cli.shared import TimeStyle
 
 if TYPE_CHECKING:
     from coordinator.app.admin.primaries import Primary
@@ -82,10 +82,10 @@ def primaries_fields(primaries: tuple[Primary, ...] | None) -> list[dict[str, An
     return [{"address": each.address, "timeline": each.timeline} for each in primaries]
 
 
-def status_lines(status: Status) -> list[str]:
-    """Return one line for each group."""
+def status_lines(status: Status) -> list[dict[str, Any]]:
+    """Return one document for each group."""
     start = head("Group", status.server)
-    return [one(start | group_fields(group)) for group in status.groups]
+    return [start | group_fields(group) for group in status.groups]
 
 
 def history_document(history: History) -> dict[str, Any]:
@@ -95,10 +95,10 @@ def history_document(history: History) -> dict[str, Any]:
     return document
 
 
-def history_lines(history: History) -> list[str]:
-    """Return one line for each term."""
+def history_lines(history: History) -> list[dict[str, Any]]:
+    """Return one document for each term."""
     start = head("Takeover", history.server)
-    return [one(start | takeover_fields(each)) for each in history.takeovers]
+    return [start | takeover_fields(each) for each in history.takeovers]
 
 
 def group_fields(group: GroupLine) -> dict[str, Any]:
@@ -205,6 +205,11 @@ def _cell(value: object) -> str:
 def rows(columns: Sequence[str], lines: Iterable[dict[str, Any]]) -> list[Sequence[Any]]:
     """Return lines as rows below the names of their columns."""
     return [columns, *([line[column] for column in columns] for line in lines)]
+
+
+def as_rows(fields: dict[str, Any]) -> list[Sequence[Any]]:
+    """Return the fields of one thing as a row below the row of their names."""
+    return [tuple(fields), tuple(fields.values())]
 
 
 def styled(moment: datetime | None, age_s: float | None, style: TimeStyle) -> str | None:

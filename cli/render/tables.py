@@ -7,15 +7,15 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from coordinator.cli.options import Color, Shared
 from coordinator.cli.render.fitting import FittedBar, FittedLine, FittedTable
 from coordinator.cli.render.units import age, gap, iso, when
+from coordinator.cli.shared import Color, Shared
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from coordinator.app.admin.status import GroupLine, History, NodeLine, Server, Status
-    from coordinator.cli.options import TimeStyle
+    from coordinator.cli.shared import TimeStyle
 
 #: A pipe has no width; no table is wider than this.
 PIPE_COLUMNS = 1000

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         TaskLine,
         TaskPage,
     )
-    from coordinator.cli.options import TimeStyle
+    from coordinator.cli.shared import TimeStyle
 
 #: An error is shown so that it is recognised; `task show` has the whole of it.
 ERROR_LETTERS_MAX = 60

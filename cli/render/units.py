@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from coordinator.cli.options import TimeStyle
+from coordinator.cli.shared import TimeStyle
 
 MINUTE_S, HOUR_S, DAY_S = 60.0, 3600.0, 86400.0
 UNIT_S = {"ms": 0.001, "s": 1.0, "": 1.0, "m": MINUTE_S, "h": HOUR_S, "d": DAY_S}

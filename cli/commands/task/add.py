@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from coordinator.cli.commands.task.common import Name, Reason, desk, found_task, tell_task
-from coordinator.cli.options import shared
+from coordinator.cli.commands.task.common import Name, Reason, found_task, tell_task
+from coordinator.cli.connect import open_tasks
+from coordinator.cli.shared import shared
 from coordinator.errors import UsageError
 
 NO_PROGRAM = "the task runs nothing yet: give a COMMAND behind --, or --callable MODULE:FUNCTION"
@@ -147,7 +148,7 @@ def add(
         ("enabled",): False if disabled else None,
     }
     chosen = shared(context)
-    with desk(chosen) as (tasks, group, settings):
+    with open_tasks(chosen) as (tasks, group, settings):
         defined = flags.task_of_flags(said, failover=settings.tasks_policy.failover)
         warnings = tasks.add(group, defined, replace=replace, reason=reason)
         found = found_task(tasks, group, name)

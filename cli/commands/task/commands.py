@@ -13,12 +13,12 @@ from coordinator.cli.commands.task.common import (
     Reason,
     Yes,
     confirm,
-    desk,
     found_task,
     print_task,
     tell_task,
 )
-from coordinator.cli.options import Output, TimeStyle, shared
+from coordinator.cli.connect import open_tasks
+from coordinator.cli.shared import TimeStyle, shared
 
 app = typer.Typer(
     help="Tasks of a group: define, look, move, stop.",
@@ -32,30 +32,28 @@ app.command()(task_add.add)
 def list_(context: typer.Context) -> None:
     """Show the tasks of a group: where each runs, since when, what went wrong last."""
     from coordinator.cli.render import documents, tables, task_documents, task_tables
+    from coordinator.cli.render.emit import emit
 
     options = shared(context)
-    with desk(options) as (tasks, group, _):
+    with open_tasks(options) as (tasks, group, _):
         found = tasks.lines(group)
         head = documents.head("Tasks", tasks.asked())
     fields = [task_documents.task_fields(each) for each in found]
-    match options.output:
-        case Output.TABLE:
-            style = options.time or TimeStyle.AGO
-            tables.show(options, *task_tables.tasks_parts(found, group, style))
-        case Output.TSV:
-            print(documents.tsv(documents.rows(task_documents.TASK_COLUMNS, fields)))
-        case Output.JSON:
-            print(documents.pretty(head | {"groupId": group, "tasks": fields}))
-        case Output.JSONL:
-            for each in fields:
-                print(documents.one(head | {"kind": "Task"} | each))
+    style = options.time or TimeStyle.AGO
+    emit(
+        options,
+        table=lambda: tables.show(options, *task_tables.tasks_parts(found, group, style)),
+        rows=lambda: documents.rows(task_documents.TASK_COLUMNS, fields),
+        document=head | {"groupId": group, "tasks": fields},
+        lines=[head | {"kind": "Task"} | each for each in fields],
+    )
 
 
 @app.command()
 def show(context: typer.Context, name: Name) -> None:
     """Show one task: its definition, who should run it and why, what it is on each node."""
     options = shared(context)
-    with desk(options) as (tasks, group, _):
+    with open_tasks(options) as (tasks, group, _):
         found = found_task(tasks, group, name)
     print_task(options, found)
 
@@ -77,10 +75,10 @@ def delete(context: typer.Context, name: Name, reason: Reason = None, yes: Yes =
     """Stop a task and remove its definition; its history and its cursor stay."""
     options = shared(context)
     if not yes:
-        with desk(options) as (tasks, group, _):
+        with open_tasks(options) as (tasks, group, _):
             tasks.page(group, name)  # nobody is asked about a task that is not there
         confirm(f"delete task {name} of {group}?")
-    with desk(options) as (tasks, group, _):
+    with open_tasks(options) as (tasks, group, _):
         tasks.delete(group, name, reason=reason)
     if not options.quiet:
         print(f"{group}/{name}: deleted")
@@ -102,7 +100,7 @@ def move(
 
     flags.checked_node("to", to)
     options = shared(context)
-    with desk(options) as (tasks, group, _):
+    with open_tasks(options) as (tasks, group, _):
         warnings = tasks.move(group, name, to, pinned=pin, reason=reason)
         found = found_task(tasks, group, name)
     tell_task(options, found, f"prefers {to}", warnings)
@@ -126,34 +124,32 @@ def cursor(
     """Print how far a task has come, as its program saved it; null when it never did."""
     from coordinator.cli.commands.task import flags
     from coordinator.cli.render import documents, task_documents
+    from coordinator.cli.render.emit import emit
 
     options = shared(context)
     task = name or os.environ.get("COORD_TASK")
     if not task:
         raise typer.BadParameter("there is no COORD_TASK here: give the NAME")
     flags.json_of("save", save)
-    with desk(options) as (tasks, group, _):
+    with open_tasks(options) as (tasks, group, _):
         if save is not None:
             term, session = _holding()
             tasks.save_cursor(group, task, term, session, save)
             return
         page = tasks.cursor(group, task)
         head = documents.head("Cursor", tasks.asked())
-    match options.output:
-        case Output.TABLE:
-            print(page.cursor or "null")
-        case Output.TSV:
-            fields = task_documents.cursor_fields(page) | {"cursor": page.cursor}
-            print(documents.tsv([tuple(fields), tuple(fields.values())]))
-        case Output.JSON:
-            print(documents.pretty(head | task_documents.cursor_fields(page)))
-        case Output.JSONL:
-            print(documents.one(head | task_documents.cursor_fields(page)))
+    fields = task_documents.cursor_fields(page)
+    emit(
+        options,
+        table=lambda: print(page.cursor or "null"),
+        rows=lambda: documents.as_rows(fields | {"cursor": page.cursor}),
+        document=head | fields,
+    )
 
 
 def _switch(context: typer.Context, name: str, reason: str | None, *, on: bool) -> None:
     options = shared(context)
-    with desk(options) as (tasks, group, _):
+    with open_tasks(options) as (tasks, group, _):
         changed = tasks.switch(group, name, on=on, reason=reason)
         found = found_task(tasks, group, name)
     word = "enabled" if on else "disabled"

@@ -1,21 +1,19 @@
-"""Common parts of the commands about tasks and nodes: a desk, its options, a question."""
+"""Arguments and answers that the commands about tasks and nodes share."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from coordinator.cli import complete
 from coordinator.cli.errors import say
-from coordinator.cli.options import Output, Shared, TimeStyle, named_group
+from coordinator.cli.shared import Output, Shared, TimeStyle
 
 if TYPE_CHECKING:
     from coordinator.app.admin.task_views import Asked, TaskPage
     from coordinator.app.admin.tasks import Tasks
-    from coordinator.app.config.settings import NodeSettings
 
     Found = tuple[TaskPage, Asked]
 
@@ -26,23 +24,6 @@ Reason = Annotated[
     str | None, typer.Option("--reason", metavar="TEXT", help="Kept beside the change.")
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
-
-
-@contextmanager
-def desk(options: Shared, named: str | None = None) -> Iterator[tuple[Tasks, str, NodeSettings]]:
-    """Open what changes and shows tasks, within the time-out; also the group that is meant."""
-    from coordinator.app.admin.tasks import Tasks
-    from coordinator.cli.connect import database_of, looking_settings_of, within
-
-    settings = looking_settings_of(options)
-    group = named_group(options, named) or settings.group_id
-    resolved = database_of(options, settings)
-    with within(options.timeout_s, resolved.label):
-        tasks = Tasks(resolved, schema=settings.database.schema, timeout_s=options.timeout_s)
-        try:
-            yield tasks, group, settings
-        finally:
-            tasks.close()
 
 
 def confirm(question: str) -> None:
@@ -75,17 +56,14 @@ def tell_task(options: Shared, found: Found, done: str, warnings: Sequence[str])
 def print_task(options: Shared, found: Found) -> None:
     """Print a task in the form that was asked for."""
     from coordinator.cli.render import documents, tables, task_documents, task_tables
+    from coordinator.cli.render.emit import emit
 
     page, asked = found
-    head = documents.head("Task", asked)
-    match options.output:
-        case Output.TABLE:
-            style = options.time or TimeStyle.AGO
-            tables.show(options, *task_tables.page_parts(page, style))
-        case Output.TSV:
-            nodes = [task_documents.on_node_fields(each) for each in page.nodes]
-            print(documents.tsv(documents.rows(task_documents.ON_NODE_COLUMNS, nodes)))
-        case Output.JSON:
-            print(documents.pretty(head | task_documents.page_fields(page)))
-        case Output.JSONL:
-            print(documents.one(head | task_documents.page_fields(page)))
+    style = options.time or TimeStyle.AGO
+    nodes = [task_documents.on_node_fields(each) for each in page.nodes]
+    emit(
+        options,
+        table=lambda: tables.show(options, *task_tables.page_parts(page, style)),
+        rows=lambda: documents.rows(task_documents.ON_NODE_COLUMNS, nodes),
+        document=documents.head("Task", asked) | task_documents.page_fields(page),
+    )

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console, RenderableType
 
 from coordinator.app.admin.status import History, NodeLine, Server, Takeover
-from coordinator.cli.options import TimeStyle
+from coordinator.cli.shared import TimeStyle
 from coordinator.cli.render.fitting import FittedTable
 from coordinator.cli.render.tables import (
     _differences,
