@@ -163,7 +163,7 @@ def test_the_grants_suffice_to_run_a_node(database: Database, guest: str) -> Non
 
 
 def test_compose_files_are_accepted(tmp_path: Path) -> None:
-    """B9."""
+    """W9."""
     docker = shutil.which("docker")
     plugin = [docker or "false", "compose", "version"]
     if subprocess.run(plugin, capture_output=True).returncode != 0:
@@ -178,7 +178,7 @@ def test_compose_files_are_accepted(tmp_path: Path) -> None:
 
 
 def test_the_walkthrough_logs_in_to_the_database_of_compose() -> None:
-    """B9: step 3 of README with what step 1 has started, from another machine too."""
+    """W9: step 3 of README with what step 1 has started, from another machine too."""
     readme = (REPOSITORY / "README.md").read_text()
     written = readme.partition("```toml")[2].partition("```")[0]
     table = tomllib.loads(textwrap.dedent(written))["databaseConfig"]

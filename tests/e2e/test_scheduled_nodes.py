@@ -1,4 +1,4 @@
-"""Schedules, policies and crash loops on real nodes: B5, B6, B7."""
+"""Schedules, policies and crash loops on real nodes: W5, W6, W7."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def fired(path: Path) -> list[str]:
 
 
 def test_a_count_goes_on_across_a_takeover_and_ends_the_group(nodes, tmp_path):
-    """B5: maxCount counts the group's runs, not a node's; a standby burns none of them."""
+    """W5: maxCount counts the group's runs, not a node's; a standby burns none of them."""
     config = """
 [program]
 callable = "jobs_of_test:note"
@@ -69,7 +69,7 @@ maxCount = 12
 
 
 def test_a_failing_callable_stops_the_node_with_70(nodes, database):
-    """B6: LOG_AND_TERMINATE is the default; nobody sits on the token."""
+    """W6: LOG_AND_TERMINATE is the default; nobody sits on the token."""
     config = '[program]\ncallable = "jobs_of_test:fail"\n[trigger]\ninterval = 1\n'
 
     node = start(nodes, "node-1", config)
@@ -80,7 +80,7 @@ def test_a_failing_callable_stops_the_node_with_70(nodes, database):
 
 
 def test_a_failing_callable_may_leave_the_token_to_others_and_stay(nodes, database):
-    """B6: onTerminate = "release": the node lives on as a standby that never takes again."""
+    """W6: onTerminate = "release": the node lives on as a standby that never takes again."""
     config = (
         '[program]\ncallable = "jobs_of_test:fail"\n[trigger]\ninterval = 1\n'
         '[taskPolicy]\nonTerminate = "release"\n'
@@ -99,7 +99,7 @@ def test_a_failing_callable_may_leave_the_token_to_others_and_stay(nodes, databa
 
 
 def test_a_crash_loop_gives_the_token_to_another_node(nodes):
-    """B6, B7: five quick ends in a row, and another node tries."""
+    """W6, W7: five quick ends in a row, and another node tries."""
     config = f"""
 [program]
 command = ["sh", "-c", "echo $COORD_NODE >> {nodes.record}; [ $COORD_NODE != node-1 ]\

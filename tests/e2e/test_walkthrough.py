@@ -1,4 +1,4 @@
-"""The walk-through of the README on two machines of a real network: B10.
+"""The walk-through of the README on two machines of a real network: W10.
 
 1. Run it on two machines. 2. Each has a taskId of its own. 3. Only one processes. 4. Stop or
 disconnect the token bearer. 5. The other detects it and takes over.
@@ -72,7 +72,7 @@ def boottime() -> float:
 
 
 def test_stop_the_token_bearer_and_the_other_takes_over(net, server, machines):
-    """B10, steps 4 and 5, stopped: the other starts at once, and the stopped one may come back."""
+    """W10, steps 4 and 5, stopped: the other starts at once, and the stopped one may come back."""
     stopped_at = boottime()
 
     machines.nodes["node-1"].process.terminate()
@@ -95,7 +95,7 @@ def test_stop_the_token_bearer_and_the_other_takes_over(net, server, machines):
 
 
 def test_disconnect_the_token_bearer_and_the_other_takes_over(net, machines):
-    """B10, steps 4 and 5, disconnected: its program stops by itself before the other's starts."""
+    """W10, steps 4 and 5, disconnected: its program stops by itself before the other's starts."""
     net.unplug("node-1")
     cut_at = boottime()
 

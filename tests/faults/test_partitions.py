@@ -109,7 +109,7 @@ def nodes(tmp_path, site):
 
 @pytest.mark.parametrize("how", ["cut", "cut_answers", "cut_questions", "unplug"])
 def test_a_holder_without_a_network_is_dead_before_its_successor(site, nodes, how):
-    """B2, B11, T3: half-open, one-way or unplugged; healed, it is a standby again."""
+    """W2, W11, T3: half-open, one-way or unplugged; healed, it is a standby again."""
     first = site.start(nodes, *NAMES)
     cut_at, cut_wall = boottime(), time.time()
 
@@ -167,7 +167,7 @@ def test_a_database_without_a_network_stops_the_program_and_comes_back(site, nod
 
 
 def test_a_machine_that_dies_half_open_comes_back_under_its_name(site, nodes):
-    """B4: the server still believes in the dead node's connection, and that harms nobody."""
+    """W4: the server still believes in the dead node's connection, and that harms nobody."""
     first = site.start(nodes, "node-1", "node-2")
     site.net.cut(first.node)
     nodes.nodes[first.node].send(signal.SIGKILL, "all")

@@ -37,7 +37,7 @@ def last_beat_wall(database, node: str) -> float:
 
 
 def test_ten_kills_of_the_holder_in_a_row(nodes, database):
-    """B2, B11: ten takeovers, none before the old program was dead, each within the bound.
+    """W2, W11: ten takeovers, none before the old program was dead, each within the bound.
 
     Each is measured from the dead node's last heartbeat, by the clock of this one machine.
     """
@@ -167,7 +167,7 @@ def test_resign_moves_the_token_and_keeps_the_node(nodes):
 
 
 def test_the_same_name_twice_is_refused(nodes):
-    """B4, L4: the second live node of one name leaves with 78 and says who holds the name."""
+    """W4, L4: the second live node of one name leaves with 78 and says who holds the name."""
     nodes.start("node-1")
     nodes.wait_for_run()
     log = nodes.path / "node-1.log"
@@ -183,7 +183,7 @@ def test_the_same_name_twice_is_refused(nodes):
 
 
 def test_a_restarted_node_waits_for_its_old_session_and_goes_on(nodes):
-    """B4: a crashed node that comes back under its name is not refused."""
+    """W4: a crashed node that comes back under its name is not refused."""
     nodes.start("node-1")
     first = nodes.wait_for_run()
     nodes.nodes["node-1"].send(signal.SIGKILL, "all")

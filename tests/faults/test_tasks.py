@@ -54,7 +54,7 @@ def wait_until_all_run(tasks: TaskBed, count: int, within_s: float = 15.0) -> di
 
 
 def test_tasks_spread_and_a_dead_nodes_tasks_move_alone(tasks):
-    """H2, S5: only the dead node's tasks move, within the bound, and nobody overlaps."""
+    """H2, K5: only the dead node's tasks move, within the bound, and nobody overlaps."""
     group_of(tasks, 12, *NODES)
     before = tasks.where()
     victim = max(NODES, key=lambda node: list(before.values()).count(node))
@@ -79,7 +79,7 @@ def test_tasks_spread_and_a_dead_nodes_tasks_move_alone(tasks):
 
 
 def test_a_dead_nodes_task_is_stuck_before_it_is_taken(tasks):
-    """S5: running, stuck, running, as anybody sees it in SQL; the history says why."""
+    """K5: running, stuck, running, as anybody sees it in SQL; the history says why."""
     group_of(tasks, 3, *NODES)
     # Not the observer's: another node watches it for a whole interval.
     observer = tasks.ask(
@@ -234,7 +234,7 @@ def test_a_task_that_crashes_at_once_moves_on_and_disturbs_nobody(tasks):
 
 
 def test_a_hung_task_loses_only_its_own_token(tasks):
-    """S7: nine report progress, one stops to; it is killed and started elsewhere."""
+    """K7: nine report progress, one stops to; it is killed and started elsewhere."""
     for node in NODES:
         tasks.member(node)
     tasks.wait_for_members(*NODES)
@@ -324,7 +324,7 @@ def test_a_frozen_nodes_programs_are_dead_before_anybody_takes_over(tasks):
 
 @pytest.mark.parametrize("shape", [(1, 40), (8, 1)], ids=["1x40", "8x1"])
 def test_any_number_of_nodes_and_tasks(tasks, shape):
-    """S1."""
+    """K1."""
     node_count, task_count = shape
     nodes = tuple(f"n{number}" for number in range(node_count))
     tasks.liveness_s, tasks.heartbeat_s = 6.0, 1.0

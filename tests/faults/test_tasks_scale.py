@@ -47,7 +47,7 @@ def test_a_thousand_tasks_on_twenty_nodes(tasks, capsys):
 
 @pytest.mark.parametrize("shape", [(1, 100), (20, 1)], ids=["1x100", "20x1"])
 def test_any_numbers_of_nodes_and_tasks(tasks, shape):
-    """S1: a hundred tasks on one node, one task on twenty; each is started once."""
+    """K1: a hundred tasks on one node, one task on twenty; each is started once."""
     node_count, task_count = shape
     nodes = [f"n{number:02}" for number in range(node_count)]
     for node in nodes:

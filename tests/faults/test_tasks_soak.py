@@ -1,4 +1,4 @@
-"""A quiet group: nothing is handed over, nothing restarts, no row is written but heartbeats (S4).
+"""A quiet group: nothing is handed over, nothing restarts, no row is written but heartbeats (K4).
 
 `make soak` lets it last for ten minutes, `make faults` for one.
 """

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import functools
+import collections
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -213,3 +215,72 @@ def test_no_docstring_begins_with_a_headless_clause():
 )
 def test_a_headless_docstring_is_found(source):
     assert len(headless_docstrings(source)) == 1
+
+
+def test_every_id_that_is_cited_is_defined():
+    """A letter and a number stand for a rule of docs/protocol.md or for one of docs/criteria.md."""
+    pages = [(ROOT / "docs" / name).read_text() for name in ("protocol.md", "criteria.md")]
+    by_page = [
+        set(re.findall(r"^- \*\*([A-Z]\d+)\*\*", page, flags=re.MULTILINE)) for page in pages
+    ]
+    assert by_page[0] & by_page[1] == set(), "an id has one meaning"
+    letters = {each[0] for each in by_page[0] | by_page[1]}
+    cited = re.compile(rf"(?<![\w%/.'\"`-])([{''.join(sorted(letters))}]\d{{1,2}})(?![\w%`])")
+
+    unknown = {
+        f"{path.relative_to(ROOT)}: {each}"
+        for path in (*SOURCES, *TESTS, *ROOT.glob("migrations/**/*.py"))
+        for each in cited.findall(path.read_text())
+        if each not in by_page[0] | by_page[1]
+    }
+
+    assert unknown == set()
+
+
+#: More files than that are a floor without a plan.
+MODULES_MAX = 12
+
+
+@pytest.mark.parametrize(
+    "folder",
+    sorted({path.parent for path in SOURCES}),
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_a_folder_shows_its_plan(folder):
+    names = [path.stem for path in folder.glob("*.py") if path.stem != "__init__"]
+    prefixes = collections.Counter(name.partition("_")[0] for name in names if "_" in name)
+
+    assert len(names) <= MODULES_MAX
+    assert [prefix for prefix, count in prefixes.items() if count >= 3] == []
+
+
+def test_every_page_that_is_named_is_there():
+    named = {
+        (str(path.relative_to(ROOT)), page)
+        for path in (*SOURCES, *TESTS, *ROOT.glob("docs/**/*.md"), ROOT / "README.md")
+        for page in re.findall(r"\bdocs/[\w/-]+\.md\b", path.read_text())
+    }
+
+    assert {(path, page) for path, page in named if not (ROOT / page).exists()} == set()
+
+
+def test_every_command_stands_in_the_readme():
+    from coordinator.cli.main import app
+
+    named = [command.name or command.callback.__name__ for command in app.registered_commands]
+    named += [group.name for group in app.registered_groups]
+    readme = (ROOT / "README.md").read_text()
+
+    assert [name for name in named if f"coord {name.replace('_', '-')}" not in readme] == []
+
+
+def test_the_packages_that_are_shipped_are_those_of_the_tree():
+    shipped = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    folders = [path.parent.relative_to(ROOT) for path in ROOT.glob("coordinator/**/__init__.py")]
+    for root in ("cli", "migrations"):
+        folders += [
+            "coordinator" / path.parent.relative_to(ROOT)
+            for path in ROOT.glob(f"{root}/**/__init__.py")
+        ]
+
+    assert sorted(shipped) == sorted(".".join(folder.parts) for folder in folders)

@@ -1,4 +1,4 @@
-"""The in-process API, on a real database: S8, cooperative tokens, the fenced transaction."""
+"""The in-process API, on a real database: K8, cooperative tokens, the fenced transaction."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def node(database, name: str, **more) -> Coordinator:
 
 
 def test_a_token_by_name_is_held_for_the_block_and_given_back(database):
-    """S8: a lock by name as an API of its own."""
+    """K8: a lock by name as an API of its own."""
     with node(database, "a").token("nightly") as token:
         assert isinstance(token, Token)
         assert (token.name, token.term) == ("orders/nightly", 1)

@@ -194,7 +194,7 @@ def test_what_wakes_the_loop_alone_costs_no_step(database):
 
 
 def test_reading_many_tasks_looks_each_up_once_whatever_the_planner_believes(database):
-    """S1: what it knows may be older than the tasks; then it believes in two of them."""
+    """K1: what it knows may be older than the tasks; then it believes in two of them."""
     database.query("ANALYZE task, token_holder")
     database.query("INSERT INTO group_record (group_id) VALUES (%s)", GROUP)
     database.query(

@@ -90,7 +90,7 @@ def empty(server: Server) -> str:
 
 
 def test_migrations_make_what_the_tables_say(empty: str, schema: str):
-    """B8"""
+    """W8"""
     migrate.upgrade(empty, schema)
 
     assert differences(empty, schema) == []
@@ -143,7 +143,7 @@ def test_sql_for_administrators_makes_the_same(empty: str, schema: str):
 
 
 def test_columns_of_the_origin_keep_their_names(database: Database):
-    """B8"""
+    """W8"""
     holder = "SELECT group_id, task_id, term FROM token_holder"
     health = "SELECT task_id, group_id, last_heartbeat FROM health_check"
 

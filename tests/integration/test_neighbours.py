@@ -56,7 +56,7 @@ def test_an_applications_tables_and_its_alembic_are_never_met(empty: str):
 
 @pytest.mark.parametrize("schema", ["coord", "odd-Schema", "sys"])
 def test_people_read_the_names_that_they_know(empty: str, schema: str):
-    """B8"""
+    """W8"""
     migrate.upgrade(empty, schema)
 
     for name in NAMES:
@@ -69,7 +69,7 @@ def test_people_read_the_names_that_they_know(empty: str, schema: str):
 
 
 def test_a_released_token_names_nobody_as_its_holder(empty: str):
-    """B8"""
+    """W8"""
     migrate.upgrade(empty, "coord")
     row = "SELECT task_id, last_task_id FROM token_holder"
     rows(

@@ -188,7 +188,7 @@ def test_a_commit_whose_wait_for_a_standby_was_ended_is_unknown(how: str):
 
 
 def test_a_password_is_read_anew_for_each_connection(tmp_path):
-    """A6"""
+    """A password is read from its file for each new connection."""
     server = Server.create(tcp=True)
     try:
         migrate.upgrade(server.conninfo(), "app")

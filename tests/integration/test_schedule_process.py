@@ -1,4 +1,4 @@
-"""B5, B6, B7: the program's own process, as the guardian starts it."""
+"""W5, W6, W7: the program's own process, as the guardian starts it."""
 
 from __future__ import annotations
 

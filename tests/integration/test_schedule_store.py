@@ -1,4 +1,4 @@
-"""B5: the group's record of its schedule, on a real database."""
+"""W5: the group's record of its schedule, on a real database."""
 
 from __future__ import annotations
 

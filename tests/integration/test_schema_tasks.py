@@ -26,7 +26,7 @@ def tell(node, state: str, *, term: int = 1, error: str = "") -> None:
 
 
 def test_the_states_of_a_task_are_seen_in_their_order(database):
-    """S5: a dead node's tasks are stuck, and then taken."""
+    """K5: a dead node's tasks are stuck, and then taken."""
     with members(database, "a", "b", tasks=("mail",)) as (first, second):
         term = first.win()
         assert states(database) == {"mail": ("waiting", None)}

@@ -30,7 +30,7 @@ ONE_DIES = GroupBias(stories=("one dies",), plain=True, until_s=22.0, to_calm=Tr
 
 @pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
 def test_no_promise_about_tasks_is_broken(first: int) -> None:
-    """S2, S5, H1, H3, H5, H9, H10: whatever happens, and agreement after it."""
+    """K2, K5, H1, H3, H5, H9, H10: whatever happens, and agreement after it."""
     began = time.monotonic()
     seeds = range(first, first + CHUNK)
     broken = {seed: told for seed in seeds if (told := judged(seed, NO_GROUP_BIAS))}
@@ -45,7 +45,7 @@ def test_no_promise_about_tasks_is_broken(first: int) -> None:
 
 @pytest.mark.parametrize("seed", range(QUIET_SEEDS))
 def test_nothing_changes_hands_in_a_quiet_group(seed: int) -> None:
-    """S4: the same node keeps its task while it lives."""
+    """K4: the same node keeps its task while it lives."""
     history = run_seed(seed, FAULTLESS)
 
     late = [grant for grant in history.grants if grant.at > WARM_S]
@@ -56,7 +56,7 @@ def test_nothing_changes_hands_in_a_quiet_group(seed: int) -> None:
 
 
 def test_tasks_of_a_dead_node_run_again_in_time() -> None:
-    """S5: the observer's wait, one look of it, one beat of the successor, and a start."""
+    """K5: the observer's wait, one look of it, one beat of the successor, and a start."""
     waits: list[float] = []
     for seed in range(DEATHS_SEEDS):
         settings = draw_group(seed, ONE_DIES)

@@ -21,7 +21,7 @@ CHUNK = 250
 
 @pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
 def test_no_promise_is_broken(first: int) -> None:
-    """B4, B8: no overlap, rising terms, granted terms, and a holder after all has healed."""
+    """W4, W8: no overlap, rising terms, granted terms, and a holder after all has healed."""
     began = time.monotonic()
     broken = {seed: told for seed in range(first, first + CHUNK) if (told := judged(seed))}
     print(f"{60 * CHUNK / (time.monotonic() - began):.0f} seeds/min")

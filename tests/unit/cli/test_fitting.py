@@ -8,7 +8,6 @@ import pytest
 from rich.console import Console, RenderableType
 
 from coordinator.app.admin.status import History, NodeLine, Server, Takeover
-from coordinator.cli.shared import TimeStyle
 from coordinator.cli.render.fitting import FittedTable
 from coordinator.cli.render.tables import (
     _differences,
@@ -17,6 +16,7 @@ from coordinator.cli.render.tables import (
     nodes_table,
     plot_parts,
 )
+from coordinator.cli.shared import TimeStyle
 
 SERVER = Server(
     label="coord-operations@db-1.frankfurt.example.org:5432/production",

@@ -144,7 +144,7 @@ def test_a_node_that_cannot_run_is_refused_before_anything_starts(
 def test_a_configuration_without_a_program_is_told_which_lines_to_add(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """B9: the origin's Config.toml alone; what it is told to add is enough."""
+    """W9: the origin's Config.toml alone; what it is told to add is enough."""
     from coordinator.app.config.loader import load
     from coordinator.app.node.start import check_program
     from coordinator.cli.main import main

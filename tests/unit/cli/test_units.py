@@ -10,9 +10,9 @@ import pytest
 from coordinator.cli import errors
 from coordinator.cli.commands.status import spelled_out
 from coordinator.cli.options import PASSWORD_IN_URL
-from coordinator.cli.shared import TimeStyle
 from coordinator.cli.render import documents, tables, units
 from coordinator.cli.render.fitting import bar
+from coordinator.cli.shared import TimeStyle
 from coordinator.errors import ConfigError, DatabaseUnreachableError, NotFoundError, TokenHeldError
 
 MOMENT = datetime(2026, 11, 20, 13, 48, 2, 500_000, tzinfo=UTC)

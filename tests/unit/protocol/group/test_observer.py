@@ -93,7 +93,7 @@ def ended(decided: tuple[Decision, ...]) -> list[str]:
 
 
 def test_session_that_is_silent_for_its_own_interval_is_ended() -> None:
-    """B1, B4, S6: with the beat that was seen, and the reason in words."""
+    """B1, B4, K6: with the beat that was seen, and the reason in words."""
     script = watching()
     for now in (0.0, 1.0, 2.0, 2.99):
         assert script.look(now, seen("A", int(now)), seen("B", 7)) == ()
@@ -277,7 +277,7 @@ def test_late_beats_never_count_when_none_may() -> None:
 
 
 def test_two_missed_beats_are_not_late() -> None:
-    """B5, S6"""
+    """B5, K6"""
     script = watching()
     now = beats(script, [2.4] * 20)
     assert script.at(now) == ()

@@ -123,7 +123,7 @@ def test_golden_vectors_of_the_documentation(given: dict[str, Any]) -> None:
 
 
 def test_nothing_is_hashed_anew_when_a_node_dies_or_the_record_comes_in_another_order() -> None:
-    """S1: every node places all tasks at every version of the record, while tasks wait for it."""
+    """K1: every node places all tasks at every version of the record, while tasks wait for it."""
 
     def hashings() -> int:
         return spreading.order.cache_info().misses + spreading._strength.cache_info().misses
@@ -276,7 +276,7 @@ def test_tasks_that_prefer_a_node_count_for_it() -> None:
 
 
 def test_pinned_task_waits_for_its_node() -> None:
-    """S9, P6"""
+    """K9, P6"""
     task = replace(T, preferred=THIRD, pinned=True)
     waits = Verdict(None, f"waits for {THIRD} (pinned)", alert=True)
 
@@ -326,7 +326,7 @@ def test_without_failback_the_live_holder_keeps_its_task() -> None:
 
 
 def test_a_holder_keeps_its_task() -> None:
-    """S4, P3"""
+    """K4, P3"""
     assert verdict(T, record(T, tokens=held(THIRD))) == Verdict(THIRD, "holds it")
 
 

@@ -151,7 +151,7 @@ def test_no_node_is_given_more_than_it_may_run(record: GroupRecord) -> None:
 @settings(deadline=None)
 @given(records())
 def test_without_a_new_member_what_runs_stays(record: GroupRecord) -> None:
-    """S4, P3: but for a preferred node, and for a holder that may not run it any more."""
+    """K4, P3: but for a preferred node, and for a holder that may not run it any more."""
     record = replace(record, spread_version=0)
     after = placed(record)
     for task, node in after.items():
@@ -210,7 +210,7 @@ def worlds(draw: st.DrawFn) -> tuple[PlacementWorld, random.Random]:
 @settings(deadline=None, max_examples=60)
 @given(worlds(), st.integers(0, 12))
 def test_adding_deleting_enabling_and_disabling_move_no_other_task(made, number: int) -> None:  # type: ignore[no-untyped-def]
-    """S4, P3: and a new task goes where the fewest are."""
+    """K4, P3: and a new task goes where the fewest are."""
     world, rng = made
     before, loads = world.held(), world.loads()
 
@@ -236,7 +236,7 @@ def test_adding_deleting_enabling_and_disabling_move_no_other_task(made, number:
 @settings(deadline=None, max_examples=60)
 @given(worlds(), st.data())
 def test_a_death_moves_the_dead_nodes_tasks_only(made, data: st.DataObject) -> None:  # type: ignore[no-untyped-def]
-    """S4, P3: and they go where the fewest are, so what was even stays even."""
+    """K4, P3: and they go where the fewest are, so what was even stays even."""
     world, rng = made
     world.join("n9")
     world.settle(rng)

@@ -813,7 +813,7 @@ def test_finished_node_sleeps_for_ever() -> None:
 
 
 def test_a_lasting_failure_is_told_again_when_its_reason_changes_and_each_minute():
-    """A6: where there are several hosts, their reasons take turns, and fill no log."""
+    """E4: where there are several hosts, their reasons take turns, and fill no log."""
     script = standby()
     refused, password = "connection refused", "password authentication failed"
     told = []

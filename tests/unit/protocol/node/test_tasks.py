@@ -489,7 +489,7 @@ def test_why_a_task_is_not_started_is_shown_while_it_is_tried_again_and_again():
 
 
 def test_a_hung_task_loses_only_its_own_token():
-    """S7, rule D9."""
+    """K7, rule D9."""
     script = started(task("hung", progress_s=3.0), task("busy", progress_s=3.0))
 
     commands = script.go(2.5)
@@ -556,7 +556,7 @@ def test_the_database_is_told_what_runs_and_which_version_is_acted_on():
 
 
 def test_a_quiet_node_asks_nothing_but_heartbeats():
-    """S4 and the budget: no handover, no second statement, while nothing happens."""
+    """K4 and the budget: no handover, no second statement, while nothing happens."""
     script = started(task("a"), task("b"))
     script.go(3.0)
     script.desk.asked.clear()

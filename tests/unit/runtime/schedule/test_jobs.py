@@ -1,4 +1,4 @@
-"""B7: what one run does, and which functions can be called."""
+"""W7: what one run does, and which functions can be called."""
 
 from __future__ import annotations
 

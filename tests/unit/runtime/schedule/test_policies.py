@@ -1,4 +1,4 @@
-"""B6: what follows from a failed run."""
+"""W6: what follows from a failed run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""B5, B6: a schedule on the real APScheduler, with a record in memory."""
+"""W5, W6: a schedule on the real APScheduler, with a record in memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""B5: which slots a timetable has, and where a new holder begins among them."""
+"""W5: which slots a timetable has, and where a new holder begins among them."""
 
 from __future__ import annotations
 
