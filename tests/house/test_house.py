@@ -225,7 +225,7 @@ def test_every_id_that_is_cited_is_defined():
     ]
     assert by_page[0] & by_page[1] == set(), "an id has one meaning"
     letters = {each[0] for each in by_page[0] | by_page[1]}
-    cited = re.compile(rf"(?<![\w%/.'\"`-])([{''.join(sorted(letters))}]\d{{1,2}})(?![\w%`])")
+    cited = re.compile(rf"(?<![\w%/.'\"`-])([{''.join(sorted(letters))}][1-9]\d?)(?![\w%`])")
 
     unknown = {
         f"{path.relative_to(ROOT)}: {each}"

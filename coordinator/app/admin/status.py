@@ -12,7 +12,7 @@ from coordinator.app.config.database_choice import Resolved
 from coordinator.errors import NotFoundError
 from coordinator.store.admin import queries as store
 from coordinator.store.admin.queries import Eye, Row
-from coordinator.store.admin.task_hosts import TASK_HOSTS
+from coordinator.store.admin.task_queries import TASK_HOSTS
 from coordinator.store.driver.connect import VERSION_MIN_SAID
 
 #: What each node is to the tasks of its group, by group and node.
