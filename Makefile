@@ -116,12 +116,12 @@ patroni:
 	  >/dev/null 2>&1 || \
 	  echo "could not install Patroni and $(PATRONI_PACKAGES): no tests behind Patroni"
 
-# The counted campaign, whose table docs/faults.md and README hold (about half an hour on two cores),
+# The counted campaign, whose tables are in docs/faults.md and docs/safety.md (about half an hour on two cores),
 # then replication, Patroni, poolers, clocks, rules broken on purpose and a model of the protocol.
 # make faults CAMPAIGN_ARGS="--seed 7"
 faults: .venv/dev.stamp system-packages machine patroni
 	$(BIN)/python -m tests.faults.campaign --long --out docs/faults.md \
-	  --summary README.md $(CAMPAIGN_ARGS)
+	  --summary docs/safety.md $(CAMPAIGN_ARGS)
 	COORD_TEST_BOUNDS=1 $(BIN)/pytest -m "long or bounded" $(PYTEST_ARGS)
 
 # Ten quiet minutes of five nodes and fifty tasks: nothing may move.

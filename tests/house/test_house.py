@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
-import functools
 import collections
+import functools
 import re
 import subprocess
 import sys

@@ -6,7 +6,7 @@
     --at-most N        of each fault
     --seed N           which victims and moments; the same seed injects the same
     --out FILE         also write the table between the markers of a page
-    --summary FILE     also write a few rows between the markers of a page (README.md)
+    --summary FILE     also write a few rows between the markers of a page (docs/safety.md)
     --lanes N          groups at the same time
 
 Exit code 1 when something that is promised did not hold, or a group was never whole again.

@@ -1,4 +1,4 @@
-"""The table in a few rows, for README: one for each family of faults."""
+"""The table in a few rows, for docs/safety.md: one for each family of faults."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def family(fault: Fault) -> str:
 
 
 def summary(outcome: Outcome, command: str) -> str:
-    """Return what README says of a campaign."""
+    """Return the summary of a campaign for docs/safety.md."""
     families: dict[str, list[Tally]] = {}
     for tally in sorted(outcome.tallies.values(), key=lambda tally: not tally.fault.ours):
         if tally.injected:
