@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[3]
 USER = """
 import sys
 from pathlib import Path
-from tests.support import scratch
+from tests.support.servers import scratch
 folder, lock = scratch.locked_folder(Path(sys.argv[1]))
 (folder / "data").touch()
 print(folder, flush=True)

@@ -19,23 +19,24 @@ from tests.support.nodes.guarded_node import WAIT_S, await_fact
 #: A process that has no descriptor to spare; what it finds out it says at the end.
 _WITHOUT_DESCRIPTORS = """
 import os, resource
-from coordinator.runtime import isolation_plain, proctable, traces
+from coordinator.runtime.isolation import plain, traces
 from coordinator.runtime.isolation.plain import PlainRoom
-from coordinator.runtime.linux.processes import Look
+from coordinator.runtime.linux import processes
+from coordinator.runtime.linux.processes import ProcessSnapshot
 
-parent, started = os.getppid(), proctable.started(os.getppid())
+parent, started = os.getppid(), processes.started(os.getppid())
 room = PlainRoom("nothing-carries-this")
 handle = {"level": "plain", "keeper": 0, "keeper_started": 0, "pid": 0, "started": 0}
 handle["marker"] = "nothing-carries-this"
-assert room.empty(False, Look())
-assert isolation_plain.strike(handle, Look(), traces.Chase())
+assert room.empty(False, ProcessSnapshot())
+assert plain.strike(handle, ProcessSnapshot(), traces.Chase())
 usual = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (3, usual[1]))
-seen = proctable.look(parent)
-told = [seen.unknown and seen.alive, proctable.lives(parent, started), Look().blind]
-told += [room.empty(False, Look()), isolation_plain.strike(handle, Look(), traces.Chase())]
+seen = processes.look(parent)
+told = [seen.unknown and seen.alive, processes.lives(parent, started), ProcessSnapshot().blind]
+told += [room.empty(False, ProcessSnapshot()), plain.strike(handle, ProcessSnapshot(), traces.Chase())]
 resource.setrlimit(resource.RLIMIT_NOFILE, usual)
-assert not Look().blind
+assert not ProcessSnapshot().blind
 print(*told)
 """
 
