@@ -34,7 +34,8 @@ usual = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (3, usual[1]))
 seen = processes.look(parent)
 told = [seen.unknown and seen.alive, processes.lives(parent, started), ProcessSnapshot().blind]
-told += [room.empty(False, ProcessSnapshot()), plain.strike(handle, ProcessSnapshot(), traces.Chase())]
+told += [room.empty(False, ProcessSnapshot())]
+told += [plain.strike(handle, ProcessSnapshot(), traces.Chase())]
 resource.setrlimit(resource.RLIMIT_NOFILE, usual)
 assert not ProcessSnapshot().blind
 print(*told)
