@@ -1,11 +1,20 @@
-"""Views of tasks, of the nodes that run them, and of the observer, as plain values."""
+"""Views of tasks, of the nodes that run them, and of the observer, as plain values.
+
+Each is made from a row of the store, whose columns are called like the fields.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from coordinator.protocol.messages.group_record import TaskDef
+
+if TYPE_CHECKING:
+    from coordinator.store.admin.queries import Row
+
+View = TypeVar("View")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,3 +146,36 @@ class CursorPage:
     term: int | None
     saved_at: datetime | None
     save_count: int
+
+
+def line_of(row: Row) -> TaskLine:
+    """Return a task from a row."""
+    return _view(TaskLine, row, group=row["group_id"])
+
+
+def on_node_of(row: Row) -> TaskOnNode:
+    """Return what a node has to do with a task."""
+    return _view(TaskOnNode, row)
+
+
+def host_of(row: Row) -> TaskHost:
+    """Return a node of a task group."""
+    return _view(
+        TaskHost,
+        row,
+        group=row["group_id"],
+        observer=bool(row["observer"]),
+        group_version=row["group_version"] or 0,
+    )
+
+
+def decision_of(row: Row) -> DecisionLine:
+    """Return a decision."""
+    return _view(DecisionLine, row, number=row["id"], reason=row["reason"] or "")
+
+
+def _view(kind: type[View], row: Row, **other: object) -> View:
+    """Fill the fields of a view from the columns of the same names; other: the rest."""
+    names = [field.name for field in fields(kind) if field.name not in other]  # type: ignore[arg-type]
+    columns: dict[str, Any] = {name: row[name] for name in names}
+    return kind(**columns, **other)

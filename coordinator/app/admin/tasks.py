@@ -7,7 +7,6 @@ import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import replace as replaced
 
-from coordinator.app.admin.task_rows import decision_of, host_of, line_of, on_node_of
 from coordinator.app.admin.task_views import (
     Asked,
     CursorPage,
@@ -16,6 +15,10 @@ from coordinator.app.admin.task_views import (
     TaskHost,
     TaskLine,
     TaskPage,
+    decision_of,
+    host_of,
+    line_of,
+    on_node_of,
 )
 from coordinator.app.config.database_choice import Resolved
 from coordinator.app.config.schedule_warnings import schedule_warnings

@@ -1,4 +1,4 @@
-"""Lines of a node's log that a person asked for, or has to be told beside the machine's own."""
+"""Lines of a node's log beside the machine's own: at its start, on request, and before its end."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 
 from coordinator.app.config.settings import NodeSettings
 from coordinator.protocol.node.state.node import Node, active, holds
+from coordinator.runtime.isolation.levels import reach
 from coordinator.runtime.log import logger as log
 
 #: What became of the guardian, by the agent's word for it.
@@ -16,6 +17,28 @@ _GUARDIAN = {
     ),
     "the guardian died": "the guardian was killed; the program is killed, and this node leaves",
 }
+
+
+def say_warnings(logger: logging.Logger, settings: NodeSettings) -> None:
+    """Say what is odd in the configuration, and that the embedded server is the database."""
+    for line in settings.warnings:
+        log.say(logger, "warning", line, {})
+
+
+def first_words(
+    logger: logging.Logger, settings: NodeSettings, level: str, *, listening: bool
+) -> None:
+    """Say which level of isolation was reached, and whether notifications come."""
+    group = settings.group_id
+    fields = {"group": group, "node": settings.task_id}
+    text = f"{group}: isolation {level}: it kills {reach(level)}"
+    log.say(logger, "isolation", text, fields | {"isolation": level})
+    if not listening:
+        text = (
+            f"{group}: a pooler stands before the database and passes no notifications on:"
+            " a handover takes up to one heartbeat"
+        )
+        log.say(logger, "no-push", text, fields)
 
 
 def say_guardian_lost(logger: logging.Logger, settings: NodeSettings, why: str) -> None:

@@ -16,8 +16,13 @@ from functools import partial
 from coordinator import __version__
 from coordinator.app.admin.since import trouble_of
 from coordinator.app.config.settings import NodeSettings
-from coordinator.app.node.asked_lines import say_guardian_lost, say_started, say_state
-from coordinator.app.node.first_words import first_words, say_warnings
+from coordinator.app.node.asked_lines import (
+    first_words,
+    say_guardian_lost,
+    say_started,
+    say_state,
+    say_warnings,
+)
 from coordinator.app.node.http_endpoints import HttpEndpoints
 from coordinator.app.node.log_lines import sentence
 from coordinator.app.node.program_orders import meanings, orders

@@ -1,12 +1,20 @@
-"""How the program is started under a term, and what its exit codes mean."""
+"""How a program is started under a term, and what its exit codes mean.
+
+A node has one program, or the programs of tasks, each described by the spec of its definition.
+"""
 
 from __future__ import annotations
 
+import json
 import signal
+from dataclasses import replace
 
 from coordinator.app.config.model.database_url import url_of
 from coordinator.app.config.settings import NodeSettings, ProgramSettings
-from coordinator.errors import ScheduleEndedError, TokenLostError
+from coordinator.app.config.task_spec import SPEC_VARIABLE, STOP_TIMEOUT_VARIABLE, Spec, spec_of
+from coordinator.errors import CommandNotExecutableError, ScheduleEndedError, TokenLostError
+from coordinator.protocol.messages.group_record import TaskDef
+from coordinator.protocol.node.events import StartProgram
 from coordinator.protocol.node.state.node import OnExit
 from coordinator.runtime.agent.guardian_link import Orders
 from coordinator.runtime.linux import interpreter
@@ -20,30 +28,60 @@ SECRETS = (
 
 
 def orders(settings: NodeSettings, settings_fd: int, term: int, session: str) -> Orders:
-    """Return how the program is started under a term."""
+    """Return how the program of a node is started under a term."""
     program = settings.program
     assert program is not None, "a node without a program never takes"
-    env = {
-        "COORD_GROUP": settings.group_id,
-        "COORD_NODE": settings.task_id,
-        "COORD_TASK_ID": settings.task_id,
-        "COORD_TERM": str(term),
-        "COORD_SESSION": session,
-    }
-    unset: tuple[str, ...] = SECRETS
-    if settings.pass_database:
-        env["COORD_DATABASE_URL"] = url_of(for_program(settings.database.conninfo))
-        unset = tuple(name for name in SECRETS if name != "COORD_DATABASE_URL")
+    env = _holding(settings, term, session)
+    unset = _database(settings, env)
     forward = signals_of(program)
     if program.callable is not None or settings.trigger is not None:
         argv = tuple(interpreter.command("coordinator.app.program.process"))
         env["COORD_SETTINGS_FD"] = str(settings_fd)
         return Orders(argv, env, unset, program.cwd, keep_fds=(settings_fd,), forward=forward)
-    assert program.argv is not None
-    shell_or_plain: tuple[str, ...] = (
-        ("/bin/sh", "-c", program.argv[0]) if program.shell else program.argv
-    )
-    return Orders(shell_or_plain, env, unset, program.cwd, forward=forward)
+    return Orders(_command(program), env, unset, program.cwd, forward=forward)
+
+
+def task_orders(
+    settings: NodeSettings,
+    settings_fd: int,
+    command: StartProgram,
+    session: str,
+    definition: TaskDef,
+    notify: str | None,
+    stop_timeout_s: float,
+) -> Orders:
+    """Return how the program of a task is started under a term.
+
+    notify: where it is to report progress; None when nobody waits for that.
+    stop_timeout_s: between SIGTERM and SIGKILL, as this node can keep it.
+    Errors: CommandNotExecutableError when the spec cannot be read, or this node runs only what
+    its own file lists.
+    """
+    text = _allowed(settings, definition)
+    spec = _readable(definition.name, text)
+    env = {
+        **spec.env,
+        **_holding(settings, command.term, session),
+        "COORD_TASK": definition.name,
+        "COORD_OPTIONS": json.dumps(spec.options),
+    }
+    if notify is not None:
+        env["NOTIFY_SOCKET"] = notify
+        env["WATCHDOG_USEC"] = str(round(definition.progress_s * 1e6))
+    unset = _database(settings, env)
+    if settings.pass_database:
+        env["COORD_DATABASE_SCHEMA"] = settings.database.schema
+    program = spec.program
+    forward = signals_of(program)
+    if program.callable is not None or spec.trigger is not None:
+        argv = tuple(interpreter.command("coordinator.app.program.process"))
+        env["COORD_SETTINGS_FD"] = str(settings_fd)
+        env[SPEC_VARIABLE] = text
+        env[STOP_TIMEOUT_VARIABLE] = repr(stop_timeout_s)
+        given = Orders(argv, env, unset, program.cwd, (settings_fd,), forward=forward)
+    else:
+        given = Orders(_command(program), env, unset, program.cwd, forward=forward)
+    return replace(given, stop_timeout_s=stop_timeout_s)
 
 
 def signals_of(program: ProgramSettings) -> tuple[int, ...]:
@@ -62,3 +100,49 @@ def meanings(settings: NodeSettings) -> tuple[tuple[int, OnExit], ...]:
         lost = (TokenLostError.exit_code, OnExit.RELEASE)
         return (0, OnExit.STOP), (ScheduleEndedError.exit_code, terminated), lost
     return ((0, OnExit.STOP),) if settings.on_exit == "on-failure" else ()
+
+
+def _holding(settings: NodeSettings, term: int, session: str) -> dict[str, str]:
+    """Return the variables that name the holding to a program."""
+    return {
+        "COORD_GROUP": settings.group_id,
+        "COORD_NODE": settings.task_id,
+        "COORD_TASK_ID": settings.task_id,
+        "COORD_TERM": str(term),
+        "COORD_SESSION": session,
+    }
+
+
+def _database(settings: NodeSettings, env: dict[str, str]) -> tuple[str, ...]:
+    """Put the database's URL into env if the program may know it; returns what is unset."""
+    if not settings.pass_database:
+        return SECRETS
+    env["COORD_DATABASE_URL"] = url_of(for_program(settings.database.conninfo))
+    return tuple(name for name in SECRETS if name != "COORD_DATABASE_URL")
+
+
+def _command(program: ProgramSettings) -> tuple[str, ...]:
+    assert program.argv is not None, "a program has a command or a callable"
+    return ("/bin/sh", "-c", program.argv[0]) if program.shell else program.argv
+
+
+def _readable(task: str, text: str) -> Spec:
+    try:
+        return spec_of(text)
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        # Somebody wrote it by hand: that must stop this task alone, and no node.
+        raise CommandNotExecutableError(
+            f"{task}: its spec cannot be read ({type(error).__name__}: {error})"
+        ) from error
+
+
+def _allowed(settings: NodeSettings, definition: TaskDef) -> str:
+    """Return the spec that this node runs: the database's, or only its own file's."""
+    if not settings.tasks_policy.commands_listed:
+        return definition.spec
+    own = next((task for task in settings.tasks if task.name == definition.name), None)
+    if own is None:
+        raise CommandNotExecutableError(
+            f"{definition.name}: this node runs only the [[tasks]] of its own Config.toml"
+        )
+    return own.spec

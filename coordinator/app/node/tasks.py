@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from coordinator.app.config.settings import NodeSettings
-from coordinator.app.node.task_orders import task_orders
+from coordinator.app.node.program_orders import task_orders
 from coordinator.errors import CoordError
 from coordinator.ports import Clock
 from coordinator.protocol.group.observer import ObserverPolicy

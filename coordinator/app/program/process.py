@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from coordinator.app.config import settings as node_settings
 from coordinator.app.config.settings import NodeSettings
-from coordinator.app.config.task_program import SPEC_VARIABLE, STOP_TIMEOUT_VARIABLE, for_task
+from coordinator.app.config.task_spec import SPEC_VARIABLE, STOP_TIMEOUT_VARIABLE, for_task
 from coordinator.app.program.callable import Function, load_callable
 from coordinator.errors import ConfigError, CoordError, TokenLostError
 from coordinator.runtime.linux.clock import BoottimeClock

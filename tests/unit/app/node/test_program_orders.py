@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from coordinator.app.config.settings import NodeSettings, TasksPolicySettings
-from coordinator.app.node.task_orders import task_orders
+from coordinator.app.node.program_orders import task_orders
 from coordinator.errors import CommandNotExecutableError, CoordError
 from coordinator.protocol.messages.group_record import TaskDef
 from coordinator.protocol.node.events import StartProgram
