@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from coordinator.app.config.model.values import moment
 from coordinator.app.config.settings import (
     DatabaseSettings,
     NodeSettings,
-    PolicySettings,
     ProgramSettings,
-    TriggerSettings,
     to_json,
 )
+from coordinator.protocol.messages.schedule import Policy, Trigger
 from coordinator.runtime.linux.clock import BoottimeClock
 from coordinator.store.program.schedule import Holding
 from tests.conftest import Database
@@ -77,8 +77,8 @@ class Starter:
         self,
         holding: Holding,
         program: ProgramSettings,
-        trigger: TriggerSettings | None = None,
-        policy: PolicySettings | None = None,
+        trigger: Trigger | None = None,
+        policy: Policy | None = None,
         trusted_until: float = math.inf,
         node_started_at: float = 0.0,
         stop_timeout_s: float = WAIT_S,
@@ -88,7 +88,7 @@ class Starter:
             group_id="g",
             program=program,
             trigger=trigger,
-            policy=policy or PolicySettings(),
+            policy=policy or Policy(),
             database=DatabaseSettings(conninfo=self.database.conninfo, schema=self.database.schema),
             log_format="text",
             stop_timeout_s=stop_timeout_s,
@@ -144,10 +144,10 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 def test_count_goes_on_in_the_next_holders_process(starter: Starter) -> None:
     tick = ProgramSettings(callable="user_jobs:tick")
-    first = TriggerSettings(interval_s=0.05, max_count=2)
+    first = Trigger(interval_s=0.05, max_count=2)
     assert ended(starter.start(hold(starter.database, 1), tick, first))[0] == 0
 
-    more = TriggerSettings(interval_s=0.05, max_count=5)
+    more = Trigger(interval_s=0.05, max_count=5)
     code, _, err = ended(starter.start(hold(starter.database, 2, "other"), tick, more))
 
     assert code == 0
@@ -160,7 +160,7 @@ def test_count_goes_on_in_the_next_holders_process(starter: Starter) -> None:
 def test_holder_of_an_ended_schedule_runs_nothing(starter: Starter) -> None:
     tick, once = (
         ProgramSettings(callable="user_jobs:tick"),
-        TriggerSettings(interval_s=0.05, max_count=1),
+        Trigger(interval_s=0.05, max_count=1),
     )
     assert ended(starter.start(hold(starter.database, 1), tick, once))[0] == 0
 
@@ -174,9 +174,7 @@ def test_process_of_a_stale_term_runs_nothing_and_says_so(starter: Starter) -> N
     hold(starter.database, 2, "other")
 
     code, _, err = ended(
-        starter.start(
-            stale, ProgramSettings(callable="user_jobs:tick"), TriggerSettings(interval_s=60)
-        )
+        starter.start(stale, ProgramSettings(callable="user_jobs:tick"), Trigger(interval_s=60))
     )
 
     assert code == 76
@@ -189,7 +187,7 @@ def test_process_whose_trust_is_over_runs_nothing(starter: Starter) -> None:
         starter.start(
             hold(starter.database, 1),
             ProgramSettings(callable="user_jobs:tick"),
-            TriggerSettings(interval_s=60),
+            Trigger(interval_s=60),
             trusted_until=1.0,
         )
     )
@@ -203,7 +201,7 @@ def test_error_policy_that_terminates_is_70(starter: Starter) -> None:
         starter.start(
             hold(starter.database, 1),
             ProgramSettings(callable="user_jobs:fail"),
-            TriggerSettings(interval_s=60),
+            Trigger(interval_s=60),
         )
     )
 
@@ -216,7 +214,7 @@ def test_error_policy_that_terminates_is_70(starter: Starter) -> None:
 
 def test_terminated_schedule_runs_nothing_for_the_next_holder(starter: Starter) -> None:
     """C5: until a node is started after its end."""
-    fail, minute = ProgramSettings(callable="user_jobs:fail"), TriggerSettings(interval_s=60)
+    fail, minute = ProgramSettings(callable="user_jobs:fail"), Trigger(interval_s=60)
     assert ended(starter.start(hold(starter.database, 1), fail, minute))[0] == 70
 
     code, _, err = ended(starter.start(hold(starter.database, 2, "other"), fail, minute))
@@ -226,7 +224,7 @@ def test_terminated_schedule_runs_nothing_for_the_next_holder(starter: Starter) 
     assert columns(starter.database, "fired_count, last_outcome") == (1, "failed")
 
     tick = ProgramSettings(callable="user_jobs:tick")
-    once = TriggerSettings(interval_s=0.01, max_count=2)
+    once = Trigger(interval_s=0.01, max_count=2)
     later = starter.start(hold(starter.database, 3), tick, once, node_started_at=math.inf)
     assert ended(later)[0] == 0
     assert (starter.cwd / "runs").read_text() == "3:2 "
@@ -239,7 +237,7 @@ def test_command_is_started_anew_for_each_run(starter: Starter) -> None:
         starter.start(
             hold(starter.database, 1),
             ProgramSettings(argv=(script,), shell=True),
-            TriggerSettings(interval_s=0.05, max_count=2),
+            Trigger(interval_s=0.05, max_count=2),
         )
     )
 
@@ -253,7 +251,7 @@ def test_command_that_fails_terminates_the_schedule(starter: Starter) -> None:
         starter.start(
             hold(starter.database, 1),
             ProgramSettings(argv=("/bin/false",)),
-            TriggerSettings(interval_s=60),
+            Trigger(interval_s=60),
         )
     )
 
@@ -266,7 +264,7 @@ def test_sigterm_waits_for_the_run_and_exits_with_zero(starter: Starter) -> None
     process = starter.start(
         hold(starter.database, 1),
         ProgramSettings(callable="user_jobs:busy"),
-        TriggerSettings(interval_s=0.01),
+        Trigger(interval_s=0.01),
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "running\n"
@@ -282,7 +280,7 @@ def test_sigterm_waits_for_a_command_in_mid_run(starter: Starter) -> None:
     process = starter.start(
         hold(starter.database, 1),
         ProgramSettings(argv=("echo running; read -r _ < go; echo ended",), shell=True),
-        TriggerSettings(interval_s=3600),
+        Trigger(interval_s=3600),
     )
     os.mkfifo(starter.cwd / "go")
     assert process.stdout is not None
@@ -302,7 +300,7 @@ def test_command_that_has_to_be_ended_is_told_by_the_exit_code(starter: Starter)
     process = starter.start(
         hold(starter.database, 1),
         ProgramSettings(argv=("echo running; exec sleep 60",), shell=True),
-        TriggerSettings(interval_s=3600),
+        Trigger(interval_s=3600),
         stop_timeout_s=0.2,
     )
     assert process.stdout is not None
@@ -317,7 +315,7 @@ def test_command_that_has_to_be_ended_is_told_by_the_exit_code(starter: Starter)
 def test_run_that_died_with_its_process_is_told_by_the_next(starter: Starter) -> None:
     """C6"""
     program = ProgramSettings(argv=("echo running; exec sleep 60",), shell=True)
-    process = starter.start(hold(starter.database, 1), program, TriggerSettings(interval_s=3600))
+    process = starter.start(hold(starter.database, 1), program, Trigger(interval_s=3600))
     assert process.stdout is not None
     assert process.stdout.readline() == "running\n"
     running = descendants(process.pid)
@@ -326,7 +324,7 @@ def test_run_that_died_with_its_process_is_told_by_the_next(starter: Starter) ->
         os.kill(pid, signal.SIGKILL)
 
     tick = ProgramSettings(callable="user_jobs:tick")
-    late = TriggerSettings(interval_s=3600, end_time="2100-01-01T00:00:00Z", max_count=1)
+    late = Trigger(interval_s=3600, closes_at=moment("2100-01-01T00:00:00Z"), max_count=1)
     code, _, err = ended(starter.start(hold(starter.database, 2, "other"), tick, late))
 
     assert code == 0
@@ -342,8 +340,8 @@ def test_text_that_cannot_be_encoded_kills_no_schedule(starter: Starter, text: s
         starter.start(
             hold(starter.database, 1),
             ProgramSettings(callable="texts:fail"),
-            TriggerSettings(interval_s=0.01, max_count=3),
-            PolicySettings(error="LOG_AND_CONTINUE"),
+            Trigger(interval_s=0.01, max_count=3),
+            Policy(error="LOG_AND_CONTINUE"),
         )
     )
 
@@ -356,7 +354,7 @@ def test_sigterm_between_two_runs_exits_at_once(starter: Starter) -> None:
     process = starter.start(
         hold(starter.database, 1),
         ProgramSettings(argv=("/bin/echo", "ran")),
-        TriggerSettings(interval_s=3600),
+        Trigger(interval_s=3600),
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ran\n"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from datetime import datetime
 
 from pydantic import SecretStr
 
@@ -12,18 +11,17 @@ from coordinator.app.config.joined_rules import hosts_tasks
 from coordinator.app.config.model import libpq
 from coordinator.app.config.model import values as config_values
 from coordinator.app.config.model.file import ConfigFile, DatabaseTable, RunOptions
-from coordinator.app.config.model.tasks import ProgramTable, TriggerTable
+from coordinator.app.config.model.table import plain
+from coordinator.app.config.model.tasks import ProgramTable
 from coordinator.app.config.settings import (
     DatabaseSettings,
     NodeSettings,
-    PolicySettings,
     ProgramSettings,
-    RetrySettings,
     TasksPolicySettings,
-    TriggerSettings,
     config_hash,
 )
 from coordinator.app.config.task_spec import task_of
+from coordinator.protocol.messages.schedule import Policy, Retry, Trigger
 from coordinator.protocol.rules.timing import Timing
 from coordinator.store.driver import password_file
 
@@ -57,7 +55,7 @@ def settled(
         stop_timeout_s=-1.0 if config.stop_timeout is None else config.stop_timeout,
     )
     program = _program(config.program)
-    trigger = None if config.trigger is None else _trigger(config.trigger)
+    trigger = None if config.trigger is None else plain(config.trigger, Trigger)
     policy = _policy(config)
     tasks_policy = _tasks_policy(config)
     return NodeSettings(
@@ -183,35 +181,9 @@ def _program(table: ProgramTable) -> ProgramSettings | None:
     )
 
 
-def _trigger(table: TriggerTable) -> TriggerSettings:
-    return TriggerSettings(
-        interval_s=table.interval,
-        cron=table.cron,
-        at=_iso(table.at),
-        max_count=table.max_count,
-        start_time=_iso(table.start_time),
-        end_time=_iso(table.end_time),
-        timezone=table.timezone,
-        catch_up=table.catch_up,
-        misfire_grace_s=table.misfire_grace_time,
-    )
-
-
-def _policy(config: ConfigFile) -> PolicySettings:
+def _policy(config: ConfigFile) -> Policy:
     retry = config.retry_config
-    return PolicySettings(
-        error=config.task_policy.error_policy,
-        waiting=config.task_policy.waiting_policy,
-        on_terminate=config.task_policy.on_terminate,
-        retry=None
-        if retry is None
-        else RetrySettings(
-            max_attempts=retry.max_attempts,
-            retry_interval_s=retry.retry_interval,
-            backoff=retry.backoff_strategy,
-            max_interval_s=retry.max_interval,
-        ),
-    )
+    return plain(config.task_policy, Policy, retry=None if retry is None else plain(retry, Retry))
 
 
 def _tasks_policy(config: ConfigFile) -> TasksPolicySettings:
@@ -226,7 +198,3 @@ def _tasks_policy(config: ConfigFile) -> TasksPolicySettings:
         else table.observer_grace,
         commands_listed=table.commands == "listed",
     )
-
-
-def _iso(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat()

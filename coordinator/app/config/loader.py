@@ -31,7 +31,7 @@ from coordinator.app.config.problems import (
     problems_of,
 )
 from coordinator.app.config.schedule_warnings import schedule_warnings
-from coordinator.app.config.settings import DatabaseSettings, NodeSettings, TriggerSettings
+from coordinator.app.config.settings import DatabaseSettings, NodeSettings
 from coordinator.app.config.show import origins, rows
 from coordinator.app.config.sources import (
     Sources,
@@ -42,6 +42,7 @@ from coordinator.app.config.sources import (
 )
 from coordinator.app.config.task_spec import trigger_in
 from coordinator.errors import ConfigError, TimingError, UsageError
+from coordinator.protocol.messages.schedule import Trigger
 from coordinator.protocol.rules.timing import Timing
 
 Model = TypeVar("Model", bound=Table)
@@ -234,7 +235,7 @@ def _warnings(sources: Sources, environ: Mapping[str, str]) -> tuple[str, ...]:
 
 def _schedule_warnings(settings: NodeSettings, places: Places, now: datetime) -> tuple[str, ...]:
     """Say which schedules will never run, or run at once because their moment has passed."""
-    triggers: list[tuple[tuple[str | int, ...], str, TriggerSettings | None]] = [
+    triggers: list[tuple[tuple[str | int, ...], str, Trigger | None]] = [
         (("trigger",), "trigger", settings.trigger),
         *(
             (("tasks", index, "trigger"), f"task {task.name}", trigger_in(task.spec))

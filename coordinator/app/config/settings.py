@@ -10,22 +10,21 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from typing import Any, Literal
 
 from coordinator.protocol.messages.group_record import OnDone, OnPartition, TaskDef
+from coordinator.protocol.messages.schedule import Policy, Retry, Trigger
 
 ForwardedSignal = Literal["HUP", "USR1", "USR2", "QUIT"]
 OnExit = Literal["restart", "on-failure", "release", "stop"]
-CatchUp = Literal["none", "once", "all"]
-ErrorPolicy = Literal["LOG_AND_TERMINATE", "LOG_AND_CONTINUE", "TERMINATE", "CONTINUE"]
-WaitingPolicy = Literal["WAIT", "IGNORE", "LOG_AND_IGNORE"]
-Backoff = Literal["FIXED", "EXPONENTIAL"]
-OnTerminate = Literal["release", "stop"]
 Isolation = Literal["auto", "cgroup", "pidns", "plain"]
 LogFormat = Literal["auto", "text", "json"]
 
 #: Where coord's tables are, unless databaseConfig.schema says it.
 DEFAULT_SCHEMA = "coord"
+#: Fields of a trigger that are moments.
+MOMENTS = ("at", "opens_at", "closes_at")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,41 +36,6 @@ class ProgramSettings:
     shell: bool = False  #: argv has one string, which /bin/sh reads
     cwd: str | None = None
     forward_signals: tuple[str, ...] = ()  #: of the node: "HUP", "USR1", "USR2", "QUIT"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TriggerSettings:
-    """When the program runs while this node holds the token; one of the first three is set."""
-
-    interval_s: float | None = None
-    cron: str | None = None  #: five fields, minute first
-    at: str | None = None  #: one moment, ISO text with offset
-    max_count: int | None = None  #: runs of the whole group together
-    start_time: str | None = None  #: ISO text with offset
-    end_time: str | None = None  #: ISO text with offset
-    timezone: str | None = None  #: of the cron fields; None is UTC
-    catch_up: CatchUp = "once"  #: what a new holder makes up for
-    misfire_grace_s: float | None = None  #: None: a late run is still made
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetrySettings:
-    """How a failed run of a callable is tried again."""
-
-    max_attempts: int = 3  #: tries after the first one
-    retry_interval_s: float = 1.0
-    backoff: Backoff = "FIXED"
-    max_interval_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PolicySettings:
-    """Policies for a failed run, and for a run that is due while one is going on."""
-
-    error: ErrorPolicy = "LOG_AND_TERMINATE"
-    waiting: WaitingPolicy = "WAIT"
-    retry: RetrySettings | None = None
-    on_terminate: OnTerminate = "stop"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,8 +83,8 @@ class NodeSettings:
     priority: int = 1  #: higher takes first; 0 never takes
     on_exit: OnExit = "restart"
     program: ProgramSettings | None = None
-    trigger: TriggerSettings | None = None
-    policy: PolicySettings = PolicySettings()
+    trigger: Trigger | None = None
+    policy: Policy = Policy()
     hosts_tasks: bool = False  #: a node of a task group: it has tasks, and no program
     tasks: tuple[TaskDef, ...] = ()  #: those that its own file defines
     tasks_policy: TasksPolicySettings = TasksPolicySettings()
@@ -144,8 +108,8 @@ def config_hash(
     *,
     intervals_s: tuple[float, float, float],
     program: ProgramSettings | None,
-    trigger: TriggerSettings | None,
-    policy: PolicySettings,
+    trigger: Trigger | None,
+    policy: Policy,
     tasks_policy: TasksPolicySettings | None = None,
 ) -> str:
     """Return four hex digits over what the nodes of a group should have in common.
@@ -157,13 +121,13 @@ def config_hash(
     if tasks_policy is not None:
         # Which commands a node admits is its own affair, and how nodes are judged the record's.
         shared.append({"failover": tasks_policy.failover})
-    text = json.dumps(shared, sort_keys=True)
+    text = json.dumps(shared, sort_keys=True, default=datetime.isoformat)
     return hashlib.blake2b(text.encode(), digest_size=2).hexdigest()
 
 
 def to_json(settings: NodeSettings) -> str:
     """Write settings for another process of this node; the text holds secrets, never log it."""
-    return json.dumps(asdict(settings))
+    return json.dumps(asdict(settings), default=datetime.isoformat)
 
 
 def from_json(text: str) -> NodeSettings:
@@ -176,7 +140,7 @@ def from_json(text: str) -> NodeSettings:
         **raw
         | {
             "program": _program(raw["program"]),
-            "trigger": None if raw["trigger"] is None else TriggerSettings(**raw["trigger"]),
+            "trigger": _trigger(raw["trigger"]),
             "policy": _policy(raw["policy"]),
             "tasks": tuple(_task(each) for each in raw["tasks"]),
             "tasks_policy": TasksPolicySettings(**raw["tasks_policy"]),
@@ -194,9 +158,16 @@ def _program(raw: Mapping[str, Any] | None) -> ProgramSettings | None:
     return ProgramSettings(**{**raw, "argv": argv, "forward_signals": forward})
 
 
-def _policy(raw: Mapping[str, Any]) -> PolicySettings:
+def _trigger(raw: Mapping[str, Any] | None) -> Trigger | None:
+    if raw is None:
+        return None
+    moments = {key: datetime.fromisoformat(raw[key]) for key in MOMENTS if raw[key] is not None}
+    return Trigger(**{**raw, **moments})
+
+
+def _policy(raw: Mapping[str, Any]) -> Policy:
     retry = raw["retry"]
-    return PolicySettings(**{**raw, "retry": None if retry is None else RetrySettings(**retry)})
+    return Policy(**{**raw, "retry": None if retry is None else Retry(**retry)})
 
 
 def _task(raw: Mapping[str, Any]) -> TaskDef:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 
 from coordinator.app.config.model.json_schema import known_keys, run_keys
 from coordinator.app.config.model.names import Keys
@@ -138,9 +139,9 @@ def _effective(settings: NodeSettings) -> dict[str, object]:
             "trigger.cron": trigger.cron,
             "trigger.at": trigger.at,
             "trigger.maxCount": trigger.max_count,
-            "trigger.startTime": trigger.start_time,
-            "trigger.endTime": trigger.end_time,
-            "trigger.timezone": trigger.timezone or "UTC",
+            "trigger.startTime": trigger.opens_at,
+            "trigger.endTime": trigger.closes_at,
+            "trigger.timezone": trigger.timezone,
             "trigger.catchUp": trigger.catch_up,
             "trigger.misfireGraceTime": trigger.misfire_grace_s,
         }
@@ -193,6 +194,8 @@ def _text(value: object) -> str:
             return str(value).lower()
         case float():
             return f"{value:g}"
+        case datetime():
+            return value.isoformat()
         case tuple():
             return " ".join(value)
         case _:

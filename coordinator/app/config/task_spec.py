@@ -10,19 +10,15 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, get_args
 
-from coordinator.app.config.model.values import arguments, options
-from coordinator.app.config.settings import (
-    ForwardedSignal,
-    NodeSettings,
-    ProgramSettings,
-    TriggerSettings,
-)
+from coordinator.app.config.model.values import arguments, moment, options
+from coordinator.app.config.settings import MOMENTS, ForwardedSignal, NodeSettings, ProgramSettings
 from coordinator.errors import UsageError
 from coordinator.protocol.messages.group_record import OnDone, TaskDef, token_name
+from coordinator.protocol.messages.schedule import Trigger
 
 if TYPE_CHECKING:
     from coordinator.app.config.model.tasks import TaskTable, TriggerTable
@@ -30,18 +26,8 @@ if TYPE_CHECKING:
 
 Keys = tuple[str, ...]
 
-#: What a trigger is called in a spec, which other programs may read too, and in our settings.
-TRIGGER_KEYS = {
-    "interval": "interval_s",
-    "cron": "cron",
-    "date": "at",
-    "maxCount": "max_count",
-    "startTime": "start_time",
-    "endTime": "end_time",
-    "timezone": "timezone",
-    "catchUp": "catch_up",
-    "misfireGraceTime": "misfire_grace_s",
-}
+#: The field of a trigger by its key in a spec, which other programs may read too.
+TRIGGER_FIELDS = {each.metadata["key"]: each for each in fields(Trigger)}
 #: A definition longer than this is a program in itself, and every node reads all of them.
 SPEC_LETTERS_MAX = 65_536
 #: Which task's program a process of ours is to run, beside the node's settings.
@@ -125,41 +111,31 @@ def _spec(table: TaskTable) -> dict[str, Any]:
 
 
 def _trigger(table: TriggerTable) -> dict[str, Any]:
-    settings = TriggerSettings(
-        interval_s=table.interval,
-        cron=table.cron,
-        at=_iso(table.at),
-        max_count=table.max_count,
-        start_time=_iso(table.start_time),
-        end_time=_iso(table.end_time),
-        timezone=table.timezone,
-        catch_up=table.catch_up,
-        misfire_grace_s=table.misfire_grace_time,
-    )
-    usual = TriggerSettings()
+    from coordinator.app.config.model.table import plain
+
+    trigger = plain(table, Trigger)
+    values = {key: (getattr(trigger, each.name), each) for key, each in TRIGGER_FIELDS.items()}
     return {
-        key: getattr(settings, name)
-        for key, name in TRIGGER_KEYS.items()
-        if getattr(settings, name) != getattr(usual, name)
+        key: value.isoformat() if isinstance(value, datetime) else value
+        for key, (value, each) in values.items()
+        if value != each.default
     }
 
 
-def trigger_of(raw: Mapping[str, Any]) -> TriggerSettings:
+def trigger_from(raw: Mapping[str, Any]) -> Trigger:
     """Read the trigger of a spec.
 
-    Errors: KeyError or TypeError for what none of ours wrote.
+    Errors: KeyError, TypeError or ValueError for what none of ours wrote.
     """
-    return TriggerSettings(**{TRIGGER_KEYS[key]: value for key, value in raw.items()})
+    values = {TRIGGER_FIELDS[key].name: value for key, value in raw.items()}
+    values |= {name: moment(values[name]) for name in MOMENTS if name in values}
+    return Trigger(**values)
 
 
-def trigger_in(spec: str) -> TriggerSettings | None:
+def trigger_in(spec: str) -> Trigger | None:
     """Return the trigger of a spec that one of ours wrote; None when it has none."""
     raw = json.loads(spec).get("trigger")
-    return None if raw is None else trigger_of(raw)
-
-
-def _iso(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat()
+    return None if raw is None else trigger_from(raw)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +143,7 @@ class Spec:
     """Program of a task; `options` are the program's own affair."""
 
     program: ProgramSettings
-    trigger: TriggerSettings | None = None
+    trigger: Trigger | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -193,7 +169,7 @@ def spec_of(text: str) -> Spec:
     program = ProgramSettings(argv=argv, callable=target, shell=shell, cwd=raw.get("cwd"))
     return Spec(
         program=replace(program, forward_signals=_signals(raw.get("forwardSignals", []))),
-        trigger=None if trigger is None else trigger_of(trigger),
+        trigger=None if trigger is None else trigger_from(trigger),
         env=env,
         options=options(raw.get("options", {})),
     )
@@ -247,7 +223,7 @@ def spec_text(spec: str) -> str:
 
 def trigger_text(trigger: Mapping[str, Any]) -> str:
     """Say when a task runs."""
-    kinds = {"interval": "every {} s", "cron": "cron {}", "date": "at {}"}
+    kinds = {"interval": "every {} s", "cron": "cron {}", "at": "at {}"}
     words = [text.format(_plain(trigger[key])) for key, text in kinds.items() if key in trigger]
     bounds = {
         "timezone": "{}",

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import signal
 
-from coordinator.app.config.schedule_warnings import moment_of, zone_of
-from coordinator.app.config.settings import NodeSettings, TriggerSettings
+from coordinator.app.config.settings import NodeSettings
 from coordinator.app.program.database_ledger import DatabaseLedger
 from coordinator.errors import ConfigError, ScheduleEndedError, TokenLostError
 from coordinator.ports import Clock
-from coordinator.protocol.messages.schedule_claims import Policy, Retry
+from coordinator.protocol.messages.schedule import Trigger
 from coordinator.protocol.rules.timing import lease_of
 from coordinator.runtime.schedule.calendar import cron
-from coordinator.runtime.schedule.calendar.timetable import Timetable
 from coordinator.runtime.schedule.jobs import Job, RunContext
 from coordinator.runtime.schedule.run_log import RunLog, error_text
 from coordinator.runtime.schedule.runner import Ending, Schedule
@@ -25,7 +23,7 @@ def run_schedule(
 ) -> int:
     """Run `job` as the trigger says, until the schedule ends; returns the exit code."""
     assert settings.trigger is not None, "a service has no schedule"
-    timetable = timetable_of(settings.trigger)
+    _check_readable(settings.trigger)
     owner, _, task = context.group.rpartition("/")  # the token of a task is named GROUP/TASK
     task = task if owner else ""
     holding = Holding(
@@ -40,14 +38,14 @@ def run_schedule(
     ledger = DatabaseLedger(
         settings.database,
         holding,
-        timetable.max_count,
+        settings.trigger.max_count,
         clock=clock,
         node_started_at=settings.started_at_s,
     )
     log = RunLog(group=context.group, node=context.node, term=context.term)
     schedule = Schedule(
-        timetable=timetable,
-        policy=policy_of(settings),
+        trigger=settings.trigger,
+        policy=settings.policy,
         job=job,
         context=context,
         ledger=ledger,
@@ -89,43 +87,15 @@ def _how_to_resume(group: str, task: str) -> str:
     return "to go on: start a node of the group again"
 
 
-def timetable_of(trigger: TriggerSettings) -> Timetable:
-    """Return the settings of a trigger as moments and a zone.
+def _check_readable(trigger: Trigger) -> None:
+    """Refuse a trigger that this node cannot read.
 
-    Errors: ConfigError for a line or a zone that this node cannot read.
+    Errors: ConfigError for such a line or zone.
     """
     try:
         if trigger.cron is not None:
             cron.parse(trigger.cron)
-        zone = zone_of(trigger.timezone)
+        cron.zone_of(trigger.timezone)
     except (KeyError, ValueError) as error:
         why = error_text(error)
         raise ConfigError(f"the trigger cannot be read on this node: {why}") from error
-    return Timetable(
-        interval_s=trigger.interval_s,
-        cron=trigger.cron,
-        at=moment_of(trigger.at),
-        max_count=trigger.max_count,
-        opens_at=moment_of(trigger.start_time),
-        closes_at=moment_of(trigger.end_time),
-        timezone=zone,
-        catch_up=trigger.catch_up,
-        misfire_grace_s=trigger.misfire_grace_s,
-    )
-
-
-def policy_of(settings: NodeSettings) -> Policy:
-    """Return the policies of a node's schedule."""
-    retry = settings.policy.retry
-    return Policy(
-        error=settings.policy.error,
-        waiting=settings.policy.waiting,
-        retry=None
-        if retry is None
-        else Retry(
-            max_attempts=retry.max_attempts,
-            retry_interval_s=retry.retry_interval_s,
-            backoff=retry.backoff,
-            max_interval_s=retry.max_interval_s,
-        ),
-    )

@@ -1,4 +1,4 @@
-"""The words of a schedule: its policies, and what the group's record answers to a claim.
+"""What the group's record of a schedule answers to a claim.
 
 A *slot* is the moment that a run is due at. The group's record knows the last slot that was
 fired, under whatever term; slots only rise, so a slot that is not later than it was fired before.
@@ -12,10 +12,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-CatchUp = Literal["none", "once", "all"]
-ErrorPolicy = Literal["LOG_AND_TERMINATE", "LOG_AND_CONTINUE", "TERMINATE", "CONTINUE"]
-WaitingPolicy = Literal["WAIT", "IGNORE", "LOG_AND_IGNORE"]
-Backoff = Literal["FIXED", "EXPONENTIAL"]
 Outcome = Literal["ok", "failed", "stopped", "skipped"]
 
 #: A slot may be so much later than the database's clock when it is claimed: what a round trip and
@@ -24,28 +20,6 @@ SLOT_AHEAD_MAX_S = 1.0
 #: A record whose last run lies so far ahead of the database's clock is waited out: the clock was
 #: set back a little, and its moments come again. Beyond it the schedule begins anew (C4).
 RECORD_AHEAD_MAX_S = 60.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retry:
-    """How a failed run is tried again."""
-
-    max_attempts: int = 0  #: tries after the first one
-    retry_interval_s: float = 1.0
-    backoff: Backoff = "FIXED"
-    max_interval_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
-    """Policies for a failed run, and for a slot that comes while a run is going on."""
-
-    error: ErrorPolicy = "LOG_AND_TERMINATE"
-    waiting: WaitingPolicy = "WAIT"
-    retry: Retry | None = None
-
-
-# --- what the group's record answers --------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

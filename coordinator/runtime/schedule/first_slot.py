@@ -9,8 +9,9 @@ import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from coordinator.protocol.messages.schedule import Trigger
 from coordinator.protocol.messages.schedule_claims import RECORD_AHEAD_MAX_S, SLOT_AHEAD_MAX_S
-from coordinator.runtime.schedule.calendar.timetable import TICK, Slots, Timetable
+from coordinator.runtime.schedule.calendar.slots import TICK, Slots
 
 #: A new holder makes up for at most this many slots: more would keep it from the present for long.
 CATCH_UP_MAX = 1000
@@ -68,46 +69,46 @@ class Opening:
     skipped: int = 0
 
 
-def opening(timetable: Timetable, seen: ScheduleSeen) -> Opening:
+def opening(trigger: Trigger, seen: ScheduleSeen) -> Opening:
     """Decide at which slot a holder begins that finds this record of the group."""
     last, now = seen.last_fire_at, seen.now
     if seen.ahead_s > RECORD_AHEAD_MAX_S:
-        return _anew(timetable, seen)
-    opens_at = now if timetable.opens_at is None else max(now, timetable.opens_at)
-    slots = Slots(timetable, last or opens_at)
-    since = last or _before_the_first(timetable, opens_at)
-    if _count_reached(timetable, seen):
-        return Opening(slots, None, since, f"maxCount {timetable.max_count} is reached")
-    if timetable.closes_at is not None and now > timetable.closes_at:
-        over = f"endTime {timetable.closes_at.isoformat()} has passed"
+        return _anew(trigger, seen)
+    opens_at = now if trigger.opens_at is None else max(now, trigger.opens_at)
+    slots = Slots(trigger, last or opens_at)
+    since = last or _before_the_first(trigger, opens_at)
+    if _count_reached(trigger, seen):
+        return Opening(slots, None, since, f"maxCount {trigger.max_count} is reached")
+    if trigger.closes_at is not None and now > trigger.closes_at:
+        over = f"endTime {trigger.closes_at.isoformat()} has passed"
         return Opening(slots, None, since, over, slots.count(since, now))
-    first = _first_slot(timetable, slots, last, now)
+    first = _first_slot(trigger, slots, last, now)
     if first is None:
-        return Opening(slots, None, since, why_over(timetable), slots.count(since, now))
+        return Opening(slots, None, since, why_over(trigger), slots.count(since, now))
     return Opening(slots, first, since)
 
 
-def _before_the_first(timetable: Timetable, opens_at: datetime) -> datetime:
+def _before_the_first(trigger: Trigger, opens_at: datetime) -> datetime:
     """Return the moment from which the slots of a schedule that has never run are counted."""
-    if timetable.interval_s is not None:
-        return opens_at - timedelta(seconds=timetable.interval_s)
-    return (opens_at if timetable.at is None else min(opens_at, timetable.at)) - TICK
+    if trigger.interval_s is not None:
+        return opens_at - timedelta(seconds=trigger.interval_s)
+    return (opens_at if trigger.at is None else min(opens_at, trigger.at)) - TICK
 
 
-def why_over(timetable: Timetable) -> str:
+def why_over(trigger: Trigger) -> str:
     """Say why no slot is left."""
-    if timetable.at is not None:
-        return f"its one moment {timetable.at.isoformat()} has passed"
-    if timetable.closes_at is not None:
-        return f"no run is left before endTime {timetable.closes_at.isoformat()}"
+    if trigger.at is not None:
+        return f"its one moment {trigger.at.isoformat()} has passed"
+    if trigger.closes_at is not None:
+        return f"no run is left before endTime {trigger.closes_at.isoformat()}"
     return "no run is left"
 
 
-def _count_reached(timetable: Timetable, seen: ScheduleSeen) -> bool:
-    return timetable.max_count is not None and seen.fired_count >= timetable.max_count
+def _count_reached(trigger: Trigger, seen: ScheduleSeen) -> bool:
+    return trigger.max_count is not None and seen.fired_count >= trigger.max_count
 
 
-def _anew(timetable: Timetable, seen: ScheduleSeen) -> Opening:
+def _anew(trigger: Trigger, seen: ScheduleSeen) -> Opening:
     """Begin at the clock, because the record lies far ahead of it; its own slot is not made again.
 
     An interval keeps its phase, so that the first run comes within one interval.
@@ -115,33 +116,33 @@ def _anew(timetable: Timetable, seen: ScheduleSeen) -> Opening:
     last, now = seen.last_fire_at, seen.now
     assert last is not None, "a record without runs is not ahead"
     anchor = now
-    if timetable.interval_s is not None:
-        steps = math.ceil((last - now).total_seconds() / timetable.interval_s)
-        anchor = last - timedelta(seconds=steps * timetable.interval_s)
-    slots = Slots(timetable, anchor)
-    if _count_reached(timetable, seen):
-        return Opening(slots, None, now, f"maxCount {timetable.max_count} is reached")
+    if trigger.interval_s is not None:
+        steps = math.ceil((last - now).total_seconds() / trigger.interval_s)
+        anchor = last - timedelta(seconds=steps * trigger.interval_s)
+    slots = Slots(trigger, anchor)
+    if _count_reached(trigger, seen):
+        return Opening(slots, None, now, f"maxCount {trigger.max_count} is reached")
     first = slots.at_or_after(now + TICK)
     if first == last:
         first = slots.after(last)
-    return Opening(slots, first, now, "" if first is not None else why_over(timetable))
+    return Opening(slots, first, now, "" if first is not None else why_over(trigger))
 
 
 def _first_slot(
-    timetable: Timetable, slots: Slots, last: datetime | None, now: datetime
+    trigger: Trigger, slots: Slots, last: datetime | None, now: datetime
 ) -> datetime | None:
     if last is not None:
         first = (
             slots.at_or_after(last + TICK)
-            if timetable.interval_s is None
-            else _fit(timetable, slots.after(last))
+            if trigger.interval_s is None
+            else _fit(trigger, slots.after(last))
         )
     else:
         # Nothing has ever run. Only the one moment of `at` can have been missed.
-        first = slots.at_or_after(now if timetable.at is None else timetable.at)
+        first = slots.at_or_after(now if trigger.at is None else trigger.at)
     if first is None or first > now:
         return first
-    match timetable.catch_up:
+    match trigger.catch_up:
         case "none":
             return first if last is None and first == now else slots.at_or_after(now)
         case "once":
@@ -155,8 +156,8 @@ def _first_slot(
             return first
 
 
-def _fit(timetable: Timetable, slot: datetime | None) -> datetime | None:
+def _fit(trigger: Trigger, slot: datetime | None) -> datetime | None:
     """Return an interval's slot, no earlier than a startTime that was set since the last run."""
-    if slot is None or timetable.opens_at is None:
+    if slot is None or trigger.opens_at is None:
         return slot
-    return max(slot, timetable.opens_at)
+    return max(slot, trigger.opens_at)

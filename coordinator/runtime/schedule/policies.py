@@ -13,7 +13,7 @@ from typing import assert_never
 import tenacity
 
 from coordinator.errors import TokenLostError
-from coordinator.protocol.messages.schedule_claims import ErrorPolicy, Retry, WaitingPolicy
+from coordinator.protocol.messages.schedule import ErrorPolicy, Retry, WaitingPolicy
 from coordinator.runtime.schedule.jobs import RunStoppedError
 from coordinator.runtime.schedule.trust_board import Trust
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from coordinator.ports import Clock
-from coordinator.protocol.messages.schedule_claims import Outcome, Policy
+from coordinator.protocol.messages.schedule import Policy
+from coordinator.protocol.messages.schedule_claims import Outcome
 from coordinator.runtime.schedule import policies
 from coordinator.runtime.schedule.jobs import (
     Job,

@@ -23,6 +23,7 @@ from typing import Literal
 
 from coordinator.errors import CoordError, DatabaseUnreachableError, TokenLostError
 from coordinator.ports import Clock
+from coordinator.protocol.messages.schedule import Policy, Trigger
 from coordinator.protocol.messages.schedule_claims import (
     AlreadyEnded,
     AlreadyFired,
@@ -31,11 +32,9 @@ from coordinator.protocol.messages.schedule_claims import (
     CountExhausted,
     NotHolder,
     Outcome,
-    Policy,
     TooEarly,
 )
 from coordinator.runtime.schedule import policies
-from coordinator.runtime.schedule.calendar.timetable import Timetable
 from coordinator.runtime.schedule.database_clock import ScheduleClock
 from coordinator.runtime.schedule.first_slot import Opening, opening, why_over
 from coordinator.runtime.schedule.jobs import Job, RunContext, RunStoppedError
@@ -67,7 +66,7 @@ class Schedule:
     def __init__(
         self,
         *,
-        timetable: Timetable,
+        trigger: Trigger,
         policy: Policy,
         job: Job,
         context: RunContext,
@@ -78,7 +77,7 @@ class Schedule:
         heartbeat_s: float,
         stop_timeout_s: float,
     ) -> None:
-        self._timetable, self._policy = timetable, policy
+        self._trigger, self._policy = trigger, policy
         self._context, self._ledger, self._stop = context, ledger, stop
         self._log = RunLog(group=context.group, node=context.node, term=context.term)
         self._waits = Waits(
@@ -123,7 +122,7 @@ class Schedule:
             self._time.open, "schedule-unread", "the schedule cannot be read"
         )
         self._opened_at = seen.now
-        begin = opening(self._timetable, seen)
+        begin = opening(self._trigger, seen)
         if seen.ahead_s:
             self._time.tell_ahead(seen)
         if seen.unfinished and (
@@ -155,7 +154,7 @@ class Schedule:
                 return ending
             slot = self._following(slot, begin)
         skipped = begin.slots.count(self._counted_from, self._time.now())
-        return self._exhausted(why_over(self._timetable), skipped)
+        return self._exhausted(why_over(self._trigger), skipped)
 
     def _following(self, slot: datetime, begin: Opening) -> datetime | None:
         """Return the slot to wait for after `slot`, as the waiting policy says."""
@@ -234,7 +233,7 @@ class Schedule:
 
     def _too_late(self, slot: datetime) -> bool:
         """Tell, and say, that a run is later than misfireGraceTime allows."""
-        grace_s, late_s = self._timetable.misfire_grace_s, -self._time.until_s(slot)
+        grace_s, late_s = self._trigger.misfire_grace_s, -self._time.until_s(slot)
         if grace_s is None or late_s <= grace_s:
             return False
         text = f"run of {shown(slot)} skipped: {late_s:.1f} s late, misfireGraceTime {grace_s:g} s"
@@ -260,8 +259,8 @@ class Schedule:
             return Ending("cut", f"run {count} was ended: its stopTimeout was over")
         if self._stop.event.is_set():
             return Ending("stopped", "told to stop")
-        if self._timetable.max_count is not None and count >= self._timetable.max_count:
-            return self._exhausted(f"maxCount {self._timetable.max_count} is reached", 0)
+        if self._trigger.max_count is not None and count >= self._trigger.max_count:
+            return self._exhausted(f"maxCount {self._trigger.max_count} is reached", 0)
         return None
 
     # --- what is written down -----------------------------------------------------------------

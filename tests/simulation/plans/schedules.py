@@ -15,8 +15,8 @@ from datetime import UTC, datetime, timedelta
 
 from coordinator.errors import DatabaseUnreachableError
 from coordinator.ports import Answered
-from coordinator.protocol.messages.schedule_claims import SLOT_AHEAD_MAX_S, Outcome, Policy
-from coordinator.runtime.schedule.calendar.timetable import Timetable
+from coordinator.protocol.messages.schedule import Policy, Trigger
+from coordinator.protocol.messages.schedule_claims import SLOT_AHEAD_MAX_S, Outcome
 from coordinator.runtime.schedule.first_slot import ScheduleSeen
 from coordinator.runtime.schedule.jobs import RunContext
 from coordinator.runtime.schedule.runner import Schedule
@@ -180,13 +180,13 @@ def faults_of(seed: int) -> list[tuple[float, str, float]]:
     return made[::-1]
 
 
-def story(seed: int, variant: Variant, **timetable: object) -> SimulatedLedger:
+def story(seed: int, variant: Variant, **trigger: object) -> SimulatedLedger:
     """Let holders follow each other until the horizon; returns the record."""
     world = World(faults_of(seed))
     draw = random.Random(seed * 7 + 1)
     ledger = SimulatedLedger(world=world, checks_clock=variant.server_checks)
     ledger.server = world.server
-    times = Timetable(**{"interval_s": INTERVAL_S, "timezone": UTC, **timetable})  # type: ignore[arg-type]
+    times = Trigger(**{"interval_s": INTERVAL_S, **trigger})  # type: ignore[arg-type]
     while world.now_s < HORIZON_S:
         _hold(world, ledger, times, variant, rate=draw.choice((0.999, 1.0, 1.001)))
         ledger.term += 1
@@ -198,7 +198,7 @@ def story(seed: int, variant: Variant, **timetable: object) -> SimulatedLedger:
 
 
 def _hold(
-    world: World, ledger: SimulatedLedger, times: Timetable, variant: Variant, rate: float
+    world: World, ledger: SimulatedLedger, times: Trigger, variant: Variant, rate: float
 ) -> None:
     stop = StopSignal()
     stop.event = VirtualEvent(world)
@@ -210,7 +210,7 @@ def _hold(
         world.pass_time(RUN_S)
 
     schedule = variant.schedule(
-        timetable=times,
+        trigger=times,
         policy=Policy(error="LOG_AND_CONTINUE"),
         job=job,
         context=context,

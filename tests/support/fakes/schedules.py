@@ -12,6 +12,7 @@ from typing import Any
 
 from coordinator.errors import DatabaseUnreachableError, TokenLostError
 from coordinator.ports import Answered, Clock
+from coordinator.protocol.messages.schedule import Policy, Trigger
 from coordinator.protocol.messages.schedule_claims import (
     RECORD_AHEAD_MAX_S,
     SLOT_AHEAD_MAX_S,
@@ -22,11 +23,9 @@ from coordinator.protocol.messages.schedule_claims import (
     CountExhausted,
     NotHolder,
     Outcome,
-    Policy,
     TooEarly,
 )
 from coordinator.runtime.linux.clock import BoottimeClock
-from coordinator.runtime.schedule.calendar.timetable import Timetable
 from coordinator.runtime.schedule.first_slot import ScheduleSeen
 from coordinator.runtime.schedule.jobs import Job, RunContext
 from coordinator.runtime.schedule.runner import Ending, Schedule
@@ -194,10 +193,10 @@ class Runner:
         ledger: MemoryLedger | None = None,
         clock: Clock | None = None,
         stop: StopSignal | None = None,
-        **timetable: Any,
+        **trigger: Any,
     ) -> None:
         self.trust, self.stop = MovableTrust(), stop or StopSignal()
-        times = Timetable(**{"timezone": UTC, **timetable})
+        times = Trigger(**trigger)
         self.ledger = ledger or MemoryLedger(max_count=times.max_count)
         context = RunContext(
             group="g",
@@ -208,7 +207,7 @@ class Runner:
             stop_event=self.stop.event,
         )
         self.schedule = Schedule(
-            timetable=times,
+            trigger=times,
             policy=policy or Policy(),
             job=job,
             context=context,

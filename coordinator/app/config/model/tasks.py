@@ -27,16 +27,15 @@ from coordinator.app.config.model.field_types import (
     Wait,
 )
 from coordinator.app.config.model.table import Table, broken_rule
-from coordinator.app.config.settings import (
+from coordinator.app.config.settings import ForwardedSignal, OnExit
+from coordinator.protocol.messages.group_record import OnDone, OnPartition
+from coordinator.protocol.messages.schedule import (
     Backoff,
     CatchUp,
     ErrorPolicy,
-    ForwardedSignal,
-    OnExit,
     OnTerminate,
     WaitingPolicy,
 )
-from coordinator.protocol.messages.group_record import OnDone, OnPartition
 
 
 def _check_program(

@@ -20,6 +20,7 @@ from calendar import monthrange
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from zoneinfo import ZoneInfo
 
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -158,6 +159,14 @@ def _number(name: str, text: str, low: int, high: int, names: Sequence[str]) -> 
         example = f", or {names[0]} to {names[-1]}" if names else ""
         raise ValueError(f"{text!r} is no {name}; write {low}-{high}{example}")
     return int(text)
+
+
+def zone_of(name: str) -> tzinfo:
+    """Return the zone of a cron line.
+
+    Errors: KeyError or ValueError where this machine does not know it.
+    """
+    return UTC if name == "UTC" else ZoneInfo(name)
 
 
 # --- moments --------------------------------------------------------------------------------------

@@ -10,14 +10,13 @@ import pytest
 
 from coordinator.app.config.loader import load, schema, show
 from coordinator.app.config.model.json_schema import known_keys
+from coordinator.app.config.model.values import moment
 from coordinator.app.config.settings import (
     NodeSettings,
-    PolicySettings,
     ProgramSettings,
-    RetrySettings,
-    TriggerSettings,
 )
 from coordinator.errors import ConfigError
+from coordinator.protocol.messages.schedule import Policy, Retry, Trigger
 from tests.unit.app.config.bad_files import BAD_FILES
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -222,19 +221,19 @@ def test_a_schedule_with_policies_is_read(tmp_path):
 
     assert settings.on_exit == "release"
     assert settings.program == ProgramSettings(callable="shop.jobs:poll")
-    assert settings.trigger == TriggerSettings(
+    assert settings.trigger == Trigger(
         interval_s=1.5,
         max_count=5,
-        start_time="2020-01-01T00:00:00+01:00",
-        end_time="2099-01-01T00:00:00+00:00",
+        opens_at=moment("2020-01-01T00:00:00+01:00"),
+        closes_at=moment("2099-01-01T00:00:00+00:00"),
         catch_up="all",
         misfire_grace_s=120.0,
     )
-    assert settings.policy == PolicySettings(
+    assert settings.policy == Policy(
         error="LOG_AND_CONTINUE",
         waiting="IGNORE",
         on_terminate="release",
-        retry=RetrySettings(
+        retry=Retry(
             max_attempts=2, retry_interval_s=0.5, backoff="EXPONENTIAL", max_interval_s=4.0
         ),
     )

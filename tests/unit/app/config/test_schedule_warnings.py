@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 import pytest
 
 from coordinator.app.config.schedule_warnings import schedule_warnings
-from coordinator.app.config.settings import TriggerSettings
+from coordinator.protocol.messages.schedule import Trigger
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
-PAST, SOON, LATER = "2026-05-04T11:00:00Z", "2026-05-04T13:00:00Z", "2026-05-05T12:00:00+00:00"
+PAST, SOON, LATER = NOW.replace(hour=11), NOW.replace(hour=13), NOW.replace(day=5)
 
 
 @pytest.mark.parametrize(
@@ -19,15 +19,15 @@ PAST, SOON, LATER = "2026-05-04T11:00:00Z", "2026-05-04T13:00:00Z", "2026-05-05T
         ({"at": PAST}, "has passed: it runs at once"),
         ({"at": PAST, "catch_up": "none"}, "has passed: it will never run"),
         ({"at": PAST, "misfire_grace_s": 60.0}, "has passed: it will never run"),
-        ({"at": LATER, "end_time": SOON}, "it will never run"),
-        ({"at": SOON, "start_time": LATER}, "it will never run"),
-        ({"interval_s": 1.0, "end_time": PAST}, "endTime 2026-05-04T11:00:00+00:00 has passed"),
-        ({"cron": "0 0 1 6 *", "end_time": LATER}, "not due before endTime"),
-        ({"cron": "0 3 * * *", "start_time": "2026-05-05T04:00:00Z", "end_time": LATER}, "not due"),
+        ({"at": LATER, "closes_at": SOON}, "it will never run"),
+        ({"at": SOON, "opens_at": LATER}, "it will never run"),
+        ({"interval_s": 1.0, "closes_at": PAST}, "endTime 2026-05-04T11:00:00+00:00 has passed"),
+        ({"cron": "0 0 1 6 *", "closes_at": LATER}, "not due before endTime"),
+        ({"cron": "0 3 * * *", "opens_at": LATER.replace(hour=4), "closes_at": LATER}, "not due"),
     ],
 )
 def test_schedule_that_cannot_run_as_it_says_is_told(trigger: dict, said: str) -> None:
-    (line,) = schedule_warnings(TriggerSettings(**trigger), NOW)
+    (line,) = schedule_warnings(Trigger(**trigger), NOW)
 
     assert said in line
 
@@ -36,13 +36,13 @@ def test_schedule_that_cannot_run_as_it_says_is_told(trigger: dict, said: str) -
     "trigger",
     [
         {"at": SOON},
-        {"interval_s": 1.0, "start_time": PAST, "end_time": SOON},
-        {"cron": "0 3 * * *", "end_time": LATER},
+        {"interval_s": 1.0, "opens_at": PAST, "closes_at": SOON},
+        {"cron": "0 3 * * *", "closes_at": LATER},
         {"cron": "0 3 * * *", "timezone": "Europe/Berlin"},
     ],
 )
 def test_schedule_that_will_run_is_not_talked_about(trigger: dict) -> None:
-    assert schedule_warnings(TriggerSettings(**trigger), NOW) == ()
+    assert schedule_warnings(Trigger(**trigger), NOW) == ()
 
 
 def test_program_without_a_trigger_has_nothing_to_say() -> None:

@@ -16,20 +16,18 @@ from coordinator.app.config.model.values import duration_s
 from coordinator.app.config.settings import (
     DatabaseSettings,
     NodeSettings,
-    PolicySettings,
     ProgramSettings,
-    RetrySettings,
-    TriggerSettings,
     from_json,
     to_json,
 )
+from coordinator.protocol.messages.schedule import Policy, Retry, Trigger
 
 FULL = NodeSettings(
     task_id="node-1",
     group_id="orders",
     program=ProgramSettings(argv=("a", "é\n"), cwd="/"),
-    trigger=TriggerSettings(cron="* * * * *", max_count=3),
-    policy=PolicySettings(retry=RetrySettings(max_interval_s=2.5)),
+    trigger=Trigger(cron="* * * * *", max_count=3),
+    policy=Policy(retry=Retry(max_interval_s=2.5)),
     database=DatabaseSettings(conninfo="host=a password='b c'", embedded="/x", named=True),
     wait_s=1.5,
     origins={"taskId": "Config.toml:1"},

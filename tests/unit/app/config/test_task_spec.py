@@ -10,16 +10,17 @@ from pathlib import Path
 import pytest
 
 from coordinator.app.config.loader import load
-from coordinator.app.config.settings import TriggerSettings
+from coordinator.app.config.model.values import moment
 from coordinator.app.config.task_spec import (
     SPEC_LETTERS_MAX,
     Keys,
     spec_text,
     task_from_flags,
-    trigger_of,
+    trigger_from,
 )
 from coordinator.errors import ConfigError, UsageError
 from coordinator.protocol.messages.group_record import OnDone, TaskDef
+from coordinator.protocol.messages.schedule import Trigger
 
 
 def made(**values: object) -> TaskDef:
@@ -65,12 +66,12 @@ def test_what_is_not_said_is_not_in_the_spec():
 @pytest.mark.parametrize(
     ("values", "trigger"),
     [
-        ({"trigger__interval": "1500ms"}, TriggerSettings(interval_s=1.5)),
+        ({"trigger__interval": "1500ms"}, Trigger(interval_s=1.5)),
         (
             {"trigger__cron": "*/5 * * * *", "trigger__timezone": "Europe/Berlin"},
-            TriggerSettings(cron="*/5 * * * *", timezone="Europe/Berlin"),
+            Trigger(cron="*/5 * * * *", timezone="Europe/Berlin"),
         ),
-        ({"trigger__at": "2099-01-01"}, TriggerSettings(at="2099-01-01T00:00:00+00:00")),
+        ({"trigger__at": "2099-01-01"}, Trigger(at=moment("2099-01-01T00:00:00+00:00"))),
         (
             {
                 "trigger__interval": 5,
@@ -80,21 +81,21 @@ def test_what_is_not_said_is_not_in_the_spec():
                 "trigger__startTime": "2090-01-01T00:00:00Z",
                 "trigger__endTime": "2091-01-01T00:00:00Z",
             },
-            TriggerSettings(
+            Trigger(
                 interval_s=5.0,
                 max_count=3,
                 catch_up="all",
                 misfire_grace_s=60.0,
-                start_time="2090-01-01T00:00:00+00:00",
-                end_time="2091-01-01T00:00:00+00:00",
+                opens_at=moment("2090-01-01T00:00:00+00:00"),
+                closes_at=moment("2091-01-01T00:00:00+00:00"),
             ),
         ),
     ],
 )
 def test_a_trigger_comes_back_from_the_spec_as_it_went_in(
-    values: dict[str, object], trigger: TriggerSettings
+    values: dict[str, object], trigger: Trigger
 ):
-    assert trigger_of(json.loads(made(**values).spec)["trigger"]) == trigger
+    assert trigger_from(json.loads(made(**values).spec)["trigger"]) == trigger
 
 
 def test_a_task_with_a_trigger_is_finished_when_nothing_is_left_to_fire():

@@ -70,6 +70,9 @@ def test_who_is_to_report_progress_hears_where_and_how_often():
         '{"callable": 5}',
         '{"command": ["a"], "trigger": {"every": 1}}',
         '{"command": ["a"], "trigger": 7}',
+        '{"command": ["a"], "trigger": {}}',
+        '{"command": ["a"], "trigger": {"interval": 0}}',
+        '{"command": ["a"], "trigger": {"at": "soon"}}',
         '{"command": ["a"], "options": ' + "[" * 60_000 + "]" * 60_000 + "}",
     ],
 )

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from coordinator.errors import TokenLostError
-from coordinator.protocol.messages.schedule_claims import ErrorPolicy, Retry, WaitingPolicy
+from coordinator.protocol.messages.schedule import ErrorPolicy, Retry, WaitingPolicy
 from coordinator.runtime.schedule.jobs import RunStoppedError
 from coordinator.runtime.schedule.policies import (
     AfterError,

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from coordinator.errors import CoordError, TokenLostError
-from coordinator.protocol.messages.schedule_claims import Policy, Retry
+from coordinator.protocol.messages.schedule import Policy, Retry
 from coordinator.runtime.log.logger import LOGGER
 from coordinator.runtime.schedule.jobs import RunContext
 from tests.support.fakes.schedules import WAIT_S, MemoryLedger, Runner

@@ -1,4 +1,4 @@
-"""W5: which slots a timetable has, and where a new holder begins among them."""
+"""W5: which slots a trigger has, and where a new holder begins among them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from coordinator.protocol.messages.schedule import Trigger
 from coordinator.runtime.schedule.calendar.cron import parse
-from coordinator.runtime.schedule.calendar.timetable import Slots, Timetable
+from coordinator.runtime.schedule.calendar.slots import Slots
 from coordinator.runtime.schedule.first_slot import CATCH_UP_MAX, ScheduleSeen, opening
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)  # a Monday
@@ -16,16 +17,16 @@ MINUTE = timedelta(minutes=1)
 BERLIN = ZoneInfo("Europe/Berlin")
 
 
-def times(**given: object) -> Timetable:
-    return Timetable(**{"timezone": UTC, **given})  # type: ignore[arg-type]
+def times(**given: object) -> Trigger:
+    return Trigger(**given)  # type: ignore[arg-type]
 
 
 def seen(last: datetime | None = None, now: datetime = NOON, fired: int = 0) -> ScheduleSeen:
     return ScheduleSeen(fired_count=fired, last_fire_at=last, ended=False, now=now)
 
 
-def some_slots(timetable: Timetable, start: datetime, count: int) -> list[datetime]:
-    slots = Slots(timetable, start)
+def some_slots(trigger: Trigger, start: datetime, count: int) -> list[datetime]:
+    slots = Slots(trigger, start)
     slot = slots.at_or_after(start)
     found = []
     while slot is not None and len(found) < count:
@@ -208,7 +209,7 @@ def test_day_of_month_and_day_of_week_join_by_or() -> None:
 
 
 def test_daily_run_happens_once_in_the_night_without_its_hour() -> None:
-    daily = times(cron="30 2 * * *", timezone=BERLIN)
+    daily = times(cron="30 2 * * *", timezone="Europe/Berlin")
 
     found = some_slots(daily, datetime(2026, 3, 28, 12, tzinfo=UTC), 3)
 
@@ -217,7 +218,7 @@ def test_daily_run_happens_once_in_the_night_without_its_hour() -> None:
 
 
 def test_daily_run_happens_once_in_the_night_with_its_hour_twice() -> None:
-    daily = times(cron="30 2 * * *", timezone=BERLIN)
+    daily = times(cron="30 2 * * *", timezone="Europe/Berlin")
 
     found = some_slots(daily, datetime(2026, 10, 24, 12, tzinfo=UTC), 3)
 
@@ -225,7 +226,7 @@ def test_daily_run_happens_once_in_the_night_with_its_hour_twice() -> None:
 
 
 def test_steps_of_the_clock_go_on_through_the_hour_that_comes_twice() -> None:
-    steps = times(cron="*/30 * * * *", timezone=BERLIN)
+    steps = times(cron="*/30 * * * *", timezone="Europe/Berlin")
 
     found = some_slots(steps, datetime(2026, 10, 24, 23, 45, tzinfo=UTC), 6)
 

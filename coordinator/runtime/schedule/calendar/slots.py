@@ -1,4 +1,4 @@
-"""Slots: the moments at which a timetable is due.
+"""Slots: the moments at which a trigger is due.
 
 APScheduler's triggers do intervals and single moments; cron lines are done by cron.py, because
 CronTrigger loses runs where a zone changes its offset.
@@ -9,14 +9,13 @@ All moments are aware and read on the database's clock, so that every node means
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta
 
 from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.date import DateTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
-from coordinator.protocol.messages.schedule_claims import CatchUp
+from coordinator.protocol.messages.schedule import Trigger
 from coordinator.runtime.schedule.calendar import cron
 
 #: The step between two moments of the database.
@@ -25,36 +24,16 @@ TICK = timedelta(microseconds=1)
 _ROUNDED_S = 0.001
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timetable:
-    """When runs are due; exactly one of interval_s, cron and at is set."""
-
-    interval_s: float | None = None
-    cron: str | None = None  #: five fields, read as crontab(5) reads them, in `timezone`
-    at: datetime | None = None
-    max_count: int | None = None  #: runs of the whole group together, over all terms
-    opens_at: datetime | None = None
-    closes_at: datetime | None = None  #: the last moment that can be a slot
-    timezone: tzinfo
-    catch_up: CatchUp = "once"
-    misfire_grace_s: float | None = None  #: None: a late run is still made
-
-    def __post_init__(self) -> None:
-        kinds = [it for it in (self.interval_s, self.cron, self.at) if it is not None]
-        assert len(kinds) == 1, "a timetable has an interval, cron fields or one moment"
-        assert self.interval_s is None or self.interval_s > 0, "an interval is above 0"
-
-
 class Slots:
-    """All slots of a timetable; `anchor` is the moment that an interval is counted from."""
+    """All slots of a trigger; `anchor` is the moment that an interval is counted from."""
 
-    def __init__(self, timetable: Timetable, anchor: datetime) -> None:
-        self._timetable, self._anchor = timetable, anchor
-        self._trigger = _trigger(timetable, anchor)
+    def __init__(self, trigger: Trigger, anchor: datetime) -> None:
+        self._trigger, self._anchor = trigger, anchor
+        self._due = _due(trigger, anchor)
 
     def at_or_after(self, moment: datetime) -> datetime | None:
         """Return the first slot that is not before `moment`; None when there is none any more."""
-        opens_at = self._timetable.opens_at
+        opens_at = self._trigger.opens_at
         start = moment if opens_at is None else max(moment, opens_at)
         found = self._next(None, start)
         return None if found is None or found < start else found
@@ -83,7 +62,7 @@ class Slots:
 
         after: a slot, or one interval before the first of them.
         """
-        times = self._timetable
+        times = self._trigger
         if times.closes_at is not None:
             until = min(until, times.closes_at)
         if times.interval_s is not None:
@@ -93,26 +72,26 @@ class Slots:
             return max(0, math.floor(intervals))
         if times.opens_at is not None:
             after = max(after, times.opens_at - TICK)
-        if isinstance(self._trigger, cron.CronSlots):
-            return self._trigger.count(after, until)
+        if isinstance(self._due, cron.CronSlots):
+            return self._due.count(after, until)
         return int(times.at is not None and after < times.at <= until)
 
     def _next(self, previous: datetime | None, moment: datetime) -> datetime | None:
-        if isinstance(self._trigger, cron.CronSlots):
-            found = self._trigger.after(moment - TICK)
+        if isinstance(self._due, cron.CronSlots):
+            found = self._due.after(moment - TICK)
         else:
-            slot: datetime | None = self._trigger.get_next_fire_time(previous, moment)
+            slot: datetime | None = self._due.get_next_fire_time(previous, moment)
             found = None if slot is None else slot.astimezone(UTC)
-        closes_at = self._timetable.closes_at
+        closes_at = self._trigger.closes_at
         if found is None or (closes_at is not None and found > closes_at):
             return None
         return found
 
 
-def _trigger(timetable: Timetable, anchor: datetime) -> BaseTrigger | cron.CronSlots:
-    if timetable.interval_s is not None:
-        return IntervalTrigger(seconds=timetable.interval_s, start_date=anchor, timezone=UTC)
-    if timetable.at is not None:
-        return DateTrigger(timetable.at, timezone=UTC)
-    assert timetable.cron is not None, "a timetable has an interval, cron fields or one moment"
-    return cron.CronSlots(cron.parse(timetable.cron), timetable.timezone)
+def _due(trigger: Trigger, anchor: datetime) -> BaseTrigger | cron.CronSlots:
+    if trigger.interval_s is not None:
+        return IntervalTrigger(seconds=trigger.interval_s, start_date=anchor, timezone=UTC)
+    if trigger.at is not None:
+        return DateTrigger(trigger.at, timezone=UTC)
+    assert trigger.cron is not None, "a trigger has an interval, cron fields or one moment"
+    return cron.CronSlots(cron.parse(trigger.cron), cron.zone_of(trigger.timezone))
