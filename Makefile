@@ -47,6 +47,11 @@ check: .venv/dev.stamp
 	$(BIN)/python -m tests.house.as_installed
 	$(BIN)/deptry .
 
+# What is derived from the models of Config.toml: the file, its schema, docs/settings.md.
+.PHONY: config
+config: .venv/dev.stamp
+	$(BIN)/python -m tests.house.derived
+
 test: .venv/dev.stamp system-packages check
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 

@@ -43,6 +43,7 @@ def version(context: typer.Context) -> None:
 
 
 app.command(
+    cls=run_command.Configurable,
     context_settings={"allow_interspersed_args": False},
     options_metavar="[OPTIONS]",
     epilog=run_command.SIGNALS,

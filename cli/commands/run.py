@@ -2,42 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
-from typing import Annotated, Any, NoReturn
+from functools import cache
+from inspect import Parameter, Signature
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperCommand
 
 from coordinator.cli.shared import shared
 from coordinator.errors import CoordError
 
+if TYPE_CHECKING:
+    from coordinator.app.config.model.table import Key
 
-class Restart(StrEnum):
-    """When the program is started again on the same node after it ended by itself."""
-
-    NEVER = "never"
-    ON_FAILURE = "on-failure"
-    ALWAYS = "always"
-
-
-class Isolation(StrEnum):
-    """How the program's processes are caught."""
-
-    AUTO = "auto"
-    CGROUP = "cgroup"
-    PIDNS = "pidns"
-    PLAIN = "plain"
-
-
-class LogFormat(StrEnum):
-    """How log lines are written."""
-
-    AUTO = "auto"
-    TEXT = "text"
-    JSON = "json"
-
-
-#: What the configuration calls them.
-ON_EXIT = {Restart.NEVER: "stop", Restart.ON_FAILURE: "on-failure", Restart.ALWAYS: "restart"}
+#: Where the options of settings meet, by key, in the context's `obj`.
+SETTINGS = "settings"
 
 
 #: The last lines of `coord run --help`.
@@ -48,8 +29,70 @@ SIGNALS = (
 )
 
 
-def _seconds(*names: str, env: str, text: str) -> Any:
-    return typer.Option(*names, metavar="SECS", help=f"{text} [env: {env}]")
+class Configurable(TyperCommand):
+    """A command with an option for each setting that has a flag.
+
+    They are made when somebody asks for them: the models of Config.toml are not imported before.
+    """
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return those of the settings, and the command's own."""
+        return [*setting_options(), *super().get_params(ctx)]
+
+
+@cache
+def setting_options() -> tuple[Any, ...]:
+    """Return the options of all settings; what is said is kept by its key in the context's obj."""
+    from coordinator.app.config.model.names import run_options
+
+    def prototype(**_: object) -> None:
+        """Stand for the command: typer makes the options from its signature."""
+
+    parameters = [_parameter(each) for each in run_options()]
+    prototype.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    app = typer.Typer(add_completion=False)
+    app.command()(prototype)
+    names = {parameter.name for parameter in parameters}
+    params: list[Any] = typer.main.get_command(app).params
+    return tuple(param for param in params if param.name in names)
+
+
+def _parameter(each: Key) -> Parameter:
+    from coordinator.app.config.model.table import choices
+
+    stated, kind = each.setting, each.type
+    words = tuple(stated.words) or choices(kind)
+    enumerated: Any = StrEnum
+    one_of = enumerated("Word", {word: word for word in words}) if words else str
+
+    def keep(context: typer.Context, value: Any) -> None:
+        if value is not None and value is not False:
+            word = str(value)
+            said = context.obj.setdefault(SETTINGS, {})
+            said[".".join(each.keys)] = value is True or stated.words.get(word, word)
+
+    option = typer.Option(
+        *str(stated.flag).split(", "),
+        help=_help(each),
+        metavar="SECS" if kind is float else stated.metavar,
+        callback=keep,
+        expose_value=False,
+        show_default=False,
+    )
+    name = "_".join(each.keys)
+    default = False if kind is bool else None
+    return Parameter(
+        name,
+        Parameter.KEYWORD_ONLY,
+        annotation=Annotated[bool if kind is bool else one_of, option],
+        default=default,
+    )
+
+
+def _help(each: Key) -> str:
+    """Return the first of a setting's sentences, and the variable that says the same."""
+    first = each.setting.help or re.split(r"(?<=\.) (?=[A-Z])", each.text)[0]
+    return f"{first} [env: {each.setting.env}]" if each.setting.env else first
 
 
 def run(
@@ -58,103 +101,6 @@ def run(
         list[str] | None,
         typer.Argument(metavar="[--] [COMMAND]...", help="The program, with its own options."),
     ] = None,
-    task_id: Annotated[
-        str | None,
-        typer.Option("--task-id", metavar="NAME", help="Name of this node. [env: COORD_TASK_ID]"),
-    ] = None,
-    observe: Annotated[
-        bool, typer.Option("--observe", help="Watch, never take the token. [env: COORD_OBSERVE]")
-    ] = False,
-    tasks: Annotated[
-        bool,
-        typer.Option(
-            "--tasks", help="A node for the group's tasks; no COMMAND. [env: COORD_HOSTS_TASKS]"
-        ),
-    ] = False,
-    stop_timeout: Annotated[
-        str | None,
-        _seconds(
-            "--stop-timeout",
-            env="COORD_STOP_TIMEOUT",
-            text="Seconds from SIGTERM to SIGKILL of the program.",
-        ),
-    ] = None,
-    require_database: Annotated[
-        bool,
-        typer.Option(
-            "--require-database",
-            help="Never use the embedded server. [env: COORD_REQUIRE_DATABASE]",
-        ),
-    ] = False,
-    nonblock: Annotated[
-        bool,
-        typer.Option("-n", "--nonblock", help="Give up at once when the token is held."),
-    ] = False,
-    wait: Annotated[
-        str | None,
-        typer.Option("-w", "--wait", metavar="SECS", help="Give up after waiting for the token."),
-    ] = None,
-    conflict_exit_code: Annotated[
-        int | None,
-        typer.Option(
-            "-E",
-            "--conflict-exit-code",
-            metavar="CODE",
-            min=0,
-            max=255,
-            help="Exit code after giving up; default 75.",
-        ),
-    ] = None,
-    restart: Annotated[
-        Restart | None,
-        typer.Option(
-            "--restart",
-            help="Start the program again here; default never for COMMAND, else always.",
-        ),
-    ] = None,
-    shell: Annotated[
-        bool,
-        typer.Option("--shell", help="Give COMMAND to /bin/sh."),
-    ] = False,
-    isolation: Annotated[
-        Isolation | None,
-        typer.Option("--isolation", help="How its processes are caught. [env: COORD_ISOLATION]"),
-    ] = None,
-    pass_database: Annotated[
-        bool,
-        typer.Option(
-            "--pass-database",
-            help="Give COORD_DATABASE_URL to the program. [env: COORD_PASS_DATABASE]",
-        ),
-    ] = False,
-    heartbeat_frequency: Annotated[
-        str | None,
-        _seconds(
-            "--heartbeat-frequency",
-            env="COORD_HEARTBEAT_FREQUENCY",
-            text="Seconds between two heartbeats.",
-        ),
-    ] = None,
-    liveness_check_interval: Annotated[
-        str | None,
-        _seconds(
-            "--liveness-check-interval",
-            env="COORD_LIVENESS_CHECK_INTERVAL",
-            text="Seconds of silence after which the active node counts as dead.",
-        ),
-    ] = None,
-    listen: Annotated[
-        str | None,
-        typer.Option(
-            "--listen",
-            metavar="HOST:PORT",
-            help="Answer /active, /standby, /livez, /readyz, /healthz. [env: COORD_LISTEN]",
-        ),
-    ] = None,
-    log_format: Annotated[
-        LogFormat | None,
-        typer.Option("--log-format", help="How log lines are written. [env: COORD_LOG_FORMAT]"),
-    ] = None,
 ) -> None:
     """Run a node of a group.
 
@@ -162,30 +108,13 @@ def run(
     With --tasks the group has many tasks instead, and this node runs those that fall to it.
     """
     chosen = shared(context)
-    said = {
-        "taskId": task_id,
-        "observe": observe or None,
-        "hostsTasks": tasks or None,
-        "stopTimeout": stop_timeout,
-        "requireDatabase": require_database or None,
-        "nonblock": nonblock or None,
-        "wait": wait,
-        "conflictExitCode": conflict_exit_code,
-        "program.onExit": restart and ON_EXIT[restart],
-        "program.shell": shell or None,
-        "isolation": isolation and isolation.value,
-        "passDatabase": pass_database or None,
-        "heartbeatFrequency": heartbeat_frequency,
-        "livenessCheckInterval": liveness_check_interval,
-        "http.listen": listen,
-        "log.format": log_format and log_format.value,
-        "log.level": "error" if chosen.quiet else "debug" if chosen.verbose else None,
-    }
-    flags = {key: value for key, value in said.items() if value is not None}
+    flags: dict[str, Any] = dict(context.obj.get(SETTINGS, {}))
+    if chosen.quiet or chosen.verbose:
+        flags["log.level"] = "error" if chosen.quiet else "debug"
     from coordinator.app.node.start import run_node
     from coordinator.cli.connect import settings_of
 
-    form = {"style": log_format and log_format.value, "group": chosen.group, "node": task_id}
+    form = {"style": flags.get("log.format"), "node": flags.get("taskId"), "group": chosen.group}
     try:
         settings = settings_of(chosen, flags=flags, argv=tuple(command or ()))
         form = {"style": settings.log_format, "group": settings.group_id, "node": settings.task_id}

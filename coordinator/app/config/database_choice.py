@@ -7,8 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from coordinator.app.config.model.names import DEFAULT_FILE, SYSTEM_FILE
-from coordinator.app.config.settings import DatabaseSettings, NodeSettings
+from coordinator.app.config.settings import (
+    DEFAULT_FILE,
+    SYSTEM_FILE,
+    DatabaseSettings,
+    NodeSettings,
+)
 from coordinator.errors import ConfigError, DatabaseUnreachableError
 
 if TYPE_CHECKING:

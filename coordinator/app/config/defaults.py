@@ -10,9 +10,10 @@ from pydantic import SecretStr
 from coordinator.app.config.joined_rules import hosts_tasks
 from coordinator.app.config.model import libpq
 from coordinator.app.config.model import values as config_values
-from coordinator.app.config.model.file import ConfigFile, DatabaseTable, RunOptions
+from coordinator.app.config.model.database import DatabaseTable
+from coordinator.app.config.model.file import ConfigFile, RunOptions
+from coordinator.app.config.model.program import ProgramTable
 from coordinator.app.config.model.table import plain
-from coordinator.app.config.model.tasks import ProgramTable
 from coordinator.app.config.settings import (
     DatabaseSettings,
     NodeSettings,
@@ -55,14 +56,14 @@ def settled(
         stop_timeout_s=-1.0 if config.stop_timeout is None else config.stop_timeout,
     )
     program = _program(config.program)
-    trigger = None if config.trigger is None else plain(config.trigger, Trigger)
-    policy = _policy(config)
+    trigger = None if config.trigger is None else plain(Trigger, config.trigger)
+    retry = None if config.retry_config is None else plain(Retry, config.retry_config)
+    policy = plain(Policy, config.task_policy, retry=retry)
     tasks_policy = _tasks_policy(config)
-    return NodeSettings(
-        task_id=config.task_id,
-        group_id=config.group_id,
-        heartbeat_s=timing.heartbeat_s,
-        liveness_s=timing.liveness_s,
+    return plain(
+        NodeSettings,
+        config,
+        options,
         stop_timeout_s=timing.stop_timeout_s,
         priority=0 if options.observe else config.priority,
         on_exit=config.program.on_exit or ("stop" if commanded else "restart"),
@@ -73,15 +74,9 @@ def settled(
         tasks=tuple(task_of(each, failover=config.tasks_policy.failover) for each in config.tasks),
         tasks_policy=tasks_policy,
         database=database,
-        isolation=config.isolation,
-        log_level=config.log.level,
-        log_format=config.log.format,
         # As flock has it: no seconds are no waiting, and a free token is taken.
         nonblock=options.nonblock or options.wait == 0,
         wait_s=options.wait or None,
-        conflict_exit_code=options.conflict_exit_code,
-        pass_database=options.pass_database,
-        listen=config.http.listen,
         config_path=None if path is None else os.path.abspath(path),
         origins=origins,
         warnings=warnings,
@@ -130,11 +125,10 @@ def database_settings(
             found = libpq.parameters(given, environ, default_host=default_host)
         except ValueError as error:
             raise KeyRefusedError("url" if "url" in given else "port", str(error)) from None
-    return DatabaseSettings(
+    return plain(
+        DatabaseSettings,
+        table,
         conninfo=libpq.conninfo(found),
-        schema=table.schema_name,
-        auto_migrate=table.auto_migrate,
-        embedded=table.embedded,
         named=named,
         require_database=forbidden,
         label=libpq.label(found, environ) if named else "",
@@ -160,7 +154,8 @@ def _given(table: DatabaseTable) -> dict[str, str]:
         try:
             password_file.read_password(path)
         except ValueError as error:
-            raise KeyRefusedError("passwordFile", f"{error} ({path})") from None
+            shown = path if path.isprintable() else repr(path)
+            raise KeyRefusedError("passwordFile", f"{error} ({shown})") from None
         # Read anew for each connection; a node has another directory than its start.
         given[password_file.KEY] = password_file.MARK + os.path.abspath(path)
     return given
@@ -172,29 +167,16 @@ def _program(table: ProgramTable) -> ProgramSettings | None:
     argv = table.command
     if isinstance(argv, str):
         argv = (argv,) if table.shell else config_values.arguments(argv)
-    return ProgramSettings(
-        argv=argv,
-        callable=table.callable,
-        shell=table.shell,
-        cwd=table.cwd,
-        forward_signals=table.forward_signals,
-    )
-
-
-def _policy(config: ConfigFile) -> Policy:
-    retry = config.retry_config
-    return plain(config.task_policy, Policy, retry=None if retry is None else plain(retry, Retry))
+    return plain(ProgramSettings, table, argv=argv)
 
 
 def _tasks_policy(config: ConfigFile) -> TasksPolicySettings:
+    """Return the policy; where the file names no times, they follow from the node's intervals."""
     table, silence_s = config.tasks_policy, config.liveness_check_interval
-    return TasksPolicySettings(
-        failover=table.failover,
-        to_member_s=2 * silence_s if table.to_member is None else table.to_member,
-        late_max=table.late_max,
-        late_within_s=10 * silence_s if table.late_within is None else table.late_within,
-        grace_s=2 * config.heartbeat_frequency
-        if table.observer_grace is None
-        else table.observer_grace,
-        commands_listed=table.commands == "listed",
-    )
+    times = {
+        "to_member_s": (table.to_member, 2 * silence_s),
+        "late_within_s": (table.late_within, 10 * silence_s),
+        "grace_s": (table.observer_grace, 2 * config.heartbeat_frequency),
+    }
+    following = {name: default for name, (said, default) in times.items() if said is None}
+    return plain(TasksPolicySettings, table, **following)

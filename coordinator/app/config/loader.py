@@ -19,8 +19,8 @@ from coordinator.app.config.model import libpq
 from coordinator.app.config.model import values as config_values
 from coordinator.app.config.model.file import ConfigFile, RunOptions
 from coordinator.app.config.model.json_schema import json_schema, known_keys, run_keys
-from coordinator.app.config.model.names import Keys, misspelled
-from coordinator.app.config.model.table import Table
+from coordinator.app.config.model.names import misspelled
+from coordinator.app.config.model.table import Keys, Table
 from coordinator.app.config.problems import (
     SECRET_KEYS,
     Places,
@@ -49,6 +49,7 @@ Model = TypeVar("Model", bound=Table)
 
 #: The keys that Timing joins, in the order in which its message may name them.
 TIMING_KEYS = ("livenessCheckInterval", "heartbeatFrequency", "stopTimeout")
+DEFAULTS = NodeSettings(task_id="")
 #: Settings that name the database and the group a command looks at.
 LOOKING_KEYS = ("databaseConfig", "groupId", "requireDatabase")
 #: Variables that may stand alone without meaning that there is a database somewhere.
@@ -182,8 +183,8 @@ def _timing_problems(document: Mapping[str, object]) -> list[Problem]:
     given = {key: config_values.duration_s(document[key]) for key in TIMING_KEYS if key in document}
     try:
         Timing(
-            liveness_s=given.get("livenessCheckInterval", 30.0),
-            heartbeat_s=given.get("heartbeatFrequency", 1.0),
+            liveness_s=given.get("livenessCheckInterval", DEFAULTS.liveness_s),
+            heartbeat_s=given.get("heartbeatFrequency", DEFAULTS.heartbeat_s),
             stop_timeout_s=given.get("stopTimeout", -1.0),
         )
     except TimingError as error:

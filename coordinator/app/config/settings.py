@@ -1,7 +1,8 @@
 """Settings of a running node: plain values, settled, with the origin of each one.
 
 Only the standard library is imported here, because the guardian and the program's own process
-read these settings and must start fast. `config_loader.load` makes them.
+read these settings and must start fast. `loader.load` makes them. A field that is a key of
+Config.toml names it, and has its default; all else about the key is stated in model/.
 """
 
 from __future__ import annotations
@@ -9,17 +10,22 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from typing import Any, Literal
 
 from coordinator.protocol.messages.group_record import OnDone, OnPartition, TaskDef
-from coordinator.protocol.messages.schedule import Policy, Retry, Trigger
+from coordinator.protocol.messages.schedule import Policy, Retry, Trigger, field_of
 
 ForwardedSignal = Literal["HUP", "USR1", "USR2", "QUIT"]
 OnExit = Literal["restart", "on-failure", "release", "stop"]
 Isolation = Literal["auto", "cgroup", "pidns", "plain"]
 LogFormat = Literal["auto", "text", "json"]
+Commands = Literal["any", "listed"]
+
+#: What is read where nothing names a file: in the working directory, else what a package or an
+#: administrator has put into the system's.
+DEFAULT_FILE, SYSTEM_FILE = "Config.toml", "/etc/coord/Config.toml"
 
 #: Where coord's tables are, unless databaseConfig.schema says it.
 DEFAULT_SCHEMA = "coord"
@@ -31,23 +37,23 @@ MOMENTS = ("at", "opens_at", "closes_at")
 class ProgramSettings:
     """Program of the holder: a command (argv) or a callable, never both."""
 
-    argv: tuple[str, ...] | None = None
-    callable: str | None = None  #: "module:function"
-    shell: bool = False  #: argv has one string, which /bin/sh reads
-    cwd: str | None = None
-    forward_signals: tuple[str, ...] = ()  #: of the node: "HUP", "USR1", "USR2", "QUIT"
+    argv: tuple[str, ...] | None = field_of("command", None)
+    callable: str | None = field_of("callable", None)  #: "module:function"
+    shell: bool = field_of("shell", False)  #: argv has one string, which /bin/sh reads
+    cwd: str | None = field_of("cwd", None)
+    forward_signals: tuple[str, ...] = field_of("forwardSignals", ())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TasksPolicySettings:
     """How this node keeps its part of a task group; its times where the group names none."""
 
-    failover: bool = True  #: of tasks that do not say it themselves
-    to_member_s: float = 60.0  #: live and caught up for so long, before a node may run tasks
-    late_max: int = 3  #: so many late heartbeats within `late_within_s` send a node to Rehab
-    late_within_s: float = 300.0
-    grace_s: float = 2.0  #: a new observer only watches for so long
-    commands_listed: bool = False  #: run only what `NodeSettings.tasks` lists, as listed there
+    failover: bool = field_of("failover", True)  #: of tasks that do not say it themselves
+    to_member_s: float = field_of("toMember", 60.0)
+    late_max: int = field_of("lateMax", 3)  #: late heartbeats within `late_within_s`, for Rehab
+    late_within_s: float = field_of("lateWithin", 300.0)
+    grace_s: float = field_of("observerGrace", 2.0)  #: a new observer only watches for so long
+    commands: Commands = field_of("commands", "any")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,13 +63,14 @@ class DatabaseSettings:
     #: Only the keys that the user gave: libpq's own sources (PG*, service and password files)
     #: fill the rest, below the file. "" when nothing was given.
     conninfo: str = field(default="", repr=False)
-    schema: str = DEFAULT_SCHEMA
-    auto_migrate: bool = True
-    embedded: bool | str | None = None  #: a path puts the embedded server there; False forbids it
+    schema: str = field_of("schema", DEFAULT_SCHEMA)
+    auto_migrate: bool = field_of("autoMigrate", True)
+    #: A path puts the embedded server there; False forbids it.
+    embedded: bool | str | None = field_of("embedded", None)
     named: bool = False  #: something names a database, so the embedded one is out of the question
     require_database: bool = False
     label: str = ""  #: "user@host:port/dbname", for messages
-    connect_timeout_s: float = 5.0
+    connect_timeout_s: float = field_of("connectTimeout", 5.0)
 
     @property
     def use_embedded(self) -> bool:
@@ -75,33 +82,52 @@ class DatabaseSettings:
 class NodeSettings:
     """Everything that one node was told, with the effective values of all defaults."""
 
-    task_id: str
-    group_id: str = "default"
-    heartbeat_s: float = 1.0
-    liveness_s: float = 30.0
-    stop_timeout_s: float = 10.0
-    priority: int = 1  #: higher takes first; 0 never takes
-    on_exit: OnExit = "restart"
+    task_id: str = field(metadata={"key": "taskId"})
+    group_id: str = field_of("groupId", "default")
+    heartbeat_s: float = field_of("heartbeatFrequency", 1.0)
+    liveness_s: float = field_of("livenessCheckInterval", 30.0)
+    stop_timeout_s: float = field_of("stopTimeout", 10.0)
+    priority: int = field_of("priority", 1)  #: higher takes first; 0 never takes
+    on_exit: OnExit = field_of("program.onExit", "restart")
     program: ProgramSettings | None = None
     trigger: Trigger | None = None
     policy: Policy = Policy()
-    hosts_tasks: bool = False  #: a node of a task group: it has tasks, and no program
+    hosts_tasks: bool = field_of("hostsTasks", False)  #: it has tasks, and no program
     tasks: tuple[TaskDef, ...] = ()  #: those that its own file defines
     tasks_policy: TasksPolicySettings = TasksPolicySettings()
     database: DatabaseSettings = DatabaseSettings()
-    isolation: Isolation = "auto"
-    log_level: str = "info"
-    log_format: LogFormat = "auto"
-    nonblock: bool = False  #: give up at once when the token is held
-    wait_s: float | None = None  #: give up after so long; None waits for ever
-    conflict_exit_code: int = 75
-    pass_database: bool = False  #: the program may know the database's URL
-    listen: str | None = None  #: "host:port" of the HTTP endpoints
+    isolation: Isolation = field_of("isolation", "auto")
+    log_level: str = field_of("log.level", "info")
+    log_format: LogFormat = field_of("log.format", "auto")
+    nonblock: bool = field_of("nonblock", False)  #: give up at once when the token is held
+    wait_s: float | None = field_of("wait", None)  #: give up after so long; None waits for ever
+    conflict_exit_code: int = field_of("conflictExitCode", 75)
+    pass_database: bool = field_of("passDatabase", False)  #: the program may know the URL
+    listen: str | None = field_of("http.listen", None)  #: "host:port" of the HTTP endpoints
     config_path: str | None = None
     origins: dict[str, str] = field(default_factory=dict)  #: "taskId" -> "Config.toml:1"
     warnings: tuple[str, ...] = ()  #: lines for the operator; nothing is refused for them
     config_hash: str = ""  #: equal in all nodes of a group that agree
     started_at_s: float = 0.0  #: when `coord run` began, on CLOCK_BOOTTIME
+
+
+def keys_of(kind: type[Any]) -> dict[str, str]:
+    """Map the fields of a plain type to their keys in Config.toml, for those that have one."""
+    return {each.name: each.metadata["key"] for each in fields(kind) if "key" in each.metadata}
+
+
+def by_key(settings: NodeSettings) -> dict[str, object]:
+    """Return the values of all fields that have a key in Config.toml, by that key."""
+    policy = settings.policy
+    parts: dict[str, Any] = {"": settings, "program.": settings.program}
+    parts |= {"trigger.": settings.trigger, "taskPolicy.": policy, "retryConfig.": policy.retry}
+    parts |= {"tasksPolicy.": settings.tasks_policy, "databaseConfig.": settings.database}
+    return {
+        f"{table}{key}": getattr(part, name)
+        for table, part in parts.items()
+        if part is not None
+        for name, key in keys_of(type(part)).items()
+    }
 
 
 def config_hash(

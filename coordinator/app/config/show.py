@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from coordinator.app.config.model.json_schema import known_keys, run_keys
-from coordinator.app.config.model.names import Keys
+from coordinator.app.config.model.table import Keys
 from coordinator.app.config.problems import Places, place_of
-from coordinator.app.config.settings import NodeSettings, TasksPolicySettings
+from coordinator.app.config.settings import NodeSettings, by_key
 from coordinator.app.config.task_spec import spec_text
 from coordinator.store.driver import password_file
 
@@ -88,81 +88,19 @@ def _task_origins(raw: object, places: Places) -> dict[str, str]:
     }
 
 
-def _tasks_policy(tasks: TasksPolicySettings) -> dict[str, object]:
-    return {
-        "tasksPolicy.failover": tasks.failover,
-        "tasksPolicy.toMember": tasks.to_member_s,
-        "tasksPolicy.lateMax": tasks.late_max,
-        "tasksPolicy.lateWithin": tasks.late_within_s,
-        "tasksPolicy.observerGrace": tasks.grace_s,
-        "tasksPolicy.commands": "listed" if tasks.commands_listed else "any",
-    }
-
-
 def _effective(settings: NodeSettings) -> dict[str, object]:
-    program, trigger, policy = settings.program, settings.trigger, settings.policy
-    found: dict[str, object] = {
-        "taskId": settings.task_id,
-        "groupId": settings.group_id,
-        "heartbeatFrequency": settings.heartbeat_s,
-        "livenessCheckInterval": settings.liveness_s,
-        "stopTimeout": settings.stop_timeout_s,
-        "priority": settings.priority,
-        "isolation": settings.isolation,
-        "hostsTasks": settings.hosts_tasks,
-        "program.onExit": settings.on_exit,
-        "taskPolicy.errorPolicy": policy.error,
-        "taskPolicy.waitingPolicy": policy.waiting,
-        "taskPolicy.onTerminate": policy.on_terminate,
-        "log.level": settings.log_level,
-        "log.format": settings.log_format,
-        "http.listen": settings.listen,
-        "nonblock": settings.nonblock,
-        "wait": settings.wait_s,
-        "conflictExitCode": settings.conflict_exit_code,
-        "passDatabase": settings.pass_database,
+    """Return the values that are in force, by key."""
+    return by_key(settings) | {
         "requireDatabase": settings.database.require_database,
         "observe": settings.priority == 0,
     }
-    found |= _tasks_policy(settings.tasks_policy)
-    if program is not None:
-        found |= {
-            "program.command": program.argv,
-            "program.callable": program.callable,
-            "program.shell": program.shell,
-            "program.cwd": program.cwd,
-            "program.forwardSignals": program.forward_signals,
-        }
-    if trigger is not None:
-        found |= {
-            "trigger.interval": trigger.interval_s,
-            "trigger.cron": trigger.cron,
-            "trigger.at": trigger.at,
-            "trigger.maxCount": trigger.max_count,
-            "trigger.startTime": trigger.opens_at,
-            "trigger.endTime": trigger.closes_at,
-            "trigger.timezone": trigger.timezone,
-            "trigger.catchUp": trigger.catch_up,
-            "trigger.misfireGraceTime": trigger.misfire_grace_s,
-        }
-    if policy.retry is not None:
-        found |= {
-            "retryConfig.maxAttempts": policy.retry.max_attempts,
-            "retryConfig.retryInterval": policy.retry.retry_interval_s,
-            "retryConfig.backoffStrategy": policy.retry.backoff,
-            "retryConfig.maxInterval": policy.retry.max_interval_s,
-        }
-    return found
 
 
 def _database(settings: NodeSettings) -> dict[str, object]:
     database = settings.database
-    found: dict[str, object] = {
-        "schema": database.schema,
-        "autoMigrate": database.auto_migrate,
-        "connectTimeout": database.connect_timeout_s,
-        "embedded": database.use_embedded if database.embedded is None else database.embedded,
-    }
+    found: dict[str, object] = {}
+    if database.embedded is None:
+        found["embedded"] = database.use_embedded
     parameters = _parameters(database.conninfo)
     for key in LIBPQ_VARIABLES:
         value = parameters.get({"database": "dbname"}.get(key, key))

@@ -1,6 +1,6 @@
 """Read the file, the environment and the command line, each value with its origin.
 
-Order: flag > COORD_* > Config.toml. Values are raw here; `config_models` gives them types.
+Order: flag > COORD_* > Config.toml. Values are raw here; model/ gives them types.
 """
 
 from __future__ import annotations
@@ -13,15 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from coordinator.app.config.model import libpq
-from coordinator.app.config.model.names import (
-    DEFAULT_FILE,
-    ENVIRONMENT,
-    SWITCHES,
-    SYSTEM_FILE,
-    Keys,
-    flag_name,
-)
+from coordinator.app.config.model.names import ENVIRONMENT, SWITCHES, flag_name
+from coordinator.app.config.model.table import Keys
 from coordinator.app.config.problems import Problem
+from coordinator.app.config.settings import DEFAULT_FILE, SYSTEM_FILE
 from coordinator.app.config.toml_lines import Path, key_lines
 from coordinator.errors import ConfigError
 

@@ -21,7 +21,8 @@ from coordinator.protocol.messages.group_record import OnDone, TaskDef, token_na
 from coordinator.protocol.messages.schedule import Trigger
 
 if TYPE_CHECKING:
-    from coordinator.app.config.model.tasks import TaskTable, TriggerTable
+    from coordinator.app.config.model.program import TriggerTable
+    from coordinator.app.config.model.tasks import TaskTable
     from coordinator.app.config.problems import Places
 
 Keys = tuple[str, ...]
@@ -113,7 +114,7 @@ def _spec(table: TaskTable) -> dict[str, Any]:
 def _trigger(table: TriggerTable) -> dict[str, Any]:
     from coordinator.app.config.model.table import plain
 
-    trigger = plain(table, Trigger)
+    trigger = plain(Trigger, table)
     values = {key: (getattr(trigger, each.name), each) for key, each in TRIGGER_FIELDS.items()}
     return {
         key: value.isoformat() if isinstance(value, datetime) else value

@@ -138,7 +138,7 @@ def _readable(task: str, text: str) -> Spec:
 
 def _allowed(settings: NodeSettings, definition: TaskDef) -> str:
     """Return the spec that this node runs: the database's, or only its own file's."""
-    if not settings.tasks_policy.commands_listed:
+    if settings.tasks_policy.commands == "any":
         return definition.spec
     own = next((task for task in settings.tasks if task.name == definition.name), None)
     if own is None:

@@ -16,7 +16,7 @@ from dataclasses import fields, replace
 from functools import partial
 from typing import Any
 
-from coordinator.app.config.settings import NodeSettings, from_json, to_json
+from coordinator.app.config.settings import NodeSettings, from_json, keys_of, to_json
 from coordinator.errors import CoordError
 from coordinator.runtime.linux.descriptors import open_standard
 from coordinator.runtime.linux.interpreter import answer_of
@@ -28,36 +28,14 @@ LIVE = ("program", "trigger", "policy", "pass_database", "log_level")
 UNSEEN = ("origins", "warnings", "config_hash", "config_path", "task_id", "started_at_s")
 #: Origins of what the command line said; it is not asked again.
 FLAGS = ("flag ", "command line")
-FLAG_KEYS = {
-    "groupId": "group_id",
-    "hostsTasks": "hosts_tasks",
-    "heartbeatFrequency": "heartbeat_s",
-    "livenessCheckInterval": "liveness_s",
-    "stopTimeout": "stop_timeout_s",
-    "priority": "priority",
-    "program.onExit": "on_exit",
-    "isolation": "isolation",
-    "log.level": "log_level",
-    "log.format": "log_format",
-    "passDatabase": "pass_database",
-    "conflictExitCode": "conflict_exit_code",
-}
 #: A configuration that is not read by then never will be.
 READ_MAX_S = 30.0
 
-#: Names for people.
-NAMES = {
-    "group_id": "groupId",
-    "heartbeat_s": "heartbeatFrequency",
-    "liveness_s": "livenessCheckInterval",
-    "stop_timeout_s": "stopTimeout",
-    "on_exit": "program.onExit",
+#: Names for people: keys of Config.toml, and of its tables.
+NAMES = keys_of(NodeSettings) | {
     "policy": "taskPolicy",
-    "hosts_tasks": "hostsTasks",
     "tasks_policy": "tasksPolicy (`coord observer policy` changes the group's times at once)",
     "database": "databaseConfig",
-    "log_level": "log.level",
-    "log_format": "log.format",
 }
 
 
@@ -172,7 +150,8 @@ def main() -> int:
 
 def given(old: NodeSettings, new: NodeSettings) -> dict[str, Any]:
     """Return what stays as it was: what the command line said, and the database in use."""
-    kept = {name: getattr(old, name) for key, name in FLAG_KEYS.items() if _from_flag(old, key)}
+    keys = keys_of(NodeSettings).items()
+    kept = {name: getattr(old, name) for name, key in keys if _from_flag(old, key)}
     kept |= {"nonblock": old.nonblock, "wait_s": old.wait_s}
     if new.program is None or _from_flag(old, "program"):
         kept |= {"program": old.program, "trigger": old.trigger, "on_exit": old.on_exit}

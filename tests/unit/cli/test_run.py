@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from coordinator.app.config.model.names import flag_name, run_options
+from coordinator.app.config.model.table import Key
 from coordinator.app.config.settings import NodeSettings
 from coordinator.app.node import start as app_run
 
@@ -55,6 +57,44 @@ def test_the_options_are_the_settings_of_the_node(settle: Settle) -> None:
     assert settings.database.require_database
     assert settings.program is not None
     assert settings.program.argv == ("worker", "--fast")
+
+
+#: A value for each flag that takes one, by the key of its setting.
+SAMPLES = {
+    "taskId": "n1",
+    "isolation": "plain",
+    "program.onExit": "always",
+    "log.format": "json",
+    "http.listen": "127.0.0.1:8008",
+    "conflictExitCode": "9",
+    "livenessCheckInterval": "9",
+}
+
+
+@pytest.mark.parametrize("option", run_options(), ids=lambda option: option.setting.flag)
+def test_each_flag_of_a_setting_sets_it(option: Key, settle: Settle) -> None:
+    key = ".".join(option.keys)
+    value = () if option.type is bool else (SAMPLES.get(key, "2"),)
+    command = () if key in ("hostsTasks", "observe") else ("--", "true")
+    for flag in str(option.setting.flag).split(", "):
+        settings = settle("--database-url", "host=/nowhere", "run", flag, *value, *command)
+
+        assert settings.origins[key].startswith(f"flag {flag_name(option.keys)}")
+
+
+def test_the_help_of_a_flag_is_what_the_file_says_about_its_key(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from coordinator.cli.main import main
+
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+
+    for option in run_options():
+        assert f"{option.setting.flag} " in said
+        assert (option.setting.help or option.text.split(". ")[0]) in said
+        assert option.setting.env is None or f"[env: {option.setting.env}]" in said
 
 
 @pytest.mark.parametrize(
@@ -117,6 +157,7 @@ def test_an_observer_never_takes_the_token(settle: Settle) -> None:
         (("run", "--observe", "-w1"), 2, "coord: --wait: cannot be combined with --observe"),
         (("run", "--require-database", "--", "true"), 78, "no database is named"),
         (("run", "-E", "256", "--", "true"), 2, "256"),
+        (("run", "--task-id", "", "--", "true"), 2, "coord: --task-id: must be 1 to 128"),
     ],
 )
 def test_a_node_that_cannot_run_is_refused_before_anything_starts(

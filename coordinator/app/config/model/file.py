@@ -1,163 +1,195 @@
-"""Config.toml as types: every key with its default, its unit and a sentence.
+"""Config.toml as types: every key with its default, its unit and its sentences.
 
 The keys are camelCase, the origin's among them unchanged. An unknown key is refused. Rules that
-join several keys of one table stand in that table; those that join tables are the loader's.
+join several keys of one table stand in that table; those that join tables are the loader's. The
+docstring of a table is what stands above it in the commented Config.toml.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from functools import partial
+from typing import Annotated
 
-from pydantic import BeforeValidator, Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from coordinator.app.config.model import values
+from coordinator.app.config.model.database import DatabaseTable
 from coordinator.app.config.model.field_types import (
     Address,
     Count,
-    Embedded,
     GroupName,
-    Hosts,
     Interval,
     LogLevel,
     NodeName,
-    Ports,
-    SchemaName,
-    Url,
     Wait,
 )
-from coordinator.app.config.model.table import Table, broken_rule
-from coordinator.app.config.model.tasks import (
+from coordinator.app.config.model.program import (
     ProgramTable,
     RetryTable,
     TaskPolicyTable,
-    TasksPolicyTable,
-    TaskTable,
     TriggerTable,
 )
-from coordinator.app.config.settings import DEFAULT_SCHEMA, Isolation, LogFormat
+from coordinator.app.config.model.table import Table, broken_rule, setting
+from coordinator.app.config.model.tasks import TasksPolicyTable, TaskTable
+from coordinator.app.config.settings import Isolation, LogFormat, NodeSettings
 
-
-class DatabaseTable(Table):
-    """The PostgreSQL that all nodes of the group share."""
-
-    host: Hosts | None = Field(
-        default=None,
-        description="Host, socket directory, or several with commas; default localhost.",
-    )
-    port: Ports | None = Field(
-        default=None, description="Port, or one for each host; default 5432."
-    )
-    user: str | None = Field(default=None, description="Role to connect as.")
-    password: SecretStr | None = Field(
-        default=None,
-        description="Better kept in ~/.pgpass, passwordFile or COORD_DATABASE_PASSWORD.",
-    )
-    password_file: str | None = Field(
-        default=None, description="File whose only line is the password."
-    )
-    database: str | None = Field(default=None, description="Name of the database.")
-    url: Url | None = Field(
-        default=None,
-        description="postgresql://… or libpq's key=value text, instead of host to database.",
-    )
-    service: str | None = Field(default=None, description="Entry of libpq's service file.")
-    sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = (
-        Field(default=None, description="TLS mode of libpq.")
-    )
-    sslrootcert: str | None = Field(
-        default=None, description="File with the certificates to trust."
-    )
-    sslcert: str | None = Field(default=None, description="File with this node's certificate.")
-    sslkey: str | None = Field(default=None, description="File with this node's private key.")
-    schema_name: SchemaName = Field(
-        default=DEFAULT_SCHEMA, alias="schema", description="Schema that holds coord's tables."
-    )
-    auto_migrate: bool = Field(default=True, description="Create and update the tables at start.")
-    connect_timeout: Interval = Field(
-        default=5.0, description="Seconds until a connection must stand."
-    )
-    embedded: Embedded | None = Field(
-        default=None, description="true or a directory: the embedded server; false: never use it."
-    )
-
-    @model_validator(mode="after")
-    def _one_source(self) -> DatabaseTable:
-        if self.password is not None and self.password_file is not None:
-            raise broken_rule("passwordFile", "cannot be combined with password")
-        return self
+_node = partial(setting, of=NodeSettings)
 
 
 class LogTable(Table):
-    """Settings of the node's log."""
+    """The lines that the node writes."""
 
-    level: LogLevel = Field(default="info", description="Least severity that is written.")
-    format: Annotated[LogFormat, BeforeValidator(values.lower)] = Field(
-        default="auto", description="text on a terminal and JSON elsewhere, or always one of them."
+    level: LogLevel = _node(
+        "log.level",
+        'Least severity that is written: "debug", "info", "warning" or "error".',
+        env="COORD_LOG_LEVEL",
+        flag="-q or -v",
+        everywhere=True,
+    )
+    format: Annotated[LogFormat, BeforeValidator(values.lower)] = _node(
+        "log.format",
+        'How log lines are written: "text", "json", or "auto": text on a terminal and JSON'
+        " elsewhere.",
+        env="COORD_LOG_FORMAT",
+        flag="--log-format",
     )
 
 
 class HttpTable(Table):
     """The HTTP endpoints of the node."""
 
-    listen: Address | None = Field(
-        default=None, description='Where /active, /livez and the like answer: "host:port".'
+    listen: Address | None = _node(
+        "http.listen",
+        "Where the node answers /active, /standby, /livez, /readyz and /healthz. Default: nowhere.",
+        env="COORD_LISTEN",
+        flag="--listen",
+        metavar="HOST:PORT",
+        shown="127.0.0.1:8008",
     )
 
 
 class ConfigFile(Table):
     """The whole file."""
 
-    task_id: NodeName = Field(
+    task_id: NodeName = _node(
+        "taskId",
+        "Name of this node. It must be unique in the group, and copying this line to the next"
+        " machine is the commonest mistake: there, change it, set COORD_TASK_ID, or delete the"
+        " line, which gives every node a name of its own.",
+        env="COORD_TASK_ID",
+        flag="--task-id",
+        metavar="NAME",
         default="{hostname}-{pid}",
         validate_default=True,  # so that the names in braces are filled in
-        description="Name of this node; must be unique in its group.",
+        shown="add-unique-task",
+        on=True,
     )
-    group_id: GroupName = Field(
-        default="default", description="Group of nodes that share one token."
+    group_id: GroupName = _node(
+        "groupId",
+        "The nodes of one group share one token, and one of them is active.",
+        env="COORD_GROUP_ID",
+        flag="--group",
+        everywhere=True,
+        shown="task-group-01",
+        on=True,
     )
-    heartbeat_frequency: Interval = Field(
-        default=1.0, description="Seconds between two heartbeats of this node."
+    heartbeat_frequency: Interval = _node(
+        "heartbeatFrequency",
+        "Seconds between two heartbeats.",
+        env="COORD_HEARTBEAT_FREQUENCY",
+        flag="--heartbeat-frequency",
+        on=True,
     )
-    liveness_check_interval: Interval = Field(
-        default=30.0, description="Seconds of silence after which the active node counts as dead."
+    liveness_check_interval: Interval = _node(
+        "livenessCheckInterval",
+        "Seconds of silence after which the active node counts as dead; at least 3 x"
+        " heartbeatFrequency.",
+        env="COORD_LIVENESS_CHECK_INTERVAL",
+        flag="--liveness-check-interval",
+        shown=6,
+        on=True,
     )
-    stop_timeout: Wait | None = Field(
+    stop_timeout: Wait | None = _node(
+        "stopTimeout",
+        "Seconds from SIGTERM to SIGKILL of the program. The default is half of what two heartbeats"
+        " leave of the lease, at most 10 (1.36 for intervals of 1 and 6).",
+        env="COORD_STOP_TIMEOUT",
+        flag="--stop-timeout",
         default=None,
-        description="Seconds from SIGTERM to SIGKILL of the program; default half of what two"
-        " heartbeats leave of the lease, at most 10.",
+        shown=1,
     )
-    priority: Annotated[Count, Field(ge=0, le=1_000_000)] = Field(
-        default=1, description="Higher takes first; 0 never takes."
+    priority: Annotated[Count, Field(ge=0, le=1_000_000)] = _node(
+        "priority",
+        "Order in which nodes take the token: a higher number first. 0 never takes it and only"
+        " observes.",
+        env="COORD_PRIORITY",
     )
-    isolation: Isolation = Field(
-        default="auto", description="How the program's processes are caught."
+    isolation: Isolation = _node(
+        "isolation",
+        'How the program\'s processes are caught: "auto", "cgroup", "pidns" or "plain".',
+        env="COORD_ISOLATION",
+        flag="--isolation",
     )
-    hosts_tasks: bool | None = Field(
+    hosts_tasks: bool | None = _node(
+        "hostsTasks",
+        "A node for the group's tasks, without a program of its own; [[tasks]] implies it.",
+        env="COORD_HOSTS_TASKS",
+        flag="--tasks",
         default=None,
-        description="A node of a task group: it has tasks, not one program; [[tasks]] implies it.",
+        shown=True,
+        aside=True,
+        lead="Instead of one program the group may have many tasks, each on one of its nodes: see"
+        " [[tasks]] below. A node that defines none itself says so with this line, or `coord run"
+        " --tasks`:",
     )
-    database_config: DatabaseTable = Field(default_factory=DatabaseTable)
-    program: ProgramTable = Field(default_factory=ProgramTable)
-    trigger: TriggerTable | None = None
-    task_policy: TaskPolicyTable = Field(default_factory=TaskPolicyTable)
-    retry_config: RetryTable | None = None
+    database_config: DatabaseTable = Field(default_factory=DatabaseTable, alias="databaseConfig")
+    program: ProgramTable = Field(default_factory=ProgramTable, alias="program")
+    trigger: TriggerTable | None = Field(default=None, alias="trigger")
+    task_policy: TaskPolicyTable = Field(default_factory=TaskPolicyTable, alias="taskPolicy")
+    retry_config: RetryTable | None = Field(default=None, alias="retryConfig")
     tasks: tuple[TaskTable, ...] = Field(
-        default=(), description="Tasks of the group; each runs on one of its nodes."
+        default=(), alias="tasks", description="Tasks of the group; each runs on one of its nodes."
     )
-    tasks_policy: TasksPolicyTable = Field(default_factory=TasksPolicyTable)
-    log: LogTable = Field(default_factory=LogTable)
-    http: HttpTable = Field(default_factory=HttpTable)
+    tasks_policy: TasksPolicyTable = Field(default_factory=TasksPolicyTable, alias="tasksPolicy")
+    log: LogTable = Field(default_factory=LogTable, alias="log")
+    http: HttpTable = Field(default_factory=HttpTable, alias="http")
 
 
 class RunOptions(Table):
-    """Values of one start of one node: from flags and environment, never from the file."""
+    """The options of one start of one node: flags and environment, never the file."""
 
-    nonblock: bool = False
-    wait: Wait | None = None
-    conflict_exit_code: Annotated[Count, Field(ge=0, le=255)] = 75
-    pass_database: bool = False
-    require_database: bool = False
-    observe: bool = False
+    nonblock: bool = _node(
+        "nonblock", "Give up at once when the token is held.", flag="-n, --nonblock"
+    )
+    wait: Wait | None = _node(
+        "wait", "Give up after waiting so many seconds for the token.", flag="-w, --wait"
+    )
+    conflict_exit_code: Annotated[Count, Field(ge=0, le=255)] = _node(
+        "conflictExitCode",
+        "Exit code after giving up; default 75.",
+        flag="-E, --conflict-exit-code",
+        metavar="CODE",
+    )
+    pass_database: bool = _node(
+        "passDatabase",
+        "Give COORD_DATABASE_URL to the program.",
+        env="COORD_PASS_DATABASE",
+        flag="--pass-database",
+    )
+    require_database: bool = setting(
+        "requireDatabase",
+        "Never use the embedded server.",
+        env="COORD_REQUIRE_DATABASE",
+        flag="--require-database",
+        default=False,
+    )
+    observe: bool = setting(
+        "observe",
+        "Watch, never take the token.",
+        env="COORD_OBSERVE",
+        flag="--observe",
+        default=False,
+    )
 
     @model_validator(mode="after")
     def _one_patience(self) -> RunOptions:

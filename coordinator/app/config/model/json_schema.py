@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
 from coordinator.app.config.model.file import ConfigFile, RunOptions
-from coordinator.app.config.model.table import Table
-
-Keys = tuple[str, ...]
+from coordinator.app.config.model.table import Keys, Table, table_in
 
 NULL = {"type": "null"}
 
@@ -19,11 +17,9 @@ def known_keys() -> dict[Keys, Keys]:
 
 def _keys_below(above: Keys, model: type[Table]) -> dict[Keys, Keys]:
     found = {above: _aliases(model)}
-    for field in model.model_fields.values():
-        # A table is there, may be there, or is there any number of times.
-        for kind in (field.annotation, *get_args(field.annotation)):
-            if isinstance(kind, type) and issubclass(kind, Table):
-                found |= _keys_below((*above, str(field.alias)), kind)
+    for info in model.model_fields.values():
+        if inner := table_in(info):
+            found |= _keys_below((*above, str(info.alias)), inner)
     return found
 
 
@@ -49,7 +45,8 @@ def _cleaned(node: Any) -> Any:
     if not isinstance(node, dict):
         return node
     kept = {
-        key: _cleaned(value)
+        # A table is described by its docstring, which has lines.
+        key: " ".join(value.split()) if key == "description" else _cleaned(value)
         for key, value in node.items()
         if not (key == "title" and isinstance(value, str))
         and not (key == "default" and value is None)

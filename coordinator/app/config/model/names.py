@@ -1,4 +1,4 @@
-"""The names that settings have outside of Config.toml: files, variables, flags."""
+"""The names that settings have outside of Config.toml: variables and flags."""
 
 from __future__ import annotations
 
@@ -6,44 +6,19 @@ import difflib
 import re
 from collections.abc import Mapping
 
-Keys = tuple[str, ...]
+from coordinator.app.config.model.file import ConfigFile, RunOptions
+from coordinator.app.config.model.table import Key, Keys, keys_of
 
-DEFAULT_FILE = "Config.toml"
-#: Where a package or an administrator puts it; read where there is none in the working directory.
-SYSTEM_FILE = "/etc/coord/Config.toml"
-
-ENVIRONMENT: Mapping[str, Keys] = {
-    "COORD_TASK_ID": ("taskId",),
-    "COORD_GROUP_ID": ("groupId",),
-    "COORD_HEARTBEAT_FREQUENCY": ("heartbeatFrequency",),
-    "COORD_LIVENESS_CHECK_INTERVAL": ("livenessCheckInterval",),
-    "COORD_STOP_TIMEOUT": ("stopTimeout",),
-    "COORD_PRIORITY": ("priority",),
-    "COORD_ISOLATION": ("isolation",),
-    "COORD_HOSTS_TASKS": ("hostsTasks",),
-    "COORD_LOG_LEVEL": ("log", "level"),
-    "COORD_LOG_FORMAT": ("log", "format"),
-    "COORD_LISTEN": ("http", "listen"),
-    "COORD_AUTO_MIGRATE": ("databaseConfig", "autoMigrate"),
-    "COORD_DATABASE_URL": ("databaseConfig", "url"),
-    "COORD_DATABASE_SERVICE": ("databaseConfig", "service"),
-    "COORD_DATABASE_HOST": ("databaseConfig", "host"),
-    "COORD_DATABASE_PORT": ("databaseConfig", "port"),
-    "COORD_DATABASE_USER": ("databaseConfig", "user"),
-    "COORD_DATABASE_PASSWORD": ("databaseConfig", "password"),
-    "COORD_DATABASE_PASSWORD_FILE": ("databaseConfig", "passwordFile"),
-    "COORD_DATABASE_DATABASE": ("databaseConfig", "database"),
-    "COORD_DATABASE_SCHEMA": ("databaseConfig", "schema"),
-    "COORD_DATABASE_SSLMODE": ("databaseConfig", "sslmode"),
-    "COORD_DATABASE_SSLROOTCERT": ("databaseConfig", "sslrootcert"),
-    "COORD_DATABASE_SSLCERT": ("databaseConfig", "sslcert"),
-    "COORD_DATABASE_SSLKEY": ("databaseConfig", "sslkey"),
-    "COORD_DATABASE_EMBEDDED": ("databaseConfig", "embedded"),
-    "COORD_DATABASE_CONNECT_TIMEOUT": ("databaseConfig", "connectTimeout"),
-    "COORD_REQUIRE_DATABASE": ("requireDatabase",),
-    "COORD_PASS_DATABASE": ("passDatabase",),
-    "COORD_OBSERVE": ("observe",),
+SETTINGS: Mapping[Keys, Key] = {
+    each.keys: each for model in (ConfigFile, RunOptions) for each in keys_of(model)
 }
+ENVIRONMENT: Mapping[str, Keys] = {
+    each.setting.env: keys for keys, each in SETTINGS.items() if each.setting.env
+}
+#: Flags without a --no- form: False means that they were not given.
+SWITCHES = tuple(
+    ".".join(keys) for keys, each in SETTINGS.items() if each.setting.flag and each.type is bool
+)
 #: Ours too, but no settings of a node: what programs get, options of commands, the embedded server.
 OTHER_VARIABLES = (
     *("COORD_CONFIG", "COORD_GROUP", "COORD_NODE", "COORD_TERM", "COORD_TASK", "COORD_SESSION"),
@@ -67,26 +42,20 @@ ALIASES: Mapping[str, str] = {
 }
 #: A variable that resembles one of ours less than this is named without a suggestion.
 NEAR_CUTOFF = 0.7
-FLAGS: Mapping[Keys, str] = {
-    ("groupId",): "--group",
-    ("databaseConfig", "url"): "--database-url",
-    ("databaseConfig", "connectTimeout"): "--timeout",
-    ("hostsTasks",): "--tasks",
-    ("program", "onExit"): "--restart",
-    ("log", "level"): "-q or -v",
-    ("log", "format"): "--log-format",
-    ("http", "listen"): "--listen",
-}
-#: Flags without a --no- form: False means that they were not given.
-SWITCHES = (
-    *("nonblock", "observe", "requireDatabase", "passDatabase", "program.shell", "hostsTasks"),
-)
+
+
+def run_options() -> tuple[Key, ...]:
+    """Return the settings that `coord run` has a flag for, and no other command."""
+    return tuple(
+        each for each in SETTINGS.values() if each.setting.flag and not each.setting.everywhere
+    )
 
 
 def flag_name(keys: Keys) -> str:
     """Return the flag that sets a key."""
+    flag = SETTINGS[keys].setting.flag if keys in SETTINGS else None
     words = re.sub(r"([A-Z])", lambda match: "-" + match[1].lower(), keys[-1])
-    return FLAGS.get(keys, f"--{words}")
+    return flag.split(", ")[-1] if flag else f"--{words}"
 
 
 def misspelled(environ: Mapping[str, str]) -> tuple[str, ...]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
 import pytest
 
-from coordinator.app.config.loader import load, schema, show
+from coordinator.app.config.loader import load, show
 from coordinator.app.config.model.json_schema import known_keys
 from coordinator.app.config.model.values import moment
 from coordinator.app.config.settings import (
@@ -17,6 +16,7 @@ from coordinator.app.config.settings import (
 )
 from coordinator.errors import ConfigError
 from coordinator.protocol.messages.schedule import Policy, Retry, Trigger
+from tests.house import derived
 from tests.unit.app.config.bad_files import BAD_FILES
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -119,10 +119,13 @@ def test_the_commented_defaults_are_the_defaults(tmp_path, monkeypatch):
         assert on[key] == value, key
 
 
-def test_the_committed_schema_is_the_generated_one():
-    committed = (ROOT / "coord.schema.json").read_text()
+@pytest.mark.parametrize("name", derived.files())
+def test_a_committed_file_is_the_derived_one(name):
+    """`make config` writes it."""
+    assert (ROOT / name).read_text() == derived.files()[name]
 
-    assert committed == json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
+
+def test_the_schema_is_named_in_the_file():
     assert (ROOT / "Config.toml").read_text().startswith("#:schema ./coord.schema.json\n")
 
 

@@ -128,6 +128,7 @@ def test_our_keys_with_any_values(document: dict[str, Any]):
         max_size=5,
     )
 )
+@example({"COORD_DATABASE_PASSWORD_FILE": "\n\n"})
 def test_any_environment(environ: dict[str, str]):
     loaded(b"", environ)
 

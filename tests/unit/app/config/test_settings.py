@@ -12,11 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordinator.app.config.loader import load
+from coordinator.app.config.model.names import SETTINGS
 from coordinator.app.config.model.values import duration_s
 from coordinator.app.config.settings import (
     DatabaseSettings,
     NodeSettings,
     ProgramSettings,
+    by_key,
     from_json,
     to_json,
 )
@@ -33,6 +35,7 @@ FULL = NodeSettings(
     origins={"taskId": "Config.toml:1"},
     warnings=("careful",),
 )
+HOURLY = Trigger(interval_s=3600)
 
 
 @pytest.mark.parametrize("settings", [FULL, NodeSettings(task_id="a")])
@@ -69,6 +72,17 @@ def test_nothing_heavy_is_imported(statement, absent, tmp_path):
     )
 
     assert (done.stdout.strip(), done.stderr) == ("", "")
+
+
+def test_every_field_with_a_key_is_a_setting_with_the_same_default():
+    """By the names of the models; those that follow from other settings have none there."""
+    plain = by_key(NodeSettings(task_id="n", program=ProgramSettings(), trigger=HOURLY))
+    plain |= by_key(FULL)
+
+    assert {tuple(key.split(".")) for key in plain} <= set(SETTINGS)
+    for key, value in by_key(NodeSettings(task_id="n")).items():
+        default = SETTINGS[tuple(key.split("."))].info.default
+        assert key == "taskId" or default in (value, None), key
 
 
 @pytest.mark.parametrize(

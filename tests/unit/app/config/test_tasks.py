@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from coordinator.app.config.loader import load, show
 from coordinator.app.config.settings import NodeSettings, TasksPolicySettings, from_json, to_json
-from coordinator.app.config.template import CONFIG
+from coordinator.app.config.template import config_text
 from coordinator.app.node.tasks import policy_said
 from coordinator.errors import ConfigError
 from coordinator.protocol.messages.group_record import (
@@ -117,7 +117,7 @@ def test_every_key_of_a_task_arrives_in_its_definition():
         late_max=5,
         late_within_s=40.0,
         grace_s=0.0,
-        commands_listed=True,
+        commands="listed",
     )
 
 
@@ -177,7 +177,8 @@ def test_a_file_says_of_the_policy_what_it_names_and_no_defaults():
 
 
 def test_the_example_of_the_template_is_a_task():
-    block = CONFIG[CONFIG.index("##   [[tasks]]") : CONFIG.index("# [tasksPolicy]")]
+    text = config_text()
+    block = text[text.index("##   [[tasks]]") : text.index("# [tasksPolicy]")]
     lines = [line[5:] for line in block.splitlines() if line.startswith("##   ")]
 
     (task,) = loaded("\n".join(re.sub(r" {3,}.*$", "", line) for line in lines)).tasks

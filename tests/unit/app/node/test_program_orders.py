@@ -83,7 +83,7 @@ def test_what_cannot_be_read_is_refused(spec):
 
 
 def test_a_node_that_runs_listed_commands_only_runs_its_own_file():
-    listed = TasksPolicySettings(commands_listed=True)
+    listed = TasksPolicySettings(commands="listed")
     own = TaskDef(name="t", spec='{"command": ["mine"]}')
     settings = NodeSettings(
         task_id="n", group_id="G", hosts_tasks=True, tasks=(own,), tasks_policy=listed

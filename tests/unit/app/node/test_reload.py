@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from coordinator.app.config.settings import NodeSettings
-from coordinator.app.node.reload import LiveSettings
+from coordinator.app.node.reload import LiveSettings, given, summary
 
 LOGGER = logging.getLogger("tests.reload")
 
@@ -92,3 +92,20 @@ def test_a_child_that_cannot_be_made_is_said(
 
     (record,) = caplog.records
     assert record.getMessage().startswith("reload: nothing changed: no process to read")
+
+
+def test_what_a_flag_said_stays_whatever_the_file_says_now() -> None:
+    flags = {"http.listen": "flag --listen", "stopTimeout": "flag --stop-timeout"}
+    old = NodeSettings(task_id="n", listen=":8008", stop_timeout_s=2.0, priority=3, origins=flags)
+    new = NodeSettings(task_id="n", priority=4)
+
+    kept = given(old, new)
+
+    assert (kept["listen"], kept["stop_timeout_s"]) == (":8008", 2.0)
+    assert "priority" not in kept
+
+
+def test_a_setting_is_called_by_its_key_in_the_file() -> None:
+    assert summary((), ("listen", "stop_timeout_s", "policy")) == (
+        "kept until a restart: http.listen, stopTimeout, taskPolicy"
+    )
