@@ -72,7 +72,7 @@ def _parameter(each: Key) -> Parameter:
             said[".".join(each.keys)] = value is True or stated.words.get(word, word)
 
     option = typer.Option(
-        *str(stated.flag).split(", "),
+        *stated.flags,
         help=_help(each),
         metavar="SECS" if kind is float else stated.metavar,
         callback=keep,

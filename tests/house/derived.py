@@ -64,7 +64,7 @@ def _section(name: str, text: str, model: type[Table]) -> Iterator[str]:
 
 def _row(each: Key) -> str:
     default = None if each.info.is_required() else each.info.default
-    said = [f"`{name}`" for name in (each.setting.env, each.setting.flag) if name]
+    said = [f"`{name}`" for name in (each.setting.env, ", ".join(each.setting.flags)) if name]
     shown = "" if default is None or default in ((), {}) else f"`{toml(default)}`"
     cells = (f"`{each.keys[-1]}`", _kind(each.type), shown, ", ".join(said), each.text)
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"

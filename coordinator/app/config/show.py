@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from coordinator.app.config.model.json_schema import known_keys, run_keys
+from coordinator.app.config.model.names import SETTINGS
 from coordinator.app.config.model.table import Keys
 from coordinator.app.config.problems import Places, place_of
 from coordinator.app.config.settings import NodeSettings, by_key
@@ -30,18 +30,8 @@ LIBPQ_VARIABLES = {
 }
 
 
-def every_key() -> tuple[Keys, ...]:
-    """Return the keys of the file in its order, tables after the outermost, then RunOptions."""
-    tables = known_keys()
-    names = {table[0] for table in tables if table}
-    outermost = tuple((key,) for key in tables[()] if key not in names)
-    inner = tuple(
-        (*table, key)
-        for table, keys in tables.items()
-        if table and table[0] != "tasks"  # of those there are any number: see `rows`
-        for key in keys
-    )
-    return (*outermost, *inner, *((key,) for key in run_keys()))
+#: Every key of the file in its order, then those of one start; tasks there are any number of.
+EVERY_KEY = tuple(keys for keys in SETTINGS if keys[0] != "tasks")
 
 
 def origins(
@@ -49,7 +39,7 @@ def origins(
 ) -> dict[str, str]:
     """Name the origin of every key; "default" where nobody said anything."""
     found = {}
-    for keys in every_key():
+    for keys in EVERY_KEY:
         origin = "default"
         if keys in values:
             origin = place_of(keys, places) or "default"
@@ -72,7 +62,7 @@ def rows(settings: NodeSettings) -> list[tuple[str, str, str]]:
     return [
         (key, _text(value), settings.origins.get(key, "default"))
         for key, value in (
-            *((".".join(keys), effective.get(".".join(keys))) for keys in every_key()),
+            *((".".join(keys), effective.get(".".join(keys))) for keys in EVERY_KEY),
             *tasks.items(),
         )
     ]

@@ -71,12 +71,12 @@ SAMPLES = {
 }
 
 
-@pytest.mark.parametrize("option", run_options(), ids=lambda option: option.setting.flag)
+@pytest.mark.parametrize("option", run_options(), ids=lambda option: option.setting.by)
 def test_each_flag_of_a_setting_sets_it(option: Key, settle: Settle) -> None:
     key = ".".join(option.keys)
     value = () if option.type is bool else (SAMPLES.get(key, "2"),)
     command = () if key in ("hostsTasks", "observe") else ("--", "true")
-    for flag in str(option.setting.flag).split(", "):
+    for flag in option.setting.flags:
         settings = settle("--database-url", "host=/nowhere", "run", flag, *value, *command)
 
         assert settings.origins[key].startswith(f"flag {flag_name(option.keys)}")
@@ -92,7 +92,7 @@ def test_the_help_of_a_flag_is_what_the_file_says_about_its_key(
     said = " ".join(capsys.readouterr().out.split())
 
     for option in run_options():
-        assert f"{option.setting.flag} " in said
+        assert f"{', '.join(option.setting.flags)} " in said
         assert (option.setting.help or option.text.split(". ")[0]) in said
         assert option.setting.env is None or f"[env: {option.setting.env}]" in said
 

@@ -32,77 +32,75 @@ class DatabaseTable(Table):
         "host",
         "Host, socket directory, or several hosts with commas; of several the writable one is"
         " used.",
-        env="COORD_DATABASE_HOST",
+        by="COORD_DATABASE_HOST",
         shown="localhost",
     )
     port: Ports | None = setting(
-        "port", 'Port, or one for each host: "5432,5433".', env="COORD_DATABASE_PORT", shown=5432
+        "port", 'Port, or one for each host: "5432,5433".', by="COORD_DATABASE_PORT", shown=5432
     )
     user: str | None = setting(
         "user",
         "Role to connect as. Default: the user of the operating system.",
-        env="COORD_DATABASE_USER",
+        by="COORD_DATABASE_USER",
         shown="root",
     )
     password: SecretStr | None = setting(
         "password",
         "Better than a password here: ~/.pgpass, passwordFile, COORD_DATABASE_PASSWORD. Whoever may"
         " read this file reads the password.",
-        env="COORD_DATABASE_PASSWORD",
+        by="COORD_DATABASE_PASSWORD",
         shown="password",
     )
     database: str | None = setting(
         "database",
         "Name of the database. Default: the same as the user.",
-        env="COORD_DATABASE_DATABASE",
+        by="COORD_DATABASE_DATABASE",
         shown="database",
     )
     sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = (
         setting(
             "sslmode",
             'TLS: "disable", "allow", "prefer", "require", "verify-ca" or "verify-full".',
-            env="COORD_DATABASE_SSLMODE",
+            by="COORD_DATABASE_SSLMODE",
             shown="prefer",
         )
     )
     sslrootcert: str | None = setting(
         "sslrootcert",
         "File with the certificates to trust. Default: libpq's file.",
-        env="COORD_DATABASE_SSLROOTCERT",
+        by="COORD_DATABASE_SSLROOTCERT",
         shown="/etc/ssl/certs/ca-certificates.crt",
     )
     sslcert: str | None = setting(
         "sslcert",
         "File with this node's own certificate. Default: libpq's file.",
-        env="COORD_DATABASE_SSLCERT",
+        by="COORD_DATABASE_SSLCERT",
         shown="/etc/coord/node.crt",
     )
     sslkey: str | None = setting(
         "sslkey",
         "File with this node's private key. Default: libpq's file.",
-        env="COORD_DATABASE_SSLKEY",
+        by="COORD_DATABASE_SSLKEY",
         shown="/etc/coord/node.key",
     )
     schema_name: SchemaName = _database(
-        "schema", "Schema that holds coord's tables.", env="COORD_DATABASE_SCHEMA"
+        "schema", "Schema that holds coord's tables.", by="COORD_DATABASE_SCHEMA"
     )
     auto_migrate: bool = _database(
         "autoMigrate",
         "Create and update the tables at start; false: somebody runs `coord db upgrade`.",
-        env="COORD_AUTO_MIGRATE",
+        by="COORD_AUTO_MIGRATE",
     )
     connect_timeout: Interval = _database(
         "connectTimeout",
         "Seconds until a connection must stand; less than livenessCheckInterval.",
-        env="COORD_DATABASE_CONNECT_TIMEOUT",
-        flag="--timeout",
+        by="COORD_DATABASE_CONNECT_TIMEOUT --timeout",
         everywhere=True,
     )
     url: Url | None = setting(
         "url",
         "A URL, or libpq's key=value text, which names the database as a whole.",
-        env="COORD_DATABASE_URL",
-        flag="--database-url",
+        by="COORD_DATABASE_URL --database-url",
         everywhere=True,
         shown="postgresql://root@db1,db2/database?sslmode=verify-full",
         aside=True,
@@ -111,14 +109,14 @@ class DatabaseTable(Table):
     service: str | None = setting(
         "service",
         "An entry of libpq's service file.",
-        env="COORD_DATABASE_SERVICE",
+        by="COORD_DATABASE_SERVICE",
         shown="coord",
         aside=True,
     )
     password_file: str | None = setting(
         "passwordFile",
         "File whose only line is the password.",
-        env="COORD_DATABASE_PASSWORD_FILE",
+        by="COORD_DATABASE_PASSWORD_FILE",
         shown="/run/credentials/coord/password",
         aside=True,
         lead="Instead of password, a file whose only line is the password:",
@@ -126,7 +124,7 @@ class DatabaseTable(Table):
     embedded: Embedded | None = _database(
         "embedded",
         "true or a directory: the embedded server; false: never use it.",
-        env="COORD_DATABASE_EMBEDDED",
+        by="COORD_DATABASE_EMBEDDED",
         shown=False,
         aside=True,
         lead="Without all of those:",

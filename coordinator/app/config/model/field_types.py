@@ -23,100 +23,58 @@ def _readable_url(url: SecretStr) -> SecretStr:
     return url
 
 
+def _json(**schema: Any) -> WithJsonSchema:
+    return WithJsonSchema(schema)
+
+
+_TEXT: dict[str, Any] = {"type": "string", "minLength": 1}
 _TEXTS = {"type": "array", "items": {"type": "string"}, "minItems": 1}
-_DURATION = WithJsonSchema(
-    {
-        "anyOf": [
-            {"type": "number", "minimum": 0},
-            {"type": "string", "pattern": r"^\s*(\d+(\.\d+)?|\.\d+)\s*(ms|s|m|h|d)?\s*$"},
-        ]
-    }
+_ONE_OR_MORE = _json(anyOf=[_TEXT, _TEXTS])
+_NAME = _json(type="string", pattern="^[A-Za-z0-9_.:@-]{1,128}$")
+_SECONDS = BeforeValidator(values.duration_s)
+_DURATION = _json(
+    anyOf=[
+        {"type": "number", "minimum": 0},
+        {"type": "string", "pattern": r"^\s*(\d+(\.\d+)?|\.\d+)\s*(ms|s|m|h|d)?\s*$"},
+    ]
 )
-Interval = Annotated[
-    float,
-    BeforeValidator(values.duration_s),
-    Field(ge=INTERVAL_MIN_S, le=INTERVAL_MAX_S),
-    _DURATION,
-]
-Wait = Annotated[
-    float, BeforeValidator(values.duration_s), Field(ge=0, le=INTERVAL_MAX_S), _DURATION
-]
+_PORTS = _json(
+    anyOf=[
+        {"type": "integer", "minimum": 1, "maximum": 65535},
+        {"type": "string", "pattern": r"^\s*\d+\s*(,\s*\d+\s*)*$"},
+        {"type": "array", "items": {"type": ["integer", "string"]}, "minItems": 1},
+    ]
+)
+_VALUES = {"type": ["string", "integer"]}
+_TASK_NAME = _json(type="string", pattern="^[A-Za-z0-9.:@-][A-Za-z0-9_.:@-]{0,126}$")
+_SCHEMA_NAME = _json(type="string", pattern="^[a-z_][a-z0-9_]{0,30}$")
+_NODE_NAME = _json(type="string", pattern="^[A-Za-z0-9_.:@{}-]{1,128}$")
+
+Interval = Annotated[float, _SECONDS, Field(ge=INTERVAL_MIN_S, le=INTERVAL_MAX_S), _DURATION]
+Wait = Annotated[float, _SECONDS, Field(ge=0, le=INTERVAL_MAX_S), _DURATION]
 ScheduleInterval = Annotated[
-    float,
-    BeforeValidator(values.duration_s),
-    Field(ge=INTERVAL_MIN_S, le=SCHEDULE_MAX_S),
-    _DURATION,
+    float, _SECONDS, Field(ge=INTERVAL_MIN_S, le=SCHEDULE_MAX_S), _DURATION
 ]
-Moment = Annotated[
-    datetime, BeforeValidator(values.moment), WithJsonSchema({"type": "string", "minLength": 10})
-]
+Moment = Annotated[datetime, BeforeValidator(values.moment), _json(type="string", minLength=10)]
 Count = Annotated[int, BeforeValidator(values.whole)]
-Hosts = Annotated[
-    tuple[str, ...],
-    BeforeValidator(values.hosts),
-    WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1}, _TEXTS]}),
-]
-Ports = Annotated[
-    tuple[str, ...],
-    BeforeValidator(values.ports),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "integer", "minimum": 1, "maximum": 65535},
-                {"type": "string", "pattern": r"^\s*\d+\s*(,\s*\d+\s*)*$"},
-                {"type": "array", "items": {"type": ["integer", "string"]}, "minItems": 1},
-            ]
-        }
-    ),
-]
-Command = Annotated[
-    tuple[str, ...] | str,
-    BeforeValidator(values.command),
-    WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1}, _TEXTS]}),
-]
+Hosts = Annotated[tuple[str, ...], BeforeValidator(values.hosts), _ONE_OR_MORE]
+Ports = Annotated[tuple[str, ...], BeforeValidator(values.ports), _PORTS]
+Command = Annotated[tuple[str, ...] | str, BeforeValidator(values.command), _ONE_OR_MORE]
 Embedded = Annotated[
-    bool | str,
-    BeforeValidator(values.embedded),
-    WithJsonSchema({"anyOf": [{"type": "boolean"}, {"type": "string", "minLength": 1}]}),
+    bool | str, BeforeValidator(values.embedded), _json(anyOf=[{"type": "boolean"}, _TEXT])
 ]
-NodeName = Annotated[
-    str,
-    AfterValidator(values.node_name),
-    WithJsonSchema({"type": "string", "pattern": "^[A-Za-z0-9_.:@{}-]{1,128}$"}),
-]
-GroupName = Annotated[
-    str,
-    AfterValidator(values.name),
-    WithJsonSchema({"type": "string", "pattern": "^[A-Za-z0-9_.:@-]{1,128}$"}),
-]
-OtherNode = Annotated[
-    str,
-    AfterValidator(values.name),
-    WithJsonSchema({"type": "string", "pattern": "^[A-Za-z0-9_.:@-]{1,128}$"}),
-]
-NodeNames = Annotated[
-    tuple[OtherNode, ...],
-    BeforeValidator(values.distinct_names),
-    WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1}, _TEXTS]}),
-]
-TaskName = Annotated[
-    str,
-    AfterValidator(values.task_name),
-    WithJsonSchema({"type": "string", "pattern": "^[A-Za-z0-9.:@-][A-Za-z0-9_.:@-]{0,126}$"}),
-]
+NodeName = Annotated[str, AfterValidator(values.node_name), _NODE_NAME]
+GroupName = Annotated[str, AfterValidator(values.name), _NAME]
+OtherNode = Annotated[str, AfterValidator(values.name), _NAME]
+NodeNames = Annotated[tuple[OtherNode, ...], BeforeValidator(values.distinct_names), _ONE_OR_MORE]
+TaskName = Annotated[str, AfterValidator(values.task_name), _TASK_NAME]
 Variables = Annotated[
     dict[str, str],
     BeforeValidator(values.variables),
-    WithJsonSchema({"type": "object", "additionalProperties": {"type": ["string", "integer"]}}),
+    _json(type="object", additionalProperties=_VALUES),
 ]
-Options = Annotated[
-    dict[str, Any], BeforeValidator(values.options), WithJsonSchema({"type": "object"})
-]
-SchemaName = Annotated[
-    str,
-    AfterValidator(values.schema_name),
-    WithJsonSchema({"type": "string", "pattern": "^[a-z_][a-z0-9_]{0,30}$"}),
-]
+Options = Annotated[dict[str, Any], BeforeValidator(values.options), _json(type="object")]
+SchemaName = Annotated[str, AfterValidator(values.schema_name), _SCHEMA_NAME]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(values.lower)]
 Url = Annotated[SecretStr, AfterValidator(_readable_url)]
 CallablePath = Annotated[str, AfterValidator(values.callable_path)]

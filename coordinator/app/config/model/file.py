@@ -42,16 +42,14 @@ class LogTable(Table):
     level: LogLevel = _node(
         "log.level",
         'Least severity that is written: "debug", "info", "warning" or "error".',
-        env="COORD_LOG_LEVEL",
-        flag="-q or -v",
+        by="COORD_LOG_LEVEL -q -v",
         everywhere=True,
     )
     format: Annotated[LogFormat, BeforeValidator(values.lower)] = _node(
         "log.format",
         'How log lines are written: "text", "json", or "auto": text on a terminal and JSON'
         " elsewhere.",
-        env="COORD_LOG_FORMAT",
-        flag="--log-format",
+        by="COORD_LOG_FORMAT --log-format",
     )
 
 
@@ -61,9 +59,7 @@ class HttpTable(Table):
     listen: Address | None = _node(
         "http.listen",
         "Where the node answers /active, /standby, /livez, /readyz and /healthz. Default: nowhere.",
-        env="COORD_LISTEN",
-        flag="--listen",
-        metavar="HOST:PORT",
+        by="COORD_LISTEN --listen HOST:PORT",
         shown="127.0.0.1:8008",
     )
 
@@ -76,9 +72,7 @@ class ConfigFile(Table):
         "Name of this node. It must be unique in the group, and copying this line to the next"
         " machine is the commonest mistake: there, change it, set COORD_TASK_ID, or delete the"
         " line, which gives every node a name of its own.",
-        env="COORD_TASK_ID",
-        flag="--task-id",
-        metavar="NAME",
+        by="COORD_TASK_ID --task-id NAME",
         default="{hostname}-{pid}",
         validate_default=True,  # so that the names in braces are filled in
         shown="add-unique-task",
@@ -87,8 +81,7 @@ class ConfigFile(Table):
     group_id: GroupName = _node(
         "groupId",
         "The nodes of one group share one token, and one of them is active.",
-        env="COORD_GROUP_ID",
-        flag="--group",
+        by="COORD_GROUP_ID --group",
         everywhere=True,
         shown="task-group-01",
         on=True,
@@ -96,16 +89,14 @@ class ConfigFile(Table):
     heartbeat_frequency: Interval = _node(
         "heartbeatFrequency",
         "Seconds between two heartbeats.",
-        env="COORD_HEARTBEAT_FREQUENCY",
-        flag="--heartbeat-frequency",
+        by="COORD_HEARTBEAT_FREQUENCY --heartbeat-frequency",
         on=True,
     )
     liveness_check_interval: Interval = _node(
         "livenessCheckInterval",
         "Seconds of silence after which the active node counts as dead; at least 3 x"
         " heartbeatFrequency.",
-        env="COORD_LIVENESS_CHECK_INTERVAL",
-        flag="--liveness-check-interval",
+        by="COORD_LIVENESS_CHECK_INTERVAL --liveness-check-interval",
         shown=6,
         on=True,
     )
@@ -113,8 +104,7 @@ class ConfigFile(Table):
         "stopTimeout",
         "Seconds from SIGTERM to SIGKILL of the program. The default is half of what two heartbeats"
         " leave of the lease, at most 10 (1.36 for intervals of 1 and 6).",
-        env="COORD_STOP_TIMEOUT",
-        flag="--stop-timeout",
+        by="COORD_STOP_TIMEOUT --stop-timeout",
         default=None,
         shown=1,
     )
@@ -122,19 +112,17 @@ class ConfigFile(Table):
         "priority",
         "Order in which nodes take the token: a higher number first. 0 never takes it and only"
         " observes.",
-        env="COORD_PRIORITY",
+        by="COORD_PRIORITY",
     )
     isolation: Isolation = _node(
         "isolation",
         'How the program\'s processes are caught: "auto", "cgroup", "pidns" or "plain".',
-        env="COORD_ISOLATION",
-        flag="--isolation",
+        by="COORD_ISOLATION --isolation",
     )
     hosts_tasks: bool | None = _node(
         "hostsTasks",
         "A node for the group's tasks, without a program of its own; [[tasks]] implies it.",
-        env="COORD_HOSTS_TASKS",
-        flag="--tasks",
+        by="COORD_HOSTS_TASKS --tasks",
         default=None,
         shown=True,
         aside=True,
@@ -159,36 +147,29 @@ class RunOptions(Table):
     """The options of one start of one node: flags and environment, never the file."""
 
     nonblock: bool = _node(
-        "nonblock", "Give up at once when the token is held.", flag="-n, --nonblock"
+        "nonblock", "Give up at once when the token is held.", by="-n, --nonblock"
     )
     wait: Wait | None = _node(
-        "wait", "Give up after waiting so many seconds for the token.", flag="-w, --wait"
+        "wait", "Give up after waiting so many seconds for the token.", by="-w, --wait"
     )
     conflict_exit_code: Annotated[Count, Field(ge=0, le=255)] = _node(
         "conflictExitCode",
         "Exit code after giving up; default 75.",
-        flag="-E, --conflict-exit-code",
-        metavar="CODE",
+        by="-E, --conflict-exit-code CODE",
     )
     pass_database: bool = _node(
         "passDatabase",
         "Give COORD_DATABASE_URL to the program.",
-        env="COORD_PASS_DATABASE",
-        flag="--pass-database",
+        by="COORD_PASS_DATABASE --pass-database",
     )
     require_database: bool = setting(
         "requireDatabase",
         "Never use the embedded server.",
-        env="COORD_REQUIRE_DATABASE",
-        flag="--require-database",
+        by="COORD_REQUIRE_DATABASE --require-database",
         default=False,
     )
     observe: bool = setting(
-        "observe",
-        "Watch, never take the token.",
-        env="COORD_OBSERVE",
-        flag="--observe",
-        default=False,
+        "observe", "Watch, never take the token.", by="COORD_OBSERVE --observe", default=False
     )
 
     @model_validator(mode="after")

@@ -17,7 +17,7 @@ ENVIRONMENT: Mapping[str, Keys] = {
 }
 #: Flags without a --no- form: False means that they were not given.
 SWITCHES = tuple(
-    ".".join(keys) for keys, each in SETTINGS.items() if each.setting.flag and each.type is bool
+    ".".join(keys) for keys, each in SETTINGS.items() if each.setting.flags and each.type is bool
 )
 #: Ours too, but no settings of a node: what programs get, options of commands, the embedded server.
 OTHER_VARIABLES = (
@@ -47,15 +47,17 @@ NEAR_CUTOFF = 0.7
 def run_options() -> tuple[Key, ...]:
     """Return the settings that `coord run` has a flag for, and no other command."""
     return tuple(
-        each for each in SETTINGS.values() if each.setting.flag and not each.setting.everywhere
+        each for each in SETTINGS.values() if each.setting.flags and not each.setting.everywhere
     )
 
 
 def flag_name(keys: Keys) -> str:
     """Return the flag that sets a key."""
-    flag = SETTINGS[keys].setting.flag if keys in SETTINGS else None
-    words = re.sub(r"([A-Z])", lambda match: "-" + match[1].lower(), keys[-1])
-    return flag.split(", ")[-1] if flag else f"--{words}"
+    flags = SETTINGS[keys].setting.flags if keys in SETTINGS else ()
+    if not flags:
+        words = re.sub(r"([A-Z])", lambda match: "-" + match[1].lower(), keys[-1])
+        return f"--{words}"
+    return flags[-1] if flags[-1].startswith("--") else " or ".join(flags)
 
 
 def misspelled(environ: Mapping[str, str]) -> tuple[str, ...]:

@@ -69,7 +69,7 @@ class ProgramTable(Table):
     shell: bool = _program(
         "shell",
         "Give the one line of command to /bin/sh.",
-        flag="--shell",
+        by="--shell",
         help="Give COMMAND to /bin/sh.",
         shown=True,
         aside=True,
@@ -82,7 +82,7 @@ class ProgramTable(Table):
         'When the program ends by itself: "restart" it, restart it "on-failure" only (exit code not'
         ' 0), "release" the token to another node, or "stop" this node. Default "restart"; "stop"'
         " for `coord run -- COMMAND`.",
-        flag="--restart",
+        by="--restart",
         words={"never": "stop", "on-failure": "on-failure", "always": "restart"},
         default=None,
         shown="restart",

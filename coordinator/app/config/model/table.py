@@ -32,10 +32,9 @@ class Table(BaseModel):
 class Setting:
     """What is stated about a key beside its name, type, default and sentences.
 
-    env:        the variable that sets it, too.
-    flag:       the flag that sets it, as in "-w, --wait".
+    by:         the variable and the flags that set it, too, and the word for a flag's value, as in
+                "COORD_TASK_ID --task-id NAME" or "-w, --wait".
     everywhere: the flag belongs to every command, not to `coord run` alone.
-    metavar:    what stands for the flag's value.
     words:      the flag's own words for the values.
     help:       the flag's own sentence; else it is the first one about the key.
     shown:      its value in the commented Config.toml; None: the key is not shown there.
@@ -44,16 +43,30 @@ class Setting:
     lead:       sentences that stand above its line there, and concern more than this key.
     """
 
-    env: str | None = None
-    flag: str | None = None
+    by: str = ""
     everywhere: bool = False
-    metavar: str | None = None
     words: Mapping[str, str] = field(default_factory=dict)
     help: str = ""
     shown: object = None
     on: bool = False
     aside: bool = False
     lead: str = ""
+
+    @property
+    def env(self) -> str | None:
+        """The variable that sets it."""
+        return next((word for word in self.by.split() if word.startswith("COORD_")), None)
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """The flags that set it; the long one is the last."""
+        return tuple(word.strip(",") for word in self.by.split() if word.startswith("-"))
+
+    @property
+    def metavar(self) -> str | None:
+        """The word for a flag's value."""
+        words = (word for word in self.by.split() if not word.startswith(("COORD_", "-")))
+        return next(words, None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -98,7 +98,7 @@ def test_milliseconds_are_exact_to_the_microsecond(count):
     assert duration_s(f"{count}ms") == count / 1000
 
 
-@given(st.text(max_size=8).filter(lambda text: not re.match(r"\s*[\d.]", text)))
+@given(st.text(max_size=8).filter(lambda text: not re.match(r"\s*-?\s*[\d.]", text)))
 def test_any_other_text_is_refused_with_the_rule(raw):
     with pytest.raises(ValueError, match=r"^must be seconds"):
         duration_s(raw)
