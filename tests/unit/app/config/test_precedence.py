@@ -8,7 +8,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from coordinator.app.config.loader import load, show
-from coordinator.app.config.model.names import ENVIRONMENT, OTHER_VARIABLES
+from coordinator.app.config.model.names import ENVIRONMENT, OTHER_VARIABLES, SETTINGS
 from coordinator.app.config.settings import DatabaseSettings, NodeSettings, ProgramSettings
 from coordinator.errors import ConfigError
 
@@ -69,7 +69,12 @@ def test_every_variable_reaches_its_key(directory):
         "COORD_LISTEN": "127.0.0.1:8008",
         "COORD_HOSTS_TASKS": "true",
     }
-    environ = {name: special.get(name, "some") for name in ENVIRONMENT if name not in exclusive}
+    samples = {float: "2", bool: "true", int: "1"}
+    environ = {
+        name: special.get(name) or samples.get(SETTINGS[keys].type, "some")
+        for name, keys in ENVIRONMENT.items()
+        if name not in exclusive
+    }
 
     settings = loaded("", environ)
 
