@@ -58,7 +58,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What follows from a failed run, and from a slot that comes while a run is going on."""
+    """Policies for a failed run, and for a slot that comes while a run is going on."""
 
     error: ErrorPolicy = field_of("errorPolicy", "LOG_AND_TERMINATE")
     waiting: WaitingPolicy = field_of("waitingPolicy", "WAIT")

@@ -1,4 +1,4 @@
-"""What the group's record of a schedule answers to a claim.
+"""Answers of the group's record of a schedule to a claim.
 
 A *slot* is the moment that a run is due at. The group's record knows the last slot that was
 fired, under whatever term; slots only rise, so a slot that is not later than it was fired before.

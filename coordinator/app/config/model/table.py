@@ -1,4 +1,4 @@
-"""What all tables of Config.toml have in common, and how a key of one is stated, once.
+"""Base of all tables of Config.toml, and the one place where a key of a table is stated.
 
 Each key is a field of its table: key, type (and with it the unit), default, environment variable,
 flag, and the sentences that people read about it. The commented Config.toml, the options of
@@ -30,7 +30,7 @@ class Table(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What is stated about a key beside its name, type, default and sentences.
+    """Facts about a key beside its name, type, default and sentences.
 
     by:         the variable and the flags that set it, too, and the word for a flag's value, as in
                 "COORD_TASK_ID --task-id NAME" or "-w, --wait".
