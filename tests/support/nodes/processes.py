@@ -73,7 +73,7 @@ class RunningNode:
         found: dict[str, int] = {"guardian": guardian}
         for pid in descendants(guardian):
             command = _command(pid)
-            if "agent_main" in command:
+            if "agent_process" in command:
                 # The spare is forked from the agent, so the agent is the one with the thread.
                 found["agent" if _threads(pid) > 1 else "spare"] = pid
             elif command and "guardian" not in command:
