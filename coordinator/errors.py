@@ -8,51 +8,51 @@ from __future__ import annotations
 
 
 class CoordError(Exception):
-    """Anything that coord itself reports; `str(error)` is the line that a person reads."""
+    """Any error that coord itself reports; `str(error)` is the line that a person reads."""
 
     exit_code = 1
 
 
 class ConditionFalseError(CoordError):
-    """The question that was asked is answered with no (no live holder, not active)."""
+    """The answer to the caller's question is no: no live holder, or not active."""
 
     exit_code = 3
 
 
 class NotFoundError(CoordError):
-    """There is no such group or node."""
+    """No such group or node exists."""
 
     exit_code = 4
 
 
 class DuplicateTaskError(CoordError):
-    """The group has a task of this name already."""
+    """The group already has a task of this name."""
 
 
 class NodeAliveError(ConditionFalseError):
-    """The node's session may live, so that its row must stay."""
+    """The node's session may still be alive, so its row cannot be removed."""
 
 
 class DatabaseUnreachableError(CoordError):
-    """No writable database answered in time; also a server that is only a standby."""
+    """No writable database answered in time; a server that is only a standby does not count."""
 
     exit_code = 69
 
 
 class ScheduleEndedError(CoordError):
-    """The schedule was ended on this node by its error policy."""
+    """The schedule's error policy ended the schedule on this node."""
 
     exit_code = 70
 
 
 class TokenHeldError(CoordError):
-    """Another node holds the token and the caller did not want to wait longer."""
+    """Another node holds the token, and the caller does not wait any longer."""
 
     exit_code = 75
 
 
 class TokenLostError(CoordError):
-    """Trust in the token ended while it was in use; whatever it guarded must stop."""
+    """Trust in the token ended while it was in use; everything that it guarded must stop."""
 
     exit_code = 76
 
@@ -64,23 +64,23 @@ class DatabaseRefusedError(CoordError):
 
 
 class ConfigError(CoordError):
-    """Configuration or schema version is wrong; starting again will not help."""
+    """The configuration or the schema version is wrong; starting again will not help."""
 
     exit_code = 78
 
 
 class UsageError(ConfigError):
-    """The command line is wrong: an option, an argument, or what they mean together."""
+    """The command line is wrong: an option, an argument or a combination of them."""
 
     exit_code = 2
 
 
 class TimingError(ConfigError):
-    """The intervals cannot keep the promise that the program is dead before a takeover."""
+    """The intervals do not guarantee that the program is dead before a takeover."""
 
 
 class SchemaError(ConfigError):
-    """The database's schema is missing, older or newer than this version needs."""
+    """The database's schema is missing, or is older or newer than this version needs."""
 
 
 class NameTakenError(ConfigError):
@@ -92,7 +92,7 @@ class UnsafeServerError(ConfigError):
 
 
 class UnsupportedServerError(ConfigError):
-    """The server is an older PostgreSQL than coord supports."""
+    """The server runs a PostgreSQL version older than coord supports."""
 
 
 class CommandNotExecutableError(CoordError):
@@ -108,8 +108,8 @@ class CommandNotFoundError(CoordError):
 
 
 class OutcomeUnknownError(CoordError):
-    """The answer to a commit was lost or is not to be believed: read again, never assume."""
+    """The answer to a commit was lost or cannot be trusted: read again, never assume."""
 
 
 class IllegalTransitionError(AssertionError):
-    """A bug: an event met a state that cannot have it."""
+    """A bug in coord: an event arrived in a state that does not allow it."""

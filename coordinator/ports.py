@@ -1,4 +1,4 @@
-"""Needs of the runtime from outside: a clock, a store, a program."""
+"""Ports that the runtime needs from outside: a clock, a store, a program."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Clock(Protocol):
     """A clock that goes on while the machine is suspended, and never steps."""
 
     def now(self) -> float:
-        """Return seconds since some fixed moment of this machine, the same in all processes."""
+        """Return seconds since a fixed moment of this machine, the same in all processes."""
         ...
 
 
@@ -22,24 +22,24 @@ class StoreConnection(Protocol):
     """One connection of one node to the database; used by one thread at a time.
 
     Promises (tests/conformance proves them for the fake and for PostgreSQL):
-      - `ask` writes in one transaction: it happened wholly or not at all.
+      - `ask` writes in one transaction: all of it is committed, or none.
       - When `ask` raises, the outcome is unknown (OutcomeUnknownError) or the database did not
-        answer (DatabaseUnreachableError); either way the connection must be thrown away.
+        answer (DatabaseUnreachableError); in both cases the connection must be closed.
       - Only DatabaseRefusedError, SchemaError and UnsafeServerError are final.
     """
 
     def ask(self, request: Request, timeout_s: float) -> Answer:
-        """Carry out one request; blocks at most about timeout_s when the network is alive."""
+        """Carry out one request; block at most about timeout_s while the network is alive."""
         ...
 
     def fileno(self) -> int:
-        """Return the socket, readable when `heard` may have something to tell."""
+        """Return the socket; it is readable when `heard` may have a notification."""
         ...
 
     def heard(self) -> bool:
-        """Consume what arrived unasked; true when the group was notified of a change.
+        """Consume notifications that have arrived; true when the group changed.
 
-        The next heartbeat looks at everything then. Who never calls this has each one do so.
+        The next heartbeat then reads everything. If this is never called, every heartbeat does.
         Errors: DatabaseUnreachableError when the connection is closed.
         """
         ...
@@ -54,10 +54,10 @@ class StoreConnection(Protocol):
 
 
 class Store(Protocol):
-    """Opens connections for one node."""
+    """Open connections for one node."""
 
     def connect(self, timeout_s: float) -> StoreConnection:
-        """Connect to a writable database whose schema fits.
+        """Connect to a writable database whose schema version is supported.
 
         Errors: DatabaseUnreachableError (try again), DatabaseRefusedError, SchemaError,
         UnsafeServerError (final).
@@ -70,4 +70,4 @@ class Answered:
     """Answer of a schedule's record to a claim, with the database's clock."""
 
     claim: Claim
-    now: datetime | None  #: None: the token is not ours, and nothing was read
+    now: datetime | None  #: None: this session does not hold the token, and nothing was read

@@ -1,1 +1,1 @@
-"""Consequences of a group's record: placement, and the observer's decisions."""
+"""Consequences of a group's record: placement of tasks, and the observer's decisions."""

@@ -1,8 +1,8 @@
-"""Decisions of the observer's token's holder about its group (docs/protocol.md, rules B).
+"""Decisions about a group by the holder of the observer's token (docs/protocol.md, rules B).
 
-It watches every session by its own clock, as a standby watches a holder (watch.py): any change
-restarts the wait, and so does a gap in the watching. Whatever it decides is carried out by
-compare-and-set on what it saw, so that an old observer, or two at once, do no harm.
+The observer watches every session by its own clock, as a standby watches a holder (watch.py): any
+change restarts the wait, and so does a gap in the watching. Every decision is carried out by
+compare-and-set on what the observer saw, so an outdated observer, or two at once, do no harm.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from coordinator.protocol.messages.task_requests import (
 )
 from coordinator.protocol.rules.watch import Sight, Watch, kept, watched
 
-#: A beat that takes longer than this many of its own intervals is late: two may be missed.
+#: A beat is late after this many of its node's own intervals: two may be missed.
 LATE_HEARTBEATS = 2.5
-#: The rows that are watched here belong to no token.
+#: Stands in for a term in the observation of a session: its row belongs to no token.
 NO_TERM = 0
 
 
-#: Why a node becomes a Member at once.
+#: Reason for making a node a Member at once.
 NO_MEMBER = "the group has no live Member"
 
 
@@ -35,11 +35,10 @@ NO_MEMBER = "the group has no live Member"
 class ObserverPolicy:
     """The configurable times of an observer.
 
-    to_member_s:   beats must be on time for so long before a node becomes a Member.
-    late_max:      so many late beats within late_within_s bring a Member to Rehab; 0: they never
-                   do.
-    grace_s:       a new observer looks for so long before it decides about standings; silence has
-                   its own full wait.
+    to_member_s: seconds for which beats must be on time before a node becomes a Member.
+    late_max:    late beats within late_within_s that send a Member to Rehab; 0: never.
+    grace_s:     seconds for which a new observer only watches before it decides about standings;
+                 a silent session has its own full wait.
     """
 
     to_member_s: float
@@ -61,7 +60,7 @@ class ObserverPolicy:
 
 
 def agreed(own: ObserverPolicy, policy: TasksPolicy) -> ObserverPolicy:
-    """Return the group's times, and a node's own where the group's record names none (B11)."""
+    """Return the group's times; a node's own where the group's record sets none (B11)."""
     if policy == NO_POLICY:
         return own
     named = {name: value for name, value in asdict(policy).items() if value is not None}
@@ -70,12 +69,12 @@ def agreed(own: ObserverPolicy, policy: TasksPolicy) -> ObserverPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
-    """One session, since when it shows what it shows, and how punctual it was.
+    """One session: its latest state, since when that is unchanged, and its late beats.
 
-    clean_since: no late beat was seen since then, and its standing was not changed.
-    late:        the silence that lasts now has been counted as a late beat.
-    late_at:     the moments at which late beats were seen, the last `late_max` of them; none from
-                 before the last change of its standing (B10).
+    clean_since: since then no beat was late, and the standing was not changed.
+    late:        the current silence has been counted as a late beat.
+    late_at:     moments of the last `late_max` late beats; none from before the last change of
+                 the standing (B10).
     """
 
     seen: SessionSeen
@@ -86,15 +85,15 @@ class Watched:
 
     @property
     def silent_at(self) -> float:
-        """The moment at which the session counts as dead, by the interval that it wrote itself."""
+        """Moment at which the session counts as dead, by the interval in its own row."""
         return self.watch.since + self.seen.liveness_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observer:
-    """Memory of an observer; nothing before `began_at`, the last time at `looked_at`.
+    """State of an observer; it knows nothing from before `began_at`, and last read at `looked_at`.
 
-    gap_max_s: after so long without a look it has not been watching.
+    gap_max_s: a longer time without a read is a gap in the watching.
     """
 
     began_at: float
@@ -104,7 +103,7 @@ class Observer:
 
 
 def begin(now: float) -> Observer:
-    """Begin to watch: after taking the observer's token, and after any failed look."""
+    """Begin to watch: after taking the observer's token, and after any failed read."""
     return Observer(began_at=now, looked_at=now)
 
 
@@ -142,12 +141,12 @@ def _seen(
         return Watched(seen=seen, watch=Watch(sight, now, now), clean_since=now)
     watch = watched(before.watch, sight, now, gap_max_s)
     if not kept(before.watch, now, gap_max_s) or before.watch.sight.identity != identity:
-        # What was not watched is neither late nor clean.
+        # Time that was not watched counts neither as late nor as on time.
         kept_at = () if decided_since(before.seen, seen) else before.late_at
         return replace(before, seen=seen, watch=watch, clean_since=now, late=False, late_at=kept_at)
     late = _silence_s(before, now) > LATE_HEARTBEATS * seen.heartbeat_s
     if decided_since(before.seen, seen):
-        # A silence that lasts over the decision was counted before it, and is not counted again.
+        # A silence that began before the decision was counted then, and is not counted again.
         late = late and sight == before.watch.sight
         return replace(before, seen=seen, watch=watch, clean_since=now, late=late, late_at=())
     late_at = before.late_at
@@ -163,14 +162,14 @@ def _seen(
 
 
 def decided_since(before: SessionSeen, seen: SessionSeen) -> bool:
-    """Say whether the standing was changed between two looks, even if it was changed back."""
+    """Say whether the standing was changed between two reads, even if it was changed back."""
     return (before.standing, before.standing_version) != (seen.standing, seen.standing_version)
 
 
 def _silence_s(before: Watched, now: float) -> float:
-    """Return how long the beat that was shown last has surely been the newest.
+    """Return how long the last beat shown was certainly the newest.
 
-    The time between two looks counts for one heartbeat at most: when an answer comes late, the
+    The time between two reads counts for one heartbeat at most: when an answer comes late, the
     node whose beat it shows may have been punctual.
     """
     known_until = min(now, before.watch.confirmed_at + before.seen.heartbeat_s)
@@ -183,7 +182,7 @@ def _silence_s(before: Watched, now: float) -> float:
 def decisions(
     observer: Observer, record_suspended: bool, now: float, manners: ObserverPolicy
 ) -> tuple[Decision, ...]:
-    """Return what to decide at this moment, sorted by node.
+    """Return the decisions due at this moment, sorted by node.
 
     Source: docs/protocol.md, rules B4 to B9.
     """
@@ -200,9 +199,9 @@ def decisions(
 
 
 def next_at(observer: Observer, now: float, manners: ObserverPolicy) -> float:
-    """Return the first moment at which there may be something to decide without another look.
+    """Return the first moment at which a decision may be due without another read.
 
-    Not before `now`; infinite when only another look can lead to a decision.
+    Never before `now`; infinity when only another read can lead to a decision.
     """
     if decisions(observer, False, now, manners):
         return now
@@ -226,9 +225,9 @@ def _end(one: Watched, now: float) -> EndSession:
 
 
 def _to_rehab(members: list[Watched], now: float, manners: ObserverPolicy) -> list[Decision]:
-    """Send Members that are late again and again to Rehab, as long as a punctual one remains.
+    """Send Members that are late again and again to Rehab, while a punctual Member remains.
 
-    When all are late, it is the database or the network that is slow, and nobody would do better.
+    When all are late, the database or the network is slow, and no other node would do better.
     """
     if not manners.late_max:
         return []
@@ -253,7 +252,7 @@ def _late_count(one: Watched, now: float, manners: ObserverPolicy) -> int:
 def _to_member(
     living: list[Watched], any_member: bool, now: float, manners: ObserverPolicy
 ) -> list[Decision]:
-    """Make Members of the nodes that are caught up and punctual; sooner when there is no other."""
+    """Make Members of nodes that are caught up and punctual; at once when there is no Member."""
     ready = [
         one
         for one in living

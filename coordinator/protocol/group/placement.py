@@ -1,11 +1,12 @@
 """Place tasks on nodes: a pure function of the group's record (docs/protocol.md, rules P).
 
-Every node computes it alone. It says who should; the task's token row says who may.
+Every node computes the placement itself. The placement says which node should run a task; the
+task's token row says which node may.
 
-What runs stays where it runs. Of each token the record tells who held it when the record's version
-was made, and that is what placement rests on, so that every node finds the same at one version,
-however many tokens were taken since. What is free goes where the fewest tasks are. Only after a
-node became a Member is anything moved, as little as makes the loads even (spreading.py,
+A running task stays where it runs. The record tells who held each token when the record's version
+was made. Placement rests on that alone, so that every node finds the same at one version, however
+many tokens were taken since. Free tasks go to the nodes with the fewest tasks. Tasks are moved only
+after a node became a Member, and only as many as make the loads even (spreading.py,
 docs/adr/0021-placement-by-holders.md).
 """
 
@@ -28,18 +29,18 @@ from coordinator.protocol.messages.group_record import (
     token_name,
 )
 
-#: What the update of a node in Rehab, or of a new one, is called among the tasks of its group.
+#: Name of the catch-up of a new node or one in Rehab, where the name of a task would stand.
 CATCH_UP = "_catchup"
 VERDICTS_KEPT = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Node that should run a task, and why.
+    """Node that should run a task, and the reason.
 
-    node:   None: nobody now.
-    reason: fixed words, for people.
-    alert:  an operator should hear of it.
+    node:   None: no node at present.
+    reason: fixed text, for people.
+    alert:  an operator should be told.
     """
 
     node: str | None
@@ -48,37 +49,37 @@ class Verdict:
 
 
 class _Pool(NamedTuple):
-    """The nodes that a definition allows: all that have a row, and those that may run it now."""
+    """Nodes that a definition allows: all with a row, and those that may run the task now."""
 
     rows: tuple[str, ...]
     able: frozenset[str]
 
 
 def responsible(group: str, task: TaskDef, record: GroupRecord) -> Verdict:
-    """Return who should run one task; for more than one, `assignment` costs the same."""
+    """Return the verdict for one task; for several, use `assignment`, which costs the same."""
     tasks = {**record.tasks, task.name: task}
     return assignment(group, replace(record, tasks=tasks))[task.name]
 
 
 def mentor_of(group: str, pupil: str, record: GroupRecord) -> str | None:
-    """Return the live Member that sees a node caught up, by hash; None when there is none (P11)."""
+    """Return the live Member that checks a node's catch-up, by hash; None without Member (P11)."""
     members = [row.node for row in record.nodes.values() if _runs_tasks(row) and _able(row)]
     others = tuple(name for name in members if name != pupil)
     return spreading.order(token_name(group, f"{CATCH_UP}/{pupil}"), others)[0] if others else None
 
 
 def assignment(group: str, record: GroupRecord) -> Mapping[str, Verdict]:
-    """Return who should run each task of the group, and why.
+    """Return the node that should run each task of the group, with the reason.
 
     Shapes: by the task's name, for every task of the record.
-    Errors: none; what the record contradicts (an unknown preferred node) is said in the reason.
+    Errors: none; a contradiction in the record (an unknown preferred node) stands in the reason.
     Source: docs/protocol.md, rules P1 to P12.
     """
     return MappingProxyType(_Plan(group, record).made())
 
 
 def placed_as_planned(verdicts: Mapping[str, Verdict], record: GroupRecord) -> bool:
-    """Say whether nothing is on its way any more: every move and every first taking is over."""
+    """Say whether every move and every first take has been completed."""
     failed = {task for task, _ in record.failures}
     return not any(
         verdict.node is not None and task not in failed and _on_its_way(record.token(task), verdict)
@@ -101,7 +102,7 @@ def _able(row: NodeRecord) -> bool:
 
 
 class _Plan:
-    """One evaluation of a record: what is insisted on, what stays, what is free, what moves."""
+    """One evaluation of a record: fixed tasks, staying tasks, free tasks, moves."""
 
     def __init__(self, group: str, record: GroupRecord) -> None:
         self._group = group
@@ -112,14 +113,14 @@ class _Plan:
             counts={row.node: 0 for row in able},
             limits={row.node: row.capacity for row in able if row.capacity is not None},
         )
-        # Sorted: the record has its nodes in any order, and each order would hash anew.
+        # Sorted: the record has its nodes in any order, and each order would be hashed anew.
         self._names = tuple(sorted(row.node for row in rows))
         self._pools: dict[tuple[str, ...], _Pool] = {}
         self._failed = {task for task, _ in record.failures}
         self._verdicts: dict[str, Verdict] = {}
 
     def made(self) -> dict[str, Verdict]:
-        """Decide about every task, in the order of what may not wait."""
+        """Decide about every task, the most constrained first."""
         wanting: list[TaskDef] = []
         open_tasks: list[TaskDef] = []
         for name in sorted(self._record.tasks):
@@ -156,12 +157,12 @@ class _Plan:
         return found
 
     def _holder(self, task: TaskDef) -> str | None:
-        """Return who held it when the version was made, as long as that node may run it (P3)."""
+        """Return the holder when the version was made, if that node may still run the task (P3)."""
         holder = self._record.token(task.name).base_holder
         return holder if holder in self._pool(task).able else None
 
     def _insisted(self, task: TaskDef) -> Verdict | None:
-        """Return what the definition insists on; None when any of several nodes would do."""
+        """Return the verdict that the definition dictates; None when several nodes will do."""
         pool = self._pool(task)
         if not task.enabled:
             return Verdict(None, "disabled")
@@ -185,7 +186,7 @@ class _Plan:
         return None
 
     def _want(self, task: TaskDef, open_tasks: list[TaskDef]) -> None:
-        """Give a task the node that it insists on, if that has room (P12)."""
+        """Give a task the node that its definition dictates, if that has capacity left (P12)."""
         verdict = self._insisted(task)
         assert verdict is not None
         assert verdict.node is not None
@@ -202,7 +203,7 @@ class _Plan:
             self._say(task, Verdict(None, reason, alert=True))
 
     def _best(self, task: TaskDef) -> frozenset[str]:
-        """Return the nodes that may run it on which it failed least often (P10)."""
+        """Return the nodes that may run the task and on which it failed least often (P10)."""
         able = self._pool(task).able
         if task.name not in self._failed:
             return able
@@ -211,7 +212,7 @@ class _Plan:
         return frozenset(node for node in able if counts[node] == fewest)
 
     def _spread(self, free: list[TaskDef], staying: list[TaskDef]) -> None:
-        """Place what is free, and move what has to move after a node became a Member."""
+        """Place free tasks, and move those that have to move after a node became a Member."""
         spread_version = self._record.spread_version
         moving = [
             task
@@ -251,7 +252,7 @@ class _Plan:
         return _fewest(node, len(able), *self._remark(task))
 
     def _remark(self, task: TaskDef) -> tuple[str, bool]:
-        """Return what is to be said of a preferred node that is none, and whether it is (P5)."""
+        """Return a remark on a preferred node that cannot run the task, and if it alerts (P5)."""
         preferred = task.preferred
         if preferred is None or preferred in self._pool(task).rows:
             return "", False

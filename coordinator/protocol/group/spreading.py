@@ -1,8 +1,8 @@
 """Spreading tasks evenly over nodes: the arithmetic behind placement.py (rule P3 and P4).
 
-Two steps. First, free tasks fill the nodes to one level, the strongest claim first. Then, where the
-loads still differ by two or more, chains of moves bring them together; each chain takes one task
-from a fuller node and gives one to an emptier node, and moves as few as it can.
+Two steps. First, free tasks fill the nodes to one level, the strongest claim first. Then, while the
+loads differ by two or more, chains of moves even them out. Each chain takes one task from a fuller
+node and gives one to an emptier node, with as few moves as possible.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from itertools import pairwise
 
 from coordinator.protocol.rules.ranking import weight
 
-#: Each task's own order of the nodes: 0.4 MB for a thousand tasks on twenty nodes.
+#: Cached node orders, one per task: 0.4 MB for a thousand tasks on twenty nodes.
 ORDERS_KEPT = 4096
 UNLIMITED = 1 << 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Open:
-    """A task whose node is to be found among several.
+    """A task that several nodes could run.
 
     key:  its rendezvous key.
     rows: all nodes that its definition allows, sorted; its order of nodes is taken over them.
-    best: those that may run it now, and on which it failed least often.
-    last: who held it last.
+    best: the nodes that may run it now and on which it failed least often.
+    last: the node that held it last.
     """
 
     name: str
@@ -40,9 +40,9 @@ class Open:
 
 @lru_cache(maxsize=ORDERS_KEPT)
 def order(key: str, nodes: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the nodes, the highest weight first; equal weights go by name.
+    """Return the nodes, the highest weight first; equal weights are ordered by name.
 
-    It does not depend on who is alive: at a death nobody has to hash anything.
+    The order does not depend on which nodes are alive: a death causes no new hashing.
     """
     return tuple(sorted(nodes, key=lambda node: (-weight(key, node), node)))
 
@@ -54,7 +54,7 @@ def _strength(key: str, node: str) -> int:
 
 @dataclass(slots=True)
 class Loads:
-    """How many tasks each node runs, and how many programs it may run."""
+    """Number of tasks that each node runs, and the number that it may run."""
 
     counts: dict[str, int]
     limits: Mapping[str, int]
@@ -73,9 +73,9 @@ class Loads:
 
 
 def fill(free: Iterable[Open], loads: Loads) -> dict[str, str]:
-    """Give each free task a node: those with the fewest choices first, as evenly as they allow.
+    """Give each free task a node, tasks with the fewest choices first, as evenly as possible.
 
-    Shapes: returns the node by the task's name; a task is missing when no node has room for it.
+    Shapes: returns the node by the task's name; a task is missing when no node has capacity.
     """
     alike: defaultdict[frozenset[str], list[Open]] = defaultdict(list)
     for task in free:
@@ -122,7 +122,7 @@ def _admits(node: str, level: int, extra: int, loads: Loads) -> bool:
 
 
 def _claim(task: Open) -> tuple[bool, int, str]:
-    """Sort whoever held a task last first, then the strongest claim: the same on every node."""
+    """Sort tasks whose last holder can run them first, then by claim: the same on every node."""
     first = next(node for node in order(task.key, task.rows) if node in task.best)
     return task.last not in task.best, -_strength(task.key, first), task.name
 
@@ -139,17 +139,17 @@ def _choices(task: Open) -> Iterable[str]:
 # --- chains of moves ----------------------------------------------------------------------------
 
 
-#: (1 when it runs now, else 0; its name): the smallest is the cheapest to give.
+#: (1 when it runs now, else 0; name): the smallest costs least to move.
 _Gift = tuple[int, str]
 
 
 @dataclass(slots=True)
 class Movable:
-    """Name the tasks that may still change their node in this plan.
+    """Tasks that may still change their node in this plan.
 
     tasks: by name.
     at:    the node of each task.
-    on:    by node and by the nodes that may run them: tasks, the cheapest to give first.
+    on:    by node, then by the set of nodes that may run them: tasks, the cheapest to move first.
     """
 
     tasks: Mapping[str, Open]
@@ -159,19 +159,19 @@ class Movable:
     )
 
     def put(self, name: str, node: str, *, runs: bool) -> None:
-        """Say where a task is in this plan; to place elsewhere what does not run costs nothing."""
+        """Record a task's node in this plan; moving a task that does not run costs nothing."""
         self.at[name] = node
         insort(self.on[node].setdefault(self.tasks[name].best, []), (int(runs), name))
 
     def cost(self, node: str, to: str) -> int | None:
-        """Return what a task of `node` costs to give to `to`; None when there is none to give."""
+        """Return the cost of moving a task from `node` to `to`; None when no task can move."""
         costs = [gifts[0][0] for best, gifts in self.on[node].items() if to in best and gifts]
         return min(costs, default=None)
 
     def move(self, node: str, to: str) -> None:
-        """Give `to` one of the cheapest: that to which it comes first, and `node` last."""
+        """Move one of the cheapest tasks: the one that ranks `to` highest and `node` lowest."""
         cost = self.cost(node, to)
-        assert cost is not None, "only what is there is given"
+        assert cost is not None, "move follows a cost that is known"
         gifts = (gift for best, some in self.on[node].items() if to in best for gift in some)
         name = min((gift[1] for gift in gifts if gift[0] == cost), key=self._affinity(node, to))
         self.on[node][self.tasks[name].best].remove((cost, name))
@@ -188,9 +188,9 @@ class Movable:
 def level_out(movable: Movable, loads: Loads) -> None:
     """Move tasks until no chain of moves makes the loads more even.
 
-    Fuller nodes give first, equal ones by name. So the nodes that still have to give after some
-    have given are those that had to before: no node gives more than it was first told to. A chain
-    is carried out from its end: a node never gives on what it was just given.
+    Fuller nodes give first, equal ones by name. Nodes that still have to give later are therefore
+    nodes that had to give from the start: no node gives more than it first had to. A chain is
+    carried out from its end, so that a node never passes on a task that it has just received.
     """
     if movable.at:
         while _one_chain(movable, loads):
@@ -213,9 +213,9 @@ def _one_chain(movable: Movable, loads: Loads) -> bool:
 
 
 def _chain(giver: str, movable: Movable, loads: Loads) -> list[str]:
-    """Return the nodes of a chain that brings one task of `giver` further down; none: empty.
+    """Return the nodes of a chain that takes one task off `giver`; empty if there is none.
 
-    A search by cost over the nodes: a step costs 1 when it moves what runs, else 0.
+    Search by cost over the nodes: a step costs 1 when it moves a running task, else 0.
     """
     known: dict[str, tuple[int, list[str]]] = {giver: (0, [giver])}
     nodes, queue = sorted(loads.counts), deque([giver])

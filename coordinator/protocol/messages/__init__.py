@@ -1,1 +1,1 @@
-"""Words that the protocol shares with the store: requests, answers, and the group's record."""
+"""Messages between protocol and store: requests, answers, and the group's record."""

@@ -1,7 +1,7 @@
 """Record of a group, as every node reads it: tasks, nodes, tokens, and their version.
 
-The record is the same for everybody who reads the same version; whoever is responsible for a task
-follows from it alone (placement.py). The token row decides who may act.
+The record is the same for every node that reads the same version. The node responsible for a task
+follows from it alone (placement.py). The token row decides which node may act.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
-#: The token of the node that watches all sessions of a group, behind `group/`.
+#: Name, after `group/`, of the token of the node that watches all sessions of a group.
 OBSERVER = "_observer"
-#: What no name of a task may begin with: such tokens are our own.
+#: Task names must not begin with this: such tokens are coord's own.
 RESERVED_PREFIX = "_"
 
 
 class Standing(StrEnum):
     """Standing of a node in its group.
 
-    Candidate is only what a node calls itself, while it has no session.
+    `Candidate` is not listed: a node calls itself so while it has no session.
     """
 
     PROMOTABLE = "promotable"  #: new: not yet a Member
@@ -30,14 +30,14 @@ class Standing(StrEnum):
 
 
 class OnPartition(StrEnum):
-    """Conduct of a running task when its node has lost the database and trust runs out."""
+    """Behaviour of a running task when its node has lost the database and trust runs out."""
 
     STOP = "stop"
     CONTINUE = "continue"  #: for repeatable work: go on, and report it later
 
 
 class OnDone(StrEnum):
-    """Meaning of the end of a task's program."""
+    """Action after the end of a task's program."""
 
     RESTART = "restart"
     RELEASE = "release"
@@ -49,13 +49,13 @@ class TaskDef:
     """A task as the group's record defines it.
 
     revision:   rises with each change of the definition; a program of an older one is restarted.
-    nodes:      who may run it; empty: every node of the group.
-    preferred:  goes first while it is a live Member; with `pinned` nobody else ever runs it.
+    nodes:      the nodes that may run it; empty: every node of the group.
+    preferred:  goes first while it is a live Member; with `pinned` no other node ever runs it.
     failover:   false: it waits for the return of the node that held it last.
     failback:   false: it stays where it is when a node returns that would go first.
-    progress_s: a program that reports no progress for so long has hung; 0.0: it never reports.
-    stop_timeout_s: between SIGTERM and SIGKILL; 0.0: as the node's own setting says.
-    spec:       what to run, canonical JSON, for the runtime alone.
+    progress_s: a program that reports no progress for this long has hung; 0.0: it never reports.
+    stop_timeout_s: seconds between SIGTERM and SIGKILL; 0.0: the node's own setting.
+    spec:       what to run, canonical JSON, read by the runtime only.
     """
 
     name: str
@@ -74,7 +74,7 @@ class TaskDef:
 
     @property
     def scheduled(self) -> bool:
-        """True when its program is a schedule of ours, whose exit status says how that ended."""
+        """True when its program is a schedule of coord, whose exit status says how it ended."""
         spec = json.loads(self.spec)
         return isinstance(spec, dict) and "trigger" in spec
 
@@ -83,12 +83,12 @@ class TaskDef:
 class NodeRecord:
     """A node as the group's record shows it.
 
-    live:     it has a session that nobody ended.
+    live:     it has a session that has not been ended.
     priority: 0: it only watches, and never runs a task.
-    caught_up: its current session has what a Member needs: its mentor has said so.
-    seen_version: the last version that its current session said it acts on; -1: none yet.
+    caught_up: its mentor has confirmed that its current session has what a Member needs.
+    seen_version: the last version that its current session has acted on; -1: none yet.
     hosts_tasks: it was started to run tasks of the group.
-    capacity: how many programs it may run at the same time; None: not known.
+    capacity: number of programs that it may run at the same time; None: not known.
     """
 
     node: str
@@ -106,11 +106,11 @@ class NodeRecord:
 class TaskToken:
     """The token row of a task.
 
-    node:    who holds it, or held it last; None: nobody ever did.
-    session: whose it is; None: released.
+    node:    the holder, or the last one; None: it was never held.
+    session: the holder's session; None: released.
     free:    released, never held, or its holder's session was ended.
     floor:   the highest term that any node remembers.
-    base_node: who held it, or had held it last, when this version of the record was made.
+    base_node: the holder, or the last one, when this version of the record was made.
     base_taken: the version on which that holding was decided; None: it was free at that moment.
     """
 
@@ -124,7 +124,7 @@ class TaskToken:
 
     @property
     def base_holder(self) -> str | None:
-        """Session that held it when this version of the record was made."""
+        """Node that held it when this version of the record was made; None: it was free."""
         return None if self.base_taken is None else self.base_node
 
 
@@ -133,9 +133,9 @@ NEVER_HELD = TaskToken()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TasksPolicy:
-    """How the group's observer judges nodes, as the record says it; the fields are Manners'.
+    """Times by which the group's observer decides, as in the record; fields of ObserverPolicy.
 
-    None: the record says nothing, and each node goes by its own file.
+    None: the record sets none, and each node uses its own configuration file.
     """
 
     to_member_s: float | None = None
@@ -145,7 +145,7 @@ class TasksPolicy:
 
 
 NO_POLICY = TasksPolicy()
-#: What the fields of a policy are called in Config.toml.
+#: Keys of these fields in Config.toml.
 POLICY_KEYS = {
     "to_member_s": "toMember",
     "late_max": "lateMax",
@@ -159,14 +159,14 @@ class GroupRecord:
     """The group at one version, read in one snapshot.
 
     tasks, nodes: by name.
-    tokens:    of tasks, by the task's name; a task that is missing was never held.
+    tokens:    of tasks, by the task's name; a missing task was never held.
     failures:  (task, node) to the number of times that the node gave the task up because its
-               program failed again and again; gone when the task's definition changes, or when
+               program failed again and again; cleared when the task's definition changes, or when
                the node joins again.
     suspended: the observer decides nothing.
-    spread_version: the version at which a node became a Member last, until the tasks are spread
-               evenly over all of them; 0: they have been since, and what runs stays where it is.
-    policy:    the times by which whoever observes decides about nodes.
+    spread_version: the version at which a node last became a Member, until the tasks are spread
+               evenly over all Members; 0: they are spread, and running tasks stay where they are.
+    policy:    the times by which the observer, whichever node it is, decides about nodes.
     """
 
     version: int
@@ -184,5 +184,5 @@ class GroupRecord:
 
 
 def token_name(group: str, task: str) -> str:
-    """Return what the token row of a task is called."""
+    """Return the name of a task's token row."""
     return f"{group}/{task}"

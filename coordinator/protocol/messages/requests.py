@@ -1,8 +1,8 @@
-"""Requests of a node to the database, and its answers: the words of the store port.
+"""Requests of a node to the database, and the answers: the messages of the store port.
 
-Every request writes in one transaction. Every answer carries a `View`, what the database showed in
-that same transaction, or, for a heartbeat, in a later one (rule O6). Sessions are uuids as text;
-moments never travel, only ages.
+Every request writes in one transaction. Every answer carries a `View`: the database's state in
+that transaction or, for a heartbeat, in a later one (rule O6). Sessions are uuids as text. Moments
+are never sent, only ages.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from coordinator.errors import ConfigError
 from coordinator.protocol.messages.group_record import OBSERVER, GroupRecord, token_name
 from coordinator.protocol.messages.task_requests import SessionSeen, TaskRequest
 
-#: What a node, a group or a token may be called, here and in the database's own checks.
+#: Valid names of nodes, groups and tokens, here and in the database's own checks.
 NAME = re.compile(r"[A-Za-z0-9_.:@/-]{1,256}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Which history of which database answered.
+    """The database, and the history of it, that answered.
 
     started_at: microseconds of the server's clock; tells two runs of a server apart.
-    branch:     the uuid that the first node wrote which saw this branch: the number of a timeline
-                is given again when its branch was thrown away. Empty: not known.
+    branch:     a uuid, written by the first node that saw this branch. The number of a timeline
+                is reused when its branch was thrown away. Empty: not known.
     """
 
     system_identifier: int
@@ -60,8 +60,8 @@ class NodeSeen:
 class View:
     """State of the database within one transaction.
 
-    Of a heartbeat that watched the holder's session alone, beat and age of that are new, and all
-    else is as it was shown last: nobody was notified of a change (store/node/heartbeat.py).
+    A heartbeat that checked the holder's session only brings a new beat and age of it; the rest is
+    as shown last, because no change was notified (store/node/heartbeat.py).
     """
 
     identity: Identity
@@ -70,8 +70,8 @@ class View:
     holder: NodeSeen | None  #: the row of token.node; None when there is no such row
     group_version: int
     longest_liveness_s: float  #: the longest interval in the group; 0.0 when settled (not needed)
-    lacks_rows: bool = False  #: the row of token, group or epoch was deleted; it is made anew
-    waited_s: float = 0.0  #: how long some node has watched this run of the server
+    lacks_rows: bool = False  #: the row of token, group or epoch was deleted; it is created again
+    waited_s: float = 0.0  #: seconds for which some node has watched this run of the server
     copied: bool = False  #: a standby follows, and the group's terms do not come from the clock yet
 
 
@@ -79,8 +79,8 @@ class View:
 class NodeFacts:
     """Facts that a node writes about itself when it joins.
 
-    hosts_tasks: the group spreads tasks; what its nodes race for is the observer's token.
-    capacity:    how many programs this node may run at the same time; None: nobody has counted.
+    hosts_tasks: the group spreads tasks; its nodes compete for the observer's token.
+    capacity:    number of programs that this node may run at the same time; None: not counted.
     """
 
     node: str
@@ -99,7 +99,7 @@ class NodeFacts:
 
     @property
     def token(self) -> str:
-        """Return the name of the token row that this node races for."""
+        """Return the name of the token row that this node competes for."""
         return token_name(self.group, OBSERVER) if self.hosts_tasks else self.group
 
     def __post_init__(self) -> None:
@@ -117,9 +117,9 @@ class NodeFacts:
 class Join:
     """Start `session` in the node's row, if the row is free, ended, or still has `previous`.
 
-    over:       why `previous` is over, for the history; empty when nothing is known.
+    over:       reason for the end of `previous`, for the history; empty when it is not known.
     ended_term: the term of the last program of this process that ended; 0: none.
-    ended_s:    how long ago that was when the request was sent, own clock.
+    ended_s:    seconds between that end and the sending of the request, own clock.
     """
 
     session: str
@@ -139,7 +139,7 @@ class EndNamesake:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beat:
-    """Say that `session` lives."""
+    """Renew `session`: its node is alive."""
 
     session: str
 
@@ -168,7 +168,7 @@ class Take:
 class Release:
     """Give `term` back after the program has ended.
 
-    ended_s: how long ago that was when the request was sent, own clock; 0.0: nothing ran.
+    ended_s: seconds between that end and the sending, own clock; 0.0: nothing ran.
     """
 
     session: str
@@ -179,7 +179,7 @@ class Release:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leave:
-    """End `session`, and give back whatever it holds; the program has ended.
+    """End `session` and give back everything that it holds; the program has ended.
 
     ended_term, ended_s: as in Join.
     """
@@ -194,7 +194,7 @@ class Leave:
 class Settle:
     """Mark the current identity as settled for the group.
 
-    The asker has waited out every older lease, or knows that the server was restarted in place.
+    The node has waited out every older lease, or knows that the server was restarted in place.
     """
 
     identity: Identity
@@ -204,10 +204,10 @@ class Settle:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RaiseFloor:
-    """Tell the token row the highest term that this node remembers.
+    """Write the highest term that this node remembers to the token row.
 
-    by_clock: from now on terms of the group are not below the server's clock. A later branch, whose
-              terms were, has gone away, or there is a copy that may become one.
+    by_clock: from now on terms of the group are not below the server's clock, because a later
+              branch, whose terms came from the clock, is gone, or a copy may become one.
     """
 
     term: int
@@ -216,7 +216,7 @@ class RaiseFloor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadRoster:
-    """Ask who else could take the token."""
+    """Read which other nodes could take the token."""
 
 
 Request = (
@@ -234,7 +234,7 @@ Request = (
 
 
 def sent_later(request: Request, by_s: float) -> Request:
-    """Return a request that sets out later than it was decided on: an end is longer ago by then."""
+    """Return a request that is sent later than decided: ends that it reports are longer ago."""
     if isinstance(request, Join | Release | Leave) and request.ended_s:
         return replace(request, ended_s=request.ended_s + by_s)
     return request
@@ -245,7 +245,7 @@ def sent_later(request: Request, by_s: float) -> Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A live node of the group: what ranks it among the takers."""
+    """A live node of the group, with what ranks it among those that may take."""
 
     node: str
     priority: int
@@ -253,15 +253,15 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """The outcome of a request whose transaction surely ended.
+    """The outcome of a request whose transaction has certainly ended.
 
     done:     Join, EndNamesake, Beat, Take, Release, Leave, Settle: it happened. A beat that is
-              not done means that the session was ended by somebody.
-    term:     the term that a done Take got; else 0.
-    beat:     the asker's own heartbeats, after a Beat or Join that was done; 0: not told.
-    namesake: for a Join, the node's own row as it was: who occupies it, if it was not done.
+              not done means that the session has been ended.
+    term:     the term of a Take that was done; else 0.
+    beat:     the node's own heartbeat count after a Beat or Join that was done; 0: unknown.
+    namesake: for a Join, the node's own row as it was: the occupant, if the join was not done.
     refused:  for a Join that was not done: why this node may not join its group at all.
-    roster:   for ReadRoster: live nodes of the group, this one included, in no order.
+    roster:   for ReadRoster: live nodes of the group, this one included, unordered.
     group, taken, sessions: for ReadGroup; TakeTasks, as (task, term); WatchSessions.
     """
 

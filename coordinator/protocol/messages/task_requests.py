@@ -1,8 +1,8 @@
-"""Requests of a node that runs tasks, beside those of every node.
+"""Requests of a node that runs tasks, in addition to those of every node.
 
-Each is one transaction, and is answered by an `Answer` with the View of that transaction.
-Task names are without their group. Where `session` is given, nothing happens unless that session
-of the asking node lives.
+Each is one transaction, answered by an `Answer` with the View of that transaction. Task names are
+without their group. A request with `session` has no effect unless that session of the requesting
+node is alive.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from coordinator.protocol.messages.group_record import Standing
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadGroup:
-    """Read the group's record whole, in one snapshot: `Answer.group`."""
+    """Read the group's whole record in one snapshot: `Answer.group`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,9 +30,9 @@ class WantedTask:
 class TakeTasks:
     """Take those of the tokens that are free and still under the term that was seen.
 
-    Only for a live Member, only while the group's version is `version` (the one that the asker
-    decided on), only on the branch of the database that was seen, and only when settled.
-    `Answer.taken` names what was taken; the rest may be tried again after another look.
+    Granted only to a live Member, while the group's version is `version` (on which the node
+    decided), on the branch of the database that was seen, and only when settled. `Answer.taken`
+    lists the tokens taken; the rest may be tried again after another read.
     """
 
     session: str
@@ -45,7 +45,7 @@ class TakeTasks:
 class GivenTask:
     """A task's token that is given back after its program has ended.
 
-    failed: its program failed here again and again: others go first from now on.
+    failed: its program failed here again and again: other nodes go first from now on.
     done:   the task has nothing left to do: it is disabled.
     """
 
@@ -58,7 +58,7 @@ class GivenTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseTasks:
-    """Give tokens back, and tell the group."""
+    """Give tokens back, and notify the group."""
 
     session: str
     given: tuple[GivenTask, ...]
@@ -66,7 +66,7 @@ class ReleaseTasks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RaiseTaskFloors:
-    """Tell the token rows the highest terms that this node remembers: (task, term)."""
+    """Write the highest terms that this node remembers to the token rows: (task, term)."""
 
     floors: tuple[tuple[str, int], ...]
 
@@ -80,7 +80,7 @@ class WatchSessions:
 class SessionSeen:
     """One live session as the observer sees it; age_s by the server's clock, for people.
 
-    standing_version: the version of the record that the last change of its standing led to.
+    standing_version: the version of the record at which its standing was last changed.
     """
 
     node: str
@@ -96,7 +96,7 @@ class SessionSeen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndSession:
-    """End the session of a node that still shows `beat`; a Member goes to Rehab with it."""
+    """End the session of a node that still shows `beat`; a Member goes to Rehab."""
 
     node: str
     session: str
@@ -123,7 +123,7 @@ class Decide:
     """Carry out the observer's decisions, all in one transaction, and raise the version.
 
     Done only while `session` holds the observer's token under `term`, and the group's version is
-    `version`. A decision whose own condition does not hold any more is left out.
+    `version`. A decision whose own condition no longer holds is left out.
     """
 
     session: str
@@ -134,7 +134,7 @@ class Decide:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndSpread:
-    """Say that the tasks are spread over all Members, and raise the version.
+    """Record that the tasks are spread over all Members, and raise the version.
 
     Done only while `session` holds the observer's token under `term`, and the group's version is
     `version`.
@@ -149,9 +149,9 @@ class EndSpread:
 class TaskReport:
     """Report of a node about one task, for people: state is a fixed word.
 
-    state: "running" | "stopping" | "backing off" | "apart" | "idle" (not on this node any more);
-           empty for a note about a task of others
-    error: the last one; empty when there is none.
+    state: "running" | "stopping" | "backing off" | "apart" | "idle" (no longer on this node);
+           empty for a note about a task of another node.
+    error: the last error; empty when there is none.
     note:  when not empty, an event of this kind is written too, with `error` as its reason.
     """
 
@@ -164,7 +164,7 @@ class TaskReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportTasks:
-    """Write down what this node says about its tasks, and which version it has acted on."""
+    """Write this node's reports about its tasks, and the version on which it has acted."""
 
     session: str
     version: int
@@ -176,7 +176,7 @@ class CatchUp:
     """Mark a node's session as caught up: it acts on the group's record as of `version`.
 
     Done by its mentor, a live Member; by the node itself only while the group has no live Member.
-    Nothing happens when the pupil's session is another one by now, or has not seen that version.
+    No effect when the pupil's session has changed, or has not seen that version.
     """
 
     session: str

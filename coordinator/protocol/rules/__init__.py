@@ -1,1 +1,1 @@
-"""One file for each letter of the rules: pure arithmetic and comparisons on values."""
+"""Rules of the protocol, one file per letter: pure arithmetic and comparisons on values."""

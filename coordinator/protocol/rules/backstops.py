@@ -1,7 +1,7 @@
-"""When others than the guardian kill a run: it is late, as all who hold its handle see (G7, G9).
+"""Backstop deadlines: runs that agent or spare must kill because the guardian has not (G7, G9).
 
-The guardian kills at the deadline. Agent and spare kill a little later what should be dead by
-then; neither asks why the guardian did not.
+The guardian kills a run at its deadline. Agent and spare kill it a little later if it is still
+alive; they do not ask why the guardian did not.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-#: So long after its deadline a run is everybody's to kill; the guardian needs less.
+#: Any process with a handle may kill a run this long after its deadline; the guardian needs less.
 BELT_S = 0.05
 
 
 def late(deadlines: Mapping[int, float], now: float) -> set[int]:
-    """Return the runs that the guardian should have killed."""
+    """Return the runs that the guardian should have killed by now."""
     return {run for run, trusted_until in deadlines.items() if now >= trusted_until + BELT_S}
 
 
 def look_at(deadlines: Mapping[int, float]) -> float:
-    """Return when the first of the runs will be late; never, when there is none."""
+    """Return the moment at which the first run becomes late; infinity without runs."""
     return min(deadlines.values(), default=math.inf) + BELT_S

@@ -1,9 +1,9 @@
-"""Which history of the database a node is looking at, and whether it may act on it.
+"""The history of the database that a node sees, and whether the node may act on it.
 
-After a promotion that lost commits the new primary may call a token free that the old one had
-granted. So on an identity that is not settled nobody takes a token and nobody starts a program,
-until a node has itself waited out the longest lease that the lost part may have granted.
-docs/protocol.md, rules E1 to E4.
+After a promotion that lost commits, the new primary may show a token as free although the old one
+had granted it. So no node takes a token or starts a program on an identity that is not settled. A
+node settles it after it has itself waited out the longest lease that the lost part may have
+granted. docs/protocol.md, rules E1 to E4.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 
 from coordinator.protocol.messages.requests import Identity, View
 
-#: What a node knows about a run of the server, and about long intervals, ages: after this it is
-#: not relied on any more.
+#: Seconds for which a node relies on what it knows about a run of the server and about long
+#: intervals. Older knowledge is discarded.
 MEMORY_S = 600.0
-#: A run that has been watched for so long is said to be: a new group need not wait on it, then.
+#: A run watched for this long is reported to the group, so that a new group need not wait for it.
 LONG_WAIT_S = 60.0
 
 
@@ -23,8 +23,8 @@ LONG_WAIT_S = 60.0
 class Latest:
     """The latest branch that was seen to take writes.
 
-    since:     when it was first seen.
-    missed_at: when another one, earlier than it, answered in its place; None: it did not since.
+    since:     moment at which it was first seen.
+    missed_at: moment at which an earlier branch answered instead; None: not since it was last seen.
     """
 
     identity: Identity
@@ -34,7 +34,7 @@ class Latest:
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """An earlier primary that is seen to take writes beside the one that is used."""
+    """An earlier primary that takes writes beside the one in use."""
 
     identity: Identity
     since: float
@@ -46,23 +46,23 @@ class Beside:
 class Epoch:
     """The identity that this node sees, and since when.
 
-    proof:     beats that were acknowledged by the run before; None: nothing can be proven.
-    continues: the node's own row is beyond them: the server was restarted in place.
+    proof:     own beats that the previous run acknowledged; None: nothing can be proven.
+    continues: the node's own row has more beats than `proof`: the server was restarted in place.
     """
 
     identity: Identity
     settled: bool
     since: float  #: own clock, arrival of the first answer that showed it
     longest_liveness_s: float  #: the longest interval in the group that this node knows of
-    longest_at: float = 0.0  #: when that was last seen
-    waited_s: float = 0.0  #: how long somebody has watched this run of the server
+    longest_at: float = 0.0  #: own clock, when that interval was last seen
+    waited_s: float = 0.0  #: seconds for which some node has watched this run of the server
     proof: int | None = None
     continues: bool = False
     answered_at: float = 0.0
-    told: bool = False  #: others were told how long this run has been watched
-    why: str = "start"  #: what has made this node wait on the identity, as `why` names it
+    told: bool = False  #: the group has been told how long this run has been watched
+    why: str = "start"  #: reason for the wait on this identity, as `why` names it
     latest: Latest | None = None
-    returned: bool = False  #: this branch is used again after a later one was seen (rule N1)
+    returned: bool = False  #: this branch is in use again after a later one was seen (rule N1)
 
 
 def observe(
@@ -70,7 +70,7 @@ def observe(
 ) -> Epoch:
     """Return the epoch after an answer; a new identity starts the wait again.
 
-    beats: how many of this node's own heartbeats the run before has acknowledged.
+    beats: number of this node's own heartbeats that the previous run acknowledged.
     """
     seen_s = max(
         own_liveness_s, view.longest_liveness_s, view.holder.liveness_s if view.holder else 0.0
@@ -111,15 +111,15 @@ def observe(
 
 
 def changed(epoch: Epoch, view: View) -> bool:
-    """Say whether the answer comes from another history than the last one did.
+    """Say whether the answer comes from another history than the last answer.
 
-    An identity that was settled and is not any more is another one too.
+    An identity that was settled and no longer is counts as another history.
     """
     return epoch.identity != view.identity or (epoch.settled and not view.settled)
 
 
 def _proof(epoch: Epoch, view: View, now: float, beats: int) -> int | None:
-    """Return the own heartbeats that a run of the same branch must know to be a later one."""
+    """Return the own beats that a later run of the same branch must know to prove itself."""
     before, after = epoch.identity, view.identity
     if not after.branch or replace(before, started_at=after.started_at) != after:
         return None
@@ -131,9 +131,9 @@ def _proof(epoch: Epoch, view: View, now: float, beats: int) -> int | None:
 
 
 def judged(epoch: Epoch, beat: int, *, all_there: bool) -> Epoch:
-    """Return the epoch once the own row's heartbeat on it is known; 0: it is not.
+    """Return the epoch once the own row's heartbeat count on it is known; 0: unknown.
 
-    all_there: no term is missing that this node remembers.
+    all_there: the database shows every term that this node remembers.
     """
     if epoch.proof is None or not beat:
         return epoch
@@ -148,14 +148,14 @@ def settle_at(epoch: Epoch) -> float:
 
 
 def waits(epoch: Epoch) -> bool:
-    """Say whether nobody may act yet, and nothing but time will change that."""
+    """Say whether no node may act yet, and only time will change that."""
     if epoch.settled or epoch.continues or epoch.proof is not None:
         return False
     return settle_at(epoch) > epoch.since
 
 
 def why(before: Identity, after: Identity) -> str:
-    """Name what has made the node wait, for people."""
+    """Name the reason for the wait, for people."""
     if before.system_identifier != after.system_identifier:
         return "another"
     if before.timeline != after.timeline:
@@ -164,7 +164,7 @@ def why(before: Identity, after: Identity) -> str:
 
 
 def long_wait_at(epoch: Epoch) -> float:
-    """Return when others are told that the run has been watched for long; never if they were."""
+    """Return when to report that the run has been watched for long; infinity once reported."""
     if not epoch.settled or epoch.told or epoch.waited_s >= LONG_WAIT_S:
         return float("inf")
     return epoch.since + max(LONG_WAIT_S, epoch.longest_liveness_s)
@@ -185,10 +185,10 @@ def may_act(view: View) -> bool:
 
 
 def later(one: Identity, other: Identity) -> bool:
-    """Say whether `one` is a later branch, or run, of the same database than the other.
+    """Say whether `one` is a later branch, or run, of the same database than `other`.
 
-    Of two servers that were promoted to the same number, that counts which was started later: an
-    order that is the same for everybody.
+    Of two servers that were promoted to the same number, the one that was started later counts as
+    later: every node derives the same order.
     """
     if one.system_identifier != other.system_identifier:
         return False
@@ -196,7 +196,7 @@ def later(one: Identity, other: Identity) -> bool:
 
 
 def sighted(epoch: Epoch, identity: Identity, now: float) -> Epoch:
-    """Return the epoch after somebody showed a server that takes writes."""
+    """Return the epoch after a check of the other hosts found a server that takes writes."""
     if epoch.latest is not None and later(epoch.latest.identity, identity):
         return epoch
     return replace(epoch, latest=_sighted(epoch.latest, identity, now))
@@ -210,17 +210,17 @@ def _sighted(latest: Latest | None, identity: Identity, now: float) -> Latest:
 
 
 def same_run(one: Identity, other: Identity) -> bool:
-    """Say whether both are one run of one server, as far as a look can tell."""
+    """Say whether both are one run of one server, as far as a check from outside can tell."""
     return _run(one) == _run(other)
 
 
 def _run(identity: Identity) -> tuple[int, int, int]:
-    """Return what a look at a server tells; only a node's own connection tells the branch."""
+    """Return what a check from outside shows; only a node's own connection shows the branch."""
     return identity.system_identifier, identity.timeline, identity.started_at
 
 
 def missed(epoch: Epoch, identity: Identity, now: float) -> Epoch:
-    """Return the epoch after an answer of a server that an earlier branch is on."""
+    """Return the epoch after a server on an earlier branch has answered."""
     latest = epoch.latest
     if latest is None or latest.missed_at is not None or not later(latest.identity, identity):
         return epoch
@@ -228,17 +228,17 @@ def missed(epoch: Epoch, identity: Identity, now: float) -> Epoch:
 
 
 def free_at(epoch: Epoch) -> float:
-    """Return when what the latest branch has granted is over, if it is gone."""
+    """Return when the grants of the latest branch have expired, if that branch is gone."""
     if epoch.latest is None or epoch.latest.missed_at is None:
         return float("inf")
     return epoch.latest.missed_at + epoch.longest_liveness_s
 
 
 def left_behind(epoch: Epoch | None, identity: Identity, now: float) -> Latest | None:
-    """Return the later branch that the one of an answer was left behind by; None: it was not.
+    """Return the later branch that makes an answer's branch obsolete; None if there is none.
 
-    The later one may have been promoted by mistake, and be gone. It counts until an earlier one has
-    answered in its place for the longest lease: what it granted is over by then.
+    The later branch may have been promoted by mistake and be gone. It counts until an earlier one
+    has answered in its place for the longest lease: its grants have expired by then.
     """
     latest = None if epoch is None else epoch.latest
     if epoch is None or latest is None or not later(latest.identity, identity):

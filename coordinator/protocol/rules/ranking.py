@@ -1,4 +1,4 @@
-"""Rank the standbys: a thousand must not be a herd (docs/protocol.md, rule R4)."""
+"""Ranking of the standbys: a thousand must not all try at once (docs/protocol.md, rule R4)."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from coordinator.protocol.messages.requests import Candidate
 
-#: Each of the first tries gets this much of a head start over the next: a take on a near
-#: database is over in a few ms, so the second usually sees that the first has won.
+#: Head start of each of the first places over the next, in seconds: a take on a near database
+#: ends within a few ms, so the second place usually sees that the first has won.
 HEAD_START_S = 0.010
-#: After this many places the head starts shrink to TAIL_START_S: a dead front must not cost long.
+#: After this many places head starts shrink to TAIL_START_S: dead front places must not cost long.
 FRONT_PLACES = 6
 TAIL_START_S = 0.001
 
@@ -24,8 +24,8 @@ def weight(key: str, node: str) -> int:
 def rank(group: str, node: str, holder: str | None, roster: Sequence[Candidate]) -> int:
     """Return this node's place among those that may take the token, 0 for the first.
 
-    Higher priority comes first, then the higher rendezvous weight; priority 0 never takes, and
-    the holder does not stand in line for its own succession.
+    Higher priority comes first, then higher rendezvous weight. Priority 0 never takes. The holder
+    is left out of its own succession.
     """
     own = next((c for c in roster if c.node == node), Candidate(node=node, priority=1))
     rivals = (c for c in roster if c.priority > 0 and c.node not in (holder, node))
@@ -37,12 +37,12 @@ def _order(group: str, candidate: Candidate) -> tuple[int, int]:
 
 
 def head_start(place: int) -> float:
-    """Return how long the node at `place` lets those before it try, in seconds."""
+    """Return how long the node at `place` waits for earlier places to try, in seconds."""
     front = min(place, FRONT_PLACES)
     return front * HEAD_START_S + (place - front) * TAIL_START_S
 
 
 def spread(seed: str, count: int) -> float:
-    """Return a number in [0, 1) that is as good as random and repeats for the same input."""
+    """Return a pseudo-random number in [0, 1) that repeats for the same input."""
     text = f"{seed}/{count}".encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest(), "big") / 2**32

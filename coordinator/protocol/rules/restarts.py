@@ -1,28 +1,28 @@
-"""Answer the program's own end: restart, release or stop; and crash loops."""
+"""Restarts after a program has ended by itself: backoff, and detection of crash loops."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: A program that ran this long was not crashing at once; its count starts again.
+#: A program that ran for this long did not crash at once; the count of quick ends starts again.
 STEADY_S = 10.0
-#: The first restart waits this long, each further one twice as long.
+#: The first restart waits this long, in seconds; each further one waits twice as long.
 BACKOFF_FIRST_S = 0.1
 BACKOFF_MAX_S = 5.0
-#: So many quick ends in a row are a crash loop: the token goes to another node.
+#: This many quick ends in a row are a crash loop: the token goes to another node.
 QUICK_ENDS_MAX = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Restarts:
-    """How often in a row the program ended quickly, and when it may start again."""
+    """Number of quick ends in a row, and the moment from which the program may start again."""
 
     quick_ends: int = 0
     start_at: float = float("-inf")
 
 
 def ended(restarts: Restarts, ran_s: float, now: float) -> Restarts:
-    """Count one end of the program by itself."""
+    """Count one end that the program brought about itself."""
     quick_ends = 1 if ran_s >= STEADY_S else restarts.quick_ends + 1
     backoff_s = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2 ** (quick_ends - 1))
     return Restarts(quick_ends, now + backoff_s)

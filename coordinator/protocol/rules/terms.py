@@ -1,4 +1,4 @@
-"""Terms rise for ever, through releases, restarts, lost commits and restored backups."""
+"""Terms always rise: through releases, restarts, lost commits and restored backups."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from __future__ import annotations
 def next_term(seen_term: int, remembered: int) -> int:
     """Return the lowest term that the next holding may have (docs/protocol.md, rule N1).
 
-    seen_term:  the token row's term; the row may have lost commits in a failover.
-    remembered: the highest term that this node has ever seen for the token.
+    seen_term:  the term in the token's row; the row may have lost commits in a failover.
+    remembered: the highest term that this node has seen for the token.
     """
     return max(seen_term + 1, remembered + 1)
 
 
 def granted_term(computed: int, seen_term: int, floor: int, clock_ms: int | None) -> int:
-    """Return the term that the database grants; the functions of the schema do the same.
+    """Return the term that the database grants; the schema's functions compute the same.
 
-    computed: what the asker's `next_term` says.
+    computed: the result of the requesting node's `next_term`.
     floor:    the highest term that any node remembers.
     clock_ms: the server's clock, milliseconds since 1970; None on the first branch of a database.
     """

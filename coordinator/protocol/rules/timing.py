@@ -1,7 +1,7 @@
-"""The intervals of one node, and the inequality that keeps two programs apart.
+"""The intervals of one node, and the inequality that keeps two programs from overlapping.
 
-A standby takes a token over when it has seen nothing for `liveness_s` on its own clock. The
-holder must be dead by then on every clock whose rate is within RATE_ERROR of true:
+A standby takes a token over when it has seen no heartbeat for `liveness_s` on its own clock. The
+holder's program must be dead by then on every clock whose rate is within RATE_ERROR of true:
 
     liveness_s  >=  (1 + RATE_ERROR) * (lease_s / (1 - RATE_ERROR) + KILL_BOUND_S)
 
@@ -17,20 +17,20 @@ from coordinator.errors import TimingError
 
 #: Every clock in use runs within 10 % of true: chrony may slew by 8 to 10 %.
 RATE_ERROR = 0.10
-#: From "trust is over" to "no process of the program exists", in seconds.
+#: Seconds from the end of trust until no process of the program exists.
 KILL_BOUND_S = 0.2
-#: Heartbeats that may be missed before a program is told to end.
+#: Missed heartbeats after which a program is told to end.
 MISSED_MAX = 2
-#: A default stop timeout is never longer than this, in seconds.
+#: Upper limit of the default stop timeout, in seconds.
 STOP_TIMEOUT_MAX_S = 10.0
-#: liveness_s must hold this many heartbeats: two may be missed, the third means death.
+#: liveness_s must hold this many heartbeats: two may be missed, after the third the node is dead.
 HEARTBEATS_PER_LIVENESS = 3
 
 
 def lease_of(liveness_s: float) -> float:
     """Return the seconds for which one acknowledged heartbeat may be trusted.
 
-    Units: both in seconds; the lease on the holder's clock, liveness_s on the watcher's.
+    Units: seconds; the lease runs on the holder's clock, liveness_s on the watcher's.
     """
     return (1 - RATE_ERROR) * (liveness_s / (1 + RATE_ERROR) - KILL_BOUND_S)
 
@@ -41,7 +41,7 @@ def liveness_of(lease_s: float) -> float:
 
 
 def default_stop_timeout(liveness_s: float, heartbeat_s: float) -> float:
-    """Return half of what two heartbeats leave of the lease, at most STOP_TIMEOUT_MAX_S."""
+    """Return half of the lease left after two heartbeats, at most STOP_TIMEOUT_MAX_S."""
     return max(0.0, min(STOP_TIMEOUT_MAX_S, (lease_of(liveness_s) - MISSED_MAX * heartbeat_s) / 2))
 
 
@@ -49,7 +49,7 @@ def default_stop_timeout(liveness_s: float, heartbeat_s: float) -> float:
 class Timing:
     """The intervals that one node runs with, all in seconds.
 
-    Errors: TimingError names key, value and rule when the promise could not be kept.
+    Errors: TimingError names key, value and rule when the intervals cannot keep programs apart.
     """
 
     liveness_s: float = 30.0
@@ -77,26 +77,26 @@ class Timing:
 
     @property
     def lease_s(self) -> float:
-        """The seconds for which one acknowledged heartbeat is trusted, from its sending."""
+        """Seconds for which one acknowledged heartbeat is trusted, counted from its sending."""
         return lease_of(self.liveness_s)
 
     @property
     def attempt_s(self) -> float:
-        """The seconds after which an unanswered request is given up and its socket closed.
+        """Seconds after which an unanswered request is given up and its socket is closed.
 
-        Two attempts fit between a missed heartbeat and the moment the program is told to stop.
+        Two attempts fit between a missed heartbeat and the moment at which the program must stop.
         """
         return (self.lease_s - self.last_stop_s(self.stop_timeout_s) - self.heartbeat_s) / 2
 
     def last_stop_s(self, stop_timeout_s: float) -> float:
         """Return how long before the end of trust a program with this stop timeout is told to end.
 
-        Never longer than two missed heartbeats leave of the lease. In an ordinary stop trust is
-        renewed, so the program gets the whole of its stop timeout then.
+        The result never exceeds the lease less two missed heartbeats. In an ordinary stop trust is
+        still renewed, so the program gets its whole stop timeout.
         """
         return max(0.0, min(stop_timeout_s, self.lease_s - MISSED_MAX * self.heartbeat_s))
 
     @property
     def gap_max_s(self) -> float:
-        """A standby that went without an answer for longer than this has not been watching."""
+        """Longest gap between answers, in seconds, that does not interrupt a standby's watching."""
         return 2 * self.liveness_s / 3

@@ -1,7 +1,7 @@
-"""Watching another node's heartbeats by one's own clock (docs/protocol.md, rules O1 to O4).
+"""Watching another node's heartbeats by the own clock (docs/protocol.md, rules O1 to O4).
 
-A holder is dead when what a standby sees of it has not changed for the interval that the holder
-itself wrote in its row. No wall clock takes part, neither a node's nor the server's.
+A holder is dead when a standby's observation of it has not changed for the interval that the
+holder itself wrote in its row. No wall clock is used, neither a node's nor the server's.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 
 from coordinator.protocol.messages.requests import Identity, NodeSeen, View
 
-#: The beat of a holder whose row was deleted: it is waited for like a silent one.
+#: The beat of a holder whose row was deleted: it is waited out like a silent one.
 NO_BEAT = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """Values that must stay the same through the whole wait; any change, backwards too, is life."""
+    """Values that must not change during the wait; any change, even backwards, shows life."""
 
     identity: Identity
     term: int
@@ -26,7 +26,7 @@ class Sight:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """A sight, since when it has been the same, and when it was last confirmed."""
+    """An observation, the moment since which it is unchanged, and its last confirmation."""
 
     sight: Sight
     since: float
@@ -36,9 +36,9 @@ class Watch:
 def watched(watch: Watch | None, sight: Sight, now: float, gap_max_s: float) -> Watch:
     """Return the watch after an answer that arrived at `now`.
 
-    A change starts the wait again, and so does a gap in the watching itself: a node that did not
-    look (suspended, cut off) does not know what it missed. A lost answer or connection is neither:
-    the identity names one run of one server, which shows its newest beat over any connection.
+    A changed observation starts the wait again. So does a gap in the watching: a node that was
+    suspended or cut off does not know what it missed. A lost answer or connection does not: the
+    identity names one run of one server, which shows its newest beat over any connection.
     """
     if watch is None or watch.sight != sight or not kept(watch, now, gap_max_s):
         return Watch(sight, now, now)
@@ -46,20 +46,20 @@ def watched(watch: Watch | None, sight: Sight, now: float, gap_max_s: float) -> 
 
 
 def looked(watch: Watch | None, view: View, now: float, gap_max_s: float) -> Watch:
-    """Return the watch of the token's holder after an answer that shows a view."""
+    """Return the watch of the token's holder after an answer with a view."""
     beat = NO_BEAT if view.holder is None else view.holder.beat
     sight = Sight(view.identity, view.token.term, view.token.session, beat)
     return watched(watch, sight, now, gap_max_s)
 
 
 def kept(watch: Watch, now: float, gap_max_s: float) -> bool:
-    """Say whether the watching goes on unbroken at this moment."""
+    """Say whether the watch has no gap at this moment."""
     return now - watch.confirmed_at <= gap_max_s
 
 
 def silent_at(watch: Watch, seen: NodeSeen | None, own_liveness_s: float) -> float:
     """Return the moment at which the watched node counts as dead.
 
-    own_liveness_s: what counts where the node has no row, or has written no interval.
+    own_liveness_s: used when the node has no row, or its row has no interval.
     """
     return watch.since + ((0.0 if seen is None else seen.liveness_s) or own_liveness_s)
