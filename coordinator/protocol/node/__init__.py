@@ -1,1 +1,1 @@
-"""The machine of one node: what happened goes in, orders come out."""
+"""The machine of one node: events in, commands out."""

@@ -1,4 +1,4 @@
-"""Judge the branches of a node's database: its own, later ones, and those left behind.
+"""Branches of a node's database: its own, later ones, and those left behind.
 
 docs/protocol.md, rules E1 to E4; `epoch.py` has the rules themselves.
 """
@@ -17,10 +17,10 @@ Step = tuple[Node, tuple[Command, ...]]
 
 
 def primary_seen(node: Node, now: float, identity: Identity) -> Step:
-    """Note a server that takes writes, and ask the own one at once if that is a later one (E4).
+    """Note a server that takes writes; if it is a later one, query the own server at once (E4).
 
-    It may be a planned switchover, and the own server gone. Only if that still answers there are
-    two primaries.
+    It may be a planned switchover, after which the own server is gone. There are two primaries
+    only if the own server still answers.
     """
     known = node.epoch
     if known is None:
@@ -36,8 +36,9 @@ def primary_seen(node: Node, now: float, identity: Identity) -> Step:
 def _beside(node: Node, known: epoch.Epoch, now: float, identity: Identity) -> Step:
     """Report, once, a server that takes writes beside the own one, which is the later of the two.
 
-    No look lasts for a livenessCheckInterval. So one that comes that long after the first began
-    when the own server took writes already. While answers are dropped, that is told instead.
+    No check lasts for a livenessCheckInterval. So a check that ends that long after the first one
+    began when the own server already took writes. While answers are dropped, that is reported
+    instead.
     """
     before = node.beside
     if (
@@ -55,7 +56,7 @@ def _beside(node: Node, known: epoch.Epoch, now: float, identity: Identity) -> S
 
 
 def second_primary(node: Node, now: float) -> int | None:
-    """Return the timeline of a primary that takes writes beside the own one; None: of none."""
+    """Return the timeline of a primary that takes writes beside the own one; None if none does."""
     beside = node.beside
     if beside is None or not beside.told or beside.seen_at < now - node.timing.liveness_s:
         return None
@@ -70,7 +71,7 @@ def note_silence(node: Node, view: View, now: float) -> Node:
 
 
 def observed(node: Node, event: Answered) -> Node:
-    """Return the node after an answer: on which identity it is, and what it knows of that."""
+    """Return the node after an answer: its identity, and what the answer proves about it."""
     before, view, beat = node.epoch, event.answer.view, event.answer.beat
     seen = epoch.observe(before, view, event.now, node.timing.liveness_s, node.beats)
     known = 0 if before is not None and epoch.changed(before, view) else node.beats
@@ -85,7 +86,7 @@ def observed(node: Node, event: Answered) -> Node:
 
 
 def _row_is_own(event: Answered) -> bool:
-    """Say whether nobody but this process can have counted the heartbeats of the node's row."""
+    """Say whether only this process can have counted the heartbeats of the node's row."""
     request, row = event.request, event.answer.namesake
     if not isinstance(request, Join):
         return True
@@ -93,7 +94,7 @@ def _row_is_own(event: Answered) -> bool:
 
 
 def waiting(before: epoch.Epoch | None, seen: epoch.Epoch | None) -> tuple[Command, ...]:
-    """Report that nobody may act yet on what the database shows, and why; or that it is over."""
+    """Report that no node may act yet on this identity, and why; or that the wait is over."""
     assert seen is not None, "an answer has come"
     waited = before is not None and epoch.waits(before)
     timeline = ("timeline", seen.identity.timeline)

@@ -1,4 +1,4 @@
-"""Events of a node (in the past tense) and orders of the machine (imperative)."""
+"""Events of a node (past tense) and commands of the machine (imperative)."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class Failed:
     """No answer to `request`: its outcome is unknown and the connection is gone."""
 
     now: float
-    request: Request | None  #: None: the connection broke while nothing was asked
+    request: Request | None  #: None: the connection broke while no request was pending
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class Notified:
-    """The database pushed that the group changed: a hint, never a proof."""
+    """The database pushed a notice that the group changed: a hint, never a proof."""
 
     now: float
 
@@ -49,7 +49,7 @@ class ProgramRefused:
     now: float
     run: int
     why: str
-    code: int  #: 126 or 127 when the file was to blame, else 0
+    code: int  #: 126 or 127 when the file is the cause, else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class ProgramStopping:
 class ProgramEnded:
     """No process of the run exists any more; `status` is negative for a signal.
 
-    at: when it was seen; may be long before it is heard of. None: now.
+    at: when the end was seen; may be long before the event arrives. None: now.
     """
 
     now: float
@@ -77,7 +77,7 @@ class ProgramEnded:
 
 @dataclass(frozen=True, slots=True)
 class ProgramProgressed:
-    """The program of a task said that it gets on with its work."""
+    """The program of a task reported progress."""
 
     now: float
     run: int
@@ -102,7 +102,7 @@ class ResignAsked:
 
 @dataclass(frozen=True, slots=True)
 class PrimarySeen:
-    """A look at the other hosts found a server that is not a standby."""
+    """A check of the other hosts found a server that is not a standby."""
 
     now: float
     identity: Identity
@@ -127,19 +127,19 @@ Event = (
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Send this request; give it up after `decide.patience_s`."""
+    """Send this request; give it up after `next_request.patience_s`."""
 
     request: Request
 
 
 @dataclass(frozen=True, slots=True)
 class Reconnect:
-    """Throw the connection away; the next request gets a new one."""
+    """Close the connection; the next request opens a new one."""
 
     why: str
 
 
-#: The number that stands for every run there is: one heartbeat extends them all.
+#: The number that stands for all runs: one heartbeat extends them all.
 EVERY_RUN = 0
 
 
@@ -147,8 +147,8 @@ EVERY_RUN = 0
 class StartProgram:
     """Start the program under `term`; it must be dead at `trusted_until`.
 
-    task: whose program of the group's tasks it is; empty for the group's own program.
-    start_by: a program that has no deadline while it runs has one for its start.
+    task: the task of the group that the program belongs to; empty for the group's own program.
+    start_by: latest moment of the start, for a program without a deadline while it runs.
     """
 
     run: int
@@ -168,7 +168,7 @@ class ExtendTrust:
 
 @dataclass(frozen=True, slots=True)
 class StopProgram:
-    """Tell the program to end, and kill it after the stop timeout; trust goes on meanwhile."""
+    """Tell the program to end, and kill it after the stop timeout; trust is renewed meanwhile."""
 
     run: int
     reason: str
@@ -176,7 +176,7 @@ class StopProgram:
 
 @dataclass(frozen=True, slots=True)
 class KillProgram:
-    """Kill everything of the run at once: somebody else may be about to start."""
+    """Kill everything of the run at once: another node may be about to start the program."""
 
     run: int
     reason: str
@@ -184,7 +184,7 @@ class KillProgram:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The node's life is over; `trouble` is for a person, empty when all is well."""
+    """The node's life is over; `trouble` is a text for a person, empty when all is well."""
 
     code: int
     trouble: str = ""
@@ -192,7 +192,7 @@ class Finish:
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """One line of the log: a fixed word and its fields."""
+    """One line of the log: a fixed event name and its fields."""
 
     event: str
     fields: tuple[tuple[str, object], ...] = ()

@@ -1,4 +1,4 @@
-"""Taking in what happened: each event changes what the node believes, and nothing else."""
+"""Intake of events: each event changes what the node believes, and nothing else."""
 
 from __future__ import annotations
 
@@ -58,15 +58,15 @@ from coordinator.protocol.rules.watch import looked
 
 Step = tuple[Node, tuple[Command, ...]]
 
-#: After so many connections in a row that broke while idle, with one heartbeat on each, a limit
-#: below heartbeatFrequency is the likely cause: connect for heartbeats only, and say so.
+#: After this many connections in a row that broke while idle, with one heartbeat on each, an idle
+#: limit below heartbeatFrequency is likely: connect for heartbeats only, and report it.
 IDLE_BREAKS_MAX = 3
-#: A node that leaves waits this long for the database to hear that it released.
+#: Seconds for which a leaving node waits for the database to confirm its release.
 LEAVE_S = 2.0
 
 
 def absorb(node: Node, event: Event) -> Step:
-    """Change what the node believes by one event."""
+    """Apply one event to what the node believes."""
     match event:
         case Ticked():
             return node, ()
@@ -89,7 +89,7 @@ def absorb(node: Node, event: Event) -> Step:
 
 
 def _on_program(node: Node, event: task_intake.ProgramEvent) -> Step:
-    """Hand what became of a program to whose it is: a task's, or the group's own."""
+    """Route an event of a program to its owner: a task, or the group's own program."""
     of_task = task_intake.on_program(node, event)
     if of_task is not None:
         return of_task
@@ -107,8 +107,8 @@ def _on_program(node: Node, event: task_intake.ProgramEvent) -> Step:
 def _left_behind(node: Node, event: Answered, latest: epoch.Latest) -> Step:
     """Drop the answer of a primary that a promotion has left behind (rule E4).
 
-    What it acknowledges is worth nothing any more: it will be lost. A node that lived on it until
-    now stops what it runs, and looks for the other.
+    What it acknowledges will be lost, so it is worth nothing. A node that relied on it until now
+    stops what it runs, and connects to the later primary.
     """
     now, known, shown = event.now, node.epoch, event.answer.view.identity
     assert known is not None, "a node that has seen a later branch has an epoch"
@@ -149,7 +149,7 @@ def _give_up_leaving(node: Node, commands: tuple[Command, ...], now: float) -> S
 
 
 def _failed(node: Node, now: float, request: Request | None, why: str) -> Step:
-    """Believe nothing: not that it happened, not that it did not, nor what was seen before.
+    """Believe nothing: neither that the request was done, nor that it was not, nor what was seen.
 
     A watch stays: the next answer confirms it, or starts it anew (rule O3).
     """
@@ -159,7 +159,7 @@ def _failed(node: Node, now: float, request: Request | None, why: str) -> Step:
     if request is None and node.pending is None and node.session is not None:
         node = replace(node, idle_breaks=node.idle_breaks + 1, beats_since_break=0)
         if node.idle_breaks >= IDLE_BREAKS_MAX:
-            # A steady condition: reconnecting at once would ask more often than heartbeats do.
+            # A lasting condition: reconnecting at once would query more often than heartbeats do.
             told = LogLine("idle-limit", (("breaks", node.idle_breaks),))
             return node, (told,) if node.idle_breaks == IDLE_BREAKS_MAX else ()
     failures = node.failures + 1
@@ -179,7 +179,7 @@ def _failed(node: Node, now: float, request: Request | None, why: str) -> Step:
 def _answered(node: Node, event: Answered) -> Step:
     request, answer, now = event.request, event.answer, event.now
     if request is not node.pending:
-        return node, ()  # an answer to an earlier life
+        return node, ()  # an answer from an earlier life
     if node.epoch is not None:
         node = replace(node, epoch=epoch.missed(node.epoch, answer.view.identity, now))
     latest = epoch.left_behind(node.epoch, answer.view.identity, now)
@@ -219,7 +219,7 @@ def _note_outcome(node: Node, event: Answered, request: Request, answer: Answer)
         case Join():
             return joined(node, event, request), ()
         case Beat(session=session) | Take(session=session) if session != node.session:
-            return replace(node, view=None), ()  # the session ended while the question was out
+            return replace(node, view=None), ()  # the session ended while the request was pending
         case Beat() if not answer.done:
             return _session_ended(node, now)
         case Beat():
@@ -242,7 +242,7 @@ def _note_outcome(node: Node, event: Answered, request: Request, answer: Answer)
         case EndNamesake() | Settle() | RaiseFloor():
             return _note_upkeep(node, request, answer, now), ()
         case TakeTasks() if answer.done and request.session == node.session:
-            node = replace(node, beats=node.beats + 1)  # a taking is a heartbeat, too
+            node = replace(node, beats=node.beats + 1)  # a take counts as a heartbeat, too
             node, renewed = _renewed(node, event)
             node, taken = task_intake.answered(node, event, request)
             return node, (*renewed, *taken)
@@ -264,7 +264,7 @@ def _note_upkeep(
                 return replace(node, epoch=replace(node.epoch, returned=False))
             return node
         case Settle():
-            # The server, which counts the wait again by its own clock, has not waited long enough.
+            # The server counts the wait again by its own clock, and has not waited long enough.
             assert node.epoch is not None
             later = epoch.postponed(node.epoch, now + node.timing.heartbeat_s)
             return replace(node, epoch=later, beat_at=min(node.beat_at, now))
@@ -274,9 +274,9 @@ def _note_upkeep(
 
 
 def _take_refused(node: Node, now: float) -> Node:
-    """Look again soon, by a heartbeat: another node was faster, or the holder lives.
+    """Read again soon, by a heartbeat: another node was faster, or the holder lives.
 
-    While the same is refused again, the pause grows to a whole heartbeat (rule O7).
+    While the same take is refused again, the pause grows to a whole heartbeat (rule O7).
     """
     pause_s = node.timing.heartbeat_s * min(1.0, 2.0**node.refused_takes / 4)
     return replace(
@@ -288,7 +288,7 @@ def _take_refused(node: Node, now: float) -> Node:
 
 
 def _beaten(node: Node) -> Node:
-    """Count the heartbeats of one connection: the second one shows that it outlives a pause."""
+    """Count the heartbeats of one connection: a second one shows that it survives a pause."""
     count = node.beats_since_break + 1
     return replace(node, beats_since_break=count, idle_breaks=0 if count > 1 else node.idle_breaks)
 
@@ -307,7 +307,7 @@ def _renewed(node: Node, event: Answered) -> Step:
 
 
 def _session_ended(node: Node, now: float) -> Step:
-    """Somebody ended this session: every token of it is lost."""
+    """Lose every token of this session, which another node has ended."""
     told = LogLine("session-ended", (("session", node.session),))
     node = replace(node, previous=node.session, session=None, trusted_until=NEVER, beat_at=now)
     node, killed = program_end.lose(node, "the session was ended by another node", now)

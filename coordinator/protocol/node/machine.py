@@ -2,18 +2,18 @@
 
     Node + Event  --step-->  Node + Commands
 
-A step first takes in what happened (absorb.py), then lets time do its work (here), then decides
-what to do next (decide.py). Deciding looks only at the state, never at the event: whatever was
-lost, late or doubled on the way, the next step starts from what is believed now.
+A step applies the event (intake.py), then ends what time has ended (here), then decides what to do
+next (next_request.py). Decisions depend on the state only, never on the event: whatever was lost,
+late or duplicated, the next step starts from what is believed now.
 
 The life of a node:
 
     no session --Join--> standby --Take--> active --StopProgram, Release--> standby
         ^                   |                |
-        +--- trust ended, session ended by somebody: the program is killed first ---+
+            +--- trust ended, or session ended by another node: the program is killed first ---+
 
-There is no other way to run the program than through `may_start`, and no other way to keep it
-running than an acknowledged heartbeat that was sent less than a lease ago.
+The program is started only through `may_start`. It keeps running only through an acknowledged
+heartbeat that was sent less than a lease ago.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ Step = tuple[Node, tuple[Command, ...]]
 
 
 def step(node: Node, event: Event) -> Step:
-    """Take in one event and return the commands, in the order to perform them."""
+    """Apply one event and return the commands, in the order in which to perform them."""
     if node.finished:
         return node, ()
     now = event.now
-    # Trust that ran out before the event was looked at is over: dead is dead, whatever it says.
+    # Trust that ran out before the event was handled is over, whatever the event says.
     node, late = _expire(node, now)
     node, told = absorb(node, event)
     node, over = _expire(node, now)
@@ -68,7 +68,7 @@ def step(node: Node, event: Event) -> Step:
 def wake_at(node: Node, now: float) -> float:
     """Return the moment at which the node must be ticked even when nothing happens.
 
-    What was due by `now` has been decided by the step at `now`.
+    Everything due by `now` has been decided by the step at `now`.
     """
     return min((moment for moment in wake_moments(node) if moment > now), default=float("inf"))
 
@@ -155,7 +155,7 @@ def _role(node: Node, now: float) -> str:
 
 
 def _standing(node: Node) -> str:
-    """Return what the group's record calls this node; the last word while it was not read."""
+    """Return the node's standing in the group's record; the last one while it is not read."""
     assert node.duties is not None
     record = node.duties.record
     me = None if record is None else record.nodes.get(node.policy.node)

@@ -1,4 +1,4 @@
-"""When the next heartbeat is due: jittered, and for the first in line just after the holder's."""
+"""Time of the next heartbeat: jittered; for the first in line just after the holder's."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import replace
 from coordinator.protocol.node.state.node import Node, holds, is_free
 from coordinator.protocol.rules.ranking import spread
 
-#: Heartbeats come up to this share of heartbeatFrequency early, so that nodes drift apart.
+#: Heartbeats come early by up to this share of heartbeatFrequency, so that nodes drift apart.
 JITTER = 0.05
-#: The first in line looks this long after the moment at which the holder's beat is expected.
+#: Seconds after the holder's expected beat at which the first in line reads.
 LAG_S = 0.02
 
 
@@ -30,8 +30,9 @@ def schedule(node: Node, now: float) -> Node:
 def _after_the_holder(node: Node) -> float | None:
     """Return the seconds until just after the holder's next beat, for the first in line.
 
-    What it saw late it counts late; so seeing it soon takes up to a heartbeat off the takeover.
-    The age is the server's and only picks a phase: when it is wrong, nothing but time is lost.
+    Its wait for a silent holder starts when it reads the last beat; so reading that beat early
+    takes up to a heartbeat off the takeover. The age is by the server's clock and only sets a
+    phase: a wrong age costs only time.
     """
     view = node.view
     if node.place != 0 or view is None or is_free(view) or holds(node) or view.holder is None:

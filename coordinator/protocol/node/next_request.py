@@ -1,4 +1,4 @@
-"""Decide the next question to the database, and when to look again."""
+"""The next request to the database, and the time of the next decision."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ Choice = tuple[Node, Request | None]
 
 
 def next_request(node: Node, now: float) -> Choice:
-    """Choose the one request that matters most now; none when nothing is due.
+    """Choose the one request that matters most now; None when nothing is due.
 
-    What failed lately does not stand in the way of the others.
+    A request that failed lately does not block the others.
     """
     if node.session is None:
         node, request = _without_session(node, now)
@@ -43,7 +43,7 @@ def next_request(node: Node, now: float) -> Choice:
 
 
 def _wanted(node: Node, session: str, now: float) -> Iterator[Request]:
-    """Name what is due, what matters most first."""
+    """Yield the requests that are due, the most important first."""
     if node.leaving is not None and not program_left(node):
         yield _leave(node, session, node.leaving.reason, now)
         return
@@ -64,18 +64,18 @@ def _wanted(node: Node, session: str, now: float) -> Iterator[Request]:
 
 
 def patience_s(node: Node, now: float) -> float:
-    """Return the seconds after which the pending request is given up, and its connection closed.
+    """Return the seconds after which the pending request is given up and its connection closed.
 
-    One attempt, while a program or a heartbeat waits for it. All else may take longer: over a slow
-    network a race is two round trips and a new connection eight, and a node that always gave up
-    after one attempt would never come back.
+    One attempt while a program or a heartbeat waits for it. Other requests may take longer: on a
+    slow network a race takes two round trips and a new connection eight, and a node that always
+    gave up after one attempt would never come back.
     """
     attempt_s = node.timing.attempt_s
     if program_left(node):
         return attempt_s
     if node.failures or node.session is None:
-        # Not longer than a lease: an attempt that an outage swallowed must not outlast it for
-        # long, and whoever remembers the highest term must be back before an epoch is settled.
+        # Not longer than a lease: an attempt swallowed by an outage must not outlast it for long,
+        # and the node with the highest term must be back before an epoch is settled.
         return min(attempt_s * 2.0 ** min(node.failures, 10), node.timing.lease_s)
     if isinstance(node.pending, Beat):
         return attempt_s
@@ -83,7 +83,7 @@ def patience_s(node: Node, now: float) -> float:
 
 
 def _without_session(node: Node, now: float) -> Choice:
-    """Bury, leave, watch a namesake, or join: but only when the program is surely dead."""
+    """Bury, leave, watch a namesake, or join; only when the program is certainly dead."""
     if program_left(node):
         return node, None
     if node.bury is not None:
@@ -99,10 +99,10 @@ def _without_session(node: Node, now: float) -> Choice:
         assert sight.session is not None
         return node, EndNamesake(session=sight.session, beat=sight.beat)
     if now < node.beat_at:
-        # Needs no session: who remembers must not be late because a namesake is waited out.
+        # Needs no session: a namesake's wait must not delay a node that remembers a higher term.
         return node, _raise_floor(node, now)
     if node.joining is None:
-        # The same name is asked for until the answer is known, so that a lost answer is no harm.
+        # The same name is used until the answer is known, so that a lost answer does no harm.
         joining = session_name(node.policy, node.session_count + 1)
         node = replace(node, joining=joining, session_count=node.session_count + 1)
     assert node.joining is not None
@@ -110,7 +110,7 @@ def _without_session(node: Node, now: float) -> Choice:
 
 
 def _join(node: Node, session: str, now: float) -> Join:
-    """Ask for a session, and tell what the history cannot know: until when this node was active."""
+    """Ask for a session, and report until when this node was active, for the history."""
     over = ""
     if node.unheard_since is not None:
         unheard_s = now - node.unheard_since
@@ -131,7 +131,7 @@ def _namesake_silent_at(node: Node) -> float | None:
 
 
 def _leave(node: Node, session: str, reason: str, now: float) -> Leave:
-    """End an own session, and tell since when the last program is dead: that may be long ago."""
+    """End an own session, and report since when the last program is dead: maybe long ago."""
     ended = node.ended
     if ended is None:
         return Leave(session=session, reason=reason)
@@ -160,26 +160,26 @@ def take_at(node: Node) -> float | None:
     if node.policy.priority <= 0 or not may_act(view) or holds(node):
         return None
     if node.epoch is not None and node.epoch.returned:
-        return None  # terms of the later branch, which has gone away, were the clock's (rule N1)
+        return None  # the later branch, now gone, took its terms from the clock (rule N1)
     start_s = head_start(node.place)
     if is_free(view):
         return max(node.cool_until, (node.free_since or 0.0) + start_s)
     if node.watch is None or (view.holder is not None and _suspended(node)):
         return None
-    # The longest interval that this node knows of, where the holder's own went with its row.
+    # Without the holder's row its interval is unknown: use the longest one that this node knows.
     unknown_s = node.epoch.longest_liveness_s if node.epoch else node.timing.liveness_s
     silent = silent_at(node.watch, view.holder, unknown_s)
     return max(node.cool_until, silent + start_s)
 
 
 def _suspended(node: Node) -> bool:
-    """Say whether nobody may end a session of the group, the observer's included (B6)."""
+    """Say whether ending sessions is suspended in the group, the observer's included (B6)."""
     record = None if node.duties is None else node.duties.record
     return record is not None and record.suspended
 
 
 def _watch_kept(node: Node, now: float) -> bool:
-    """A node that woke from a suspend must look first: it does not know what it missed."""
+    """Say whether the watch has no gap; a node that woke from a suspend must read first."""
     return node.watch is None or kept(node.watch, now, node.timing.gap_max_s)
 
 
@@ -211,7 +211,7 @@ def _how(view: View) -> str:
 
 
 def _upkeep(node: Node, now: float) -> Request | None:
-    """Choose among what only has to happen some time."""
+    """Choose among requests that are not urgent."""
     view = node.view
     if view is None or node.epoch is None:
         return None
@@ -244,9 +244,10 @@ def _raise_floor(node: Node, now: float) -> RaiseFloor | None:
 
 
 def _roster_wanted(node: Node, view: View) -> bool:
-    """Others that would take do not concern the holder: it has better questions to wait for.
+    """Say whether to read the roster; a node with tasks derives it from the group's record.
 
-    A node with duties reads it with the group's record.
+    The holder never reads it: it is not in its own succession, and the request would delay
+    heartbeats.
     """
     if node.duties is not None:
         return False
@@ -254,12 +255,12 @@ def _roster_wanted(node: Node, view: View) -> bool:
 
 
 def _roster_at(node: Node) -> float:
-    """A thousand nodes that join at once must not make each one read a thousand rosters."""
+    """Return the next read: a thousand nodes joining must not cause a thousand reads by each."""
     return node.roster_at + node.timing.heartbeat_s
 
 
 def wake_moments(node: Node) -> Iterator[float]:
-    """Name every moment at which the state alone would lead to a command."""
+    """Yield every moment at which the state alone would lead to a command."""
     if node.finished:
         return
     if node.session is not None:

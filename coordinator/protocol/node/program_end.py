@@ -1,4 +1,4 @@
-"""The ways in which a program's run ends, and what the node makes of each."""
+"""Ends of a program's run, and the consequence of each for the node."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from coordinator.protocol.rules.restarts import ended as counted
 
 Step = tuple[Node, tuple[Command, ...]]
 
-#: The exit code of a node that was to run the program once and lost the token meanwhile.
+#: Exit code of a node that was to run the program once and lost the token meanwhile.
 LOST_CODE = 76
-#: A program that could not be started now is not tried again here for so many heartbeats.
+#: Heartbeats for which a program that could not be started is not tried again here.
 REFUSED_BEATS = 2.0
 
 
 def lose(node: Node, reason: str, now: float) -> Step:
-    """Kill whatever runs at once: somebody else may be about to start."""
+    """Kill everything that runs at once: another node may be about to start the program."""
     node, killed = task_intake.lose_all(node, reason, now)
     if node.run is None:
         return node, killed
@@ -37,7 +37,7 @@ def lose(node: Node, reason: str, now: float) -> Step:
 
 
 def check_token(node: Node, now: float) -> Step:
-    """Lose the token when an answer lacks it, or has it under another term than believed."""
+    """Lose the token when an answer shows it gone, or held under another term than believed."""
     run = node.run
     if run is None or run.over or node.view is None:
         return node, ()
@@ -47,7 +47,7 @@ def check_token(node: Node, now: float) -> Step:
 
 
 def stopping(node: Node, event: ProgramStopping) -> Step:
-    """Note that the guardian has begun to stop the run: it will not be extended any more."""
+    """Note that the guardian has begun to stop the run: trust in it is not extended any more."""
     run = node.run
     if run is None or run.number != event.run or run.over:
         return node, ()
@@ -57,9 +57,9 @@ def stopping(node: Node, event: ProgramStopping) -> Step:
 
 
 def refused(node: Node, event: ProgramRefused) -> Step:
-    """The program never started: give the token up, and leave when the file is to blame.
+    """Give the token up, because the program never started; leave when the file is the cause.
 
-    Otherwise it is for want of trust or of a process, and others may try first.
+    Otherwise trust or a process was lacking, and other nodes may try first.
     """
     if node.run is None or node.run.number != event.run:
         return node, ()
@@ -71,7 +71,7 @@ def refused(node: Node, event: ProgramRefused) -> Step:
 
 
 def ended(node: Node, event: ProgramEnded) -> Step:
-    """Everything of the run is dead; decide what its end means."""
+    """Decide the consequence of a run's end; everything of the run is dead."""
     run = node.run
     if run is None or run.number != event.run:
         return node, ()
@@ -113,7 +113,7 @@ def _ended_itself(node: Node, event: ProgramEnded, term: int, ran_s: float) -> N
 
 
 def _crash_loop(before: Node, after: Node, event: ProgramEnded) -> tuple[LogLine, ...]:
-    """Tell why the token goes to another node although its program was to be restarted."""
+    """Report why the token goes to another node although its program was to be restarted."""
     on_exit = dict(before.policy.on_status).get(event.status, before.policy.on_exit)
     if on_exit is not OnExit.RESTART or after.given_up == before.given_up:
         return ()
@@ -122,5 +122,5 @@ def _crash_loop(before: Node, after: Node, event: ProgramEnded) -> tuple[LogLine
 
 
 def _give_up(node: Node, term: int, cool_until: float) -> Node:
-    """Have the term released, and leave the token to others until `cool_until`."""
+    """Have the term released, and leave the token to other nodes until `cool_until`."""
     return replace(node, given_up=max(node.given_up, term), cool_until=cool_until)

@@ -1,7 +1,7 @@
-"""How long a request waits after it failed: each kind for itself, whatever else is answered (O7).
+"""Backoff of failed requests, for each kind of request separately (O7).
 
-A statement may always fail on a database that answers all others. What a reconnect asks first
-succeeds then each time, and must not clear the wait of what failed.
+One statement may always fail on a database that answers all others. The first request after a
+reconnect then succeeds each time, and must not reset the backoff of the failed kind.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from coordinator.protocol.messages.requests import Request
 from coordinator.protocol.node.next_beat import jittered
 from coordinator.protocol.node.state.node import Held, Node
 
-#: After a failure the next try comes after this, then twice as long, up to a heartbeat.
+#: Seconds to the second attempt after a failure; doubled each time, up to a heartbeat.
 RETRY_FIRST_S = 0.02
 
 
 def pause_s(node: Node, failures: int) -> float:
-    """Return the seconds from the last of so many failures in a row to the next try."""
+    """Return the seconds from the last of this many failures in a row to the next attempt."""
     wait_s = min(node.timing.heartbeat_s, RETRY_FIRST_S * 2 ** min(failures - 1, 10))
     return jittered(node, wait_s)
 
@@ -36,7 +36,7 @@ def let_go(node: Node, request: Request) -> Node:
 
 
 def is_held(node: Node, request: Request, now: float) -> bool:
-    """Say whether a request of this kind has failed too lately to be asked again."""
+    """Say whether this kind of request failed too recently to be sent again."""
     return any(held.kind is type(request) and now < held.until for held in node.held)
 
 

@@ -1,4 +1,4 @@
-"""Which of a node's failures are told: a log names every reason, and is not filled by them."""
+"""Reports of a node's failures: the log gets every reason, but is not flooded."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import replace
 from coordinator.protocol.node.events import Command, LogLine
 from coordinator.protocol.node.state.node import Node
 
-#: A failure that lasts is told again after so long, and each reason once in that time; more of them
-#: would only fill the log.
+#: A lasting failure is reported again after this many seconds, and each reason once in that time,
+#: up to TOLD_WHY_MAX reasons.
 TELL_AGAIN_S = 60.0
 TOLD_WHY_MAX = 8
 
@@ -16,7 +16,7 @@ TOLD_WHY_MAX = 8
 def tell_why(node: Node, now: float, why: str) -> tuple[Node, tuple[Command, ...]]:
     """Report a failure: the first one, each new reason, and all again after TELL_AGAIN_S.
 
-    Where the database has several hosts their reasons take turns, so those told lately are kept.
+    The reasons of several database hosts alternate, so those reported lately are remembered.
     """
     again = node.failures == 1 or now - node.told_why_at >= TELL_AGAIN_S
     known = frozenset[str]() if again else node.told_why

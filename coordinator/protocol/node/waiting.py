@@ -1,11 +1,11 @@
-"""When a node that was told not to wait (longer) gives up, and what it then says (rule L5).
+"""The end of waiting for a node with -n or -w, and the message that it leaves with (rule L5).
 
-    -n       leaves as soon as a live node is seen with the token. A holder that looks dead is
-             waited for: its interval decides, and nobody else can shorten that.
-    -w SECS  leaves when the time is over, unless the token is free: taking that is two round trips.
+-n       leaves as soon as the token is seen with a live node. A holder that looks dead is waited
+         out: its interval decides, and no other node can shorten that.
+-w SECS  leaves when the time is over, unless the token is free: taking that is two round trips.
 
-Whether a holder looks dead is told from the age of its last heartbeat, by the server's clock. That
-is a hint: it decides who waits, never who may take the token.
+A holder looks dead by the age of its last heartbeat on the server's clock. That is a hint: it
+decides which nodes wait, never which may take the token.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from coordinator.protocol.messages.requests import NodeSeen, Take, View
 from coordinator.protocol.node.next_request import take_at
 from coordinator.protocol.node.state.node import Leaving, Node, held_by_other, holds, is_free
 
-#: A live holder's heartbeat is never older than this many of its intervals, short of trouble.
+#: Intervals after which a live holder's heartbeat is overdue; a live one is rarely older.
 OVERDUE_BEATS = 2
 
 
 def give_up_waiting(node: Node, now: float) -> Node:
-    """Leave with the conflict code when the node was told not to wait (longer)."""
+    """Leave with the conflict code when the node was told not to wait, or to wait no longer."""
     policy = node.policy
     if node.run is not None or node.leaving is not None or holds(node):
         return node
@@ -41,12 +41,12 @@ def looks_dead(holder: NodeSeen) -> bool:
 
 
 def wait_that_suffices_s(node: Node, holder: NodeSeen) -> float:
-    """Return whole seconds in which a node that begins to wait takes a dead holder's token."""
+    """Return the whole seconds for which a node must wait to take a dead holder's token."""
     return math.ceil((holder.liveness_s or node.timing.liveness_s) + 2 * node.timing.heartbeat_s)
 
 
 def _about_to_take(node: Node) -> bool:
-    """Say whether the next answers decide: the token is free, is being taken, or not yet seen."""
+    """Say whether the next answers decide: the token is free, being taken, or not yet seen."""
     if isinstance(node.pending, Take):
         return True
     if node.view is None:

@@ -1,1 +1,1 @@
-"""The same steps as in the package above, for the tasks of a group."""
+"""The steps of the package above, for the tasks of a group."""

@@ -1,4 +1,4 @@
-"""Taking in what happened to the tasks of a node: answers, ends of programs, the loss of all."""
+"""Intake of events about a node's tasks: answers, ends of programs, the loss of all."""
 
 from __future__ import annotations
 
@@ -47,16 +47,16 @@ from coordinator.protocol.node.tasks.report import last_error
 Step = tuple[Node, tuple[Command, ...]]
 ProgramEvent = ProgramRefused | ProgramStopping | ProgramEnded | ProgramProgressed
 
-#: A refused decision is looked at again after this share of a heartbeat.
+#: Share of a heartbeat after which a refused decision is tried again.
 AGAIN_SHARE = 0.25
-#: What a decision about a dead or silent node is called in the log.
+#: Name in the log of a decision about a dead or silent node.
 SESSION_ENDED = "session ended"
 
 
 def in_doubt(node: Node) -> Node:
     """Return the node after a failure: what was read proves nothing any more.
 
-    What was watched stays, until the next look confirms it or starts it anew (rule B1).
+    Watched sessions stay, until the next read confirms them or starts them anew (rule B1).
     """
     if node.duties is None:
         return node
@@ -64,14 +64,14 @@ def in_doubt(node: Node) -> Node:
 
 
 def moved(node: Node) -> Node:
-    """Return the node after an answer of another history of the database (rule D6)."""
+    """Return the node after an answer from another history of the database (rule D6)."""
     if node.duties is None:
         return node
     return replace(node, duties=replace(node.duties, current=False))
 
 
 def notified(node: Node) -> Node:
-    """Return the node after a push: a token that it waits for may be free by now."""
+    """Return the node after a push: a token that it waits for may be free now."""
     duties = node.duties
     if duties is None or duties.record is None:
         return node
@@ -80,7 +80,7 @@ def notified(node: Node) -> Node:
 
 
 def lose_all(node: Node, reason: str, now: float) -> Step:
-    """Kill every program of the session that is over, but those that go on without it."""
+    """Kill every program of the session that is over, except those that continue without it."""
     duties = node.duties
     if duties is None:
         return node, ()
@@ -103,7 +103,7 @@ def lose_all(node: Node, reason: str, now: float) -> Step:
         )
         commands.append(KillProgram(run.number, reason))
     if duties.works and not works:
-        commands.append(LogLine("tasks-removed", ()))  # they ended in time, by themselves
+        commands.append(LogLine("tasks-removed", ()))  # all had already ended by themselves
     duties = replace(
         duties,
         record=None,
@@ -122,7 +122,7 @@ def lose_all(node: Node, reason: str, now: float) -> Step:
 
 
 def succeeded(node: Node, request: Take) -> tuple[Command, ...]:
-    """Report why the observer's token was taken over: that ended a session, as a decision does."""
+    """Report why the observer's token was taken over: the take ended a session, like a decision."""
     if node.duties is None or request.seen_beat is None:
         return ()
     return (_decided(request.seen_node, SESSION_ENDED, request.reason),)
@@ -132,11 +132,11 @@ def succeeded(node: Node, request: Take) -> tuple[Command, ...]:
 
 
 def answered(node: Node, event: Answered, request: TaskRequest) -> Step:
-    """Take in the answer to a task request."""
+    """Apply the answer to a task request."""
     duties, answer, now = node.duties, event.answer, event.now
-    assert duties is not None, "only a node with duties asks such things"
+    assert duties is not None, "only a node with task state sends task requests"
     if node.session is None:
-        return node, ()  # the session ended while the question was out
+        return node, ()  # the session ended while the request was pending
     match request:
         case ReadGroup():
             return read(node, duties, answer, now)
@@ -177,11 +177,11 @@ def _taken(node: Node, duties: TaskState, request: TakeTasks, answer: Answer, no
     for task, term in answer.taken:
         definition = record.tasks.get(task) if record else None
         definition = definition or TaskDef(name=task, enabled=False)
-        # A task that fails again and again shows why, also while it is tried once more.
+        # A task that keeps failing shows why, also while it is tried once more.
         work = TaskHolding(definition=definition, term=term, error=last_error(duties, task))
         left = apart.pop(task, None)
         if left is not None and left.run is not None:
-            # It went on without the database, and nobody else has had the token since.
+            # It continued without the database, and no other node has had the token since.
             work = rejoined(left, term)
             duties = noted(duties, left, now)
         works[task] = work
@@ -189,7 +189,7 @@ def _taken(node: Node, duties: TaskState, request: TakeTasks, answer: Answer, no
     missed = not answer.done or len(answer.taken) < len(request.wanted)
     cool = dict(duties.cool_until)
     if answer.done or answer.view.group_version == request.version:
-        # Refused for a reason that another look would not show: a fence of another role, say.
+        # Refused for a reason that another read would not show: another role's fence, for example.
         got = {task for task, _ in answer.taken}
         again_at = now + node.timing.heartbeat_s
         cool |= {one.task: again_at for one in request.wanted if one.task not in got}
@@ -208,7 +208,7 @@ def _released(
     node: Node, duties: TaskState, request: ReleaseTasks, answer: Answer, now: float
 ) -> Node:
     if not answer.done or request.session != node.session:
-        # The session is over: a heartbeat finds out, and must come before the next try.
+        # The session is over: a heartbeat shows that, and must come before the next attempt.
         return replace(node, beat_at=min(node.beat_at, now))
     for given in request.given:
         work = duties.works.get(given.task)
@@ -246,7 +246,7 @@ def _decided(node: str | None, what: str, why: str) -> LogLine:
 
 
 def on_program(node: Node, event: ProgramEvent) -> Step | None:
-    """Take in what became of a task's program; None when it is none of a task."""
+    """Apply an event of a task's program; None when the run belongs to no task."""
     duties = node.duties
     work = None if duties is None else duties.by_run(event.run)
     if duties is None or work is None or work.run is None:
@@ -255,7 +255,7 @@ def on_program(node: Node, event: ProgramEvent) -> Step | None:
         case ProgramProgressed():
             return _with(node, _put(duties, replace(work, progressed_at=event.now))), ()
         case ProgramStopping():
-            # Trust runs out, and it will not be extended any more: this holding is over.
+            # Trust runs out and is not extended any more: this holding is over.
             run = replace(work.run, stopping=work.run.stopping or "trust", over=True)
             work = replace(work, run=run, ending=work.ending or "trust ran short")
             return _with(node, _put(duties, work)), ()

@@ -1,4 +1,4 @@
-"""Decide a node's next question about its group's tasks, and when to look at them again."""
+"""The next request about the group's tasks, and the time of the next decision about them."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from coordinator.protocol.rules.epoch import may_act
 from coordinator.protocol.rules.terms import next_term
 from coordinator.protocol.rules.trust import fresh
 
-#: The record is not read more often than this, in seconds: twenty nodes that join one after the
-#: other must not make each of them read a thousand tasks twenty times.
+#: Shortest time between two reads of the record, in seconds: twenty nodes that join one after the
+#: other must not make each node read a thousand tasks twenty times.
 READ_PAUSE_S = 0.1
-#: Tokens in one request: a thousand tasks of one node are taken in a few transactions.
+#: Tokens per request: a thousand tasks of one node are taken in a few transactions.
 BATCH_MAX = 200
 
 
 def must_read(node: Node) -> bool:
-    """Say whether the record is older than what the last answer showed (rule D4)."""
+    """Say whether the record is older than the version that the last answer showed (rule D4)."""
     duties, view = node.duties, node.view
     if duties is None or view is None:
         return False
@@ -46,12 +46,12 @@ def must_read(node: Node) -> bool:
 
 
 def next_duty(node: Node, now: float) -> Request | None:
-    """Choose the task request that matters most now; none when nothing is due."""
+    """Choose the task request that matters most now; None when nothing is due."""
     duties, view, session = node.duties, node.view, node.session
     if duties is None or view is None or session is None or node.leaving is not None:
         return None
     if must_read(node) or now >= _look_again_at(node, duties):
-        # A program whose trust waits for this must not wait for a pause.
+        # A program whose trust depends on this read must not wait for a pause.
         in_need = duties.running() and not duties.current
         return ReadGroup() if in_need or now >= duties.read_at + READ_PAUSE_S else None
     given = _given(duties)
@@ -68,7 +68,7 @@ def next_duty(node: Node, now: float) -> Request | None:
 
 
 def _given(duties: TaskState) -> tuple[GivenTask, ...]:
-    """Name what can be given back: nothing of its program is left."""
+    """Return the tokens that can be given back: nothing of their programs is left."""
     over = (
         work for work in duties.works.values() if work.ending and work.run is None and not work.lost
     )
@@ -88,7 +88,7 @@ def _given(duties: TaskState) -> tuple[GivenTask, ...]:
 def _watches(node: Node) -> bool:
     """Say whether this node watches the sessions: the observer, and the first in its line.
 
-    The deputy does so in order to know already what the observer knew, should it follow it.
+    The deputy watches so that it already knows what the observer knew, should it succeed it.
     """
     return holds(node) or node.place == 0
 
@@ -111,7 +111,7 @@ def _decide(node: Node, duties: TaskState, view: View, session: str, now: float)
 
 
 def _end_spread(node: Node, duties: TaskState, view: View, session: str) -> EndSpread | None:
-    """Have the observer say that nothing is left to move, once that is so (P4)."""
+    """Have the observer record that nothing is left to move, once that is so (P4)."""
     record = duties.record
     assert record is not None
     if not holds(node) or not record.spread_version or not may_act(view):
@@ -148,10 +148,10 @@ def _take(node: Node, duties: TaskState, view: View, session: str, now: float) -
 
 
 def _look_again_at(node: Node, duties: TaskState) -> float:
-    """Return when to look again at what changes without the version: polling is the truth.
+    """Return when to read again what changes without a new version.
 
-    That is a token that another node still holds, tasks that are on their way to a new Member, or a
-    pupil that has not said how far it is.
+    That is a token that another node still holds, tasks on their way to a new Member, or a pupil
+    whose progress is not known yet.
     """
     record = duties.record
     if record is None:
@@ -164,7 +164,7 @@ def _look_again_at(node: Node, duties: TaskState) -> float:
 
 
 def _pupils(node: Node, record: GroupRecord) -> Iterator[NodeRecord]:
-    """Name the nodes that this one has to see caught up: itself, when there is no Member."""
+    """Yield the nodes whose catch-up this node checks: its own when there is no Member."""
     for pupil in record.nodes.values():
         if pupil.live and not pupil.caught_up and pupil.standing is not Standing.MEMBER:
             mentor = mentor_of(node.policy.group, pupil.node, record)
@@ -173,7 +173,7 @@ def _pupils(node: Node, record: GroupRecord) -> Iterator[NodeRecord]:
 
 
 def _catch_up(node: Node, record: GroupRecord, session: str) -> CatchUp | None:
-    """Say of a pupil that it is caught up, once it has acted on the record in this life (H6)."""
+    """Confirm that a pupil is caught up, once it has acted on the record in this life (H6)."""
     for pupil in _pupils(node, record):
         ready = pupil.node == node.policy.node or pupil.seen_version >= 0
         if ready and pupil.session is not None:
@@ -199,7 +199,7 @@ def _upkeep(node: Node, duties: TaskState, session: str, now: float) -> Request 
 
 
 def duty_moments(node: Node) -> Iterator[float]:
-    """Name every moment at which the tasks alone would lead to a command."""
+    """Yield every moment at which the tasks alone would lead to a command."""
     duties = node.duties
     if duties is None or node.session is None or node.leaving is not None:
         return

@@ -1,4 +1,4 @@
-"""Meaning of the end of a task's program, and what is then given back."""
+"""Ends of a task's program, and the giving back of its token."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from coordinator.protocol.rules.restarts import ended as counted
 
 Step = tuple[Node, tuple[Command, ...]]
 
-#: Why a program is stopped whose task was changed: it is started anew under the same token.
+#: Reason for stopping a program whose task was changed: it is restarted under the same token.
 CHANGED = "the task was changed"
-#: Terms of deleted tasks are kept up to so many: they matter only if a failover loses the rows.
+#: Limit of the terms kept for deleted tasks: they matter only if a failover loses the rows.
 TERMS_MAX = 10_000
-#: A node that released a task on its program's wish leaves it to others for so many heartbeats.
+#: Heartbeats for which a task that its program wished to release is left to other nodes.
 COOL_BEATS = 2
 
 
 def ended(node: Node, duties: TaskState, work: TaskHolding, event: ProgramEnded) -> Step:
-    """Everything of the run is dead; decide what its end means."""
+    """Decide the consequence of a run's end; everything of the run is dead."""
     run = work.run
     assert run is not None
     why = run.stopping or event.why
     fields = (("task", work.task), ("status", event.status), ("why", why), ("term", run.term))
     told = LogLine("task-ended", (*fields, ("forced", event.forced)))
-    # What ended a schedule is in the record, written by its own process.
+    # The end of a schedule is in the record, written by the schedule's own process.
     quiet = run.stopping or event.status == 0 or _terminated(work, event)
     error = "" if quiet else _status(event.status)
     work = replace(work, run=None, error=error or work.error)
@@ -51,7 +51,7 @@ def ended(node: Node, duties: TaskState, work: TaskHolding, event: ProgramEnded)
 
 
 def refused(node: Node, duties: TaskState, work: TaskHolding, event: ProgramRefused) -> Step:
-    """The program never started: let others go first when its file is to blame."""
+    """Let other nodes go first when the program's file is the cause of its refusal."""
     fields = (("task", work.task), ("why", event.why))
     told = LogLine("task-refused", fields)
     work = replace(work, run=None, error=event.why)
@@ -60,7 +60,7 @@ def refused(node: Node, duties: TaskState, work: TaskHolding, event: ProgramRefu
     if work.lost or node.session is None:
         return _remove(node, duties, work, told)
     if event.code:
-        # Other groups read the history; the error's own text is for the task's group.
+        # Other groups read the history; the error's own text is for the task's group only.
         why = f"its program could not be started (exit code {event.code})"
         work = replace(work, ending=work.ending or why, failed=True)
     elif not work.ending:
@@ -69,14 +69,14 @@ def refused(node: Node, duties: TaskState, work: TaskHolding, event: ProgramRefu
 
 
 def dropped(duties: TaskState, work: TaskHolding) -> TaskState:
-    """Return the duties without a work whose token is given back or lost; its term is used up."""
+    """Return the state without a task whose token is given back or lost; its term is used up."""
     works = {task: kept for task, kept in duties.works.items() if task != work.task}
     given_up = max(duties.given_up.get(work.task, 0), work.term)
     return replace(duties, works=works, given_up={**duties.given_up, work.task: given_up})
 
 
 def failure_noted(duties: TaskState, work: TaskHolding) -> TaskState:
-    """Return the duties with word, for the database, of why a task was given up, if it failed."""
+    """Return the state with a note for the database on why the task was given up, if it failed."""
     if not work.failed:
         return duties
     error = work.error or work.ending
@@ -85,12 +85,12 @@ def failure_noted(duties: TaskState, work: TaskHolding) -> TaskState:
 
 
 def rejoined(work: TaskHolding, term: int) -> TaskHolding:
-    """Return a work that went on apart, under the term that this session has for it now."""
+    """Return a task that continued detached, under the term that this session now has for it."""
     return replace(work, term=term, lost=False, ending="", apart_since=None)
 
 
 def tidied(duties: TaskState, record: GroupRecord, now: float) -> TaskState:
-    """Return the duties without what is known of tasks that are gone, once that is much."""
+    """Return the state without what is known of deleted tasks, once that has grown large."""
     cool = {task: until for task, until in duties.cool_until.items() if until > now}
     told = {
         task: told
@@ -109,7 +109,7 @@ def tidied(duties: TaskState, record: GroupRecord, now: float) -> TaskState:
 
 
 def noted(duties: TaskState, work: TaskHolding, now: float) -> TaskState:
-    """Return the duties with word, for the database, of a program that went on without it."""
+    """Return the state with a note for the database on a program that continued without it."""
     assert work.apart_since is not None
     since_s = max(0.0, now - work.apart_since)
     note = TaskReport(
@@ -123,7 +123,7 @@ def noted(duties: TaskState, work: TaskHolding, now: float) -> TaskState:
 
 
 def _remove(node: Node, duties: TaskState, work: TaskHolding, told: Command) -> Step:
-    """Forget a work whose token is lost; the last one is worth a line of the log (H4)."""
+    """Forget a task whose token is lost; the last one gets a line in the log (H4)."""
     duties = dropped(duties, work)
     last = node.session is None and not duties.running()
     removed = (LogLine("tasks-removed", ()),) if last else ()
@@ -170,7 +170,7 @@ def _counted(work: TaskHolding, ran_s: float, now: float) -> TaskHolding:
 
 
 def _cooled(node: Node, duties: TaskState, work: TaskHolding, now: float) -> TaskState:
-    """Leave a task that failed here to others for a while, and back off when there are none."""
+    """Leave a task that failed here to other nodes for a while; back off if there are none."""
     if not work.failed:
         return duties
     until = now + node.timing.liveness_s

@@ -1,4 +1,4 @@
-"""Taking in the group's record: which tokens are this session's, and who should run what."""
+"""Intake of the group's record: this session's tokens, and the assignment of tasks."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def renewed(node: Node) -> tuple[Command, ...]:
 
 
 def read(node: Node, duties: TaskState, answer: Answer, now: float) -> Step:
-    """Believe the record: what it does not name as this session's is lost."""
+    """Adopt the record: a token that it does not show as this session's is lost."""
     record = answer.group
     assert record is not None, "ReadGroup answers with the group"
     works: dict[str, TaskHolding] = {}
@@ -58,7 +58,7 @@ def read(node: Node, duties: TaskState, answer: Answer, now: float) -> Step:
                 run=replace(work.run, stopping=work.run.stopping or why, over=True),
             )
             commands.append(KillProgram(work.run.number, why))
-    # A take whose answer was lost did happen: the token is this session's.
+    # A take whose answer was lost did happen if the token is this session's.
     for task, token in record.tokens.items():
         mine = token.session == node.session and not token.free
         left = apart.get(task)
@@ -66,10 +66,10 @@ def read(node: Node, duties: TaskState, answer: Answer, now: float) -> Step:
             if left.run is not None and not left.run.stopping:
                 duties = noted(duties, apart.pop(task), now)
                 works[task] = rejoined(left, token.term)
-            continue  # one that is being stopped must be dead first
+            continue  # a detached program that is being stopped must be dead first
         if mine and task not in works:
             definition = record.tasks.get(task) or TaskDef(name=task, enabled=False)
-            # A failover may have lost its giving back: then that is done once more.
+            # A failover may have lost the giving back: then it is done once more.
             over = "it was given up before" if token.term <= given_up.get(task, 0) else ""
             works[task] = TaskHolding(definition=definition, term=token.term, ending=over)
     terms = {task: max(token.term, token.floor) for task, token in record.tokens.items()}
@@ -95,7 +95,7 @@ def read(node: Node, duties: TaskState, answer: Answer, now: float) -> Step:
 
 
 def _forgotten(duties: TaskState, terms: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
-    """Find out, once for each record, what a failover took back: terms go only forwards."""
+    """Return, once for each record, the terms that a failover took back: terms only rise."""
     return tuple(
         (task, term) for task, term in duties.remembered.items() if terms.get(task, term) < term
     )

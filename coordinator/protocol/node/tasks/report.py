@@ -1,4 +1,4 @@
-"""Reports of a node about its tasks, for people to read; nothing is decided by them."""
+"""Reports of a node about its tasks, for people; no decision depends on them."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from coordinator.protocol.node.events import Command, LogLine
 from coordinator.protocol.node.state.node import Node, holds, manners_of
 from coordinator.protocol.node.state.tasks import TaskHolding, TaskState
 
-#: Changes are gathered for so many seconds; a person asks to see them within one.
+#: Changes are collected for this many seconds; a person expects to see them within one.
 TELL_PAUSE_S = 0.2
-#: Lines in one request.
+#: Reports in one request.
 TOLD_MAX = 200
-#: An alert is told when it has lasted for the observer's grace and so many heartbeats.
+#: An alert is raised when it has lasted for the observer's grace and this many heartbeats.
 ALERT_BEATS = 2
-#: More tasks that wait for the same reason share a line of the log.
+#: Alerts with the same reason, beyond this number, share a line of the log.
 ALERTS_APART_MAX = 3
-#: Notes that wait while the database is away; older ones are dropped.
+#: Limit of the notes kept while the database is away; older ones are dropped.
 NOTES_MAX = 200
 
 
 def tell(node: Node, duties: TaskState, session: str, now: float) -> ReportTasks | None:
-    """Return what the database does not know yet, when it is time to say so."""
+    """Return what the database does not know yet, when a report is due."""
     if now < tell_at(node, duties):
         return None
-    assert duties.record is not None, "who tells has read"
+    assert duties.record is not None, "a report follows a read"
     news = (*duties.notes, *_news(duties))
     return ReportTasks(session=session, version=duties.record.version, told=news[:TOLD_MAX])
 
 
 def tell_at(node: Node, duties: TaskState) -> float:  # noqa: ARG001
-    """Return when to tell; infinity when the database knows everything."""
+    """Return when a report is due; infinity when the database knows everything."""
     if duties.record is None:
         return float("inf")
     known = duties.told_version == duties.record.version and not duties.notes
@@ -43,7 +43,7 @@ def tell_at(node: Node, duties: TaskState) -> float:  # noqa: ARG001
 
 
 def alarm(node: Node, duties: TaskState, now: float) -> TaskState:
-    """Note since when each task waits for what a person may have to do; the observer only (H8)."""
+    """Note since when each task waits for something a person may have to do; observer only (H8)."""
     if duties.record is None or not holds(node):
         return replace(duties, alerted=frozenset(), alarming=MappingProxyType({}))
     alerts = {(task, to.node is None) for task, to in duties.assigned.items() if to.alert}
@@ -52,7 +52,7 @@ def alarm(node: Node, duties: TaskState, now: float) -> TaskState:
 
 
 def raise_alerts(node: Node, now: float) -> tuple[Node, tuple[Command, ...]]:
-    """Have the observer tell, once, what has lasted: a group that starts has no Member at first."""
+    """Have the observer raise lasting alerts, once: a group that starts has no Member at first."""
     duties = node.duties
     if duties is None or duties.record is None or now < alert_at(node, duties):
         return node, ()
@@ -69,7 +69,7 @@ def raise_alerts(node: Node, now: float) -> tuple[Node, tuple[Command, ...]]:
 
 
 def alert_at(node: Node, duties: TaskState) -> float:
-    """Return when there is an alert to tell; infinity while there is none."""
+    """Return when the next alert is due; infinity while there is none."""
     waiting = (since for one, since in duties.alarming.items() if one not in duties.alerted)
     return min(waiting, default=float("inf")) + _hold_s(node)
 
@@ -81,7 +81,7 @@ def _hold_s(node: Node) -> float:
 
 
 def _lines(fresh: Sequence[tuple[str, str]]) -> Iterator[LogLine]:
-    """Tell each alert; those of one reason together when they are many."""
+    """Yield a line for each alert; those with one reason share a line when they are many."""
     reasons = dict.fromkeys(why for _, why in fresh)
     for reason in reasons:
         tasks = [task for task, why in fresh if why == reason]
@@ -103,7 +103,7 @@ def _news(duties: TaskState) -> Iterator[TaskReport]:
 
 
 def last_error(duties: TaskState, task: str) -> str:
-    """Return why the task failed here last, as far as this node knows."""
+    """Return why the task last failed here, as far as this node knows."""
     for note in reversed(duties.notes):
         if note.task == task and note.note == "failed":
             return note.error

@@ -1,4 +1,4 @@
-"""Decide which of its group's tasks a node starts and stops, as the record says."""
+"""Starts and stops of a node's tasks, as the group's record demands."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from coordinator.protocol.rules.trust import fresh
 
 Step = tuple[Node, tuple[Command, ...]]
 
-#: A program that goes on without the database has no deadline; its guardian still owns it.
+#: A program that continues without the database has no deadline; its guardian still owns it.
 APART_UNTIL = 1e12
 
 
 def start_or_stop(node: Node, now: float) -> Step:
-    """Bring what runs here in line with the record."""
+    """Bring the programs that run here in line with the record."""
     duties = node.duties
     if duties is None:
         return node, ()
@@ -42,7 +42,7 @@ def start_or_stop(node: Node, now: float) -> Step:
 
 
 def _judge(node: Node, record: GroupRecord, work: TaskHolding, now: float) -> Step:
-    """Decide about one held task: end it, start it anew, start it, or leave it alone."""
+    """Decide about one held task: end it, restart it, start it, or leave it alone."""
     if work.lost or work.ending:
         return node, ()
     why, failed = _why_not(node, record, work, now)
@@ -82,12 +82,12 @@ def _why_not(node: Node, record: GroupRecord, work: TaskHolding, now: float) -> 
 
 
 def _judge_apart(node: Node, work: TaskHolding) -> Step:
-    """End a program that went on without the database, once the database says whose it is."""
+    """End a program that continued without the database, unless the task is still this node's."""
     duties = node.duties
     assert duties is not None
     assert duties.record is not None
     if duties.record.token(work.task).free and _would_be_mine(node, duties.record, work):
-        return node, ()  # it is about to be taken again, and then goes on
+        return node, ()  # it is about to be taken again, and then continues
     if work.run is None or work.run.stopping:
         return node, ()
     why = "it went on without the database, and is another node's by now"
@@ -99,7 +99,7 @@ def _judge_apart(node: Node, work: TaskHolding) -> Step:
 def _would_be_mine(node: Node, record: GroupRecord, work: TaskHolding) -> bool:
     """Say whether a task belongs here, or would if this node were a Member already.
 
-    After an outage of the database no node is one for a while, and nobody has taken the task.
+    After an outage of the database no node is a Member for a while, and the task stays free.
     """
     assert node.duties is not None
     verdict, definition = node.duties.assigned.get(work.task), record.tasks.get(work.task)
@@ -137,7 +137,7 @@ def _start(node: Node, work: TaskHolding, now: float) -> Step:
     node = _put(node, replace(work, run=run, progressed_at=now))
     apart = work.definition.on_partition is OnPartition.CONTINUE
     until = APART_UNTIL if apart else node.trusted_until
-    # Without a deadline, too, it starts under trust: a node that was paused in between has none.
+    # Without a deadline, too, it starts under trust: a node that was paused since has none.
     start_by = node.trusted_until if apart else float("inf")
     return node, (StartProgram(run.number, run.term, until, work.task, start_by),)
 
@@ -172,7 +172,7 @@ def _put(node: Node, work: TaskHolding) -> Node:
 
 
 def _note_observing(node: Node, commands: list[Command]) -> Step:
-    """Report once when this node has become the observer, or is it no more."""
+    """Report once when this node has become the observer, or has ceased to be it."""
     duties = node.duties
     assert duties is not None
     observing = holds(node)
