@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 Keys = tuple[str, ...]
 Path = tuple[str | int, ...]
 
-#: The flag of each key that is not called like it.
+#: Of each key whose flag has another name.
 FLAGS: Mapping[Keys, str] = {
     ("name",): "argument NAME",
     ("command",): "command line",
@@ -22,18 +22,8 @@ FLAGS: Mapping[Keys, str] = {
     ("enabled",): "flag --disabled",
     ("failover",): "flag --no-failover",
     ("failback",): "flag --no-failback",
-    ("onPartition",): "flag --on-partition",
-    ("onDone",): "flag --on-done",
     ("forwardSignals",): "flag --forward-signal",
-    ("progressTimeout",): "flag --progress-timeout",
-    ("stopTimeout",): "flag --stop-timeout",
     ("trigger", "interval"): "flag --every",
-    ("trigger", "cron"): "flag --cron",
-    ("trigger", "at"): "flag --at",
-    ("trigger", "maxCount"): "flag --max-count",
-    ("trigger", "startTime"): "flag --start-time",
-    ("trigger", "endTime"): "flag --end-time",
-    ("trigger", "timezone"): "flag --timezone",
 }
 
 
@@ -46,8 +36,13 @@ def task_of_flags(said: Mapping[Keys, object], *, failover: bool) -> TaskDef:
     from coordinator.app.config.task_spec import task_from_flags
 
     values = {keys: value for keys, value in said.items() if value is not None}
-    places: dict[Path, str] = {keys: FLAGS.get(keys, f"flag --{keys[-1]}") for keys in values}
+    places: dict[Path, str] = {keys: FLAGS.get(keys) or _flag_of(keys[-1]) for keys in values}
     return task_from_flags(values, places, failover=failover)
+
+
+def _flag_of(key: str) -> str:
+    """Name the flag of a key: --max-count of maxCount."""
+    return "flag --" + "".join(f"-{char.lower()}" if char.isupper() else char for char in key)
 
 
 def variables(said: Sequence[str]) -> dict[str, str] | None:

@@ -20,8 +20,9 @@ from coordinator.store.admin.connection import Cursor, Desk, Rows
 from coordinator.store.admin.queries import Row
 from coordinator.store.admin.task_definitions import Change
 from coordinator.store.driver.errors import database_error
-from coordinator.store.node.group_record import READ_RECORD, Known, record_of, task_of
+from coordinator.store.node.group_record import READ_RECORD, Known, record_of
 from coordinator.store.sql.statement import named
+from coordinator.store.sql.task_columns import task_of
 
 T = TypeVar("T")
 
@@ -308,8 +309,4 @@ class AdminStore:
 
 def _defined(row: Row) -> Row:
     """Return a row of TASKS with its definition."""
-    columns = (
-        *("task", "revision", "enabled", "nodes", "preferred", "pinned", "failover", "failback"),
-        *("on_partition", "on_done", "progress_ms", "stop_timeout_ms", "spec"),
-    )
-    return row | {"definition": task_of([row[column] for column in columns])}
+    return row | {"definition": task_of(row["definition"])}

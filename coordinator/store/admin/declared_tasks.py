@@ -18,7 +18,6 @@ from coordinator.store.admin.task_definitions import Change, add, change_to, col
 
 ORIGIN = "file"
 
-#: Whether it is enabled is left to people, and to the task's own end.
 COMPARE: LiteralString = """
 SELECT
     wish.name,
@@ -26,17 +25,8 @@ SELECT
     task.origin,
     task.enabled,
     task.end_reason IS NOT NULL AS finished,
-    (
-        task.nodes, task.preferred, task.pinned, task.failover, task.failback, task.on_partition,
-        task.on_done, task.progress_ms, task.stop_timeout_ms, task.spec
-    ) IS DISTINCT FROM (
-        wish.nodes, wish.preferred, wish.pinned, wish.failover, wish.failback, wish.on_partition,
-        wish.on_done, wish.progress_ms, wish.stop_timeout_ms, wish.spec
-    ) AS differs
-FROM jsonb_to_recordset(%(wishes)s::jsonb) AS wish (
-    name text, nodes text[], preferred text, pinned boolean, failover boolean, failback boolean,
-    on_partition text, on_done text, progress_ms bigint, stop_timeout_ms bigint, spec jsonb
-)
+    ({declared_in_task}) IS DISTINCT FROM ({declared_in_wish}) AS differs
+FROM jsonb_to_recordset(%(wishes)s::jsonb) AS wish (name text, {wish_types})
 LEFT JOIN {schema}.task AS task ON task.group_id = %(group)s AND task.name = wish.name
 ORDER BY wish.name COLLATE "C"
 """

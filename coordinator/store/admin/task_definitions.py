@@ -16,6 +16,7 @@ from coordinator.protocol.messages.group_record import TaskDef, token_name
 from coordinator.store.admin.connection import Cursor
 from coordinator.store.connection.opening import channel_of
 from coordinator.store.sql.statement import named
+from coordinator.store.sql.task_columns import values_of
 
 #: As the table's own check says it.
 NAME = re.compile(r"[A-Za-z0-9.:@-][A-Za-z0-9_.:@-]*")
@@ -34,15 +35,8 @@ ON CONFLICT DO NOTHING
 """
 
 INSERT: LiteralString = """
-INSERT INTO {schema}.task (
-    group_id, name, enabled, nodes, preferred, pinned, failover, failback, on_partition, on_done,
-    progress_ms, stop_timeout_ms, spec, origin, changed_by
-)
-VALUES (
-    %(group)s, %(name)s, %(enabled)s, %(nodes)s::text[], %(preferred)s, %(pinned)s, %(failover)s,
-    %(failback)s, %(on_partition)s, %(on_done)s, %(progress_ms)s, %(stop_timeout_ms)s,
-    %(spec)s::jsonb, %(origin)s, %(who)s
-)
+INSERT INTO {schema}.task (group_id, name, {task_columns}, origin, changed_by)
+VALUES (%(group)s, %(name)s, {task_values}, %(origin)s, %(who)s)
 ON CONFLICT DO NOTHING
 """
 
@@ -51,27 +45,12 @@ ON CONFLICT DO NOTHING
 REPLACE: LiteralString = """
 UPDATE {schema}.task
 SET revision = revision + CASE
-        WHEN deleted OR (spec, on_partition, on_done, progress_ms, stop_timeout_ms)
-            IS DISTINCT FROM (
-                %(spec)s::jsonb, %(on_partition)s, %(on_done)s, %(progress_ms)s::bigint,
-                %(stop_timeout_ms)s::bigint
-            )
-        THEN 1 ELSE 0
+        WHEN deleted OR ({restart_columns}) IS DISTINCT FROM ({restart_values}) THEN 1 ELSE 0
     END,
-    enabled = %(enabled)s,
+    ({task_columns}) = ROW ({task_values}),
     deleted = false,
-    nodes = %(nodes)s::text[],
-    preferred = %(preferred)s,
-    pinned = %(pinned)s,
-    failover = %(failover)s,
-    failback = %(failback)s,
-    on_partition = %(on_partition)s,
-    on_done = %(on_done)s,
-    progress_ms = %(progress_ms)s,
-    stop_timeout_ms = %(stop_timeout_ms)s,
-    spec = %(spec)s::jsonb,
     origin = coalesce(%(origin)s, origin),
-    end_reason = CASE WHEN %(enabled)s THEN NULL ELSE end_reason END,
+    end_reason = CASE WHEN %(enabled)s::boolean THEN NULL ELSE end_reason END,
     changed_at = clock_timestamp(),
     changed_by = %(who)s
 WHERE group_id = %(group)s AND name = %(name)s AND deleted = %(deleted)s
@@ -236,20 +215,7 @@ def columns_of(group: str, definition: TaskDef) -> dict[str, object]:
             f"task {name!r}: a name is letters, digits and _ . : @ -, does not begin with _,"
             f" and is with its group's not longer than {LETTERS_MAX}"
         )
-    return {
-        "name": name,
-        "enabled": definition.enabled,
-        "nodes": list(definition.nodes),
-        "preferred": definition.preferred,
-        "pinned": definition.pinned,
-        "failover": definition.failover,
-        "failback": definition.failback,
-        "on_partition": definition.on_partition.value,
-        "on_done": definition.on_done.value,
-        "progress_ms": round(definition.progress_s * 1000),
-        "stop_timeout_ms": round(definition.stop_timeout_s * 1000),
-        "spec": definition.spec,
-    }
+    return {"name": name, **values_of(definition)}
 
 
 def _revision(change: Change) -> int:

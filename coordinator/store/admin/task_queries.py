@@ -6,14 +6,12 @@ from typing import LiteralString
 
 from psycopg import sql
 
-#: The view, and what else a definition has. A task's program and its options are its group's own:
-#: where rows are guarded, the logins of other groups do not see these lines.
+#: The view, and the definition as `task_of` reads it. A task's program and its options are its
+#: group's own: where rows are guarded, the logins of other groups do not see these lines.
 TASKS: LiteralString = """
 SELECT
     shown.*,
-    task.progress_ms,
-    task.stop_timeout_ms,
-    task.spec::text AS spec,
+    json_build_array({task_cells}) AS definition,
     date_part('epoch', statement_timestamp() - shown.since) AS since_age_s
 FROM {schema}.sys_ongoing_tasks AS shown
 JOIN {schema}.task AS task ON task.group_id = shown.group_id AND task.name = shown.task

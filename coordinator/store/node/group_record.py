@@ -13,8 +13,6 @@ from typing import Any, LiteralString
 from coordinator.protocol.messages.group_record import (
     GroupRecord,
     NodeRecord,
-    OnDone,
-    OnPartition,
     Standing,
     TaskDef,
     TasksPolicy,
@@ -22,6 +20,7 @@ from coordinator.protocol.messages.group_record import (
 )
 from coordinator.protocol.messages.requests import Answer
 from coordinator.store.sql.statement import named
+from coordinator.store.sql.task_columns import TASK_WIDTH, task_of
 from coordinator.store.sql.transaction import Cursor, read
 from coordinator.store.sql.view import Place, view_of
 
@@ -37,9 +36,7 @@ _RECORD_COLUMNS: LiteralString = """
     (
         SELECT json_agg(json_build_array(
             task.deleted,
-            task.name, task.revision, task.enabled, task.nodes, task.preferred, task.pinned,
-            task.failover, task.failback, task.on_partition, task.on_done, task.progress_ms,
-            task.stop_timeout_ms, task.spec::text,
+            {task_cells},
             held.term, held.task_id, held.session, held.term_floor,
             held.taken_version, held.base_version, held.base_node, held.base_taken_version
         ))
@@ -70,6 +67,8 @@ _RECORD_COLUMNS: LiteralString = """
 """
 #: How many columns these are.
 RECORD_WIDTH = 7
+#: Where the token's cells begin in a task's array: behind `deleted` and the definition.
+_TOKEN_AT = 1 + TASK_WIDTH
 #: One statement, so one snapshot, in one round trip.
 READ_GROUP: LiteralString = "SELECT " + _RECORD_COLUMNS + ", {view_columns} {view_from}"
 #: The same for people, who have no session and need no view.
@@ -99,8 +98,6 @@ SELECT raised.version, pg_notify(
 FROM raised
 """
 
-_ON_PARTITION = {word.value: word for word in OnPartition}
-_ON_DONE = {word.value: word for word in OnDone}
 _STANDING = {word.value: word for word in Standing}
 
 
@@ -125,7 +122,7 @@ class Known:
         before, self._tasks = self._tasks, {}
         for row in rows:
             if not row[0]:
-                cells = row[1:14]
+                cells = row[1:_TOKEN_AT]
                 old = before.get(cells[0])
                 same = old is not None and old[0] == cells
                 self._tasks[cells[0]] = old if old and same else (cells, task_of(cells))
@@ -143,7 +140,7 @@ class Known:
         """
         before, self._tokens = self._tokens, {}
         for row in rows:
-            name, (term, node, session, floor), (taken, *base) = row[1], row[14:18], row[18:]
+            name, (term, node, session, floor, taken, *base) = row[1], row[_TOKEN_AT:]
             if term is None:
                 continue
             free = session is None or (node, session) not in live
@@ -204,27 +201,6 @@ def policy_of(row: Sequence[Any]) -> TasksPolicy:
 
 def _seconds(ms: int | None) -> float | None:
     return None if ms is None else ms / 1000
-
-
-def task_of(row: Sequence[Any]) -> TaskDef:
-    """Return the definition that these columns of a task's row, name to spec, are of."""
-    name, revision, enabled, nodes, preferred, pinned, failover, failback = row[:8]
-    on_partition, on_done, progress_ms, stop_timeout_ms, spec = row[8:]
-    return TaskDef(
-        name=name,
-        revision=revision,
-        enabled=enabled,
-        nodes=tuple(nodes),
-        preferred=preferred,
-        pinned=pinned,
-        failover=failover,
-        failback=failback,
-        on_partition=_ON_PARTITION[on_partition],
-        on_done=_ON_DONE[on_done],
-        progress_s=progress_ms / 1000,
-        stop_timeout_s=stop_timeout_ms / 1000,
-        spec=spec,
-    )
 
 
 def standing_of(word: str) -> Standing:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
@@ -15,6 +17,26 @@ from coordinator.store.schema.columns import (
     shown,
 )
 from coordinator.store.schema.storage import storage
+from coordinator.store.sql.task_columns import TASK_COLUMNS, TaskColumn
+
+_TYPES: dict[str, sa.types.TypeEngine[Any]] = {
+    "bigint": sa.BigInteger(),
+    "boolean": sa.Boolean(),
+    "jsonb": pg.JSONB(),
+    "text": sa.Text(),
+}
+
+
+def _column(column: TaskColumn) -> sa.Column[Any]:
+    """Return the column of an option of a task."""
+    kind = NAME if column.names else _TYPES[column.type]
+    return sa.Column(
+        column.name,
+        pg.ARRAY(kind) if column.type.endswith("[]") else kind,
+        nullable=column.default is None,
+        server_default=None if column.default is None else sa.text(column.default),
+    )
+
 
 task = sa.Table(
     "task",
@@ -22,18 +44,10 @@ task = sa.Table(
     sa.Column("group_id", NAME, nullable=False),
     sa.Column("name", NAME, nullable=False),
     sa.Column("revision", sa.BigInteger, nullable=False, server_default=sa.text("1")),
-    sa.Column("enabled", sa.Boolean, nullable=False, server_default=sa.text("true")),
+    # In the order in which the migrations make them.
+    _column(TASK_COLUMNS[0]),
     sa.Column("deleted", sa.Boolean, nullable=False, server_default=sa.text("false")),
-    sa.Column("nodes", pg.ARRAY(NAME), nullable=False, server_default=sa.text("'{}'::text[]")),
-    sa.Column("preferred", NAME),
-    sa.Column("pinned", sa.Boolean, nullable=False, server_default=sa.text("false")),
-    sa.Column("failover", sa.Boolean, nullable=False, server_default=sa.text("true")),
-    sa.Column("failback", sa.Boolean, nullable=False, server_default=sa.text("true")),
-    sa.Column("on_partition", sa.Text, nullable=False, server_default=sa.text("'stop'")),
-    sa.Column("on_done", sa.Text, nullable=False, server_default=sa.text("'restart'")),
-    sa.Column("progress_ms", sa.BigInteger, nullable=False, server_default=sa.text("0")),
-    sa.Column("stop_timeout_ms", sa.BigInteger, nullable=False, server_default=sa.text("0")),
-    sa.Column("spec", pg.JSONB, nullable=False, server_default=sa.text("'{}'::jsonb")),
+    *map(_column, TASK_COLUMNS[1:]),
     sa.Column("origin", sa.Text, nullable=False, server_default=sa.text("'cli'")),
     sa.Column("end_reason", sa.Text),
     sa.Column("created_at", MOMENT, nullable=False, server_default=SERVER_NOW),

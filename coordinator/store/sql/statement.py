@@ -12,6 +12,7 @@ from typing import LiteralString
 from psycopg import sql
 
 from coordinator.store.driver.connect import SETTINGS
+from coordinator.store.sql import task_columns
 
 #: Microseconds of the server's clock; tells one run of a server from another.
 STARTED_AT: LiteralString = "(date_part('epoch', pg_postmaster_start_time()) * 1e6)::bigint"
@@ -233,6 +234,7 @@ _FRAGMENTS: dict[str, LiteralString] = {
     "holder_lives": HOLDER_LIVES,
     "holds_fence": HOLDS_FENCE,
     "free_tokens": FREE_TOKENS,
+    **task_columns.FRAGMENTS,
 }
 
 
