@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.conformance.team import Team
 from tests.conformance.worlds import (
     TIMEOUT_S,
     LeastPrivileges,
@@ -61,3 +62,8 @@ def node(connected: NodeMaker) -> NodeMaker:
         return made
 
     return make
+
+
+@pytest.fixture
+def team(world: World, node: NodeMaker) -> Team:
+    return Team(world, node)

@@ -7,7 +7,7 @@ import pytest
 
 from coordinator.protocol.messages.group_record import TaskDef
 from coordinator.protocol.messages.task_requests import Decide, EndSession, ReportTasks, TaskReport
-from tests.conformance.test_tasks import give, over, read, take, watched
+from tests.conformance.team import give, over, read, take, watched
 from tests.conformance.worlds import PostgresWorld
 from tests.integration.test_store_tasks import members
 from tests.support.nodes.store_nodes import joined_nodes

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from coordinator.store.node.fence_locks import fence_sql
-from tests.conformance.test_tasks import take
+from tests.conformance.team import take
 from tests.integration.test_store_tasks import members
 from tests.support.nodes.store_nodes import joined_nodes
 from tests.support.servers.postgres import wait_until

@@ -30,7 +30,7 @@ from coordinator.protocol.messages.task_requests import (
 from coordinator.store.node.fence_locks import fence_sql
 from coordinator.store.node.group_record import READ_GROUP
 from coordinator.store.sql.statement import named
-from tests.conformance.test_tasks import give, over, read, take, watched
+from tests.conformance.team import give, over, read, take, watched
 from tests.conformance.worlds import GROUP, Node, PostgresWorld
 from tests.integration.test_race import at_once
 from tests.support.bounds import within
