@@ -1,0 +1,58 @@
+"""The pages of docs/ and the README: files and folders that they name are there."""
+
+from __future__ import annotations
+
+import functools
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = [
+    page for pages in ("*.md", "docs/**/*.md", "*/README.md") for page in sorted(ROOT.glob(pages))
+]
+#: Pages shorten `coordinator/protocol/...` to `protocol/...`.
+STARTS = (ROOT, ROOT / "coordinator")
+FOLDERS = ("coordinator", "cli", "tests", "bench", "migrations", "examples")
+#: A file with its folders, in text as well as in code.
+FILE = re.compile(r"(?<![\w/])((?:[\w.-]+/)+[\w-]+\.py)\b")
+#: A file by its name alone, whose folder the sentence names.
+NAME = re.compile(r"`(\w+\.py)`")
+#: A folder of the product: `protocol/node`, `runtime/isolation/`.
+FOLDER = re.compile(r"`((?:coordinator/)?(?:protocol|store|runtime|app|web)(?:/\w+)+)/?`")
+
+
+@functools.cache
+def names_of_files() -> frozenset[str]:
+    return frozenset(
+        path.name for folder in FOLDERS for path in ROOT.glob(f"{folder}/**/*.py")
+    ) | frozenset(path.name for path in ROOT.glob("*.py"))
+
+
+def absent(text: str) -> list[str]:
+    """Return the files and folders that a text names and the tree lacks."""
+    paths = [*FILE.findall(text), *FOLDER.findall(text)]
+    there = [any((start / path).exists() for start in STARTS) for path in paths]
+    return [path for path, found in zip(paths, there, strict=True) if not found] + [
+        name for name in NAME.findall(text) if name not in names_of_files()
+    ]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_file_that_a_page_names_is_there(page):
+    assert absent(page.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "the race (protocol/node/race.py) decides",
+        "`tests/unit/test_nothing.py` shows it",
+        "see `nothing_of_this_name.py`",
+        "`protocol/nowhere/` decides",
+        "`coordinator/store/nowhere` asks",
+    ],
+)
+def test_a_file_that_is_not_there_is_found(text):
+    assert len(absent(text)) == 1
