@@ -1,1 +1,1 @@
-"""The machine of the guardian: when to stop and kill a program, and whom to tell."""
+"""The machine of the guardian: when to stop and kill a program, and what to report."""

@@ -1,6 +1,7 @@
-"""Agent and spare, as the guardian decides: start, promote, kill, try again (rules G5, G6, G8).
+"""Decisions of the guardian on agent and spare: start, promote, kill, retry (rules G5, G6, G8).
 
-What is wanted and cannot be made now, for want of a process or a descriptor, is made later.
+A process that is needed and cannot be made now, because processes or descriptors are exhausted, is
+made later.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ DEATHS_MAX = 5
 DEATHS_WITHIN_S = 60.0
 #: A spare that dies at once must not keep the machine busy with imports.
 SPARE_EVERY_S = 5.0
-#: While no process can be made for an agent, the next try; doubled each time.
+#: Seconds to the next attempt while no process can be made for an agent; doubled each time.
 AGENT_AGAIN_S = 1.0
-#: The exit code of a node whose agents die one after the other.
+#: Exit code of a node whose agents die one after the other.
 AGENT_LOOP = 1
 
 
 def keep(guard: Guard, now: float, orders: Orders) -> Guard:
-    """Have an agent that speaks, and a spare, as long as the node does not leave."""
+    """Keep an agent that speaks, and a spare, as long as the node does not leave."""
     if not guard.agent and guard.leaving is None and now >= guard.agent_at:
         guard = start(guard, now, orders)
     if guard.agent and now >= guard.said_at + guard.silence_max_s:
@@ -40,13 +41,13 @@ def keep(guard: Guard, now: float, orders: Orders) -> Guard:
 
 
 def kill(guard: Guard, what: str, now: float, orders: Orders) -> Guard:
-    """Kill the agent, and do as when it died."""
+    """Kill the agent, and continue as after its death."""
     orders.append(words.KillAgent())
     return lose(guard, what, now, orders)
 
 
 def lose(guard: Guard, what: str, now: float, orders: Orders) -> Guard:
-    """Stop all programs and have the next agent at once; the two go on in parallel (G5)."""
+    """Stop all programs and start or promote the next agent at once, in parallel (G5)."""
     guard = guard._replace(agent=False)
     if guard.leaving is not None:
         return guard
@@ -66,14 +67,14 @@ def lose(guard: Guard, what: str, now: float, orders: Orders) -> Guard:
 
 
 def _with_death(guard: Guard, now: float, orders: Orders) -> Guard:
-    """Stop all programs, and count an agent that is no more."""
+    """Stop all programs, and count one more dead agent."""
     runs = tuple(guardian_run.inherit(run, now, orders) for run in guard.runs)
     deaths = (*(at for at in guard.deaths if at > now - DEATHS_WITHIN_S), now)
     return guard._replace(runs=runs, deaths=deaths)
 
 
 def miss(guard: Guard, why: str, now: float, orders: Orders) -> Guard:
-    """Try it again later: the end of the programs may make room; the same budget ends it (G8)."""
+    """Try again later: programs that end may free processes; the same budget ends it (G8)."""
     guard = guard._replace(agent=False, spare=False)
     if guard.leaving is not None:
         return guard
@@ -95,7 +96,7 @@ def _promote(guard: Guard, now: float, orders: Orders) -> Guard:
 
 
 def miss_promotion(guard: Guard, now: float, orders: Orders) -> Guard:
-    """Start an agent in the place of the spare that was gone; a node that leaves needs none."""
+    """Start an agent in place of a spare that was gone; a node that leaves needs none."""
     if guard.agent and guard.leaving is None:
         return start(guard, now, orders)
     return guard._replace(agent=False, spare=False)
@@ -106,7 +107,7 @@ def start(guard: Guard, now: float, orders: Orders) -> Guard:
     orders.append(words.StartAgent(guard.session, guard.term))
     orders.append(guardian_run.everything(guard))
     if guard.session is not None and not guard.runs:
-        # An agent that is told of a predecessor waits for the end of its programs first.
+        # An agent that succeeds another first waits for the end of that one's programs.
         orders.append(guardian_run.inheritance_over(0, guard.ended_at or now))
     return guard._replace(
         agent=True,

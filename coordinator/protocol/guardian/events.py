@@ -1,4 +1,4 @@
-"""The words of the guardian: what it hears (events) and what it orders (commands).
+"""Events and commands of the guardian.
 
 NamedTuple and not dataclass: the guardian is a process of its own on every node, and
 `dataclasses` alone would double what it imports (measured: 15 ms and 1 MB more).
@@ -9,24 +9,24 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-#: One message of a channel, as JSON will carry it.
+#: One message of a channel, as it is sent in JSON.
 Message = dict[str, Any]
 
-#: The number that stands for every run there is, as in events.py, which the guardian must not load.
+#: The number that stands for all runs, as in node/events.py, which the guardian must not load.
 EVERY_RUN = 0
 
 # --- events: from the agent ---------------------------------------------------------------------
 
 
 class Greeted(NamedTuple):
-    """The agent is up; silent for longer than silence_max_s it is taken for hung."""
+    """The agent is up; if it is silent for longer than silence_max_s, it counts as hung."""
 
     silence_max_s: float
     stop_timeout_s: float
 
 
 class StartOrdered(NamedTuple):
-    """Run a program under `term`, until trusted_until at the longest."""
+    """Run a program under `term`, until trusted_until at the latest."""
 
     run: int
     term: int
@@ -37,28 +37,28 @@ class StartOrdered(NamedTuple):
     unset: tuple[str, ...] = ()
     cwd: str | None = None
     keep_fds: tuple[int, ...] = ()  #: descriptors of the guardian that the program inherits
-    task: str = ""  #: whose program it is; empty for the group's own
-    start_by: float = float("inf")  #: not let go after this, however long it is trusted
+    task: str = ""  #: the task that the program belongs to; empty for the group's own program
+    start_by: float = float("inf")  #: latest moment of the exec, however long the run is trusted
     forward: tuple[int, ...] = ()  #: signals of the node that the program gets
-    last_stop_s: float | None = None  #: SIGTERM so long before trust ends; None: stop_timeout_s
+    last_stop_s: float | None = None  #: SIGTERM this long before trust ends; None: stop_timeout_s
 
 
 class ExtendOrdered(NamedTuple):
-    """A heartbeat was acknowledged."""
+    """A heartbeat was acknowledged: the run is trusted until the new moment."""
 
     run: int  #: or EVERY_RUN
     trusted_until: float
 
 
 class StopOrdered(NamedTuple):
-    """SIGTERM now, SIGKILL after grace_s."""
+    """Send SIGTERM now, SIGKILL after grace_s."""
 
     run: int
     grace_s: float
 
 
 class KillOrdered(NamedTuple):
-    """SIGKILL now."""
+    """Send SIGKILL now."""
 
     run: int  #: or EVERY_RUN
 
@@ -74,14 +74,14 @@ class Pinged(NamedTuple):
 
 
 class SessionTold(NamedTuple):
-    """Which session the agent holds in the database, to be handed to its successor."""
+    """The agent's session in the database, to be passed to its successor."""
 
     session: str | None
     term: int
 
 
 class ExitOrdered(NamedTuple):
-    """The agent ends cleanly; the node's exit code shall be `code`."""
+    """The agent ends cleanly; the node's exit code is to be `code`."""
 
     code: int
 
@@ -98,7 +98,7 @@ class SpareLost(NamedTuple):
 
 
 class SpareMissed(NamedTuple):
-    """The spare did not read and missed messages; now there is room for them again."""
+    """The spare did not read and missed messages; its channel has space again."""
 
 
 class PromotionFailed(NamedTuple):
@@ -128,7 +128,7 @@ class ProgramRefused(NamedTuple):
 
 
 class ProgramEnded(NamedTuple):
-    """The program's first process ended; `left` says whether others of it still exist."""
+    """The program's first process ended; `left` says whether others of the run still exist."""
 
     run: int
     status: int
@@ -142,20 +142,20 @@ class ProgramGone(NamedTuple):
 
 
 class ProgramSurvives(NamedTuple):
-    """The kernel protects these processes from SIGKILL: those of another user, as a rule."""
+    """The kernel refuses SIGKILL for these processes, usually those of another user."""
 
     run: int
     survivors: tuple[tuple[int, str], ...]  #: pid and name
 
 
 class ProgramGrows(NamedTuple):
-    """The last round of SIGKILL found processes of the program that no round before had found."""
+    """The last round of SIGKILL found processes of the program that no earlier round had found."""
 
     run: int
 
 
 class AgentNotMade(NamedTuple):
-    """No process can be made now for the agent that was to be started."""
+    """No process could be made for the agent that was to be started."""
 
     why: str
 
@@ -167,10 +167,10 @@ class SignalArrived(NamedTuple):
 
 
 class Ticked(NamedTuple):
-    """Nothing happened but time."""
+    """Time passed, and nothing else happened."""
 
 
-#: What only a living agent says: hearing one of these ends its silence.
+#: Events that only a living agent causes: any of these ends its silence.
 AgentEvent = (
     Greeted
     | StartOrdered
@@ -182,7 +182,7 @@ AgentEvent = (
     | ExitOrdered
 )
 
-#: What is heard of one run of a program.
+#: Events about one run of a program.
 ProgramEvent = (
     ProgramReady
     | ProgramStarted
@@ -193,7 +193,7 @@ ProgramEvent = (
     | ProgramGrows
 )
 
-#: What is heard of the processes that are agent and spare, or were to be.
+#: Events about the processes of agent and spare, existing or still to be made.
 PeerEvent = AgentLost | AgentNotMade | SpareLost | SpareMissed | PromotionFailed
 
 Event = AgentEvent | PeerEvent | ProgramEvent | SignalArrived | Ticked
@@ -209,7 +209,7 @@ class LaunchProgram(NamedTuple):
 
 
 class LetGo(NamedTuple):
-    """Permit the exec, if by then trusted_until has not passed."""
+    """Permit the exec, unless trusted_until has passed by then."""
 
     run: int
     trusted_until: float
@@ -223,13 +223,13 @@ class SignalProgram(NamedTuple):
 
 
 class KillProgram(NamedTuple):
-    """SIGKILL every process of the program, then look whether any is left."""
+    """SIGKILL every process of the program, then check whether any is left."""
 
     run: int
 
 
 class WriteBoard(NamedTuple):
-    """Show the program how long it is trusted."""
+    """Write for the program to read until when it is trusted."""
 
     run: int
     trusted_until: float
@@ -280,7 +280,7 @@ class KillSpare(NamedTuple):
 
 
 class Report(NamedTuple):
-    """Tell the operator one line."""
+    """Write one line to the operator's log."""
 
     text: str
 

@@ -1,7 +1,7 @@
-"""Decisions of the guardian: when to stop, kill, restart, and whom to tell.
+"""Decisions of the guardian: when to stop, kill and restart, and what to report.
 
-The guardian owns the programs, each as a run of its own number. It knows nothing of tokens: it
-knows until when each run is trusted, and that nothing else may keep it alive. No run waits for
+The guardian owns the programs, each as a run with a number of its own. It knows nothing of tokens:
+it knows until when each run is trusted, and that nothing else may keep it alive. No run waits for
 another: each has its own deadline, its own stop and its own end.
 
     launching --LetGo--> running --SIGTERM--> stopping --SIGKILL--> killing --> gone
@@ -11,21 +11,21 @@ another: each has its own deadline, its own stop and its own end.
 Each start is answered by exactly one of
   - `refused`: it never ran,
   - `started`, later `ended`: it ran, and now no process of it exists.
-What a dead agent had started is answered to its successor all at once: one `ended` with the
-number EVERY_RUN, when the last of it is gone.
+The successor of a dead agent gets one answer for all that the dead agent had started: one `ended`
+with the number EVERY_RUN, when the last process is gone.
 
 Rules, each for every single run
   G1  SIGTERM is sent at trusted_until - last_stop_s, SIGKILL to everything at trusted_until.
   G2  Extending moves both, while trust lasts. A program that was told to end for another reason
-      gets the whole of its stop_timeout_s, as long as trust is extended.
-      One extension of EVERY_RUN does it for all, and so does an order to kill.
+      gets its whole stop_timeout_s, as long as trust is extended. One extension of EVERY_RUN
+      extends all runs; an order to kill EVERY_RUN kills all.
   G3  Nothing is let go once SIGTERM would be due.
-  G4  `ended` and `refused` are said when no process of the run exists, and once. What cannot be
-      killed is named at once, and the run has not ended while it lives.
+  G4  `ended` and `refused` are sent once, when no process of the run exists. A process that
+      cannot be killed is named at once, and the run has not ended while it lives.
   G5  An agent's death or silence stops all programs; the spare takes over at the same time.
   G6  When the guardian itself was held up, the agent's silence proves nothing.
   G8  Agents that die one after the other end the node; the last spare only gives the token back.
-  G10 In each step whatever kills, signals or promotes comes before what is only reported.
+  G10 In each step, commands that kill, signal or promote come before those that only report.
 """
 
 from __future__ import annotations
@@ -43,30 +43,30 @@ from coordinator.protocol.guardian.events import Command, Event, RunOrder
 from coordinator.protocol.guardian.run import Orders
 from coordinator.protocol.guardian.state import Guard, Run
 
-#: An agent that says nothing for this long while trust runs out is not coming back in time.
+#: An agent that is silent for this long while trust runs out will not come back in time.
 SILENT_AT_TRUST_END_S = 1.0
 #: A step this late after its deadline means that the guardian itself was stopped or suspended.
 LATE_S = 0.5
-#: An agent that said `exit` has nothing left to do but to end its process.
+#: Seconds for which an agent that sent `exit` may take to end its process.
 EXIT_MAX_S = 5.0
-#: After a second SIGINT the agent has this long to give the token back.
+#: Seconds that the agent has after a second SIGINT to give the token back.
 INTERRUPT_MAX_S = 1.0
-#: A spare that was told to quit has this long.
+#: Seconds that a spare has to end after the order to quit.
 QUIT_MAX_S = 0.5
-#: The exit code of a node whose second SIGINT was obeyed.
+#: Exit code of a node that was ended by a second SIGINT.
 INTERRUPTED = 130
 
 _STOPPING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def begin(now: float) -> tuple[Guard, tuple[Command, ...]]:
-    """Return the first state and the work it orders."""
+    """Return the first state and its commands."""
     orders: Orders = []
     return guardian_agents.start(Guard(), now, orders), tuple(orders)
 
 
 def step(guard: Guard, event: Event, now: float) -> tuple[Guard, tuple[Command, ...]]:
-    """Decide the next state and the work it orders, in the order to perform it.
+    """Return the next state and its commands, in the order in which to perform them.
 
     The event comes before the deadlines: an extension that waited in the channel while the
     guardian was busy counts, as long as trust itself has not run out (G2).
@@ -84,7 +84,7 @@ def step(guard: Guard, event: Event, now: float) -> tuple[Guard, tuple[Command, 
 
 
 def due(guard: Guard) -> float:
-    """Return the moment at which `Ticked` must come if nothing else does; maybe infinite."""
+    """Return the moment at which `Ticked` must come if nothing else does; may be infinity."""
     if guard.quitted:
         return math.inf
     moments = [guard.leave_by if guard.agent else math.inf, guard.quit_by]
@@ -125,7 +125,7 @@ def _meet(guard: Guard, event: Event, now: float, orders: Orders) -> Guard:
         case words.AgentNotMade(why):
             return guardian_agents.miss(guard, why, now, orders)
         case _:
-            # A channel that was closed while its last message was read may speak for the dead.
+            # The last message of a channel that was closed meanwhile may come from a dead agent.
             return _on_agent(guard, event, now, orders) if guard.agent else guard
 
 
@@ -133,7 +133,7 @@ def _on_agent(guard: Guard, event: Event, now: float, orders: Orders) -> Guard:
     match event:
         case words.Greeted(silence_max_s):
             if guard.signals:
-                # The signal came while there was no agent, or to one that died of it.
+                # The signal came while there was no agent, or the agent that got it has died.
                 orders.append(guardian_signals.told(guard.signum, guard.signals))
             elif guard.leaving is not None:
                 why = "the agents of this node keep dying"
@@ -169,7 +169,7 @@ def _on_agent(guard: Guard, event: Event, now: float, orders: Orders) -> Guard:
 
 
 def _on_run_order(guard: Guard, event: RunOrder, now: float, orders: Orders) -> Guard:
-    """Obey an order about one run; when there is no such run any more, it came too late."""
+    """Obey an order about one run; ignore an order that comes after the run's end."""
     run = guard.run(event.run)
     if run is None:
         return guard

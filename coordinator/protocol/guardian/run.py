@@ -1,6 +1,6 @@
 """Decisions of the guardian about one run of a program: let it go, stop it, kill it.
 
-Rules G1 to G4 of guard.py. The functions append what they order to `orders`.
+Rules G1 to G4 of machine.py. The functions append their commands to `orders`.
 """
 
 from __future__ import annotations
@@ -11,24 +11,24 @@ from coordinator.protocol.guardian import events as words
 from coordinator.protocol.guardian.events import Command, Message, ProgramEvent
 from coordinator.protocol.guardian.state import RUNS_MAX, Guard, Run, Why
 
-#: After SIGKILL, look again so soon; doubled each time up to the longest.
+#: Seconds after SIGKILL to the next check; doubled each time up to the longest.
 KILL_AGAIN_S = 0.002
 KILL_AGAIN_LONGEST_S = 0.25
-#: After so many tries, about half a second, the operator hears of it.
+#: The operator is told after this many rounds, about half a second.
 KILLS_UNHEARD = 8
-#: A kill takes no longer (T1), or the operator hears of it.
+#: Longest time of a kill (T1); if it takes longer, the operator is told.
 KILL_MAX_S = 0.2
 
 Orders = list[Command]
 
 
 def reports_last(orders: Orders) -> tuple[Command, ...]:
-    """Return the orders with those last that only tell the operator something (G10)."""
+    """Return the commands with mere reports to the operator last (G10)."""
     return tuple(sorted(orders, key=lambda order: isinstance(order, words.Report)))
 
 
 def start(guard: Guard, order: words.StartOrdered, now: float, orders: Orders) -> Guard:
-    """Launch the program unless something speaks against it (G3)."""
+    """Launch the program unless a rule forbids it (G3)."""
     run = Run(
         order.run,
         order.trusted_until,
@@ -49,7 +49,7 @@ def start(guard: Guard, order: words.StartOrdered, now: float, orders: Orders) -
         why = "trust is over"
     else:
         orders.append(words.LaunchProgram(order))
-        # What a successor is told is the term of the group's own program.
+        # A successor gets the term of the group's own program.
         term = guard.term if order.task else order.term
         return guard._replace(runs=(*guard.runs, run), term=term)
     orders.append(words.TellAgent(_refused_message(order.run, why, 0)))
@@ -57,7 +57,7 @@ def start(guard: Guard, order: words.StartOrdered, now: float, orders: Orders) -
 
 
 def extend(run: Run, trusted_until: float, now: float, orders: Orders) -> Run:
-    """Trust the program for longer, unless it is too late for that (G2)."""
+    """Extend trust in the run, unless it is too late for that (G2)."""
     if not run.extends or now >= run.trusted_until:
         return run
     run = run._replace(trusted_until=max(run.trusted_until, trusted_until))
@@ -68,7 +68,7 @@ def extend(run: Run, trusted_until: float, now: float, orders: Orders) -> Run:
 def stop(run: Run, grace_s: float, why: Why, now: float, orders: Orders) -> Run:
     """Tell the program to end, and set the moment of its SIGKILL; never later than before.
 
-    Trust that runs out comes before that moment, unless it is extended (G2).
+    Trust may run out before that moment, unless it is extended (G2).
     """
     kill_at = now + grace_s
     match run.phase:
@@ -84,7 +84,7 @@ def stop(run: Run, grace_s: float, why: Why, now: float, orders: Orders) -> Run:
 
 
 def kill(run: Run, why: Why, now: float, orders: Orders) -> Run:
-    """SIGKILL everything; `kill_again_at` repeats it until nothing is left."""
+    """SIGKILL everything of the run; `kill_again_at` repeats it until nothing is left."""
     if run.phase == "launching" and run.refusal is None:
         run = run._replace(refusal=("stopped before it was started", 0))
     if run.phase in ("launching", "running"):
@@ -98,7 +98,7 @@ def kill(run: Run, why: Why, now: float, orders: Orders) -> Run:
 
 
 def due(run: Run) -> float:
-    """Return when `keep_trust` has the next thing to do."""
+    """Return the moment at which `keep_trust` next has something to do."""
     match run.phase:
         case "launching":
             return run.let_go_by
@@ -125,12 +125,12 @@ def keep_trust(run: Run, now: float, orders: Orders) -> Run:
 
 
 def inherit(run: Run, now: float, orders: Orders) -> Run:
-    """Stop what a dead agent has left; its successor is not told of each one (G5)."""
+    """Stop a run of a dead agent; its successor gets no answer for each single run (G5)."""
     return stop(run, run.stop_timeout_s, "agent", now, orders)._replace(inherited=True)
 
 
 def on_program(guard: Guard, event: ProgramEvent, now: float, orders: Orders) -> Guard:
-    """Note what became of a program; words about a run that is over change nothing."""
+    """Apply an event of a program; an event of a run that is over changes nothing."""
     run = guard.run(event.run)
     if run is None:
         return guard
@@ -149,12 +149,12 @@ def on_program(guard: Guard, event: ProgramEvent, now: float, orders: Orders) ->
             run = run._replace(status=status)
             if not left:
                 return _finish(guard, run, now, orders)
-            # What the first process left behind gets the same chance to end as it had.
+            # Processes that the first one left behind get the same time to end as it had.
             return guard.changed(stop(run, run.stop_timeout_s, "itself", now, orders))
         case words.ProgramGone():
             return _finish(guard, run, now, orders)
         case words.ProgramGrows():
-            # A pause would be its chance to fork on: the next round at once, the pauses anew.
+            # A pause would let it fork on: the next round at once, and the pauses start anew.
             return guard.changed(run._replace(kills=1, kill_again_at=now))
         case words.ProgramSurvives(_, survivors):
             return guard.changed(_note_survivors(run, survivors, orders))
@@ -175,9 +175,9 @@ def _note_survivors(run: Run, survivors: tuple[tuple[int, str], ...], orders: Or
 def everything(guard: Guard) -> words.TellSpare:
     """List what the spare must know to end all programs if guardian and agent die together.
 
-    For a spare that knows nothing; it hears of each later change alone, so that one run's start
-    or end costs no more because there are others. RUNS_MAX bounds it, and what is longer than a
-    packet travels in a memfd.
+    Sent to a spare that knows nothing. Later it gets each change alone, so that the start or end
+    of one run does not cost more because of the others. RUNS_MAX bounds the list; what is longer
+    than a packet is sent in a memfd.
     """
     runs = [[run.number, run.handle] for run in guard.runs if run.handle is not None]
     session = {"session": guard.session, "term": guard.term}
@@ -195,7 +195,7 @@ def _let_go(guard: Guard, run: Run, now: float, orders: Orders) -> Guard:
 
 
 def _finish(guard: Guard, run: Run, now: float, orders: Orders) -> Guard:
-    """Say how the run ended, now that no process of it exists (G4)."""
+    """Report how the run ended, now that no process of it exists (G4)."""
     guard = guard.without(run)._replace(ended_at=now)
     took_s = now - run.killed_at
     if took_s > KILL_MAX_S:
@@ -218,14 +218,14 @@ def _finish(guard: Guard, run: Run, now: float, orders: Orders) -> Guard:
 
 
 def inheritance_over(status: int | None, now: float) -> words.TellAgent:
-    """Tell an agent that of all that its predecessors left nothing runs any more."""
+    """Return the message that nothing runs any more of what the agent's predecessors left."""
     return _ended(words.EVERY_RUN, status, "agent", now)
 
 
 def _ended(
     number: int, status: int | None, why: Why, now: float, *, forced: bool = False
 ) -> words.TellAgent:
-    """Tell an agent when it was, too: one that is only being started hears of it late."""
+    """Return the message of an end, with its moment: an agent that still starts gets it late."""
     killed = int(-signal.SIGKILL)
     message: Message = {"say": "ended", "run": number, "why": why, "at": now}
     message["status"] = killed if status is None else status

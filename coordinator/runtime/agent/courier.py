@@ -1,9 +1,9 @@
-"""The thread that carries requests to the database, so that no call of a driver can stop a node.
+"""The thread that sends requests to the database, so that no driver call can stop a node.
 
-The node's loop asks and goes on. When an answer does not come in time, the courier is dismissed:
-its socket is shut under the blocked call, whatever it may still bring is dropped, and the next
-request gets a new courier with a new connection. Nothing is ever cancelled: the driver's cancel
-turns a wait for the synchronous standby into a false success, and takes seconds in a network
+The node's loop sends a request and goes on. When an answer does not come in time, the loop
+dismisses the courier: its socket is shut under the blocked call, any later answer is dropped, and
+the next request gets a new courier with a new connection. Nothing is ever cancelled: the driver's
+cancel turns a wait for the synchronous standby into a false success, and takes seconds in a network
 that swallows packets.
 """
 
@@ -19,15 +19,15 @@ from coordinator.ports import Clock, Store, StoreConnection
 from coordinator.protocol.messages.requests import Request, sent_later
 from coordinator.protocol.node.events import Answered, Event, Failed, Notified
 
-#: Dismissed couriers that still hang in a call of the driver (a name look-up, say). A node that
-#: has so many of them asks nothing more until one has come back.
+#: Dismissed couriers that still hang in a driver call (a name look-up, for example). A node with
+#: this many sends nothing until one of them has ended.
 DISMISSED_MAX = 8
 
 
 class Courier:
-    """One thread with at most one connection; carries one request at a time.
+    """One thread with at most one connection; it carries one request at a time.
 
-    Errors: RuntimeError or OSError when no thread or descriptor can be had now.
+    Errors: RuntimeError or OSError when no thread or descriptor is available.
     """
 
     def __init__(
@@ -52,15 +52,15 @@ class Courier:
             raise
 
     def carry(self, request: Request, timeout_s: float) -> None:
-        """Carry a request; the answer or the failure is posted."""
+        """Carry a request; the answer or the failure is posted as an event."""
         with self._lock:
             assert self._job is None, "one request at a time"
             self._job = (request, timeout_s)
-            if not self._dismissed:  # otherwise the thread has ended, and patience ends the wait
+            if not self._dismissed:  # otherwise the thread has ended, and the timeout ends the wait
                 os.eventfd_write(self._wake, 1)
 
     def dismiss(self) -> None:
-        """Close the connection under whatever is going on, and post nothing any more."""
+        """Close the connection under a running call, and post nothing any more."""
         with self._lock:
             self._dismissed = True
             if self._connection is not None:
@@ -92,14 +92,14 @@ class Courier:
                 os.close(self._wake)
 
     def _wait(self) -> None:
-        """Wait for a job, or for word from the database."""
+        """Wait for a request, or for a notification from the database."""
         with selectors.DefaultSelector() as selector:
             selector.register(self._wake, selectors.EVENT_READ)
             connection = self._connection
             if connection is not None:
                 selector.register(connection.fileno(), selectors.EVENT_READ)
             ready = {key.fd for key, _ in selector.select()}
-        # Word first: a heartbeat that waits to be sent must not rest on what is known to be old.
+        # Notifications first: a heartbeat to be sent must not rest on a view known to be old.
         if connection is not None and connection.fileno() in ready:
             self._listen(connection)
         if self._wake in ready:
@@ -118,25 +118,25 @@ class Courier:
             decided_at = self._clock.now()
             connection = self._connected(timeout_s)
             if self._dismissed:
-                return  # given up while it connected: to ask now would only surprise
+                return  # dismissed while it connected: a request now would take effect unexpectedly
             sent_at = self._clock.now()
             answer = connection.ask(sent_later(request, sent_at - decided_at), timeout_s)
         except Exception as error:  # noqa: BLE001 - see _why
-            # Refusals too: a node that has run once waits for the database to be mended.
+            # Final refusals, too: a node that has run once waits until the database is repaired.
             self._drop_connection()
             self._post(Failed(self._clock.now(), request, _why(error)))
         else:
             self._post(Answered(self._clock.now(), request, answer, sent_at))
-            # What was pushed while the answer was read is in memory, and wakes no selector.
+            # Notifications that came with the answer are in memory, and wake no selector.
             self._listen(connection)
 
     def _connected(self, timeout_s: float) -> StoreConnection:
-        """Return the connection; who finds that making one takes too long dismisses us."""
+        """Return the connection; if connecting takes too long, the loop dismisses this courier."""
         if self._connection is not None:
             return self._connection
         connection = self._store.connect(timeout_s)
         with self._lock:
-            # Dismissed meanwhile: the connection is closed by the end of the thread.
+            # If dismissed meanwhile, the end of the thread closes the connection.
             self._connection = connection
         return connection
 
@@ -153,9 +153,9 @@ class Courier:
 
 
 def _why(error: Exception) -> str:
-    """Return one line; an error of a family that nobody expected is named.
+    """Return an error as one line; an unexpected exception is named by its type.
 
-    A courier that died of it would leave a node that asks nothing more, and says nothing.
+    A courier that died of it would leave a node that sends nothing more and reports nothing.
     """
     if isinstance(error, CoordError):
         return str(error)
@@ -168,7 +168,7 @@ def _why(error: Exception) -> str:
 
 
 class Couriers:
-    """The courier at work, and those that were dismissed and have not come back."""
+    """The working courier, and the dismissed ones that have not ended."""
 
     def __init__(self, hire: Callable[[StoreConnection | None], Courier]) -> None:
         self._hire = hire
@@ -176,15 +176,15 @@ class Couriers:
         self._dismissed: list[Courier] = []
 
     def start_with(self, connection: StoreConnection | None) -> None:
-        """Hire the first courier, with a connection that is already open, if one can be had now.
+        """Start the first courier with a connection that is already open, if one can be started.
 
-        A connection that nobody can carry for is closed; the next request tries to hire again.
+        Otherwise the connection is closed; the next request tries to start a courier again.
         """
         if self._hired(connection) and connection is not None:
             connection.close()
 
     def carry(self, request: Request, timeout_s: float) -> str | None:
-        """Carry a request; return why not, when nobody can."""
+        """Carry a request; return the reason when no courier can."""
         self._dismissed = [courier for courier in self._dismissed if courier.is_alive()]
         if self._at_work is not None and not self._at_work.is_alive():
             self._at_work = None  # it had no descriptor to wait with
@@ -199,7 +199,7 @@ class Couriers:
         return None
 
     def _hired(self, connection: StoreConnection | None) -> str | None:
-        """Hire a courier; return why not, when this machine has no thread to spare."""
+        """Start a courier; return the reason when this machine has no thread to spare."""
         try:
             self._at_work = self._hire(connection)
         except (RuntimeError, OSError) as error:
@@ -207,14 +207,14 @@ class Couriers:
         return None
 
     def dismiss(self) -> None:
-        """Give up what the courier at work is doing."""
+        """Give up the request of the working courier."""
         if self._at_work is not None:
             self._at_work.dismiss()
             self._dismissed.append(self._at_work)
             self._at_work = None
 
     def end(self, timeout_s: float) -> None:
-        """Dismiss everybody and wait a little for them."""
+        """Dismiss the working courier and wait briefly for all threads."""
         self.dismiss()
         for courier in self._dismissed:
             courier.join(timeout_s)

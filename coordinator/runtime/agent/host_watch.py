@@ -1,7 +1,7 @@
-"""Looks at the other hosts of the database now and then (rule E4).
+"""Checks of the other hosts of the database now and then (rule E4).
 
-Two primaries can both acknowledge after an asynchronous failover. Time cannot help then; but a
-node that sees the newer one stops at once, so that the overlap is no longer than one look.
+Two primaries can both acknowledge after an asynchronous failover. Waiting does not help then; but
+a node that sees the newer one stops at once, so the overlap is no longer than one check.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from coordinator.ports import Clock
 from coordinator.protocol.messages.requests import Identity
 from coordinator.protocol.node.events import Event, PrimarySeen
 
-#: A host that swallows packets is asked again before the last answers were given up, but no more
-#: often than this at the same time.
+#: Checks of one host that may run at the same time: a host that swallows packets is checked again
+#: before the earlier checks were given up.
 UNDER_WAY_MAX = 4
 
 
 class Look(Protocol):
-    """A look at one host; `over`: it need not be looked at any more."""
+    """A check of one host; `over`: it need not be checked any more."""
 
     over: bool
 
     def __call__(self) -> Identity | None:
-        """Return who takes writes there; None: nobody."""
+        """Return the identity of a server that takes writes there; None if none does."""
         ...
 
 
 class HostWatch:
-    """Looks at every host each `every_s` seconds and posts what it sees, until it is stopped.
+    """Checks every host each `every_s` seconds and posts what it sees, until it is stopped.
 
-    No host waits for another, nor a look for the one before: each has a thread of its own.
+    No host waits for another, nor a check for the one before: each has a thread of its own.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class HostWatch:
         self.begin()
 
     def begin(self) -> None:
-        """Begin to look, unless it has begun; without a thread to spare, call it again later."""
+        """Start checking, unless started; without a thread to spare, call it again later."""
         if self._thread is not None:
             return
         thread = threading.Thread(target=self._run, name="coord-lookout", daemon=True)
@@ -58,7 +58,7 @@ class HostWatch:
         self._thread = thread
 
     def stop(self) -> None:
-        """Stop looking; a look that hangs in the driver is left to end by itself."""
+        """Stop checking; a check that hangs in the driver is left to end by itself."""
         self._stop.set()
 
     def _run(self) -> None:
@@ -79,7 +79,7 @@ class HostWatch:
         )
         try:
             thread.start()
-        except RuntimeError:  # no more threads may be made just now
+        except RuntimeError:  # no thread is available at present
             self._ended(index)
 
     def _look(self, index: int, look: Look) -> None:

@@ -1,4 +1,4 @@
-"""A ProgramPort for code that runs in this very process: cooperative, nothing can be killed.
+"""A ProgramPort for code in this process: cooperative, because a thread cannot be killed.
 
 The guarded code is the body of a `with`. Losing the token cannot stop it: `Token.check` raises
 from then on, the `on_lost` callbacks run, and the node releases only when the body has ended.
@@ -54,23 +54,23 @@ class Holding:
 
     @property
     def trusted_until(self) -> float:
-        """The moment on this machine's CLOCK_BOOTTIME after which nothing may be done."""
+        """Moment of this machine's CLOCK_BOOTTIME after which the token must not be acted on."""
         return self._trusted_until
 
     @property
     def seconds_left(self) -> float:
-        """How long the holding may still be trusted; below zero when it is over."""
+        """Seconds for which the holding may still be trusted; negative when it is over."""
         return -1.0 if self._over() else self._trusted_until - self._clock.now()
 
     def is_held(self) -> bool:
-        """Say whether the token may be acted on at this moment: a comparison, never a flag."""
+        """Say whether the token may be acted on at this moment, by comparing clocks."""
         return not self._over() and not expired(self._trusted_until, self._clock.now())
 
     def check(self) -> None:
         """Return when the token is held at this moment.
 
-        Errors: TokenLostError otherwise. A process can still be paused between this check and
-        what follows it: only a fenced write is safe against that.
+        Errors: TokenLostError otherwise. The process can still be paused between this check and the
+        code after it: only a fenced write is safe against that.
         """
         if not self.is_held():
             why = self._over() or "no heartbeat was acknowledged in time"
@@ -79,10 +79,10 @@ class Holding:
     def on_lost(self, callback: OnLost) -> None:
         """Call back with the reason when the token is lost; at once when it already is.
 
-        The callback runs on the node's own thread: it must be short and must not block. What it
-        raises is logged.
+        The callback runs on the node's own thread: it must be short and must not block. Exceptions
+        that it raises are logged.
         """
-        # Asked first: a lock may have been locked at the moment of a fork, for ever.
+        # Checked first: a lock may have been held at the moment of a fork, and stay locked.
         if not self._is_forked():
             with self._lock:
                 if not self._lost:
@@ -91,13 +91,13 @@ class Holding:
         callback(self._over())
 
     def _over(self) -> str:
-        """Return why the holding is over, as far as anybody has said so; empty if it is not."""
+        """Return why the holding is over, if that has been reported; empty otherwise."""
         if self._is_forked():
             return "this process is a fork of the one that holds it"
         return self._lost
 
     def _is_forked(self) -> bool:
-        """Say whether this is a copy: nothing renews it, and nobody tells it of a release."""
+        """Say whether this is a forked copy: trust is not renewed there, nor a loss reported."""
         return os.getpid() != self._pid
 
     def extended(self, trusted_until: float) -> None:
@@ -105,7 +105,7 @@ class Holding:
         self._trusted_until = trusted_until
 
     def given_back(self) -> None:
-        """End the holding, which is no loss: nobody is called back."""
+        """End the holding without a loss: no callback is called."""
         self._end("it was given back")
 
     def lost(self, reason: str) -> None:
@@ -113,13 +113,13 @@ class Holding:
         for callback in self._end(reason):
             try:
                 callback(reason)
-            except BaseException:  # code of others, and the next one may be what stops the work
+            except BaseException:  # user code; the next callback may be the one that stops the work
                 _logger.exception(
                     "an on_lost callback of the token of %s (term %d) raised", self.group, self.term
                 )
 
     def _end(self, reason: str) -> list[OnLost]:
-        """Note why the holding is over, unless it was before; return whom to call back."""
+        """Note why the holding is over, unless it already is; return the callbacks."""
         with self._lock:
             if self._lost:
                 return []
@@ -142,7 +142,7 @@ class LocalProgram:
         self._holding: Holding | None = None
 
     def attach(self, post: Callable[[Event], None]) -> bool:
-        """Connect with the node's inbox; false when the token is wanted no more."""
+        """Connect to the node's inbox; false when the token is no longer wanted."""
         with self._lock:
             self._post = post
             return self._wanted
@@ -150,8 +150,8 @@ class LocalProgram:
     def give_back(self) -> None:
         """End the holding, granted or still to come, and the node; callable from any thread.
 
-        A grant that meets this on its way is refused by `start`, in the node's own thread: so
-        there is no moment at which a token is held for code that waits no more.
+        A grant that is under way is refused by `start`, in the node's own thread. So a token is
+        never held for code that no longer waits for it.
         """
         with self._lock:
             first, self._wanted = self._wanted, False
@@ -168,12 +168,12 @@ class LocalProgram:
             post(ProgramEnded(now, holding.run, 0, "itself"))
 
     def abandon(self, reason: str) -> None:
-        """Tell the code that its node has ended, whatever of."""
+        """Tell the code that its node has ended, for whatever reason."""
         if self._holding is not None:
             self._holding.lost(reason)
 
     def start(self, command: StartProgram, node: Node) -> ProgramRefused | None:
-        """Grant the token to the code that waits for it; refuse when it does not any more."""
+        """Grant the token to the code that waits for it; refuse when it no longer waits."""
         holding = Holding(self._clock, node, command)
         with self._lock:
             if not self._wanted:
@@ -192,7 +192,7 @@ class LocalProgram:
         self._end(command.run, command.reason)
 
     def kill(self, command: KillProgram) -> None:
-        """Tell the code that it has lost the token: more cannot be done to a thread."""
+        """Tell the code that it has lost the token: a thread cannot be killed."""
         self._end(command.run, command.reason)
 
     def _end(self, run: int, reason: str) -> None:
@@ -200,11 +200,11 @@ class LocalProgram:
             self._holding.lost(reason)
 
     def fileno(self) -> int | None:
-        """There is nothing to wait on: what happens comes through the inbox."""
+        """Return None: events come through the inbox."""
         return None
 
     def events(self) -> Iterable[Event]:
-        """Nothing comes this way."""
+        """Return no events: they come through the inbox."""
         return ()
 
     def tick(self, now: float) -> tuple[float, Iterable[Event]]:
@@ -218,4 +218,4 @@ class LocalProgram:
         return holding.trusted_until, ()
 
     def changed(self, node: Node) -> None:
-        """Nothing depends on it here."""
+        """Do nothing: this port does not depend on the node's state."""

@@ -1,4 +1,4 @@
-"""One inbox for everything that happens to a node, which a selector can wait for."""
+"""One inbox for all events of a node, with a descriptor for a selector."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from coordinator.protocol.node.events import Event
 
 
 class Inbox:
-    """A queue of events from other threads; its file descriptor is readable when it has one.
+    """A queue of events from other threads; its descriptor is readable when it has one.
 
     Bound: every sender has at most a handful of events under way (one answer of the courier,
     one request of each caller), so the queue needs no limit of its own.
@@ -31,20 +31,20 @@ class Inbox:
     def put(self, event: Event) -> None:
         """Add an event; callable from any thread. Nothing happens once the inbox is closed."""
         with self._lock:
-            # A closed descriptor's number may be somebody else's by now.
+            # The number of a closed descriptor may belong to another file by now.
             if not self._closed:
                 self._events.append(event)
                 os.eventfd_write(self._wake, 1)
 
     def take(self) -> Iterator[Event]:
-        """Yield what has come, oldest first."""
+        """Yield the events that have come, oldest first."""
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._wake)
         while self._events:
             yield self._events.popleft()
 
     def close(self) -> None:
-        """Close the descriptor; what is put from now on is dropped."""
+        """Close the descriptor; later events are dropped."""
         with self._lock:
             if not self._closed:
                 self._closed = True

@@ -1,8 +1,8 @@
-"""The loop of one node: it feeds the machine with what happens, and obeys it.
+"""The loop of one node: it feeds events to the machine and performs its commands.
 
-All decisions are the machine's (coordinator/protocol/node/machine.py). The loop owns nothing but
-the wiring: one inbox, one courier for the database, one program port, and the moment at which it
-must wake. It never blocks on anything but its selector.
+All decisions are the machine's (coordinator/protocol/node/machine.py). The loop owns only the
+wiring: one inbox, one courier for the database, one program port, and the moment of its next
+wake-up. It blocks only in its selector.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from coordinator.protocol.node.state.node import Node
 from coordinator.runtime.agent.courier import Courier, Couriers
 from coordinator.runtime.agent.inbox import Inbox
 
-#: A selector never sleeps longer than this, so that a suspend is noticed soon after it.
+#: Longest sleep of the selector, in seconds, so that a suspend is noticed soon after it.
 SLEEP_MAX_S = 1.0
-#: How long the end of a node waits for a courier that hangs in a call of the driver.
+#: Seconds for which the end of a node waits for a courier that hangs in a driver call.
 COURIER_END_S = 0.2
 
 
@@ -47,11 +47,11 @@ class ProgramPort(Protocol):
     """Port that starts, stops and watches the program for the loop."""
 
     def start(self, command: StartProgram, node: Node) -> ProgramRefused | None:
-        """Start the program; its end comes back as an event. Or return why it never will."""
+        """Start the program, whose end comes back as an event; return a refusal if it cannot."""
         ...
 
     def extend(self, command: ExtendTrust) -> None:
-        """Let the program go on until the new deadline."""
+        """Extend the program's deadline."""
         ...
 
     def stop(self, command: StopProgram) -> None:
@@ -67,27 +67,27 @@ class ProgramPort(Protocol):
         ...
 
     def events(self) -> Iterable[Event]:
-        """Return what happened to the program, and whatever its keeper was told."""
+        """Return the events of the program, and other messages from its guardian."""
         ...
 
     def tick(self, now: float) -> tuple[float, Iterable[Event]]:
-        """Do what is due; return the next moment at which something is."""
+        """Do what is due; return the next due moment, and events."""
         ...
 
     def changed(self, node: Node) -> None:
-        """Hear of the node's state after each step."""
+        """Take the node's state after each step."""
         ...
 
 
 class Source(Protocol):
-    """Something else that the loop listens to."""
+    """Another source of events for the loop."""
 
     def fileno(self) -> int:
         """Return a descriptor that is readable when `events` has something."""
         ...
 
     def events(self) -> Iterable[Event]:
-        """Return what happened."""
+        """Return the events that have come."""
         ...
 
 
@@ -95,8 +95,8 @@ class Source(Protocol):
 class Agent:
     """One node's loop; `run` returns when the node is finished.
 
-    sources: what else the loop listens to.
-    report: called with each Report of the machine, and the node.
+    sources: further sources of events.
+    report: called with each LogLine of the machine, and the node.
     onlookers: called with the node after every turn (status endpoints, lines of progress).
     """
 
@@ -110,7 +110,7 @@ class Agent:
     sources: tuple[Source, ...] = ()
     _couriers: Couriers = field(init=False)
     _due_at: float = float("inf")
-    _wake_at: float = float("-inf")  #: when the machine alone has something to do
+    _wake_at: float = float("-inf")  #: moment at which the machine has something to do by itself
     _finish: Finish | None = None
     _waiting: deque[Event] = field(default_factory=deque)
 
@@ -138,7 +138,7 @@ class Agent:
         return Courier(self.store, self.clock, self.inbox.put, connection)
 
     def _turn(self, selector: selectors.BaseSelector) -> None:
-        """Take in everything that has happened, then sleep until the next moment."""
+        """Handle all events that have come, then sleep until the next moment."""
         self._waiting.extend(self.inbox.take())
         self._waiting.extend(self.program.events())
         for source in self.sources:
@@ -159,13 +159,13 @@ class Agent:
         selector.select(max(0.0, min(SLEEP_MAX_S, wake - self.clock.now())))
 
     def _step_through(self) -> None:
-        """Step through what waits: an echo of the guardian alone costs no step."""
+        """Step through the waiting events; an echo of the guardian alone costs no step."""
         event: Event | None = None
         while self._waiting and self._finish is None:
             event = self._waiting.popleft()
             self._step(event)
         if event is not None:
-            # What was due at the moment of the last step has been decided by it.
+            # Everything due at the moment of the last step has been decided by it.
             self._wake_at = wake_at(self.node, event.now)
 
     def _give_up_late_answer(self, now: float) -> None:

@@ -1,8 +1,8 @@
-"""Progress that programs tell, in the words of sd_notify(3).
+"""Progress reports of programs, in the protocol of sd_notify(3).
 
 A program that is to report progress gets a socket of its own in NOTIFY_SOCKET, and the interval
-in WATCHDOG_USEC, as a service manager would give them: `WATCHDOG=1` says that it gets on. Every
-language has a library for it, and a shell has `systemd-notify`.
+in WATCHDOG_USEC, as from a service manager: `WATCHDOG=1` reports progress. Every language has a
+library for it, and a shell has `systemd-notify`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from collections.abc import Iterable, Set
 from coordinator.ports import Clock
 from coordinator.protocol.node.events import Event, ProgramProgressed
 
-#: A datagram longer than this is not one of ours; the rest of it is dropped.
+#: Longest datagram that is read; the rest of a longer one is dropped.
 DATAGRAM_MAX = 4096
-#: Datagrams read from one socket in one turn: a program that floods us delays nobody for long.
+#: Datagrams read from one socket in one turn: a program that sends many must not delay others.
 DATAGRAMS_PER_TURN = 64
 ALIVE = (b"WATCHDOG=1", b"READY=1")
 
@@ -34,7 +34,7 @@ class ProgressLines:
     def open(self, run: int) -> str:
         """Return the address for NOTIFY_SOCKET, whose messages count for this run.
 
-        The name is in the abstract namespace, which everybody may write to: so it is random.
+        The name is in the abstract namespace, to which every process may write: so it is random.
         """
         line = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         line.setblocking(False)
@@ -52,11 +52,11 @@ class ProgressLines:
             line.close()
 
     def fileno(self) -> int:
-        """Return what is readable when a program has said something."""
+        """Return a descriptor that is readable when a program has sent a message."""
         return self._epoll.fileno()
 
     def events(self) -> Iterable[Event]:
-        """Return one event for each run that has got on since the last call."""
+        """Yield one event for each run that has reported progress since the last call."""
         if not self._lines:
             return
         ready = {fd for fd, _ in self._epoll.poll(0)}

@@ -1,8 +1,8 @@
-"""Noticing that the machine was suspended (rule T6).
+"""Detection of suspends of the machine (rule T6).
 
-CLOCK_BOOTTIME goes on meanwhile. But a kernel that has to ask a clock of whole seconds how long it
-slept counts up to a second too little or too much, and more when the wall clock was corrected: a
-sleep is not measured here, it is noticed.
+CLOCK_BOOTTIME goes on during a suspend. But a kernel that reads the length of a sleep from a clock
+of whole seconds counts up to a second too little or too much, and more when the wall clock was
+corrected. So a sleep is detected here, not measured.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from collections.abc import Callable, Iterable
 from coordinator.protocol.node.events import Event
 from coordinator.runtime.linux import syscalls
 
-#: The kernel's own count of sleeps: there is one that it took for none at all.
+#: The kernel's own count of sleeps: it also shows a sleep that the clocks took for none.
 COUNT = "/sys/power/suspend_stats/success"
 COUNT_LENGTH_MAX = 32
-#: Between two clocks that are read one after the other; a process may be held up there.
+#: Difference of two clocks read one after the other; a process may be delayed in between.
 NOISE_S = 0.05
-#: A kernel counts a sleep a little after it has let the processes go on.
+#: Seconds after a sleep within which the kernel counts it; processes already run by then.
 COUNTED_AFTER_S = 1.0
 
 
 def asleep_s() -> float:
-    """Return how long the machine has slept since it was started, as its kernel counts it."""
+    """Return the seconds that the machine has slept since its start, as its kernel counts them."""
     while True:
         before = time.clock_gettime(time.CLOCK_MONOTONIC)
         moment = time.clock_gettime(time.CLOCK_BOOTTIME)
@@ -34,9 +34,9 @@ def asleep_s() -> float:
 
 
 class SuspendWatch:
-    """Something to listen to: it calls when the machine was suspended and is awake again.
+    """A source for the loop that calls back when the machine was suspended and is awake again.
 
-    succeeds: the agent before this one may have died of a sleep that is still to be counted.
+    succeeds: the previous agent may have died because of a sleep that is not counted yet.
     """
 
     def __init__(self, on_suspended: Callable[[], None], *, succeeds: bool = False) -> None:
@@ -55,13 +55,13 @@ class SuspendWatch:
         return self._steps.fileno()
 
     def close(self) -> None:
-        """Close what it looks at."""
+        """Close the descriptors."""
         self._steps.close()
         if self._count_fd >= 0:
             os.close(self._count_fd)
 
     def events(self) -> Iterable[Event]:
-        """Look whether it has slept since the last look; nothing comes of it but the call."""
+        """Check for a sleep since the last check; yields no events, only calls back."""
         self._steps.silence()
         slept_s, count = asleep_s(), self._counted()
         counted = count != self._count
@@ -74,7 +74,7 @@ class SuspendWatch:
         return ()
 
     def _counted(self) -> bytes:
-        """Return the kernel's count as it writes it; the last one where it cannot be read."""
+        """Return the kernel's count as text; the last one when it cannot be read."""
         with contextlib.suppress(OSError):
             return os.pread(self._count_fd, COUNT_LENGTH_MAX, 0) or self._count
         return self._count
