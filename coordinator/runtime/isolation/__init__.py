@@ -1,1 +1,1 @@
-"""How surely a program and its descendants are caught and killed."""
+"""Isolation levels: finding and killing a program with all its descendants."""

@@ -1,7 +1,8 @@
-"""Level `cgroup`: the program lives in a cgroup of its own, and `cgroup.kill` ends it whole.
+"""Level `cgroup`: the program runs in a cgroup of its own, and `cgroup.kill` ends all of it.
 
 Forks, double forks and new sessions stay inside, and the kernel kills forks that race with the
-kill. What changes its cgroup (root may, and so does a login session) is below the keeper still.
+kill. A process that changes its cgroup (root may, and so does a login session) is still found below
+the keeper.
 """
 
 from __future__ import annotations
@@ -20,18 +21,18 @@ from coordinator.runtime.linux import processes, spawn, syscalls
 from coordinator.runtime.linux.processes import ProcessSnapshot, Seen
 
 LEVEL = "cgroup"
-#: The errors of a cgroup that is not there any more.
+#: The errors of a cgroup that no longer exists.
 _REMOVED = (errno.ENOENT, errno.ENODEV)
 _PREFIX = "coord-"
-#: Nothing sane nests deeper; it bounds the clean-up.
+#: Deepest nesting that the clean-up follows; no real program nests deeper.
 _DEPTH_MAX = 16
-#: Tries to remove an empty cgroup, and the seconds between two of them.
+#: Attempts to remove an empty cgroup, and the seconds between two attempts.
 _REMOVALS_MAX = 5
 _REMOVE_AGAIN_S = 0.01
 
 
 class CgroupRoom:
-    """One cgroup for one run, and a keeper under which those are found that left the cgroup."""
+    """One cgroup for one run, and a keeper below which processes that left the cgroup are found."""
 
     def __init__(self, marker: str) -> None:
         own = os.getpid()
@@ -52,51 +53,51 @@ class CgroupRoom:
 
     @property
     def status_fd(self) -> int | None:
-        """Where the keeper says how the program ended."""
+        """Descriptor on which the keeper reports how the program ended."""
         return self._kept.status_fd
 
     def launch(self, body: Callable[[int], object]) -> None:
-        """Fork the keeper; the program's process enters by itself."""
+        """Fork the keeper; the program's process enters the cgroup by itself."""
         self._kept.launch(body)
 
     def enter(self) -> None:
-        """Move the calling process in."""
+        """Move the calling process into the cgroup."""
         _write(self._path, "cgroup.procs", b"0")
 
     def change_fd(self) -> int | None:
-        """Return what polls urgent when the cgroup becomes empty."""
+        """Return a descriptor that polls urgent when the cgroup becomes empty."""
         return self._events_fd
 
     def handle(self, pid: int) -> dict[str, Any]:
-        """Return what `strike` needs in any process."""
+        """Return the handle by which any process can kill the run."""
         return self._kept.handle(pid) | {"level": LEVEL, "path": self._path}
 
     def kill(self, root_lives: bool, look: ProcessSnapshot, *, thorough: bool) -> tuple[Seen, ...]:
-        """SIGKILL everything inside, what left it, and what has not entered yet."""
+        """SIGKILL every process that is inside, has left, or has not entered yet."""
         with contextlib.suppress(OSError):
             _write(self._path, "cgroup.kill", b"1")
         return self._kept.kill(root_lives, look, thorough=thorough)
 
     def empty(self, root_lives: bool, look: ProcessSnapshot) -> bool:
-        """Tell whether nothing is left, inside or outside."""
+        """Say whether nothing is left, inside or outside."""
         return not _populated(self._events_fd) and self._kept.empty(root_lives, look)
 
     @property
     def grew(self) -> bool:
-        """True when the last kill found somebody new."""
+        """True when the last kill found a new process."""
         return self._kept.grew
 
     def leads_group(self) -> bool:
-        """Tell whether the process group of the program's first process is still the run's own."""
+        """Say whether the process group of the program's first process is still the run's own."""
         return self._kept.leads_group()
 
     def close(self) -> None:
-        """Close what is open."""
+        """Close the descriptors."""
         os.close(self._events_fd)
         self._kept.close()
 
     def clear(self) -> bool:
-        """Remove the empty cgroup; false while the kernel calls it busy."""
+        """Remove the empty cgroup; false while the kernel reports it busy."""
         return _removed(self._path)
 
 
@@ -111,12 +112,12 @@ def strike(handle: dict[str, Any], look: ProcessSnapshot, chase: Chase) -> bool:
 
 
 def _struck(path: str) -> bool:
-    """SIGKILL everything in a cgroup; tell whether anything is left in it."""
+    """SIGKILL everything in a cgroup; say whether anything is left in it."""
     try:
         _write(path, "cgroup.kill", b"1")
         events_fd = os.open(os.path.join(path, "cgroup.events"), os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        # It has been removed, which nobody can do before it is empty; or nobody knows.
+        # It has been removed, which requires that it is empty; any other error tells nothing.
         return error.errno not in _REMOVED
     try:
         return _populated(events_fd)
@@ -125,9 +126,9 @@ def _struck(path: str) -> bool:
 
 
 def unavailable() -> str:
-    """Try it; return why the level cannot be had here, or nothing.
+    """Try the level; return why it is not available here, or an empty text.
 
-    Errors: OSError when it cannot be tried now, for want of a process or a descriptor.
+    Errors: OSError when it cannot be tried now, for lack of a process or a descriptor.
     """
     try:
         path = os.path.join(home(), f"{_PREFIX}probe-{os.getpid()}-{os.urandom(4).hex()}")
@@ -139,7 +140,7 @@ def unavailable() -> str:
     try:
         if not os.path.exists(os.path.join(path, "cgroup.kill")):
             return "the kernel has no cgroup.kill (it needs Linux 5.14)"
-        pid = spawn.fork_clean(lambda: _probe(path))  # ends with NOT_FOUND when it cannot
+        pid = spawn.fork_clean(lambda: _probe(path))  # ends with NOT_FOUND when it fails
         _, status = os.waitpid(pid, 0)
         if status != 0:
             return "a process cannot be moved into a cgroup"
@@ -149,7 +150,7 @@ def unavailable() -> str:
 
 
 def clean_leftovers() -> None:
-    """Kill and remove what guardians left behind that are dead themselves."""
+    """Kill and remove what dead guardians left behind."""
     with contextlib.suppress(OSError):
         for name in os.listdir(home()):
             fields = name.removeprefix(_PREFIX).split("-")
@@ -169,9 +170,9 @@ def clean_leftovers() -> None:
 
 
 def home() -> str:
-    """Return the directory of the cgroup in which this process is.
+    """Return the directory of this process's cgroup.
 
-    Errors: OSError says what is missing.
+    Errors: OSError names what is missing.
     """
     mount, root = _mount()
     with open("/proc/self/cgroup", encoding="utf-8", errors="surrogateescape") as file:
@@ -186,7 +187,7 @@ def home() -> str:
 
 
 def _mount() -> tuple[str, str]:
-    """Find a cgroup v2 mount, a hybrid one too; return where it is and what it shows."""
+    """Find a cgroup v2 mount, also of a hybrid setup; return its path and its root."""
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         for line in file:
             before, _, after = line.partition(" - ")
@@ -217,7 +218,7 @@ def _populated(events_fd: int) -> bool:
 
 
 def _wait_until_empty(events_fd: int) -> bool:
-    """Wait some milliseconds for it: a killed process needs a moment to end."""
+    """Wait some milliseconds until it is empty: a killed process needs a moment to end."""
     poll = select.poll()
     poll.register(events_fd, select.POLLPRI)
     for _ in range(5):
@@ -230,7 +231,7 @@ def _wait_until_empty(events_fd: int) -> bool:
 def _remove(path: str) -> None:
     """Remove an empty cgroup with those that the program made below it.
 
-    The kernel may call a cgroup busy for a moment after its last process has gone.
+    The kernel may report a cgroup busy for a moment after its last process has gone.
     """
     for _ in range(_REMOVALS_MAX):
         if _removed(path):
@@ -239,7 +240,7 @@ def _remove(path: str) -> None:
 
 
 def _removed(path: str) -> bool:
-    """Try it once."""
+    """Try to remove it once."""
     with contextlib.suppress(OSError):
         for directory, _, _ in os.walk(path, topdown=False):
             if directory.count("/") - path.count("/") <= _DEPTH_MAX:
@@ -248,5 +249,5 @@ def _removed(path: str) -> bool:
 
 
 def _pid_namespace() -> str:
-    """Name the set of processes in which a pid means what it means here."""
+    """Return an id of the PID namespace in which this process's pids are valid."""
     return str(os.stat("/proc/self/ns/pid").st_ino)

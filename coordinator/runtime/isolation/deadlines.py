@@ -1,7 +1,7 @@
-"""Until when each run of a node is trusted, in memory that its processes share.
+"""Deadlines of a node's runs, in memory that its processes share.
 
-The guardian writes, agent and spare read. Nothing is sent, so nothing can be full, late or lost:
-who looks sees what the guardian last decided, also when the guardian stands still or is dead.
+The guardian writes, agent and spare read. Nothing is sent, so nothing can be full, late or lost: a
+reader sees the guardian's last decision even when the guardian is frozen or dead.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from coordinator.protocol.guardian.state import RUNS_MAX
 #: One slot: the number of a run, 0 for none, and its deadline. Both are doubles: the numbers of
 #: runs are far below 2**53.
 _SLOT = struct.Struct("@dd")
-#: Looks until two agree; a write takes less than a microsecond.
+#: Reads until two agree; a write takes less than a microsecond.
 _LOOKS_MAX = 100
 
 
 class Deadlines:
-    """The guardian's end, of which every agent and spare inherits the descriptor."""
+    """The guardian's end; every agent and spare inherits the descriptor."""
 
     def __init__(self) -> None:
         self.fd = os.memfd_create("coord-deadlines", os.MFD_CLOEXEC)
@@ -27,7 +27,7 @@ class Deadlines:
         self._free = list(range(RUNS_MAX - 1, -1, -1))
 
     def put(self, run: int, trusted_until: float) -> None:
-        """Show the deadline of a run."""
+        """Write the deadline of a run."""
         slot = self._slots.get(run)
         if slot is None:
             slot = self._slots[run] = self._free.pop()
@@ -42,7 +42,7 @@ class Deadlines:
 
 
 def read(fd: int) -> dict[int, float]:
-    """Return the deadlines by the number of their runs; none without a descriptor."""
+    """Return the deadlines by the number of the run; empty without a descriptor."""
     if fd < 0:
         return {}
     before = None

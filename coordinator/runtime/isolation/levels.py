@@ -1,13 +1,13 @@
-"""How surely the program is caught: the levels, the choice, and the kill by handle.
+"""Isolation levels: their names, the choice, and the kill by handle.
 
-    cgroup  the kernel kills it whole; anybody with the path can have that done
+    cgroup  the kernel kills it as a whole; any process that has the path can order that
     pidns   it dies with the guardian by itself; needs CAP_SYS_ADMIN
-    plain   sessions, groups and a subreaper; a reduced promise
+    plain   sessions, groups and a subreaper; a weaker guarantee
 
-On every level a run has ended only when all belts say so: the cgroup or the namespace, what is
-below the keeper, the program's session, and the mark in the environment (traces.py).
+On every level a run has ended only when all checks agree: the cgroup or the namespace, the
+processes below the keeper, the program's session, and the mark in the environment (traces.py).
 
-A handle is JSON. Whoever has it can kill what it names, when the guardian is dead or frozen too.
+A handle is JSON. Any process that has it can kill the run, even if the guardian is dead or frozen.
 """
 
 from __future__ import annotations
@@ -25,47 +25,47 @@ from coordinator.runtime.linux.processes import ProcessSnapshot, Seen
 
 #: Strongest first.
 LEVELS = (cgroup.LEVEL, pidns.LEVEL, plain.LEVEL)
-#: Killing takes some milliseconds; what lasts longer waits in the kernel.
+#: Killing takes some milliseconds; a process that takes longer is waiting in the kernel.
 KILL_MAX_S = 0.2
-#: A killed process needs a moment to end before looking again is worth it.
+#: A killed process needs this long to end before another check is worthwhile.
 _PAUSE_MS = 2
-#: After so many rounds the marks are looked for even while something known survives.
+#: After this many rounds processes with the mark are searched even while known ones survive.
 ROUNDS_QUICK = 2
 
-#: The kernel kills a cgroup whole, whoever its processes belong to.
+#: The kernel kills a cgroup as a whole, whichever users its processes belong to.
 _LEFT = " unless as another user (su, sudo)"
 
-#: What a `started` message tells of a program, so that anybody can kill it.
+#: Part of a `started` message by which any process can kill the program.
 Handle = Mapping[str, Any]
 
 
 class Level(NamedTuple):
-    """One level, and whether it can be had here."""
+    """One level, and whether it is available here."""
 
     name: str
     available: bool
-    reason: str  #: why not; empty when it can
+    reason: str  #: why it is not available; empty when it is
 
 
 class Room(Protocol):
-    """Where one run of the program is locked in."""
+    """The isolation of one run of the program."""
 
     @property
     def root(self) -> int:
-        """The keeper, which is the guardian's child."""
+        """Pid of the keeper, which is the guardian's child."""
         ...
 
     @property
     def status_fd(self) -> int | None:
-        """Where the keeper says how the program ended; None before the launch."""
+        """Descriptor on which the keeper reports the program's end; None before the launch."""
         ...
 
     def launch(self, body: Callable[[int], object]) -> None:
-        """Fork what runs body(parent's pid)."""
+        """Fork the keeper; the program's process runs body(keeper's pid)."""
         ...
 
     def enter(self) -> None:
-        """Called by the program's process before anything else."""
+        """Enter the isolation; called by the program's process before anything else."""
         ...
 
     def change_fd(self) -> int | None:
@@ -73,40 +73,40 @@ class Room(Protocol):
         ...
 
     def handle(self, pid: int) -> dict[str, Any]:
-        """Return what kill_everything needs; pid is the program's first process."""
+        """Return the handle for kill_everything; pid is the program's first process."""
         ...
 
     def kill(self, root_lives: bool, look: ProcessSnapshot, *, thorough: bool) -> tuple[Seen, ...]:
-        """SIGKILL what is known, once; return what the kernel protects from us.
+        """SIGKILL the known processes once; return those that the kernel protects.
 
-        The mark is looked for when nothing else is known to live, or when `thorough`.
+        Processes with the mark are searched when no other is known to live, or when `thorough`.
         """
         ...
 
     def empty(self, root_lives: bool, look: ProcessSnapshot) -> bool:
-        """Tell whether nothing is left; the look is younger than the root's death."""
+        """Say whether nothing is left; the snapshot is younger than the root's death."""
         ...
 
     @property
     def grew(self) -> bool:
-        """True when the last kill found somebody whom none before had found."""
+        """True when the last kill found a process that no earlier one had found."""
         ...
 
     def leads_group(self) -> bool:
-        """Tell whether the process group of the program's first process is still the run's own."""
+        """Say whether the process group of the program's first process is still the run's own."""
         ...
 
     def close(self) -> None:
-        """Close what is open; the room is empty."""
+        """Close the descriptors; the run has no process left."""
         ...
 
     def clear(self) -> bool:
-        """Remove the empty room from the system; false when it must be asked again."""
+        """Remove what the system still holds of the run; false when it must be called again."""
         ...
 
 
 def available() -> list[Level]:
-    """Try all levels; strongest first."""
+    """Try all levels; the strongest comes first."""
     reasons = (
         cgroup.unavailable(),
         pidns.unavailable(),
@@ -116,10 +116,10 @@ def available() -> list[Level]:
 
 
 def choose(wanted: str) -> str:
-    """Return the level to use: the wanted one, or for `auto` the strongest there is.
+    """Return the level to use: the wanted one, or for `auto` the strongest that is available.
 
-    Errors: ConfigError when the wanted level is unknown, or cannot be had here. CoordError when no
-    level can be tried now: a weaker one is not taken for that.
+    Errors: ConfigError when the wanted level is unknown or not available here. CoordError when
+    levels cannot be tried now: a weaker one is not chosen for that reason.
     """
     try:
         return _chosen(wanted)
@@ -153,7 +153,7 @@ def _chosen(wanted: str) -> str:
 
 
 def reach(level: str) -> str:
-    """Say what of a program this level can kill, and what escapes it."""
+    """Describe which processes of a program this level can kill, and which escape it."""
     others = "" if syscalls.may_kill_others() else "; not what becomes another user's (su, sudo)"
     match level:
         case cgroup.LEVEL:
@@ -168,7 +168,7 @@ def reach(level: str) -> str:
 
 
 def build(level: str, marker: str) -> Room:
-    """Make the room for one run; marker is unique to it."""
+    """Make the isolation of one run; marker is unique to the run."""
     match level:
         case cgroup.LEVEL:
             return cgroup.CgroupRoom(marker)
@@ -179,7 +179,7 @@ def build(level: str, marker: str) -> Room:
 
 
 def kill_everything(handle: Handle, within_s: float = KILL_MAX_S) -> bool:
-    """Kill the program that a `started` message told of; true when nothing of it is left.
+    """Kill the program that a `started` message described; true when nothing of it is left.
 
     Works in any process of the same user in the same PID namespace, and more than once.
     """
@@ -189,14 +189,14 @@ def kill_everything(handle: Handle, within_s: float = KILL_MAX_S) -> bool:
 def kill_all(handles: Mapping[int, Handle], within_s: float = KILL_MAX_S) -> set[int]:
     """Kill many programs; return the numbers of those of which something is left.
 
-    Each is struck before anybody waits for the end of one.
+    All are killed once before the end of any is awaited.
     """
     until = time.monotonic() + within_s
     left = dict(handles)
     chases = {number: traces.Chase() for number in left}
     for rounds in itertools.count():
         look = ProcessSnapshot()
-        # What is known of any is killed before anybody looks for the marks of one.
+        # Known processes of all runs are killed before the marks of any run are searched.
         known = {n for n, handle in left.items() if not _strike(handle, look, chases[n])}
         marked = {
             number
@@ -211,7 +211,7 @@ def kill_all(handles: Mapping[int, Handle], within_s: float = KILL_MAX_S) -> set
 
 
 def _strike_marked(handle: Handle, look: ProcessSnapshot) -> bool:
-    """SIGKILL what carries the mark of the run; tell whether anything did."""
+    """SIGKILL the processes with the run's mark; say whether there were any."""
     trace = traces.traced(handle)
     victims = trace.marked(look)
     traces.kill(victims, trace.keeper)

@@ -1,6 +1,6 @@
-"""Level `pidns`: the program lives in a PID namespace; when its process 1 dies, all of it dies.
+"""Level `pidns`: the program runs in a PID namespace; when its process 1 dies, all of it dies.
 
-The keeper is that process 1 and dies with the guardian, so this level needs nobody to survive.
+The keeper is that process 1 and dies with the guardian, so this level needs no surviving process.
 Process numbers inside differ from those outside.
 """
 
@@ -30,12 +30,12 @@ class PidnsRoom:
 
     @property
     def root(self) -> int:
-        """The keeper."""
+        """Pid of the keeper."""
         return self._kept.root
 
     @property
     def status_fd(self) -> int | None:
-        """Where the keeper says how the program ended."""
+        """Descriptor on which the keeper reports how the program ended."""
         return self._kept.status_fd
 
     def launch(self, body: Callable[[int], object]) -> None:
@@ -54,25 +54,25 @@ class PidnsRoom:
             try:
                 keeper = spawn.fork_clean(lambda: spawn.keep(body, write_fd))
             finally:
-                # Only the keeper is born there; the next agent must not be.
+                # Only the keeper is created in it; the next agent must not be.
                 syscalls.join_pids(own)
             self._kept.launched(keeper)
         finally:
             os.close(own)
 
     def enter(self) -> None:
-        """Nothing to do: the keeper's child is born inside."""
+        """Do nothing: the keeper's child is created inside."""
 
     def change_fd(self) -> int | None:
-        """Nothing to watch: the keeper's end tells everything."""
+        """Return None: the keeper's end is all that has to be watched."""
         return None
 
     def handle(self, pid: int) -> dict[str, Any]:
-        """Return what `strike` needs in any process."""
+        """Return the handle by which any process can kill the run."""
         return self._kept.handle(pid) | {"level": LEVEL}
 
     def kill(self, root_lives: bool, look: ProcessSnapshot, *, thorough: bool) -> tuple[Seen, ...]:
-        """SIGKILL process 1, with which the kernel kills the rest; then what is outside of it."""
+        """SIGKILL process 1, with which the kernel kills the rest; then processes outside of it."""
         if root_lives:
             assert self.root > 1, "0 and below mean many processes"
             os.kill(self.root, signal.SIGKILL)
@@ -80,44 +80,44 @@ class PidnsRoom:
         return self._kept.kill(root_lives, look, thorough=thorough)
 
     def empty(self, root_lives: bool, look: ProcessSnapshot) -> bool:
-        """Tell whether nothing is left: process 1 cannot be collected before the others."""
+        """Say whether nothing is left: process 1 cannot be collected before the others."""
         return self._kept.empty(root_lives, look)
 
     @property
     def grew(self) -> bool:
-        """True when the last kill found somebody new."""
+        """True when the last kill found a new process."""
         return self._kept.grew
 
     def leads_group(self) -> bool:
-        """Tell whether the process group of the program's first process is still the run's own."""
+        """Say whether the process group of the program's first process is still the run's own."""
         return self._kept.leads_group()
 
     def close(self) -> None:
-        """Close what is open."""
+        """Close the descriptors."""
         self._kept.close()
 
     def clear(self) -> bool:
-        """Nothing to clear up."""
+        """Return True: the system holds nothing of the run."""
         return True
 
 
 def strike(handle: dict[str, Any], look: ProcessSnapshot, chase: Chase) -> bool:
     """SIGKILL a run through its handle; true when nothing is left."""
     init, started = int(handle["keeper"]), int(handle["keeper_started"])
-    # Process 1 is dead only when all others of its namespace are.
+    # Process 1 is dead only when all others of its namespace are dead.
     if not _struck(init, started):
         return False
     return plain.strike(handle, look, chase)
 
 
 def _struck(init: int, started: int) -> bool:
-    """SIGKILL process 1; tell whether it is dead."""
+    """SIGKILL process 1; say whether it is dead."""
     try:
         pidfd = os.pidfd_open(init)
     except ProcessLookupError:
         return True
     except OSError:
-        return False  # no descriptor to spare: nobody knows
+        return False  # no descriptor to spare: nothing is known
     try:
         seen = processes.look(init)
         if seen is not None and seen.unknown:
@@ -134,9 +134,9 @@ def _struck(init: int, started: int) -> bool:
 
 
 def unavailable() -> str:
-    """Try it; return why the level cannot be had here, or nothing.
+    """Try the level; return why it is not available here, or an empty text.
 
-    Errors: OSError when it cannot be tried now, for want of a process or a descriptor.
+    Errors: OSError when it cannot be tried now, for lack of a process or a descriptor.
     """
     if not os.path.exists("/proc/self/ns/pid"):
         return "the kernel has no PID namespaces"

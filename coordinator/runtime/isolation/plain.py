@@ -1,9 +1,9 @@
-"""Level `plain`: no help of the kernel but sessions, groups, and a subreaper.
+"""Level `plain`: only sessions, process groups and a subreaper.
 
-While the keeper lives, every process of the program is below it, double forks too. When guardian
-and keeper are dead, what is left is found by its session and by COORD_RUN_ID in its environment;
-a process that left the session and cleared its environment is not found: the promise of this
-level is smaller, and the node says so at its start.
+While the keeper lives, every process of the program is below it, even after double forks. When
+guardian and keeper are dead, the rest is found by its session and by COORD_RUN_ID in its
+environment. A process that left the session and cleared its environment is not found: this level
+guarantees less, and the node logs that at its start.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from coordinator.runtime.linux import processes, spawn, syscalls
 from coordinator.runtime.linux.processes import ProcessSnapshot, Seen
 
 LEVEL = "plain"
-#: Why no level can be had: each finds by /proc what has left its cgroup, tree or session.
+#: Reason why no level is available: each finds escaped processes through /proc.
 HIDDEN = (
     "/proc hides the node's own processes: mount it without hidepid, set ProtectProc=default in the"
     " unit, mount the /proc of this PID namespace, or run as root"
@@ -34,7 +34,7 @@ class PlainRoom:
         self._trace = Trace(marker)
         self.root = 0
         self._chase = traces.Chase()
-        self.status_fd: int | None = None  #: where the keeper says how the program ended
+        self.status_fd: int | None = None  #: on which the keeper reports how the program ended
 
     def launch(self, body: Callable[[int], object]) -> None:
         """Fork the keeper."""
@@ -46,15 +46,15 @@ class PlainRoom:
             os.close(write_fd)
 
     def launched(self, keeper: int) -> None:
-        """Note the keeper, our own child: its number is its own until we collect it.
+        """Note the keeper, this process's child: its number is not reused until it is collected.
 
-        Errors: OSError when others could not find it; it is killed then.
+        Errors: OSError when other processes could not find it; it is killed then.
         """
         assert keeper > 1, "0 and below mean many processes"
         try:
             started = processes.started_exactly(keeper)
         except OSError:
-            os.kill(keeper, signal.SIGKILL)  # before it has let anything go
+            os.kill(keeper, signal.SIGKILL)  # before it has permitted an exec
             raise
         self.root = keeper
         self._trace = self._trace._replace(keeper=keeper, keeper_started=started)
@@ -64,24 +64,24 @@ class PlainRoom:
         spawn.keep(body, write_fd)
 
     def enter(self) -> None:
-        """Nothing to do."""
+        """Do nothing: the level has nothing to enter."""
 
     def change_fd(self) -> int | None:
-        """Nothing to watch: the keeper's end tells everything."""
+        """Return None: the keeper's end is all that has to be watched."""
         return None
 
     def handle(self, pid: int) -> dict[str, Any]:
-        """Return what `strike` needs in any process.
+        """Return the handle by which any process can kill the run.
 
-        Errors: OSError when the program's process cannot be looked at.
+        Errors: OSError when the program's process cannot be read.
         """
         self._trace = self._trace._replace(pid=pid, started=processes.started_exactly(pid))
         return {"level": LEVEL, **self._trace.told()}
 
     def kill(self, root_lives: bool, look: ProcessSnapshot, *, thorough: bool) -> tuple[Seen, ...]:
-        """SIGKILL what is found; call again until it is empty."""
+        """SIGKILL the processes that are found; call again until none is left."""
         victims = self._trace.related(look, uncollected=root_lives)
-        # One that /proc hides is left to end by itself: nothing else tells what it still keeps.
+        # A keeper hidden by /proc is left to end by itself: its children cannot be seen either.
         keeper = look.of(self.root) if root_lives and not victims else None
         if thorough or not (victims or keeper):
             victims |= self._trace.marked(look)
@@ -91,18 +91,18 @@ class PlainRoom:
         return refused
 
     def empty(self, root_lives: bool, look: ProcessSnapshot) -> bool:
-        """Tell whether nothing is left, by all that is known; not to know is no end."""
+        """Say whether nothing is left, by all that is known; an unknown process is no end."""
         if root_lives or self._trace.related(look) or self._trace.marked(look):
             return False
         return not look.blind and not self._trace.unsure(look)
 
     @property
     def grew(self) -> bool:
-        """True when the last kill found somebody new."""
+        """True when the last kill found a new process."""
         return self._chase.grew
 
     def leads_group(self) -> bool:
-        """Tell whether the process group of the program's first process is still the run's own."""
+        """Say whether the process group of the program's first process is still the run's own."""
         seen = processes.look(self._trace.pid) if self._trace.pid else None
         if seen is not None:
             return seen.started == self._trace.started
@@ -110,17 +110,17 @@ class PlainRoom:
         return any(seen.group == self._trace.pid for seen in related)
 
     def close(self) -> None:
-        """Close what is open."""
+        """Close the descriptors."""
         if self.status_fd is not None:
             os.close(self.status_fd)
 
     def clear(self) -> bool:
-        """Nothing to clear up."""
+        """Return True: the system holds nothing of the run."""
         return True
 
 
 def strike(handle: dict[str, Any], look: ProcessSnapshot, chase: Chase) -> bool:
-    """SIGKILL what is known of a run through its handle; true when nothing of that is left."""
+    """SIGKILL the known processes of a run through its handle; true when none of them is left."""
     trace = traces.traced(handle)
     victims = trace.related(look)
     chase.strike(victims, trace.keeper)
@@ -128,16 +128,16 @@ def strike(handle: dict[str, Any], look: ProcessSnapshot, chase: Chase) -> bool:
         return False
     keeper = look.of(trace.keeper)
     if not victims and keeper is not None and keeper.started == trace.keeper_started:
-        # It may not have forked the program yet, or not have noticed that it has ended.
+        # It may not have forked the program yet, or not have noticed that the program has ended.
         traces.kill_one(keeper)
         return not keeper.alive
     return not victims
 
 
 def unavailable() -> str:
-    """Return why the level cannot be had here, or nothing: it finds by /proc whom it kills.
+    """Return why the level is not available here, or an empty text: it needs /proc.
 
-    Errors: OSError when it cannot be tried now, for want of a process or a descriptor.
+    Errors: OSError when it cannot be tried now, for lack of a process or a descriptor.
     """
     here, there = socket.socketpair()
     try:
@@ -148,12 +148,12 @@ def unavailable() -> str:
 
 
 def _shown(here: socket.socket, there: socket.socket) -> bool:
-    """Tell whether /proc shows a child that cannot be dumped, as a keeper cannot."""
+    """Say whether /proc shows a child that cannot be dumped; a keeper cannot either."""
     pid = spawn.fork_clean(lambda: _be_hidden(there.fileno()))
     assert pid > 1, "0 and below mean many processes"
     there.close()
     try:
-        ready = here.recv(1)  # nothing when it has ended
+        ready = here.recv(1)  # empty when the child has ended
         seen = processes.everyone().get(pid)
     finally:
         os.kill(pid, signal.SIGKILL)
@@ -162,7 +162,7 @@ def _shown(here: socket.socket, there: socket.socket) -> bool:
 
 
 def _be_hidden(line_fd: int) -> None:
-    """Be the child that is looked for, until its parent kills it or ends."""
+    """Run as the child that must be found, until its parent kills it or ends."""
     spawn.close_except((line_fd,))
     syscalls.hide()
     os.write(line_fd, b"1")

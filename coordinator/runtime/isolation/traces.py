@@ -1,12 +1,12 @@
-"""How the processes of one run are found, and killed, whatever they did to be apart.
+"""Traces by which the processes of one run are found and killed, wherever they have moved.
 
-    below     under the keeper, which adopts every orphan of its run
-    session   of the program's own session
-    marked    started with the run's mark in COORD_RUN_ID, which names the runs around it, too
+    below     below the keeper, which adopts every orphan of its run
+    session   in the program's own session
+    marked    started with the run's mark in COORD_RUN_ID, which also names the runs around it
 
-Each belt catches what the others let go: a change of the cgroup changes no parent, a daemon
-that forks for others has no parent of ours, and a process with an empty environment has no mark.
-The first two cost one look at /proc and never wait; the third one may (marks.py), and comes last.
+Each trace catches what the others miss: a change of the cgroup does not change the parent, a daemon
+that forks for others has a parent outside, and a process with an empty environment has no mark. The
+first two cost one read of /proc and never wait. The third one may wait (marks.py), and comes last.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from coordinator.runtime.linux.processes import ProcessSnapshot, Seen
 
 VARIABLE = "COORD_RUN_ID"
 _STOPPED = "T"
-#: A run that grows after so many rounds of stopping is killed all the same.
+#: After this many rounds of stopping, a run that still grows is killed all the same.
 _STOPS_MAX = 200
 
 
 class Trace(NamedTuple):
-    """Traces by which the processes of one run are known."""
+    """Values by which the processes of one run are recognised."""
 
-    marker: str  #: of this run and no other
-    keeper: int = 0  #: the guardian's child, under which all others are
+    marker: str  #: unique to the run
+    keeper: int = 0  #: the guardian's child, below which all others are
     keeper_started: int = 0
     pid: int = 0  #: the program's first process, which leads its session
     started: int = 0
@@ -40,18 +40,19 @@ class Trace(NamedTuple):
         return self._asdict()
 
     def keeper_lives(self) -> bool:
-        """Tell whether exactly this keeper may still run."""
+        """Say whether exactly this keeper may still run."""
         return bool(self.keeper) and processes.lives(self.keeper, self.keeper_started)
 
     def related(self, look: ProcessSnapshot, *, uncollected: bool = False) -> dict[int, Seen]:
         """Return the living processes below the keeper or in the program's session.
 
-        uncollected: the keeper is our child still, so its number is its own, seen or not.
+        uncollected: the keeper is still an uncollected child of this process, so its number is its
+        own, whether /proc shows it or not.
         """
         found: dict[int, Seen] = {}
         keeper = look.of(self.keeper)
         exact = keeper is not None and keeper.started == self.keeper_started
-        if self.keeper > 1 and (uncollected or exact):  # below 0 and 1 is everybody
+        if self.keeper > 1 and (uncollected or exact):  # all processes are below 0 and 1
             found = look.below((self.keeper,))
         found |= self._of_session(look)
         return _living(found, look)
@@ -65,7 +66,7 @@ class Trace(NamedTuple):
         return _living(found | look.below(found.keys() - look.spared), look)
 
     def unsure(self, look: ProcessSnapshot) -> bool:
-        """Tell whether there is a keeper or a leader that cannot be told from another process."""
+        """Say whether there is a keeper or a leader that cannot be told from another process."""
         return look.hides(self.keeper) or look.hides(self.pid)
 
     def _of_session(self, look: ProcessSnapshot) -> dict[int, Seen]:
@@ -73,22 +74,22 @@ class Trace(NamedTuple):
             return {}
         leader = look.of(self.pid)
         if leader is not None and leader.started != self.started:
-            return {}  # the number was given to another process, and nobody of ours is left in it
+            return {}  # the number was given to another process: the session has no process left
         found = {seen.pid: seen for seen in look.of_session(self.pid)}
         return found | look.below(found)
 
 
 def traced(handle: Mapping[str, Any]) -> Trace:
-    """Read the trace in a handle."""
+    """Return the trace in a handle."""
     numbers = (int(handle[name]) for name in ("keeper", "keeper_started", "pid", "started"))
     return Trace(str(handle["marker"]), *numbers)
 
 
 def kill(victims: Mapping[int, Seen], keeper: int) -> tuple[Seen, ...]:
-    """SIGKILL each, and each group whole; return those that the kernel protects from us.
+    """SIGKILL each process and each group; return those that the kernel protects.
 
-    A group's kill also catches a fork in between. Before each kill the process is looked at once
-    more: its number may have been given to another since.
+    Killing a group also catches a concurrent fork. Before each kill the process is read once
+    more: its number may have been given to another process since.
     """
     refused: list[Seen] = []
     own = os.getsid(0)
@@ -109,19 +110,19 @@ def kill(victims: Mapping[int, Seen], keeper: int) -> tuple[Seen, ...]:
 
 
 class Chase:
-    """The rounds of one killer against one run, which may fork while it is killed.
+    """Rounds of one killer against one run that may fork while it is killed.
 
-    Each death makes room for another fork, where processes are limited. So while each look finds
-    new ones all are stopped, and they are killed by the first look that finds none.
+    Where processes are limited, each death allows another fork. So while each snapshot shows new
+    processes all are stopped; they are killed with the first snapshot that shows none.
     """
 
     def __init__(self) -> None:
         self._found: set[tuple[int, int]] = set()
         self._stops = 0
-        self.grew = False  #: the last round found somebody whom none before had found
+        self.grew = False  #: the last round found a process that no earlier round had found
 
     def strike(self, victims: Mapping[int, Seen], keeper: int) -> tuple[Seen, ...]:
-        """Stop or SIGKILL each; return those that the kernel protects from us."""
+        """Stop or SIGKILL each; return those that the kernel protects."""
         found = {(seen.pid, seen.started) for seen in victims.values()}
         self.grew = bool(self._found) and not found <= self._found
         self._found |= found
@@ -133,12 +134,12 @@ class Chase:
 
 
 def kill_one(seen: Seen) -> bool:
-    """SIGKILL exactly this process; false when the kernel protects it from us."""
+    """SIGKILL exactly this process; false when the kernel protects it."""
     return _signalled(seen, signal.SIGKILL)
 
 
 def _signalled(seen: Seen, signum: int) -> bool:
-    """Signal exactly this process; false when the kernel protects it from us."""
+    """Signal exactly this process; false when the kernel protects it."""
     if seen.pid <= 1:
         return True  # 0 and below mean many processes, and 1 all of them
     try:
@@ -146,9 +147,9 @@ def _signalled(seen: Seen, signum: int) -> bool:
     except ProcessLookupError:
         return True  # it has been collected
     except OSError:
-        return True  # no descriptor to spare: it is found alive, and tried again
+        return True  # no descriptor to spare: the next round finds it alive, and tries again
     try:
-        # With the descriptor open the number is this process's own, or the look says otherwise.
+        # While the descriptor is open, the number is this process's; the start time confirms it.
         if processes.started(seen.pid) == seen.started:
             signal.pidfd_send_signal(pidfd, signum)
     except ProcessLookupError:

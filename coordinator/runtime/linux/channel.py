@@ -1,6 +1,6 @@
 """Messages between the processes of one node: one JSON object per packet of a unix socket.
 
-The socket keeps packets whole and in order, tells the end of the peer, and carries descriptors.
+The socket keeps packets whole and in order, shows the end of the peer, and passes descriptors.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from typing import Any
 Message = dict[str, Any]
 Received = tuple[Message | None, list[int]]
 
-#: A packet must fit into the socket's buffer; a longer text travels in a memfd beside it.
+#: A packet must fit into the socket's buffer; a longer text is sent in a memfd beside it.
 PACKET_MAX = 60_000
 #: A reader that does not make room within this many seconds is hung.
 SEND_MAX_S = 0.2
-#: Nobody passes more descriptors than this in one message.
+#: Largest number of descriptors in one message.
 FDS_MAX = 8
 
 _FD_SIZE = array.array("i").itemsize
@@ -32,14 +32,14 @@ _IN_MEMFD = b"@"
 
 
 class Channel:
-    """One end of a line between two processes of a node."""
+    """One end of a channel between two processes of a node."""
 
     __slots__ = ("_socket", "peer_pid")
 
     def __init__(self, end: socket.socket) -> None:
         self._socket = end
         end.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        self.peer_pid: int | None = None  #: the process that sent what was received last
+        self.peer_pid: int | None = None  #: sender of the last message received
 
     @classmethod
     def from_fd(cls, fd: int) -> Channel:
@@ -52,7 +52,7 @@ class Channel:
         return self._socket.fileno()
 
     def send(self, message: Message, fds: Iterable[int] = (), wait_s: float = SEND_MAX_S) -> bool:
-        """Send one message; false when the peer is gone, or made no room within wait_s."""
+        """Send one message; false when the peer is gone, or makes no room within wait_s."""
         passed = list(fds)
         packet = json.dumps(message, separators=(",", ":")).encode()
         memfd: int | None = None
@@ -79,7 +79,7 @@ class Channel:
                 if last or not self._writable(wait_s):
                     return False
             except OSError:
-                return False  # the peer is gone: `receive` will say so
+                return False  # the peer is gone: `receive` will report it
             else:
                 return True
         return False
@@ -94,7 +94,7 @@ class Channel:
         return self._receive(0)
 
     def poll(self) -> Received | None:
-        """Return what has come, None when nothing has; (None, []) when the peer is gone."""
+        """Return a message that has come, or None; (None, []) when the peer is gone."""
         try:
             return self._receive(socket.MSG_DONTWAIT)
         except BlockingIOError:
@@ -107,7 +107,7 @@ class Channel:
         fds = self._take(ancillary)
         if packet == _IN_MEMFD:
             if not fds:
-                return None, []  # no descriptor to spare: a line that loses words is over
+                return None, []  # no descriptor to spare: a channel that loses messages is over
             packet = _from_memfd(fds.pop())
         message = json.loads(packet)
         if not isinstance(message, dict):
@@ -127,18 +127,18 @@ class Channel:
         return fds
 
     def maker_pid(self) -> int:
-        """Return the process that made this line with `pair`."""
+        """Return the process that made this channel with `pair`."""
         credentials = self._socket.getsockopt(
             socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size
         )
         return int(_CREDENTIALS.unpack(credentials)[0])
 
     def detach(self) -> int:
-        """Give the descriptor away, for a process that inherits it or is sent it."""
+        """Give up the descriptor, for a process that inherits it or is sent it."""
         return self._socket.detach()
 
     def close(self) -> None:
-        """Close this end; the peer hears of it."""
+        """Close this end; the peer sees the end of the channel."""
         with contextlib.suppress(OSError):
             self._socket.close()
 
@@ -146,11 +146,11 @@ class Channel:
 def receive(
     end: socket.socket, length_max: int, ancillary_max: int, flags: int
 ) -> tuple[bytes, list[tuple[int, int, bytes]]]:
-    """Return the next packet and what came beside it; an empty one when the peer is gone.
+    """Return the next packet and its ancillary data; an empty packet when the peer is gone.
 
     A peer that closes with something unread makes the next read fail with ECONNRESET, once. What
-    it had sent before is still there, and may be the word that it ends in order.
-    Errors: BlockingIOError when nothing has come yet, and the flags forbid to wait.
+    it had sent before is still there, and may be the message that it ends in order.
+    Errors: BlockingIOError when nothing has come yet and the flags forbid waiting.
     """
     flags |= socket.MSG_CMSG_CLOEXEC
     while True:
@@ -163,7 +163,7 @@ def receive(
 
 
 def pair() -> tuple[Channel, Channel]:
-    """Return the two ends of a new line."""
+    """Return the two ends of a new channel."""
     one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     return Channel(one), Channel(other)
 

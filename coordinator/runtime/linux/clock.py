@@ -1,11 +1,11 @@
-"""The clock by which trust is measured."""
+"""The clock that measures trust."""
 
 from __future__ import annotations
 
 import time
 
-#: CLOCK_BOOTTIME goes on while the machine is suspended, so that it wakes up expired; where the
-#: system has none, the monotonic clock is the best there is.
+#: CLOCK_BOOTTIME goes on while the machine is suspended, so trust has expired when it wakes up.
+#: A system without it uses the monotonic clock.
 _CLOCK_ID: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 

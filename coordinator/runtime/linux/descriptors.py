@@ -1,7 +1,7 @@
-"""Descriptors 0 to 2: they are there before anything else is opened, and hold no secret.
+"""Descriptors 0 to 2: opened before any other file, and free of secrets.
 
-A process that is started without one of them (`coord run 2>&-`) gives its number to whatever it
-opens first. So each process of coord calls `open_standard` before it opens anything.
+A process that is started without one of them (`coord run 2>&-`) gives its number to the first file
+that it opens. So each process of coord calls `open_standard` before it opens anything.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-#: The lowest number of a descriptor that nobody takes for input, output or errors.
+#: The lowest descriptor that is not input, output or errors.
 FIRST_OWN = 3
 
 
@@ -19,7 +19,7 @@ def open_standard() -> None:
         try:
             os.fstat(fd)
         except OSError:
-            # The lowest free number is this one: those below are open by now.
+            # The lowest free number is this one: all below it are open by now.
             assert os.open(os.devnull, os.O_RDWR) == fd, "descriptors are given out from below"
             os.set_inheritable(fd, True)
     # Python has no object for a stream that was closed when it was started.

@@ -1,7 +1,7 @@
-"""Every interpreter that coord starts, started in one way.
+"""The one way to start an interpreter of coord.
 
--P, because the directory that coord is started in holds somebody's modules: a `types.py` or a
-package `coordinator` there would run in the place of ours, as root maybe.
+-P, because the directory in which coord is started holds files of others: a `types.py` or a package
+`coordinator` there would run instead of coord's own, possibly as root.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 
-#: What makes an interpreter do more than to run its module; a helper has no use for it.
+#: Variables that make an interpreter do more than run its module; a helper does not need them.
 _UNWANTED = (
     *("PYTHONINSPECT", "PYTHONSTARTUP", "PYTHONVERBOSE", "PYTHONDEBUG", "PYTHONDUMPREFS"),
     *("PYTHONPROFILEIMPORTTIME", "PYTHONTRACEMALLOC", "PYTHONBREAKPOINT", "PYTHONWARNINGS"),
@@ -25,7 +25,7 @@ def command(module: str, *arguments: str) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """Return this process's environment less what changes how an interpreter behaves."""
+    """Return this process's environment without variables that change an interpreter."""
     return {name: value for name, value in os.environ.items() if name not in _UNWANTED}
 
 
@@ -36,9 +36,9 @@ def answer_of(
     pass_fds: Iterable[int] = (),
     timeout_s: float | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a module of coord to its end, and return what it answered.
+    """Run a module of coord to its end, and return its result.
 
-    said: its standard input; without it, it has none.
+    said: its standard input; empty by default.
     Errors: OSError when no process can be made; subprocess.TimeoutExpired.
     """
     return subprocess.run(

@@ -1,6 +1,6 @@
-"""The limits of this process (ulimit): refused at the start when no node fits into them.
+"""The limits of this process (ulimit): a start is refused when they are too low for a node.
 
-A node that finds out later has taken a token that it cannot run.
+A node that noticed later would already hold a token that it cannot use.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from coordinator.errors import ConfigError
 from coordinator.runtime.linux import spawn
 from coordinator.runtime.linux.capacity import DESCRIPTORS_EACH, DESCRIPTORS_OWN
 
-#: A guardian and one run.
+#: Descriptors of a guardian with one run.
 DESCRIPTORS_MIN = DESCRIPTORS_OWN + DESCRIPTORS_EACH
 #: Agent, spare, keeper, program, and the threads of the agent, which count as processes.
 PROCESSES_MIN = 8
-#: What an agent maps with its threads and the driver of the database; more than it uses.
+#: Address space that an agent maps with its threads and the database driver; more than it uses.
 ADDRESS_SPACE_MIN = 160 * 1024 * 1024
 _MEMORY = ((resource.RLIMIT_AS, "-v", "address space"), (resource.RLIMIT_DATA, "-d", "data"))
 
 
 def check() -> None:
-    """Refuse limits that no node fits into.
+    """Refuse limits that are too low for a node.
 
-    Errors: ConfigError names the limit, what it is, and what a node needs.
+    Errors: ConfigError names the limit, its value, and what a node needs.
     """
     _check_descriptors()
     for limit, option, what in _MEMORY:
@@ -41,7 +41,7 @@ def check() -> None:
 
 
 def _check_descriptors() -> None:
-    # The guardian raises its soft limit to the hard one; the program gets what was given.
+    # The guardian raises its soft limit to the hard one; the program keeps the original limit.
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if hard != resource.RLIM_INFINITY and hard < DESCRIPTORS_MIN:
         raise ConfigError(
@@ -51,10 +51,10 @@ def _check_descriptors() -> None:
 
 
 def _check_processes() -> None:
-    """Try: the limit counts what all of this user's processes are, which nobody can look up."""
+    """Try to fork: the limit counts all of this user's processes, whose number is not readable."""
     limit = resource.getrlimit(resource.RLIMIT_NPROC)[0]
     if limit == resource.RLIM_INFINITY or os.geteuid() == 0:
-        return  # the kernel asks no limit of root
+        return  # the kernel does not limit root
     children: list[int] = []
     try:
         for _ in range(PROCESSES_MIN - 1):

@@ -1,8 +1,8 @@
-"""Which processes were started with a variable: /proc/PID/environ, read by a process of its own.
+"""Processes that were started with a variable: /proc/PID/environ, read by a separate process.
 
-Reading the environment of a process waits for a lock of that process, and so for whatever holds
-it up: a page on a disk that hangs is enough. A reader that hangs is left behind; the caller, who
-has programs to kill, goes on with the next process.
+Reading the environment of a process waits for a lock of that process, and so for everything that
+holds it up, for example a page on a disk that hangs. A reader that hangs is abandoned; the caller,
+who has programs to kill, goes on with the next process.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from collections.abc import Iterable
 
 from coordinator.runtime.linux import spawn, syscalls
 
-#: A reader that says nothing for so long, and does not compute either, hangs.
+#: A reader that is silent for this long without computing hangs.
 _SILENT_MS = 20
-#: A reader that computes is waited for: so many times the silence above, on a busy machine.
+#: Number of such silences for which a computing reader is awaited, on a busy machine.
 _SILENCES_MAX = 50
-#: So many processes that hold up their readers are passed over in one go.
+#: Number of processes that may hang a reader before a search is given up.
 _HUNG_MAX = 8
 _READ_MAX = 65_536
-#: Runs inside of each other so deep that this is not enough are told apart by the last one alone.
+#: Longest outer value; runs nested deeper than it allows are marked by the innermost run only.
 _CHAIN_MAX = 2000
 #: Readers of this process that have not been collected.
 _dismissed: set[int] = set()
 
 
 def links(value: bytes) -> list[bytes]:
-    """Return the marks in a value: those of runs inside of each other, the outermost first."""
+    """Return the marks in a value: those of nested runs, the outermost first."""
     return [link for link in value.split(b"/") if link]
 
 
 def chained(outer: str, marker: str) -> str:
-    """Return the value for a run whose node carries the outer one, if that is what we write."""
+    """Return the value for a run inside an outer one, if the outer value is in coord's form."""
     if not outer.replace("/", "").isalnum() or len(outer) > _CHAIN_MAX:
         return marker
     return f"{outer}/{marker}"
@@ -43,9 +43,9 @@ def chained(outer: str, marker: str) -> str:
 def values_of(name: bytes, pids: Iterable[int], proc: str = "/proc") -> dict[int, bytes | None]:
     """Return the value of the variable for each process that was started with it.
 
-    Shapes: None for a process that could be read at another time, but not now. One whose
-    environment is not ours to read, or holds its reader up, is left out.
-    Errors: none; without a process to spare, this one reads itself.
+    Shapes: None for a process that cannot be read now, but could be later. A process whose
+    environment may not be read, or that hangs its reader, is left out.
+    Errors: none; without a process to spare, this process reads itself.
     """
     waiting = list(pids)
     found: dict[int, bytes | None] = {}
@@ -57,14 +57,14 @@ def values_of(name: bytes, pids: Iterable[int], proc: str = "/proc") -> dict[int
         except OSError:
             found |= {pid: value for pid in waiting if (value := _value(name, pid, proc)) != b""}
             break
-        waiting = waiting[answered + 1 :]  # the first that was not answered holds its reader up
+        waiting = waiting[answered + 1 :]  # the first unanswered one hangs its reader
     return found
 
 
 def environment(pid: int, proc: str = "/proc") -> list[bytes] | None:
-    """Return the variables that the process was started with; none of one that is not ours.
+    """Return the variables that the process was started with; empty if it may not be read.
 
-    None when it cannot be read just now, for want of a descriptor or of memory.
+    None when it cannot be read now, for lack of a descriptor or memory.
     """
     try:
         with open(f"{proc}/{pid}/environ", "rb") as file:
@@ -85,7 +85,7 @@ def _value(name: bytes, pid: int, proc: str) -> bytes | None:
 
 
 def _read_apart(name: bytes, pids: list[int], proc: str, found: dict[int, bytes | None]) -> int:
-    """Have a child read them in turn; return how many it has answered before it hung."""
+    """Have a child read them in turn; return how many it answered before it ended or hung."""
     read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
     try:
         reader = spawn.fork_clean(lambda: _answer(name, pids, proc, write_fd))
@@ -113,7 +113,7 @@ def _read_apart(name: bytes, pids: list[int], proc: str, found: dict[int, bytes 
 
 
 def _answer(name: bytes, pids: list[int], proc: str, write_fd: int) -> None:
-    """Be the reader: one line for each process."""
+    """Run as the reader: write one line for each process."""
     # A reader that can never be killed must not hold the guardian's sockets open.
     spawn.close_except((write_fd,))
     for pid in pids:
@@ -124,7 +124,7 @@ def _answer(name: bytes, pids: list[int], proc: str, write_fd: int) -> None:
 
 
 def _has_word(read_fd: int, reader: int) -> bool:
-    """Wait until the reader says something or has ended; false when it hangs."""
+    """Wait until the reader has written something or ended; false when it hangs."""
     poll = select.poll()
     poll.register(read_fd, select.POLLIN)
     for _ in range(_SILENCES_MAX):
@@ -143,7 +143,7 @@ def _state(pid: int) -> str:
 
 
 def _dismiss(reader: int) -> None:
-    """End the reader, and collect those that have ended; one that the kernel holds stays."""
+    """Kill the reader, and collect ended ones; a reader held by the kernel stays."""
     with contextlib.suppress(OSError):
         os.kill(reader, signal.SIGKILL)
     _dismissed.add(reader)
@@ -156,6 +156,6 @@ def collect() -> None:
         try:
             gone = os.waitpid(each, os.WNOHANG)[0] == each
         except ChildProcessError:
-            gone = True  # somebody who collects every child has collected it
+            gone = True  # other code that collects every child has collected it
         if gone:
             _dismissed.discard(each)

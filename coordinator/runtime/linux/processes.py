@@ -1,7 +1,7 @@
-"""Reads about processes in /proc.
+"""Processes as /proc shows them.
 
-Only "no such process" means that there is none. Of one that cannot be read nothing is known but
-that it may be there.
+Only "no such process" means that there is none. A process that cannot be read may exist, and
+nothing else is known of it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from coordinator.runtime.linux import marks
 
-#: A process in one of these states runs nothing any more; only its parent has yet to notice.
+#: States of a process that no longer runs anything; its parent has yet to collect it.
 _DEAD_STATES = ("Z", "X", "x")
 #: The parent of the kernel's own threads, which have no environment.
 _KTHREADD = 2
@@ -21,7 +21,7 @@ _UNKNOWN = "?"
 
 
 class Seen(NamedTuple):
-    """One process at one moment; (pid, started) names it for ever."""
+    """One process at one moment; (pid, started) identifies it for ever."""
 
     pid: int
     state: str
@@ -38,7 +38,7 @@ class Seen(NamedTuple):
 
     @property
     def unknown(self) -> bool:
-        """True when it could not be read: there may be a process, and nothing else is known."""
+        """True when it could not be read: it may exist, and nothing else is known."""
         return self.state == _UNKNOWN
 
 
@@ -63,7 +63,7 @@ def look(pid: int) -> Seen | None:
 
 
 def _exists(pid: int) -> bool:
-    """Ask the kernel, which hides nothing as a /proc with hidepid does."""
+    """Ask the kernel, which hides nothing, unlike a /proc with hidepid."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -80,7 +80,7 @@ def started(pid: int) -> int:
 
 
 def started_exactly(pid: int) -> int:
-    """Return when a process was started that is surely there, in ticks.
+    """Return when a process that certainly exists was started, in ticks.
 
     Errors: OSError when it cannot be read: it could not be told from another process later.
     """
@@ -91,18 +91,18 @@ def started_exactly(pid: int) -> int:
 
 
 def lives(pid: int, when_started: int) -> bool:
-    """Tell whether exactly this process may still run, and not another of the same number."""
+    """Say whether exactly this process may still run, not another one with its number."""
     seen = look(pid)
     return seen is not None and seen.alive and (seen.unknown or seen.started == when_started)
 
 
 def everyone() -> dict[int, Seen]:
-    """Return by pid all processes that can be read; errors: none."""
+    """Return by pid all processes that can be read. Errors: none."""
     return _read_all()[0]
 
 
 def _read_all() -> tuple[dict[int, Seen], bool]:
-    """Return all processes that can be read, and whether all could that /proc does not forbid."""
+    """Return all readable processes, and whether all that /proc permits could be read."""
     table: dict[int, Seen] = {}
     try:
         pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
@@ -116,14 +116,14 @@ def _read_all() -> tuple[dict[int, Seen], bool]:
         if not seen.unknown:
             table[pid] = seen
         elif os.access(f"/proc/{pid}/stat", os.R_OK):
-            whole = False  # no descriptor or no memory just now: the next look may see it
+            whole = False  # no descriptor or memory at present: the next snapshot may show it
     return table, whole
 
 
 class ProcessSnapshot:
-    """One look at all processes, taken when first needed, and shared by those who ask together.
+    """One read of all processes, made when first needed, and shared by all kills of one round.
 
-    With many programs to kill at once, a look for each would take longer than their deadlines.
+    With many programs to kill at once, a read for each would take longer than their deadlines.
     """
 
     def __init__(self, proc: str = "/proc") -> None:
@@ -137,7 +137,7 @@ class ProcessSnapshot:
 
     @property
     def blind(self) -> bool:
-        """True when not all could be read so far: that nothing was seen proves nothing."""
+        """True when a process could not be read so far: not to see a process proves nothing."""
         self._seen()
         return not self._whole
 
@@ -154,7 +154,7 @@ class ProcessSnapshot:
         return self._spared
 
     def hides(self, pid: int) -> bool:
-        """Tell whether there is a process of that number of which nothing can be known."""
+        """Say whether a process of that number exists of which nothing can be known."""
         if pid <= 0 or self.of(pid) is not None:
             return False
         seen = look(pid)
@@ -175,7 +175,7 @@ class ProcessSnapshot:
         return self._sessions.get(session, [])
 
     def carrying(self, name: bytes, value: bytes) -> list[Seen]:
-        """Return the processes in whose NAME the value is a link; always ask for one name."""
+        """Return the processes in whose NAME the value is a link; always pass the same name."""
         if self._carriers is None:
             self._carriers = {}
             table = self._seen()
@@ -221,5 +221,5 @@ def _below(children: dict[int, list[Seen]], roots: Iterable[int]) -> dict[int, S
 
 
 def carries(pid: int, variable: bytes) -> bool:
-    """Tell whether the process was started with NAME=value in its environment."""
+    """Say whether the process was started with NAME=value in its environment."""
     return variable in (marks.environment(pid) or ())

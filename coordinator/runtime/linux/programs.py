@@ -1,4 +1,4 @@
-"""The file that a command names: found as the kernel will find it, and what speaks against it."""
+"""The file that a command names: where the kernel finds it, and why it cannot be executed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 #: As in execvpe, when the environment has no PATH.
 _PATH = os.defpath
-#: No kernel reads more of a script's first line.
+#: Longest first line of a script that any kernel reads.
 _FIRST_LINE_MAX = 256
 
 
@@ -26,7 +26,7 @@ def found(command: str, env: Mapping[str, str], cwd: str | None = None) -> str |
 
 
 def of_another_user(path: str) -> bool:
-    """Tell whether a program becomes another user's when it is executed."""
+    """Say whether a program becomes another user's when it is executed."""
     with contextlib.suppress(OSError):
         seen = os.stat(path)
         return bool(seen.st_mode & stat.S_ISUID) and seen.st_uid != os.geteuid()
@@ -34,7 +34,7 @@ def of_another_user(path: str) -> bool:
 
 
 def no_kill(command: str) -> str:
-    """Say why a program of another user is refused."""
+    """Explain why a program of another user is refused."""
     return (
         f"{command}: it is set-uid and runs as another user, whose processes this node could not"
         " kill; run the node as root, or as the user that the program needs"
@@ -42,7 +42,7 @@ def no_kill(command: str) -> str:
 
 
 def not_found(command: str, path: str | None) -> str:
-    """Say why the kernel does not find a program, which may well be there."""
+    """Explain why the kernel does not find a program, which may still exist."""
     if path is None:
         where = "" if "/" in command else " in PATH"
         return f"{command}: command not found{where}"
@@ -58,7 +58,7 @@ def not_found(command: str, path: str | None) -> str:
 
 
 def _interpreter(path: str) -> str:
-    """Return the interpreter that the first line of a script names; nothing for another file."""
+    """Return the interpreter that a script's first line names; empty for another file."""
     with contextlib.suppress(OSError), open(path, "rb") as file:
         line = file.read(_FIRST_LINE_MAX).split(b"\n")[0]
         if line.startswith(b"#!"):
@@ -68,6 +68,6 @@ def _interpreter(path: str) -> str:
 
 
 def interpreter_missing(path: str) -> bool:
-    """Tell whether a script names an interpreter that is not there."""
+    """Say whether a script names an interpreter that does not exist."""
     interpreter = _interpreter(path)
     return bool(interpreter) and not os.path.exists(interpreter)

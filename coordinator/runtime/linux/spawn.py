@@ -1,10 +1,10 @@
-"""Forking and executing by hand, so that each step stands where the promise needs it.
+"""Fork and exec step by step, in the order that the guarantees need.
 
     guardian ── keeper ── program
 
-The keeper does nothing but collect what has died: as process 1 of a PID namespace it takes
-everything with it when it is killed; elsewhere it is the subreaper under which every process of
-the program is found, also one that left the cgroup. It dies with the guardian.
+The keeper only collects dead processes. As process 1 of a PID namespace it takes everything with it
+when it is killed. Elsewhere it is the subreaper below which every process of the program is found,
+even one that left the cgroup. It dies with the guardian.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ READY = b"ready"
 PERMISSION = struct.Struct("@d")
 _CREDENTIALS = struct.Struct("@iII")
 _PACKET_MAX = 65_536
-#: What this process was given, and what it gives to those that it forks.
+#: Descriptor limit that this process was given, and gives to its children.
 _DESCRIPTORS_GIVEN = syscalls.descriptor_limits()[0]
-#: No descriptor is higher; bounded, because an old kernel has to close them one by one.
+#: End of the range of descriptors; bounded, because an old kernel closes them one by one.
 _FDS_END = min(max(_DESCRIPTORS_GIVEN, DESCRIPTORS_MAX), 1 << 20)
 
 
 class Line:
-    """The guardian's end of the line to a program's process; the exec closes the other end."""
+    """The guardian's end of the socket to a program's process; the exec closes the other end."""
 
     def __init__(self) -> None:
         self._here, self.far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        # Credentials name the program's process as we see it, whatever its own namespace says.
+        # Credentials name the program's process by this namespace's pid, not by that of its own.
         self._here.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        self.over = False  #: nothing more will come
+        self.over = False  #: no more packets will come
 
     def fileno(self) -> int:
         """Return the descriptor, for a selector."""
@@ -55,7 +55,7 @@ class Line:
             self._here.send(PERMISSION.pack(trusted_until), socket.MSG_DONTWAIT)
 
     def packets(self) -> Iterator[tuple[bytes, int]]:
-        """Return what has come, and from which process; an empty packet, once, is the end."""
+        """Yield packets that have come, with their senders; an empty packet, once, is the end."""
         space = socket.CMSG_SPACE(_CREDENTIALS.size)
         while not self.over:
             try:
@@ -86,14 +86,14 @@ class Launch(NamedTuple):
     line_fd: int  #: to the guardian: ready, permission, refusal; closed by a successful exec
     board_fd: int
     env: dict[str, str]
-    enter: Callable[[], None]  #: goes where the program is to be isolated
-    own_only: bool = False  #: nobody here could kill a program of another user
+    enter: Callable[[], None]  #: enters the program's isolation
+    own_only: bool = False  #: this node cannot kill a program of another user
 
 
 def widen_descriptors() -> int:
-    """Let this process have the descriptors that many runs need; return how many it may have.
+    """Raise this process's descriptor limit to what many runs need; return the new limit.
 
-    A program does not inherit that: one that uses select() may rely on low numbers.
+    A program does not inherit it: one that uses select() may rely on low numbers.
     """
     soft, hard = syscalls.descriptor_limits()
     wanted = min(hard, DESCRIPTORS_MAX)
@@ -103,12 +103,12 @@ def widen_descriptors() -> int:
 
 
 def fork_clean(body: Callable[[], object]) -> int:
-    """Fork; the child has default signals, runs body, and never returns into our code.
+    """Fork; the child gets default signals, runs body, and never returns into this code.
 
-    It says nothing where it might have to wait: an error ends it with NOT_FOUND.
+    It writes nothing that might make it wait: an error ends it with NOT_FOUND.
     """
     every = signal.valid_signals()
-    # Nothing may arrive in the child while it still has our handlers and our wakeup descriptor.
+    # No signal may arrive in the child while it still has this process's handlers and wakeup fd.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, every)
     try:
         pid = os.fork()
@@ -147,7 +147,7 @@ def close_except(kept: Iterable[int]) -> None:
 
 
 def keep(body: Callable[[int], object], status_fd: int) -> None:
-    """Be the keeper: fork the program, say how it ended, end when nothing of it is left."""
+    """Run as the keeper: fork the program, report its end, end when nothing of it is left."""
     os.setsid()
     syscalls.set_death_signal(signal.SIGKILL)
     ignore_signals()
@@ -165,7 +165,7 @@ def keep(body: Callable[[int], object], status_fd: int) -> None:
 
 
 def _children_left() -> bool:
-    """Collect what is dead; tell whether anything else lives."""
+    """Collect dead children; say whether any other child lives."""
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
@@ -175,7 +175,7 @@ def _children_left() -> bool:
 
 
 def ignore_signals() -> None:
-    """Ignore all that can be ignored."""
+    """Ignore all signals that can be ignored."""
     for signum in signal.valid_signals() - {signal.SIGCHLD}:
         with contextlib.suppress(OSError):
             signal.signal(signum, signal.SIG_IGN)
@@ -185,8 +185,8 @@ def ignore_signals() -> None:
 
 
 def become_program(launch: Launch, parent: int) -> None:
-    """Turn this fresh child into the program, or say why not; never returns after an exec."""
-    # First of all: a copy of the guardian's own ends would hide its death from the agent.
+    """Turn this new child into the program, or report why not; never returns after an exec."""
+    # Before anything else: a copy of the guardian's own ends would hide its death from the agent.
     close_except((0, 1, 2, launch.line_fd, launch.board_fd, *launch.order.keep_fds))
     line = socket.socket(fileno=launch.line_fd)
     try:
@@ -227,7 +227,7 @@ def _execute(launch: Launch, line: socket.socket, trusted_until: float) -> NoRet
     path = programs.found(order.argv[0], launch.env) if launch.own_only else None
     if path is not None and programs.of_another_user(path):
         _refuse(line, programs.no_kill(order.argv[0]), NOT_EXECUTABLE)
-    if BoottimeClock().now() >= trusted_until:  # the last check of all
+    if BoottimeClock().now() >= trusted_until:  # the very last check
         _refuse(line, "trust is over", 0)
     os.execvpe(order.argv[0], order.argv, launch.env)  # noqa: S606
 
@@ -238,7 +238,7 @@ def _refuse(line: socket.socket, why: str, code: int) -> NoReturn:
 
 
 def environment(order: StartOrdered, mark: str, board_fd: int) -> dict[str, str]:
-    """Return the program's environment: ours, less `unset`, and what was ordered."""
+    """Return the program's environment: this process's, less `unset`, plus the ordered one."""
     env = {name: value for name, value in os.environ.items() if name not in order.unset}
     env |= dict(order.env)
     return env | {"COORD_RUN_ID": mark, "COORD_TRUST_FD": str(board_fd)}
@@ -246,8 +246,8 @@ def environment(order: StartOrdered, mark: str, board_fd: int) -> dict[str, str]
 
 # --- the agent ----------------------------------------------------------------------------------
 
-#: The guardian gets these and says what they mean. Ignored before an agent is executed: it takes
-#: seconds to load on a busy machine.
+#: Signals that the guardian gets and explains to the agent. They are ignored before an agent is
+#: executed, because loading takes it seconds on a busy machine.
 NEVER_ENDS_AGENT = (
     *(signal.SIGTERM, signal.SIGINT, signal.SIGHUP),
     *(signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT),

@@ -1,4 +1,4 @@
-"""The few calls of the Linux kernel that Python 3.11 does not offer."""
+"""System calls of Linux that Python 3.11 does not offer."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _CLOCK_BOOTTIME = 7
 _CAP_KILL = 5
 _CLOCK_REALTIME = 0
 _TFD_TIMER_ABSTIME, _TFD_TIMER_CANCEL_ON_SET = 1, 2
-#: A moment of the wall clock that no node lives to see: in the year 2106.
+#: A moment of the wall clock that no node reaches: in the year 2106.
 _NEVER_S = 2**32
-#: As everywhere but on MIPS, SPARC and Alpha; the module `resource` would be one more to load.
+#: The value everywhere but on MIPS, SPARC and Alpha; avoids loading the module `resource`.
 _RLIMIT_NOFILE = 7
 _TFD_FLAGS = os.O_NONBLOCK | os.O_CLOEXEC
 
-#: Errors that tell of the caller, and nothing of what it asked for: it may be had later.
+#: Errors caused by the caller's own limits, which say nothing about the object: try again later.
 NOT_NOW = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR)
 
 _LIMITS = struct.Struct("@LL")
@@ -44,7 +44,7 @@ def become_subreaper() -> None:
 
 
 def hide() -> None:
-    """Let nobody but root read this process's memory or descriptors; an exec undoes it.
+    """Forbid everybody but root to read this process's memory or descriptors; an exec undoes it.
 
     No core file is written either.
     """
@@ -52,9 +52,9 @@ def hide() -> None:
 
 
 def set_death_signal(signum: int) -> None:
-    """Have this process signalled when the THREAD that forked it ends.
+    """Have the kernel signal this process when the THREAD that forked it ends.
 
-    The parent may have ended before the call: look afterwards.
+    The parent may have ended before the call: check afterwards.
     """
     _checked(_libc.prctl(_PR_SET_PDEATHSIG, int(signum), 0, 0, 0))
 
@@ -70,7 +70,7 @@ def join_pids(namespace_fd: int) -> None:
 
 
 def may_kill_others() -> bool:
-    """Tell whether this process may kill processes of every user, as root may."""
+    """Say whether this process may kill processes of every user, as root may."""
     with open("/proc/self/status", "rb") as file:
         for line in file:
             if line.startswith(b"CapEff:"):
@@ -79,7 +79,7 @@ def may_kill_others() -> bool:
 
 
 def descriptor_limits() -> tuple[int, int]:
-    """Return how many descriptors this process may have, and what it may raise that to."""
+    """Return the limit of this process's descriptors, and the limit that it may raise it to."""
     limits = ctypes.create_string_buffer(_LIMITS.size)
     _checked(_libc.getrlimit(_RLIMIT_NOFILE, limits))
     soft, hard = _LIMITS.unpack(limits.raw)
@@ -87,7 +87,7 @@ def descriptor_limits() -> tuple[int, int]:
 
 
 def limit_descriptors(soft: int) -> None:
-    """Set how many descriptors this process and its children may have, within the hard limit."""
+    """Set the descriptor limit of this process and its children, within the hard limit."""
     hard = descriptor_limits()[1]
     _checked(_libc.setrlimit(_RLIMIT_NOFILE, _LIMITS.pack(soft, hard)))
 
@@ -95,7 +95,7 @@ def limit_descriptors(soft: int) -> None:
 class Alarm:
     """A descriptor that becomes readable at a moment of CLOCK_BOOTTIME.
 
-    A selector's timeout stands still while the machine is suspended; this does not.
+    A selector's timeout stands still while the machine is suspended; this one does not.
     """
 
     def __init__(self) -> None:
@@ -107,13 +107,13 @@ class Alarm:
         return self._fd
 
     def set(self, at: float) -> None:
-        """Ring at that moment, at once when it has passed, never when it is infinite."""
+        """Set the moment: at once when it has passed, never when it is infinite."""
         if at == self._at:
             return
         self._at = at
         seconds, nanoseconds = 0, 0  # disarmed
         if at != math.inf:
-            # Rounded up, so that whoever is woken finds that its moment has come.
+            # Rounded up, so that the moment has come for the process that is woken.
             ticks = max(1, math.ceil(at * 1e9) + 1)
             seconds, nanoseconds = divmod(ticks, 1_000_000_000)
         when = struct.pack("@llll", 0, 0, seconds, nanoseconds)
@@ -124,20 +124,20 @@ class Alarm:
         os.close(self._fd)
 
     def silence(self) -> None:
-        """Note that it has rung."""
+        """Reset the descriptor after the moment has come."""
         self._at = math.inf
         with contextlib.suppress(BlockingIOError):
             os.read(self._fd, 8)
 
 
 class ClockSteps:
-    """A descriptor that becomes readable when the wall clock jumps: it was set, or it slept."""
+    """A descriptor that becomes readable when the wall clock jumps: set, or after a suspend."""
 
     def __init__(self) -> None:
         self._fd = _checked(_libc.timerfd_create(_CLOCK_REALTIME, _TFD_FLAGS))
         flags = _TFD_TIMER_ABSTIME | _TFD_TIMER_CANCEL_ON_SET
         when = struct.pack("@llll", 0, 0, _NEVER_S, 0)
-        with contextlib.suppress(OSError):  # gVisor has no such flag: nothing ever comes of it
+        with contextlib.suppress(OSError):  # gVisor has no such flag: no event ever comes
             _checked(_libc.timerfd_settime(self._fd, flags, when, None))
 
     def fileno(self) -> int:
@@ -149,6 +149,6 @@ class ClockSteps:
         os.close(self._fd)
 
     def silence(self) -> None:
-        """Note that it has jumped."""
-        with contextlib.suppress(OSError):  # nothing to read, or that it was cancelled: a jump
+        """Reset the descriptor after a jump."""
+        with contextlib.suppress(OSError):  # nothing to read, or ECANCELED: a jump
             os.read(self._fd, 8)

@@ -1,1 +1,1 @@
-"""Log lines: their form, and how they are written without waiting."""
+"""Log lines: their form, and writing them without waiting."""

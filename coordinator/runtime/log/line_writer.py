@@ -1,7 +1,7 @@
-"""Writing lines for a process that must never wait for whoever reads them.
+"""Writer of lines for a process that must never wait for the reader of its log.
 
-A thread of its own waits for a log that takes nothing; so many lines wait with it, and those that
-come after them are counted.
+A separate thread waits for a log that accepts nothing. Up to LINES_MAX lines wait with it; further
+lines are dropped and counted.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-#: So many lines wait for a log that takes none.
+#: Number of lines that wait for a log that accepts none.
 LINES_MAX = 1000
 
 
 class LineWriter:
     """A queue of lines and the thread that writes them to a descriptor.
 
-    told_of_loss: the line that tells of so many lost ones, once the log takes lines again.
+    told_of_loss: makes the line that reports lost lines, once the log accepts lines again.
     """
 
     def __init__(self, fd: int, told_of_loss: Callable[[int], str]) -> None:
@@ -29,7 +29,7 @@ class LineWriter:
         os.register_at_fork(after_in_child=self._begin)
 
     def _begin(self) -> None:
-        """Begin anew: what waits in a process is not its child's to write."""
+        """Start empty: lines that wait in a process are not its child's to write."""
         self._changed = threading.Condition()
         self._lines: deque[str] = deque()
         self._busy = False
@@ -37,7 +37,7 @@ class LineWriter:
         self._thread: threading.Thread | None = None
 
     def put(self, line: str) -> None:
-        """Have one line written, its end included; from any thread, and never waiting."""
+        """Queue one line, with its newline; callable from any thread, never waits."""
         with self._changed:
             if len(self._lines) >= LINES_MAX:
                 self._lost += 1
@@ -47,13 +47,13 @@ class LineWriter:
                 thread = threading.Thread(target=self._write, name="log", daemon=True)
                 try:
                     thread.start()
-                except RuntimeError:  # no thread to spare now: the line waits for the next one
+                except RuntimeError:  # no thread to spare now: the next line tries again
                     return
                 self._thread = thread
             self._changed.notify_all()
 
     def flush(self, within_s: float) -> bool:
-        """Wait until all is written, no longer than that; false when something is not."""
+        """Wait until all lines are written, at most within_s; false when some are not."""
         until = time.monotonic() + within_s
         with self._changed:
             while self._lines or self._busy:
@@ -84,7 +84,7 @@ class LineWriter:
         while left:
             try:
                 left = left[os.write(self._fd, left) :]
-            except BlockingIOError:  # somebody set O_NONBLOCK on what we share with the program
+            except BlockingIOError:  # O_NONBLOCK was set on the file that the program shares
                 select.select([], [self._fd], [])
             except OSError:
                 return False

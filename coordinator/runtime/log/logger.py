@@ -12,7 +12,7 @@ from coordinator.runtime.log.line_writer import LineWriter
 
 LOGGER = "coord"
 
-#: Words of the log that an operator may have to act on.
+#: Events that an operator may have to act on.
 _WARNINGS = frozenset(
     {
         "database-lost",
@@ -31,12 +31,12 @@ _WARNINGS = frozenset(
 _ERRORS = frozenset({"program-refused", "guardian-lost", "two-primaries", "second-primary"})
 
 
-#: A process that ends gives its last lines so long to be written.
+#: Seconds that a process which ends gives its last lines to be written.
 END_MAX_S = 0.5
 
 
 class _QueuedHandler(logging.Handler):
-    """Hands whole lines to a writer: whoever logs never waits for the reader of the log."""
+    """Passes whole lines to a writer: no caller waits for the reader of the log."""
 
     def __init__(self, formatter: logging.Formatter) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class _QueuedHandler(logging.Handler):
 
 
 class _Stream(io.TextIOBase):
-    """Stands for stderr, so that the interpreter's own words wait for nobody either."""
+    """Replaces stderr, so that the interpreter's own output waits for no reader either."""
 
     def __init__(self, logger: logging.Logger) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class _Stream(io.TextIOBase):
 def set_up(level: str, style: str, *, group: str = "", node: str = "") -> logging.Logger:
     """Configure the logger of this process; style is "auto", "text" or "json".
 
-    Nothing that it says waits for a reader, and every line tells whose it is.
+    Logging never waits for a reader, and every line names group and node.
     """
     logger = logging.getLogger(LOGGER)
     logger.setLevel(level.upper())
@@ -89,12 +89,12 @@ def set_up(level: str, style: str, *, group: str = "", node: str = "") -> loggin
 
 
 def take_stderr(logger: logging.Logger) -> None:
-    """Let tracebacks and warnings of the interpreter wait for no reader either."""
+    """Redirect tracebacks and warnings of the interpreter, so that they wait for no reader."""
     sys.stderr = _Stream(logger)
 
 
 def end() -> None:
-    """Have the last lines written, if they can be at once."""
+    """Write the last lines, if that is possible at once."""
     for handler in logging.getLogger(LOGGER).handlers:
         handler.flush()
 
@@ -106,7 +106,7 @@ def _record(level: int, text: str) -> logging.LogRecord:
 
 
 class _Formatter(logging.Formatter):
-    """Writes a record in the voice of its process, with all that was given as `extra`."""
+    """Formats a record in the form of its process, with everything given as `extra`."""
 
     def __init__(self, voice: Voice) -> None:
         super().__init__()
@@ -126,12 +126,12 @@ class _Formatter(logging.Formatter):
         return line.removesuffix("\n")
 
 
-#: What every record has.
+#: Attributes of every record.
 _USUAL = vars(logging.makeLogRecord({})).keys() | {"message", "asctime", "taskName"}
 
 
 def level_of(event: str) -> int:
-    """Return the level that an event of the machine is logged with."""
+    """Return the log level of an event of the machine."""
     if event in _ERRORS:
         return logging.ERROR
     return logging.WARNING if event in _WARNINGS else logging.INFO

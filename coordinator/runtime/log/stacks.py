@@ -1,8 +1,7 @@
-"""SIGQUIT: the stacks of all threads go to the log, as one line each, and nobody waits for it.
+"""SIGQUIT: the stacks of all threads go to the log, a line each, without waiting.
 
-The interpreter writes them in its handler, whatever the process is at, and would wait there for the
-reader of the log with everything stopped. So they go into a pipe that takes what it can, and a
-thread passes them on.
+The interpreter writes them in its handler at any moment, and would wait there for the reader of the
+log with everything stopped. So they go into a pipe that never blocks, and a thread passes them on.
 """
 
 from __future__ import annotations
@@ -26,5 +25,5 @@ def tell_on_quit(tell: Callable[[str], object]) -> None:
             for line in lines:
                 tell(line.rstrip("\n"))
 
-    with contextlib.suppress(RuntimeError):  # no thread to spare: a node without stacks to tell
+    with contextlib.suppress(RuntimeError):  # no thread to spare: this node reports no stacks
         threading.Thread(target=pass_on, name="stacks", daemon=True).start()
