@@ -72,9 +72,10 @@ def test_a_node_that_could_not_see_whom_it_must_kill_does_not_start(
 #: It may not read the test's own process, and could not kill it.
 _LOOKS = """
 import sys
-from coordinator.runtime import isolation, proctable
+from coordinator.runtime.isolation import levels as isolation
+from coordinator.runtime.linux import processes
 pid, started = int(sys.argv[1]), int(sys.argv[2])
-print(pid in proctable.everyone(), proctable.lives(pid, started))
+print(pid in processes.everyone(), processes.lives(pid, started))
 handle = {"marker": "none", "keeper": pid, "keeper_started": started, "pid": 0, "started": 0}
 print([isolation.kill_everything(handle | {"level": level}) for level in ("plain", "pidns")])
 """
@@ -231,7 +232,9 @@ def _inner_agents(guardian: int) -> list[int]:
     """Return the agents and spares below a guardian that are not its own."""
     parents = {pid: seen.parent for pid, seen in processes.everyone().items()}
     commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in descendants(guardian)}
-    agents = [pid for pid, said in commands.items() if b"\0coordinator.app.agent_main\0--" in said]
+    agents = [
+        pid for pid, said in commands.items() if b"\0coordinator.app.node.agent_process\0--" in said
+    ]
     return [pid for pid in agents if guardian not in (parents[pid], parents[parents[pid]])]
 
 

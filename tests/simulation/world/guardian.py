@@ -110,7 +110,7 @@ class Guardian(Process):
         host, dying = self.host, bool(self.host.programs.alive)
         match order:
             case words.StartAgent(session, term):
-                # As agent_main does: a fresh agent after a dead one takes its place.
+                # As app/node/agent_process.py does: a fresh agent after a dead one takes its place.
                 legacy = (session, term, dying) if self.begun else None
                 knows, ready_s = set[int](), FRESH_READY_S
             case words.PromoteSpare(message):

@@ -33,7 +33,8 @@ assert plain.strike(handle, ProcessSnapshot(), traces.Chase())
 usual = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (3, usual[1]))
 seen = processes.look(parent)
-told = [seen.unknown and seen.alive, processes.lives(parent, started), ProcessSnapshot().blind]
+told = [seen is not None and seen.unknown and seen.alive]
+told += [processes.lives(parent, started), ProcessSnapshot().blind]
 told += [room.empty(False, ProcessSnapshot())]
 told += [plain.strike(handle, ProcessSnapshot(), traces.Chase())]
 resource.setrlimit(resource.RLIMIT_NOFILE, usual)
@@ -44,9 +45,9 @@ print(*told)
 
 #: Deliberately broken: what cannot be read is taken for gone.
 _PLANTED = {
-    "an error is an answer": "Look.blind = property(lambda _: False)",
-    "who cannot be read is dead": "proctable.look = lambda pid: None",
-    "who cannot be read is another": "proctable.Seen.unknown = property(lambda _: False)",
+    "an error is an answer": "ProcessSnapshot.blind = property(lambda _: False)",
+    "who cannot be read is dead": "processes.look = lambda pid: None",
+    "who cannot be read is another": "processes.Seen.unknown = property(lambda _: False)",
 }
 
 
@@ -64,7 +65,10 @@ def test_processes_that_cannot_be_read_now_are_not_gone():
 
 @pytest.mark.parametrize("planted", _PLANTED)
 def test_a_planted_belief_that_unknown_is_gone_is_caught(planted: str):
-    assert without_descriptors(_PLANTED[planted]).stdout != "True True True False False\n"
+    ended = without_descriptors(_PLANTED[planted])
+
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout != "True True True False False\n"
 
 
 def test_a_process_that_does_not_exist_is_gone():
