@@ -1,6 +1,6 @@
-"""The words of a schedule: when a program runs, what a failed run leads to, how it is tried again.
+"""Settings of a schedule: when a program runs, its error policy, and its retries.
 
-One type each, from Config.toml and a task's spec to the process that keeps the schedule. Each field
+One type each, from Config.toml and a task's spec to the process that runs the schedule. Each field
 names its key there: `field_of("startTime")`.
 """
 
@@ -26,7 +26,7 @@ def field_of(key: str, default: Any) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trigger:
-    """When a program runs; exactly one of interval_s, cron and at is set. Moments are aware."""
+    """Moments at which a program runs; exactly one of interval_s, cron and at is set; all aware."""
 
     interval_s: float | None = field_of("interval", None)
     cron: str | None = field_of("cron", None)  #: five fields, read as crontab(5) reads them
@@ -35,7 +35,7 @@ class Trigger:
     opens_at: datetime | None = field_of("startTime", None)
     closes_at: datetime | None = field_of("endTime", None)  #: the last moment that can be a slot
     timezone: str = field_of("timezone", "UTC")  #: of the cron fields
-    catch_up: CatchUp = field_of("catchUp", "once")  #: what a new holder makes up for
+    catch_up: CatchUp = field_of("catchUp", "once")  #: missed slots that a new holder makes up for
     misfire_grace_s: float | None = field_of("misfireGraceTime", None)  #: None: never too late
 
     def __post_init__(self) -> None:
@@ -48,9 +48,9 @@ class Trigger:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
-    """How a failed run is tried again."""
+    """Retries of a failed run."""
 
-    max_attempts: int = field_of("maxAttempts", 3)  #: tries after the first one
+    max_attempts: int = field_of("maxAttempts", 3)  #: attempts after the first one
     retry_interval_s: float = field_of("retryInterval", 1.0)
     backoff: Backoff = field_of("backoffStrategy", "FIXED")
     max_interval_s: float | None = field_of("maxInterval", None)

@@ -1,1 +1,1 @@
-"""Runs a program at the moments of a schedule."""
+"""Schedules: programs that run at given moments."""

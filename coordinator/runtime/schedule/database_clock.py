@@ -1,4 +1,4 @@
-"""The clock that a schedule goes by: the database's, as each of its answers shows it."""
+"""The clock of a schedule: the database's, as each of its answers shows it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from coordinator.runtime.schedule.ledger import Ledger
 from coordinator.runtime.schedule.run_log import RunLog, shown
 from coordinator.runtime.schedule.waits import Waits
 
-#: While nothing is due, the database's clock is read again so often: it may be set meanwhile.
+#: While nothing is due, the database's clock is read at this interval: it may be set meanwhile.
 LOOK_AGAIN_S = 60.0
 
 
 class ScheduleClock:
     """Tells the database's time, and notices when that clock was set.
 
-    stepped: it was set since the last opening, so that the schedule must be opened again.
+    stepped: it was set since the schedule was opened, so the schedule must be opened again.
     """
 
     def __init__(self, ledger: Ledger, clock: Clock, waits: Waits, log: RunLog) -> None:
@@ -29,7 +29,7 @@ class ScheduleClock:
         self.stepped = False
 
     def now(self) -> datetime:
-        """Return what the database's clock shows."""
+        """Return the time on the database's clock."""
         return self._time.now()
 
     def until_s(self, moment: datetime) -> float:
@@ -37,7 +37,7 @@ class ScheduleClock:
         return self._time.until_s(moment)
 
     def open(self) -> ScheduleSeen:
-        """Read the record to begin from it, and the database's clock with it."""
+        """Read the record in order to begin from it, and the database's clock with it."""
         seen = self._look()
         self.stepped = False
         return seen
@@ -51,7 +51,7 @@ class ScheduleClock:
         return answered
 
     def wait_until(self, slot: datetime) -> None:
-        """Return when a slot is due, or the database's clock was found to be set.
+        """Return when a slot is due, or when the database's clock turns out to have been set.
 
         Errors: RunStoppedError at a stop, TokenLostError.
         """
@@ -62,7 +62,7 @@ class ScheduleClock:
                 try:
                     self._look()
                 except DatabaseUnreachableError:
-                    self._waits.trust.check()  # nothing is due, and the agent tells of outages
+                    self._waits.trust.check()  # nothing is due, and the agent reports outages
 
     def tell_ahead(self, seen: ScheduleSeen) -> None:
         """Alert that the record lies ahead of the database's clock."""
@@ -75,7 +75,7 @@ class ScheduleClock:
         )
 
     def alert(self, event: str, text: str) -> None:
-        """Log what an operator should hear of, and write it down if the database answers."""
+        """Log an alert for an operator, and record it if the database answers."""
         self._log.warn(event, f"ALERT: {text}")
         try:
             self._ledger.alert(event, text)

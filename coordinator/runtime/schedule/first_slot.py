@@ -1,6 +1,6 @@
-"""Where a holder begins among the slots of its schedule, by the record that it finds.
+"""The first slot of a holder of a schedule's token, by the record that it finds.
 
-Pure decisions: the moment is the database's clock, read together with the record.
+Pure decisions: the present moment is the database's clock, read together with the record.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from coordinator.protocol.messages.schedule import Trigger
 from coordinator.protocol.messages.schedule_claims import RECORD_AHEAD_MAX_S, SLOT_AHEAD_MAX_S
 from coordinator.runtime.schedule.calendar.slots import TICK, Slots
 
-#: A new holder makes up for at most this many slots: more would keep it from the present for long.
+#: Largest number of missed slots that a new holder makes up for: more would delay present ones.
 CATCH_UP_MAX = 1000
 
 
@@ -21,10 +21,10 @@ CATCH_UP_MAX = 1000
 class ScheduleSeen:
     """The group's record of its schedule, and the database's clock as it was read.
 
-    terminated_at: when the error policy ended the schedule; None when it did not.
-    asked_at:      when somebody last asked for the schedule: the task was defined or enabled, or
+    terminated_at: moment at which the error policy ended the schedule; None when it did not.
+    asked_at:      moment of the last request for the schedule: the task was defined or enabled, or
                    this node was started.
-    unfinished:    the last run was claimed, and its end was never written down.
+    unfinished:    the last run was claimed, and its end was never recorded.
     term:          the term under which the record was last written.
     """
 
@@ -40,7 +40,7 @@ class ScheduleSeen:
 
     @property
     def terminated(self) -> bool:
-        """True when the error policy ended it, and nobody has asked for it since."""
+        """True when the error policy ended it, and it was not requested since."""
         if self.terminated_at is None:
             return False
         return self.asked_at is None or self.asked_at <= self.terminated_at
@@ -56,10 +56,10 @@ class ScheduleSeen:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """Where a holder begins: its first slot, or why there is none.
+    """The beginning of a holder: its first slot, or why there is none.
 
-    counted_from: slots later than this one that are not run are skipped ones.
-    skipped:      slots that nobody has run, and nobody will: the schedule is over.
+    counted_from: slots later than this moment that are not run count as skipped.
+    skipped:      slots that no node has run or will run, because the schedule is over.
     """
 
     slots: Slots
@@ -70,7 +70,7 @@ class Opening:
 
 
 def opening(trigger: Trigger, seen: ScheduleSeen) -> Opening:
-    """Decide at which slot a holder begins that finds this record of the group."""
+    """Return the slot at which a holder begins that finds this record of the group."""
     last, now = seen.last_fire_at, seen.now
     if seen.ahead_s > RECORD_AHEAD_MAX_S:
         return _anew(trigger, seen)
@@ -96,7 +96,7 @@ def _before_the_first(trigger: Trigger, opens_at: datetime) -> datetime:
 
 
 def why_over(trigger: Trigger) -> str:
-    """Say why no slot is left."""
+    """Explain why no slot is left."""
     if trigger.at is not None:
         return f"its one moment {trigger.at.isoformat()} has passed"
     if trigger.closes_at is not None:
@@ -109,9 +109,9 @@ def _count_reached(trigger: Trigger, seen: ScheduleSeen) -> bool:
 
 
 def _anew(trigger: Trigger, seen: ScheduleSeen) -> Opening:
-    """Begin at the clock, because the record lies far ahead of it; its own slot is not made again.
+    """Begin at the clock, because the record lies far ahead of it; its slot is not run again.
 
-    An interval keeps its phase, so that the first run comes within one interval.
+    An interval keeps its phase, so the first run comes within one interval.
     """
     last, now = seen.last_fire_at, seen.now
     assert last is not None, "a record without runs is not ahead"
@@ -148,7 +148,7 @@ def _first_slot(
         case "once":
             return slots.latest(first, now)
         case "all":
-            # The oldest half is let go until the rest can be made up for.
+            # The older half is dropped until the rest can be made up for.
             while slots.count(first, now) >= CATCH_UP_MAX:
                 newer = slots.at_or_after(first + (now - first) / 2)
                 assert newer is not None, "a slot lies at or before now"

@@ -1,4 +1,4 @@
-"""Carry out one run: call the user's function, or run the user's command to its end."""
+"""One run: a call of the user's function, or the user's command to its end."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from coordinator.ports import Clock
 from coordinator.runtime.schedule.stop_signal import StopSignal
 from coordinator.runtime.schedule.trust_board import Trust
 
-#: A parameter of one of these names gets the context even when it has a default.
+#: A parameter with one of these names gets the context even when it has a default.
 CONTEXT_NAMES = ("ctx", "context")
 
 
 class RunStoppedError(CoordError):
-    """The node was told to stop before the run had ended well."""
+    """The node was told to stop before the run had ended successfully."""
 
 
 class RunCutError(RunStoppedError):
-    """The command was going on when its time to end was over, and got SIGTERM."""
+    """The command was still running when its time to end was over, and got SIGTERM."""
 
 
 class RunFailedError(CoordError):
-    """The run ended, but not well, and raised nothing of its own.
+    """The run ended unsuccessfully, without an exception of its own.
 
-    kind: how it ended, without anything that the program wrote.
+    kind: how it ended, without any text of the program.
     """
 
     def __init__(self, text: str, kind: str) -> None:
@@ -47,7 +47,7 @@ class RunFailedError(CoordError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
-    """Facts that a run may know: under which token, for which slot, and when to stop.
+    """Facts for a run: its token, its slot, and when to stop.
 
     scheduled_at: the slot, on the database's clock; None for a service.
     count:        the number of this run in the whole group; 0 for a service.
@@ -69,14 +69,14 @@ Job = Callable[[RunContext], None]
 
 
 def wants_context(function: Callable[..., object]) -> bool:
-    """Tell whether a function is to be called with the context, or with nothing.
+    """Say whether a function is to be called with the context, or without arguments.
 
-    Errors: ConfigError when it can be called with neither.
+    Errors: ConfigError when neither call is possible.
     """
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
-        return False  # written in C, and silent about itself
+        return False  # written in C, and without a signature
     parameters = signature.parameters.values()
     needed = [it for it in parameters if it.default is it.empty and it.kind not in _VARIADIC]
     by_place = [it for it in needed if it.kind is not it.KEYWORD_ONLY]
@@ -104,9 +104,9 @@ def call(function: Callable[..., object], context: RunContext) -> None:
 
 
 def function_job(function: Callable[..., object]) -> Job:
-    """Return a job that calls `function`; what ends its thread or process ends the run alone.
+    """Return a job that calls `function`; an exit of its thread or process ends only the run.
 
-    That is sys.exit(), and an exception that is no Exception, such as asyncio's CancelledError.
+    Such attempts are sys.exit() and an exception that is no Exception (asyncio's CancelledError).
     """
 
     def run(context: RunContext) -> None:
@@ -129,8 +129,9 @@ def command_job(
 ) -> Job:
     """Return a job that runs a command to its end; a stop waits for it, within stopTimeout.
 
-    It shares our stdout and stderr, but has a process group of its own: the guardian's SIGTERM is
-    for us. The command gets it when half of the time is over, and SIGKILL at its end, with us.
+    The command shares this process's stdout and stderr, but has a process group of its own: the
+    guardian's SIGTERM is for this process. The command gets SIGTERM when half of the time is over,
+    and SIGKILL at its end, together with this process.
     """
 
     def run(context: RunContext) -> None:
@@ -142,7 +143,7 @@ def command_job(
         with _started(argv, os.environ | more) as process:
             end = _EndInTime(process, trust, clock, stop_timeout_s)
             with stop.calling(end.begin):
-                # Not collected yet, so that no signal of ours can meet another process.
+                # Not collected yet, so a signal of coord cannot hit another process.
                 os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
             cut = end.over()
             code = process.wait()
@@ -156,7 +157,7 @@ def command_job(
 
 
 class _EndInTime:
-    """Ends a command when a stop has waited for it for long enough."""
+    """Ends a command when a stop has waited for it for its share of stopTimeout."""
 
     def __init__(
         self,
@@ -173,14 +174,14 @@ class _EndInTime:
         self._cut = False
 
     def begin(self) -> None:
-        """Begin to wait; called once, by the thread that hears of the stop."""
+        """Begin to wait; called once, by the thread that gets the stop."""
         with self._lock:
             if not self._ended.is_set():
                 self._thread = threading.Thread(target=self._run, name="end-command", daemon=True)
                 self._thread.start()
 
     def over(self) -> bool:
-        """Say that the command has ended; returns whether it got SIGTERM from us."""
+        """Note that the command has ended; return whether it got SIGTERM from here."""
         with self._lock:
             self._ended.set()
         if self._thread is not None:
@@ -190,7 +191,7 @@ class _EndInTime:
     def _run(self) -> None:
         kept_s = self._stop_timeout_s / 2
         deadline = self._clock.now() + self._stop_timeout_s
-        # Trust may be prolonged meanwhile, or run out before.
+        # Trust may be extended meanwhile, or run out earlier.
         while True:
             left_s = min(deadline - self._clock.now(), self._trust.remaining_s()) - kept_s
             if left_s <= 0:

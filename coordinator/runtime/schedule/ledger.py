@@ -1,4 +1,4 @@
-"""Needs of a schedule from the database: the group's record of what was fired."""
+"""The port of a schedule to the database: the group's record of fired slots."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from coordinator.runtime.schedule.first_slot import ScheduleSeen
 
 
 class Ledger(Protocol):
-    """The group's record of its schedule; every verb but `open` holds only under our term.
+    """The group's record of its schedule; every method but `open` requires the current term.
 
-    Errors of all: DatabaseUnreachableError when it cannot be asked now; a claim that may or may
-    not have been made is found out by the ledger itself.
+    Errors of all: DatabaseUnreachableError when the database does not answer now. The ledger itself
+    finds out whether a claim with a lost answer was made.
     """
 
     def open(self) -> ScheduleSeen:
-        """Read the record, or begin it."""
+        """Read the record, or create it."""
         ...
 
     def reopen(self, reason: str) -> bool:
-        """Take back that the schedule has ended."""
+        """Withdraw the end of the schedule."""
         ...
 
     def settle(self) -> str | None:
-        """Write down a run that never ended as one that died; returns what to tell of it."""
+        """Record a run without an end as one that died; return a text about it."""
         ...
 
     def claim(self, slot: datetime, next_at: datetime | None, skipped: int) -> Answered:
-        """Count `slot` as fired, if it may be; skipped: slots before it that nobody runs."""
+        """Count `slot` as fired, if permitted; skipped: earlier slots that nobody runs."""
         ...
 
     def unsure(self, slot: datetime) -> bool:
-        """Tell whether a claim of this slot was sent, and its answer lost."""
+        """Say whether a claim of this slot was sent and its answer lost."""
         ...
 
     def finish(
@@ -45,9 +45,9 @@ class Ledger(Protocol):
         error: str | None,
         terminate: str | None,
     ) -> bool:
-        """Write how the run of `slot` went; false when the token is not ours any more.
+        """Record how the run of `slot` went; false when this node no longer holds the token.
 
-        terminate: why the error policy ends the schedule with it, for the whole group.
+        terminate: reason for which the error policy ends the schedule with it, for the whole group.
         """
         ...
 
@@ -56,5 +56,5 @@ class Ledger(Protocol):
         ...
 
     def alert(self, kind: str, reason: str) -> bool:
-        """Write down what an operator should hear of."""
+        """Record an alert for an operator."""
         ...

@@ -1,6 +1,6 @@
-"""Consequences of a failed run: a retry, and when that is over, the error policy.
+"""Consequences of a failed run: retries, and after them the error policy.
 
-The decisions are values; nothing here starts a thread or waits, but for `attempts`.
+The decisions are values; only `attempts` starts anything or waits.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from coordinator.protocol.messages.schedule import ErrorPolicy, Retry, WaitingPo
 from coordinator.runtime.schedule.jobs import RunStoppedError
 from coordinator.runtime.schedule.trust_board import Trust
 
-#: Runs that may wait for the one that is going on. A program that is so far behind will not catch
-#: up by itself; what comes on top is skipped with a warning.
+#: Number of runs that may wait for the current one. A program that is so far behind will not catch
+#: up by itself; further runs are skipped with a warning.
 QUEUE_MAX = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class AfterError:
-    """Order of an error policy after a run that failed for good."""
+    """Effect of an error policy after a run that failed for good."""
 
     log: bool
     terminate: bool
@@ -32,14 +32,14 @@ class AfterError:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Order of a waiting policy for a slot that comes while a run is going on."""
+    """Effect of a waiting policy on a slot that comes during a run."""
 
-    ignore: bool  #: it is skipped; else it is run afterwards
-    log: bool  #: say that a slot was skipped
+    ignore: bool  #: the slot is skipped; else it is run afterwards
+    log: bool  #: a skipped slot is logged
 
 
 def after_error(policy: ErrorPolicy) -> AfterError:
-    """Decide what follows from a failed run."""
+    """Return the effect of a failed run."""
     match policy:
         case "LOG_AND_TERMINATE":
             return AfterError(log=True, terminate=True)
@@ -54,7 +54,7 @@ def after_error(policy: ErrorPolicy) -> AfterError:
 
 
 def waiting(policy: WaitingPolicy) -> Waiting:
-    """Decide what happens to a slot that comes while a run is going on."""
+    """Return the effect on a slot that comes during a run."""
     match policy:
         case "WAIT":
             return Waiting(ignore=False, log=True)
@@ -78,7 +78,7 @@ def waits(retry: Retry) -> tenacity.wait.wait_base:
 def stops(retry: Retry | None, limit_s: float | None) -> tenacity.stop.stop_base:
     """Return when to give up: after the last attempt, or when the next would start too late.
 
-    limit_s is the time to the next slot: a retry must not run into the run that follows.
+    limit_s is the time to the next slot: a retry must not overlap the next run.
     """
     by_count = tenacity.stop_after_attempt(1 + (retry.max_attempts if retry else 0))
     return by_count if limit_s is None else by_count | tenacity.stop_before_delay(limit_s)
@@ -93,10 +93,10 @@ def attempts(
     stop: threading.Event,
     on_retry: Callable[[int, BaseException, float], None],
 ) -> None:
-    """Make a run, and make it again as `retry` allows; returns when an attempt went well.
+    """Make a run, and repeat it as `retry` allows; return when an attempt succeeded.
 
     on_retry gets the number of the attempt that failed, its error and the pause in seconds.
-    Errors: what the last attempt raised; TokenLostError when trust ended before an attempt,
+    Errors: those of the last attempt; TokenLostError when trust ended before an attempt,
     RunStoppedError when `stop` was set before one.
     """
 
@@ -109,7 +109,7 @@ def attempts(
     def told(state: tenacity.RetryCallState) -> None:
         assert state.outcome is not None, "tenacity pauses only after an attempt"
         error = state.outcome.exception()
-        assert error is not None, "an attempt that went well is not made again"
+        assert error is not None, "a successful attempt is not repeated"
         on_retry(state.attempt_number, error, state.upcoming_sleep)
 
     tenacity.Retrying(
@@ -123,5 +123,5 @@ def attempts(
 
 
 def _may_retry(error: BaseException) -> bool:
-    """An interrupt, a stop and a lost token are no failures of the run."""
+    """Say whether an error is a failure of the run; an interrupt, a stop or a lost token is not."""
     return isinstance(error, Exception) and not isinstance(error, TokenLostError | RunStoppedError)

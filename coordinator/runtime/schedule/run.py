@@ -1,4 +1,4 @@
-"""One claimed run: its attempts, and how it went."""
+"""One claimed run: its attempts, and its outcome."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from coordinator.runtime.schedule.stop_signal import StopSignal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """How a run went.
+    """Outcome of a run.
 
-    terminate: why the error policy ends the schedule; None: it goes on.
-    cut:       it was a command that a stop had to end.
+    terminate: reason for which the error policy ends the schedule; None: it goes on.
+    cut:       the run was a command that a stop had to end.
     """
 
     outcome: Outcome
@@ -55,7 +55,7 @@ class RunMaker:
     def make(self, context: RunContext, limit_s: float | None) -> Made:
         """Make a run with its retries.
 
-        limit_s: until the next slot; no retry begins after it.
+        limit_s: seconds until the next slot; no retry begins after it.
         Errors: TokenLostError when trust is over.
         """
         started = self._clock.now()
@@ -75,7 +75,7 @@ class RunMaker:
             )
         terminate = None
         if self._after_error.terminate:
-            # All groups may read why a schedule ended; what a program says is its own group's.
+            # All groups may read why a schedule ended; a program's own text is for its group only.
             kind = failure.kind if isinstance(failure, RunFailedError) else type(failure).__name__
             terminate = f"run {context.count} failed: {kind} (errorPolicy {self._policy.error})"
         return Made(
@@ -87,7 +87,7 @@ class RunMaker:
         )
 
     def say_failed(self, context: RunContext, made: Made) -> None:
-        """Log a failed run, where the error policy wants it."""
+        """Log a failed run, if the error policy logs."""
         if made.outcome == "failed" and self._after_error.log:
             assert context.scheduled_at is not None, "only slots are run"
             slot = shown(context.scheduled_at)
@@ -105,7 +105,7 @@ class RunMaker:
                 on_retry=self._tell_retry,
             )
         except Exception as error:  # noqa: BLE001 - whatever the user's program raises is its failure
-            # It may have asked for another token, which is lost; only ours ends the schedule.
+            # The run may have used another token, and lost it; only its own ends the schedule.
             context.token.check()
             return error
         return None

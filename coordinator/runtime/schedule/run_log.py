@@ -1,4 +1,4 @@
-"""Log lines of a schedule's runs: one event, one line, and the user's own traceback."""
+"""Log lines of a schedule's runs: one event per line, with the user's own traceback."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ logger = logging.getLogger(LOGGER)
 
 _Raised = tuple[type[BaseException], BaseException, TracebackType | None]
 
-#: Packages whose frames stand between the top of a run and the user's own code.
+#: Packages whose frames lie between the start of a run and the user's own code.
 _BETWEEN = ("coordinator", "tenacity", "concurrent", "asyncio")
 
 
 def error_text(error: BaseException) -> str:
-    """Return an error as one line; one that cannot even say what it is has its type's name."""
+    """Return an error as one line; one without a readable text is named by its type."""
     try:
         text = " ".join(str(error).split())
     except Exception:  # noqa: BLE001 - a program's own __str__ may raise anything
@@ -30,7 +30,7 @@ def error_text(error: BaseException) -> str:
 
 
 def shown(moment: datetime) -> str:
-    """Return a moment as people and logs read it."""
+    """Return a moment in the form for people and logs."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -43,15 +43,15 @@ class RunLog:
     term: int
 
     def say(self, event: str, text: str, **fields: object) -> None:
-        """Log what a person may want to know."""
+        """Log information for a person."""
         self._log(logging.INFO, event, text, fields)
 
     def warn(self, event: str, text: str, **fields: object) -> None:
-        """Log what an operator may have to act on."""
+        """Log an event that an operator may have to act on."""
         self._log(logging.WARNING, event, text, fields)
 
     def fail(self, event: str, text: str, error: Exception | None = None, **fields: object) -> None:
-        """Log what an operator must act on, and where the user's code raised."""
+        """Log an event that an operator must act on, with the traceback in the user's code."""
         self._log(logging.ERROR, event, text, fields, _users_part(error))
 
     def _log(
@@ -67,7 +67,7 @@ class RunLog:
 
 
 def _users_part(error: Exception | None) -> _Raised | None:
-    """Return what a logger shows of an error; of one of ours it shows nothing but the text."""
+    """Return the part of a traceback to log; None for coord's own errors, whose text suffices."""
     if error is None or isinstance(error, CoordError):
         return None
     frames = error.__traceback__

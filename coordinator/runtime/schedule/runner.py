@@ -1,17 +1,17 @@
-"""Runs a program when it is due, while the token is held, and as often as the group may.
+"""The loop of a schedule: runs a program when it is due, while the token is held.
 
-One thread does it all (the process's main thread, as a program expects): it waits for a slot by
-the database's clock (schedule_clock.py), and asks three times before it runs anything:
+One thread does everything (the process's main thread, as programs expect). It waits for a slot by
+the database's clock (database_clock.py), and checks three times before it runs anything:
 
-1. trust: has the guardian extended it lately? A run is put off while two renewals are missing.
+1. trust: the guardian has extended it lately. A run is put off while two renewals are missing.
 2. claim: one transaction that finds (term, session) current and the slot due by the server's own
    clock, and counts the slot as fired.
 3. trust again: the claim may have taken long.
 
-A slot is claimed before it is run, so it is run at most once, also when its node dies over it. A
-database that is away decides nothing: it is asked again while the token is ours.
+A slot is claimed before it is run, so it runs at most once, even when its node dies during the run.
+While the database is away nothing is decided: the query is repeated while the token is held.
 
-This does not end a run whose token is lost: a thread cannot be killed. The guardian kills the
+This loop does not end a run whose token is lost: a thread cannot be killed. The guardian kills the
 process when trust is over.
 """
 
@@ -47,13 +47,13 @@ from coordinator.runtime.schedule.waits import Waits
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """Why a schedule runs nothing any more on this node.
+    """Reason for which a schedule runs nothing more on this node.
 
-    stopped:    told so.
-    cut:        told so, and the command that was running had to be ended.
+    stopped:    the node was told to stop.
+    cut:        the node was told to stop, and the running command had to be ended.
     exhausted:  its count, its time or its one moment is over, for the whole group.
-    terminated: by its error policy, for the whole group.
-    lost:       the token is not ours.
+    terminated: ended by its error policy, for the whole group.
+    lost:       this node no longer holds the token.
     """
 
     kind: Literal["stopped", "cut", "exhausted", "terminated", "lost"]
@@ -114,10 +114,10 @@ class Schedule:
         except RunStoppedError:
             return Ending("stopped", "told to stop")
 
-    # --- where to begin -----------------------------------------------------------------------
+    # --- the beginning ------------------------------------------------------------------------
 
     def _open(self) -> tuple[Opening, Ending | None]:
-        """Read the record and decide where to begin; returns an ending when nothing is left."""
+        """Read the record and decide where to begin; return an ending when nothing is left."""
         seen = self._waits.for_answer(
             self._time.open, "schedule-unread", "the schedule cannot be read"
         )
@@ -142,7 +142,7 @@ class Schedule:
         self._log.say("schedule-opened", f"armed: next run at {at}", at=at)
         return begin, None
 
-    # --- slot after slot ----------------------------------------------------------------------
+    # --- the loop over slots ------------------------------------------------------------------
 
     def _serve(self, begin: Opening) -> Ending | None:
         """Run slot after slot until the schedule ends; None when it must be opened again."""
@@ -169,7 +169,7 @@ class Schedule:
                 kept = begin.slots.at_or_after(kept + (now - kept) / 2)
             count = 0 if kept is None else begin.slots.count(slot, kept) - 1
         elif following <= self._opened_at:
-            return following  # missed before we began: that was catchUp's to judge
+            return following  # missed before this holder began: catchUp has decided about it
         else:
             why, kept = "one is going on", begin.slots.at_or_after(now)
             count = begin.slots.count(slot, now) - (kept == now)
@@ -180,7 +180,7 @@ class Schedule:
     # --- one slot -----------------------------------------------------------------------------
 
     def _fire(self, slot: datetime, begin: Opening) -> Ending | None:
-        """Ask for a slot, and run it when it is ours; returns what ends the schedule."""
+        """Claim a slot and run it if the claim succeeds; return the schedule's ending, if any."""
         self._waits.for_fresh_trust()
         next_at = begin.slots.after(slot)
         skipped = max(0, begin.slots.count(self._counted_from, slot) - 1)
@@ -206,8 +206,8 @@ class Schedule:
     def _claim(self, slot: datetime, next_at: datetime | None, skipped: int) -> Claim | None:
         """Claim a slot; None when it is not to be run any more.
 
-        A database that is away is asked again while the token is ours; misfireGraceTime decides
-        whether the run is still wanted then.
+        While the database is away, the claim is repeated as long as the token is held;
+        misfireGraceTime decides whether the run is still wanted then.
         """
         told = False
         while True:
@@ -232,7 +232,7 @@ class Schedule:
                 return None
 
     def _too_late(self, slot: datetime) -> bool:
-        """Tell, and say, that a run is later than misfireGraceTime allows."""
+        """Say whether a run is later than misfireGraceTime allows, and log it."""
         grace_s, late_s = self._trigger.misfire_grace_s, -self._time.until_s(slot)
         if grace_s is None or late_s <= grace_s:
             return False
@@ -241,9 +241,9 @@ class Schedule:
         return True
 
     def _make(self, slot: datetime, count: int, limit_s: float | None) -> Ending | None:
-        """Make a claimed run with its retries, write down how it went, and judge it."""
+        """Make a claimed run with its retries, record its outcome, and return an ending."""
         if self._too_late(slot):
-            # The answer to its claim was lost, and came when it was too late to run.
+            # The answer to its claim was lost, and came too late for the run.
             late = "its claim was answered too late"
             self._write_outcome(slot, "skipped", 0.0, late, None)
             return None
@@ -263,7 +263,7 @@ class Schedule:
             return self._exhausted(f"maxCount {self._trigger.max_count} is reached", 0)
         return None
 
-    # --- what is written down -----------------------------------------------------------------
+    # --- the group's record -------------------------------------------------------------------
 
     def _write_outcome(
         self,
@@ -273,7 +273,7 @@ class Schedule:
         error: str | None,
         terminate: str | None,
     ) -> bool:
-        """Write how a run went; false when the token is not ours any more."""
+        """Record a run's outcome; false when this node no longer holds the token."""
         try:
             return self._waits.for_answer(
                 lambda: self._ledger.finish(slot, outcome, duration_s, error, terminate),
@@ -281,18 +281,18 @@ class Schedule:
                 f"the outcome of {shown(slot)} is not written yet",
             )
         except RunStoppedError:
-            return True  # the next holder finds a run without an end, and says so
+            return True  # the next holder finds a run without an end, and reports it
         except TokenLostError:
             raise
         except CoordError as error:
-            # What cannot be written about one run is no reason to make no other.
+            # A run whose outcome cannot be recorded does not prevent further runs.
             if terminate is not None:
                 raise
             self._log.warn("outcome-unwritten", f"the outcome of {shown(slot)}: {error}")
             return True
 
     def _exhausted(self, reason: str, skipped: int) -> Ending:
-        """Write down, for the whole group, that no run is left; skipped: slots that nobody ran."""
+        """Record for the whole group that no run is left; skipped: slots that nobody ran."""
         try:
             ended = self._waits.for_answer(
                 lambda: self._ledger.end(reason, skipped),

@@ -1,9 +1,10 @@
-"""How SIGTERM reaches a program that runs the user's code in its main thread.
+"""Delivery of SIGTERM to a program that runs the user's code in its main thread.
 
-A handler of Python runs in the main thread, when that thread comes back to Python: it may hold the
-very lock that the handler wants, and it does not come back from a lock when the kernel gave the
-signal to another thread (as it does when one more is pending). So the handler that counts is the
-interpreter's own in C, which writes the signal's number into a pipe, and a thread reads the pipe.
+A handler of Python runs in the main thread, when that thread returns to the interpreter. The thread
+may hold the very lock that the handler needs. It also stays blocked on a lock when the kernel
+delivered the signal to another thread (as it does when one more is pending). So the effective
+handler is the interpreter's own in C, which writes the signal's number into a pipe, and a thread
+reads the pipe.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from typing import NoReturn
 Handler = Callable[[int, object], None]
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
-#: What the guardian passes on to its program, and what would end a program that does not care.
+#: Signals that the guardian passes on, and that would end a program without a handler.
 PASSED_ON = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class StopSignal:
-    """The wish that everything ends soon: an event to look at, and callbacks to be woken by."""
+    """The request that everything ends soon: an event to check, and callbacks."""
 
     def __init__(self) -> None:
         self.event = threading.Event()
@@ -31,7 +32,7 @@ class StopSignal:
         self._callbacks: list[Callable[[], object]] = []
 
     def set(self) -> None:
-        """Set the event and call everybody back; never from a signal handler, it takes locks."""
+        """Set the event and call all callbacks; never from a signal handler: it locks."""
         with self._lock:
             self.event.set()
             callbacks = tuple(self._callbacks)
@@ -54,17 +55,17 @@ class StopSignal:
 
 
 def listen(stop: StopSignal) -> Handler:
-    """Set `stop` on SIGTERM and SIGINT, and survive the signals that are passed on to everybody.
+    """Set `stop` on SIGTERM and SIGINT, and survive the signals that are passed on.
 
-    Called once, by the main thread, before the user's module is loaded: it may do otherwise.
-    Returns the handler, to be told from one of the user's.
+    Called once, by the main thread, before the user's module is loaded, which may change handlers.
+    Returns the handler, so that it can be told from one of the user's.
     """
     read_fd, write_fd = os.pipe()
     os.set_blocking(write_fd, False)
     signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
 
     def on_stop(signum: int, frame: object) -> None:  # noqa: ARG001
-        # Once more, for asyncio may have put its own descriptor in the place of ours.
+        # Written again, because asyncio may have replaced the wakeup descriptor.
         os.write(write_fd, bytes([signum]))
 
     def watch() -> None:
@@ -72,20 +73,20 @@ def listen(stop: StopSignal) -> Handler:
             pass
         stop.set()
         if signal.getsignal(signal.SIGTERM) is _leave:
-            # It wakes the main thread; `_leave` lets itself be called but once.
+            # This wakes the main thread; `_leave` can only be called once.
             signal.pthread_kill(_main_thread(), signal.SIGTERM)
 
     threading.Thread(target=watch, name="stop", daemon=True).start()
     for signum in STOPPING:
         signal.signal(signum, on_stop)
     for signum in PASSED_ON:
-        # Not SIG_IGN: the user's own children would inherit that.
+        # Not SIG_IGN, which the user's own children would inherit.
         signal.signal(signum, _pass)
     return on_stop
 
 
 def leave_when_told(on_stop: Handler) -> None:
-    """Let SIGTERM end code that cannot look at a stop event, as any program that cleans up.
+    """Let SIGTERM end code that cannot check a stop event, like any program that cleans up.
 
     SystemExit is raised in the main thread, so that its `finally` blocks run.
     """
@@ -96,7 +97,7 @@ def leave_when_told(on_stop: Handler) -> None:
 
 def _leave(signum: int, frame: object) -> NoReturn:  # noqa: ARG001
     for each in STOPPING:
-        signal.signal(each, _pass)  # a second one must not cut the cleaning up short
+        signal.signal(each, _pass)  # a second one must not interrupt the cleaning up
     raise SystemExit(0)
 
 

@@ -1,9 +1,9 @@
-"""The board on which the guardian writes how long its program may be trusted to run.
+"""Shared memory in which the guardian writes until when its program may be trusted.
 
-The guardian shares 16 bytes of memory with the program: two native doubles on CLOCK_BOOTTIME,
-trusted_until and last_extended_at. Reading them costs no system call and asks nobody, so a
-program can ask before every step. It is advice for a program that wants to end its work well;
-the guardian kills it at the deadline whether it asks or not.
+The guardian shares 16 bytes with the program: two native doubles on CLOCK_BOOTTIME, trusted_until
+and last_extended_at. Reading them costs no system call and no message, so a program can check
+before every step. It is advice for a program that wants to end its work in order; the guardian
+kills it at the deadline in any case.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from coordinator.errors import TokenLostError
 from coordinator.ports import Clock
 
 BOARD_BYTES = 16
-#: Two renewals are missed when the second one is overdue by this part of a heartbeat: beats are
-#: jittered, and an answer takes its time.
+#: Two renewals are missed when the last one is this many heartbeats old: beats are jittered, and an
+#: answer takes time.
 OVERDUE = 2.5
 
 
 class Trust(Protocol):
-    """Questions that a run asks before it starts anything."""
+    """Checks that a run makes before it starts anything."""
 
     def check(self) -> None:
         """Raise TokenLostError when trust is over."""
         ...
 
     def remaining_s(self) -> float:
-        """Return the seconds until trust is over as things stand; negative when it is."""
+        """Return the seconds until trust is over at present; negative when it is."""
         ...
 
     def fresh(self, lease_s: float, heartbeat_s: float) -> bool:
-        """Tell whether something new may be started."""
+        """Say whether something new may be started."""
         ...
 
 
 class TrustBoard:
-    """Reads the board; a whole double is read at once, so no torn number is ever seen."""
+    """Reader of the memory; a whole double is read at once, so values are never torn."""
 
     def __init__(self, doubles: Sequence[float], clock: Clock) -> None:
         self._doubles, self._clock = doubles, clock
@@ -48,7 +48,7 @@ class TrustBoard:
     def from_fd(cls, fd: int, clock: Clock) -> TrustBoard:
         """Map the memory that `fd` names; the descriptor is closed, the mapping stays.
 
-        Errors: OSError or ValueError when it is no such memory.
+        Errors: OSError or ValueError when the descriptor names no such memory.
         """
         board = mmap.mmap(fd, BOARD_BYTES, mmap.MAP_SHARED, mmap.PROT_READ)
         os.close(fd)
@@ -56,16 +56,16 @@ class TrustBoard:
 
     @property
     def trusted_until(self) -> float:
-        """The moment on the board's clock after which nothing may be done."""
+        """Moment on the board's clock after which the program must not act."""
         return self._doubles[0]
 
     @property
     def last_extended_at(self) -> float:
-        """The moment at which the guardian last wrote."""
+        """Moment at which the guardian last wrote."""
         return self._doubles[1]
 
     def remaining_s(self) -> float:
-        """Return the seconds until trust is over as things stand; negative when it is."""
+        """Return the seconds until trust is over at present; negative when it is."""
         return self.trusted_until - self._clock.now()
 
     def check(self) -> None:
@@ -78,7 +78,7 @@ class TrustBoard:
             raise TokenLostError(f"the token is lost: trust in it ended {over_s:.1f} s ago")
 
     def fresh(self, lease_s: float, heartbeat_s: float) -> bool:
-        """Tell whether something new may be started: not after two missed renewals.
+        """Say whether something new may be started: not after two missed renewals.
 
         trusted_until - lease_s is the moment at which the last acknowledged heartbeat was sent.
         """

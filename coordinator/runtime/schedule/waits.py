@@ -1,4 +1,4 @@
-"""How a schedule waits: for a moment, for fresh trust, for a database that is away."""
+"""Waits of a schedule: for a moment, for fresh trust, for a database that is away."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ class Waits:
     heartbeat_s: float
 
     def pause(self, seconds: float) -> None:
-        """Wait for so long; with 0, look at the stop alone."""
+        """Wait for this many seconds; with 0, only check for a stop."""
         if self.stop.event.wait(seconds):
             raise RunStoppedError("told to stop")
 
     def for_fresh_trust(self) -> None:
-        """Wait while renewals are missing: trust comes back soon, or is over."""
+        """Wait while renewals are missing, until trust is fresh again or over."""
         while not self.trust.fresh(self.lease_s, self.heartbeat_s):
             self.trust.check()
             self.pause(self.heartbeat_s / 4)
 
     def for_answer(self, verb: Callable[[], T], event: str, what: str) -> T:
-        """Ask the ledger; a database that is away is asked again while the token is ours."""
+        """Call the ledger, again and again while the database is away and the token is held."""
         told = False
         while True:
             try:

@@ -1,1 +1,1 @@
-"""At which moments a schedule is due."""
+"""Calendar of a schedule: the moments at which it is due."""

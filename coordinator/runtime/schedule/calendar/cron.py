@@ -1,7 +1,7 @@
-"""Cron lines: five fields as crontab(5) reads them, and the moments at which a line is due.
+"""Cron lines: five fields as in crontab(5), and the moments at which a line is due.
 
-A line is due by the local time of its zone, and zoneinfo alone says what that is. Where the zone
-changes its offset, one rule decides (docs/schedules.md):
+A line is due by the local time of its zone, which is taken from zoneinfo. Where the zone changes
+its offset, these rules apply (docs/schedules.md):
 
 1. A minute that does not exist, because the clocks go forward over it, is due at the end of the
    gap; all such minutes of one gap make one run. A line whose hour field allows every hour has no
@@ -9,7 +9,7 @@ changes its offset, one rule decides (docs/schedules.md):
 2. A minute that exists twice, because the clocks go back over it, is due the first time only. A
    line whose minute or hour field begins with "*" follows the clock, and is due both times.
 
-Nothing here knows the present moment. All results are in UTC.
+Nothing here depends on the present moment. All results are in UTC.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ NICKNAMES = {
 _YEARS_MAX = 41
 _DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
-#: The slots of so many days are kept: a search asks for the same days again and again.
+#: Number of days whose slots are cached: a search needs the same days again and again.
 _DAYS_KEPT = 8
 
 
@@ -49,10 +49,10 @@ class NeverDueError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CronLine:
-    """The five fields, read.
+    """The five fields, parsed.
 
     either_day:  a day of the month and a day of the week are given, and either is enough.
-    last_day:    the last day of each month is due besides `days`.
+    last_day:    the last day of each month is due in addition to `days`.
     every_clock: a minute that exists twice is due both times.
     """
 
@@ -71,7 +71,7 @@ class CronLine:
         return len(self.hours) == 24
 
     def due_on(self, day: date) -> bool:
-        """Tell whether the line is due on a day of the calendar."""
+        """Say whether the line is due on a day of the calendar."""
         if day.month not in self.months:
             return False
         by_month = day.day in self.days or (
@@ -94,7 +94,7 @@ class CronLine:
 
 
 def parse(text: str) -> CronLine:
-    """Read a cron line, or a nickname such as "@daily".
+    """Parse a cron line, or a nickname such as "@daily".
 
     Errors: ValueError names the field that cannot be read; NeverDueError when no day ever fits.
     """

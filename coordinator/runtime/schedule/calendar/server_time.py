@@ -1,6 +1,6 @@
-"""The database's clock, told by this machine's boot clock between two looks at the real one.
+"""The database's clock, extrapolated by this machine's boot clock between two reads.
 
-A node's wall clock takes no part: it may be stepped at any moment. The boot clock never steps, and
+A node's wall clock is not used: it may be stepped at any moment. The boot clock never steps, and
 goes on while the machine is suspended.
 """
 
@@ -10,22 +10,22 @@ from datetime import datetime, timedelta
 
 from coordinator.ports import Clock
 
-#: A difference so small is a correction of the database's clock, and none that a schedule minds.
+#: A smaller difference is a correction of the database's clock that does not affect a schedule.
 STEP_MIN_S = 2.0
-#: Two clocks that are each wrong by 10 % (rule T1) drift apart so fast, with room.
+#: Upper limit of the drift of two clocks that are each wrong by 10 % (rule T1), with a margin.
 DRIFT_MAX = 0.25
 
 
 class ServerTime:
-    """Moment of the database's clock, as far as this machine can tell; never ahead of it."""
+    """Time on the database's clock, as estimated by this machine; never ahead of it."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._read: datetime | None = None
-        self._read_at = 0.0  #: our clock, when the answer had arrived
+        self._read_at = 0.0  #: this machine's clock, when the answer had arrived
 
     def learn(self, now: datetime, asked_at: float) -> float:
-        """Take in what the database's clock showed in an answer that was asked for at asked_at.
+        """Take the database's time from an answer to a request that was sent at asked_at.
 
         Returns the seconds by which that clock was set since the last answer; 0 when the round
         trip, and the rates of the two clocks, explain the difference.
@@ -44,7 +44,7 @@ class ServerTime:
         return stepped_s
 
     def now(self) -> datetime:
-        """Return what the database's clock shows now."""
+        """Return the time on the database's clock now."""
         return self._at(self._clock.now())
 
     def until_s(self, moment: datetime) -> float:

@@ -1,9 +1,9 @@
 """Slots: the moments at which a trigger is due.
 
-APScheduler's triggers do intervals and single moments; cron lines are done by cron.py, because
-CronTrigger loses runs where a zone changes its offset.
+APScheduler's triggers compute intervals and single moments. Cron lines are computed by cron.py,
+because CronTrigger loses runs where a zone changes its offset.
 
-All moments are aware and read on the database's clock, so that every node means the same by them.
+All moments are aware and on the database's clock, so that they are the same for every node.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from coordinator.runtime.schedule.calendar import cron
 
 #: The step between two moments of the database.
 TICK = timedelta(microseconds=1)
-#: By so much less than the shortest interval the sums of many intervals are wrong.
+#: Rounding error of a sum of many intervals, in seconds; far below the shortest interval.
 _ROUNDED_S = 0.001
 
 
 class Slots:
-    """All slots of a trigger; `anchor` is the moment that an interval is counted from."""
+    """All slots of a trigger; `anchor` is the moment from which an interval is counted."""
 
     def __init__(self, trigger: Trigger, anchor: datetime) -> None:
         self._trigger, self._anchor = trigger, anchor
         self._due = _due(trigger, anchor)
 
     def at_or_after(self, moment: datetime) -> datetime | None:
-        """Return the first slot that is not before `moment`; None when there is none any more."""
+        """Return the first slot that is not before `moment`; None when none is left."""
         opens_at = self._trigger.opens_at
         start = moment if opens_at is None else max(moment, opens_at)
         found = self._next(None, start)
