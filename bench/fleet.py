@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from bench import floor
 from bench.floor import Database
 from bench.measure import BenchError, Figures, boottime, cpu_of, family_of, memory_mib, pause, spent
-from coordinator.store.node.heartbeat import LOOK_EVERY
+from coordinator.protocol.node.state.last_seen import LOOK_EVERY
 
 GROUP = "scale"
 #: Nodes of one process: Python's own lock lets one of its threads run at a time, and so many

@@ -11,7 +11,7 @@ from bench.page import goals, plots, report_scale, spreading_page
 from bench.parts import failover
 from bench.parts.losses import SUCCESSOR_MAX_S
 from bench.peers.contestants import ENTRIES
-from coordinator.store.node.heartbeat import LOOK_EVERY
+from coordinator.protocol.node.state.last_seen import LOOK_EVERY
 
 #: Beside the page; everything that the page says can be computed from it again.
 RESULTS = "results.json"

@@ -25,7 +25,7 @@ from bench.measure import (
     until,
 )
 from bench.parts import beat
-from coordinator.store.node.heartbeat import LOOK_EVERY
+from coordinator.protocol.node.state.last_seen import LOOK_EVERY
 from tests.support.nodes.processes import bed
 from tests.support.servers.postgres import Server
 

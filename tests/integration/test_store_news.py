@@ -12,8 +12,9 @@ import pytest
 
 from coordinator.errors import OutcomeUnknownError
 from coordinator.protocol.messages.requests import Beat, View
+from coordinator.protocol.node.state import last_seen
+from coordinator.protocol.node.state.last_seen import LOOK_EVERY
 from coordinator.store.node import heartbeat
-from coordinator.store.node.heartbeat import LOOK_EVERY
 from coordinator.store.sql.view import read_view
 from tests.conformance.worlds import TIMEOUT_S
 from tests.support.nodes.store_nodes import joined_nodes, settle
@@ -91,7 +92,7 @@ def test_behind_a_pooler_every_beat_shows_everything(database, change, hosts_tas
     """Nobody notifies it of a release, nor of a version that the tasks it runs hang on (D4)."""
     with joined_nodes(database, "holder", "standby", hosts_tasks=hosts_tasks) as (holder, standby):
         holder.win()
-        standby.connection._shown.lent = True
+        standby.connection._last_seen = replace(standby.connection._last_seen, lent=True)
         settle(standby)
         database.query(ALL[change])
 
@@ -269,7 +270,7 @@ def test_on_a_slow_path_everything_is_read_at_once(database, monkeypatch):
         holder.win()
         assert standby.heard()
         settle(standby)
-        monkeypatch.setattr(heartbeat, "QUICK_SHARE", 0.0)
+        monkeypatch.setattr(last_seen, "QUICK_SHARE", 0.0)
         standby.beat()
 
         database.query(AT_ONCE["ended"])

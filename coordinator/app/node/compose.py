@@ -10,7 +10,7 @@ import socket
 import threading
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 from coordinator import __version__
@@ -35,11 +35,10 @@ from coordinator.errors import (
 )
 from coordinator.protocol.messages.requests import NodeFacts
 from coordinator.protocol.node.events import EVERY_RUN, LogLine, StartProgram
-from coordinator.protocol.node.state.node import Node, OnExit, Policy
-from coordinator.protocol.node.state.run import Run
+from coordinator.protocol.node.state.node import Node, OnExit, Policy, succeeding
 from coordinator.protocol.node.state.tasks import TaskState
 from coordinator.protocol.rules.timing import Timing
-from coordinator.runtime.agent.guardian_link import INHERITED, GuardLink, Orders
+from coordinator.runtime.agent.guardian_link import GuardLink, Orders
 from coordinator.runtime.agent.host_watch import HostWatch
 from coordinator.runtime.agent.left_behind import LeftBehind
 from coordinator.runtime.agent.loop import Agent
@@ -229,10 +228,7 @@ def first_node(made: Parts, now: float, legacy: Legacy | None) -> Node:
     )
     if legacy is None:
         return node
-    dying = Run(INHERITED, legacy.term, now, "the agent died") if legacy.program_dying else None
-    return replace(
-        node, bury=legacy.session, run=dying, given_up=legacy.term, remembered=legacy.term
-    )
+    return succeeding(node, legacy.session, legacy.term, now, dying=legacy.program_dying)
 
 
 def _collect(spare: int | None) -> None:

@@ -49,7 +49,7 @@ def wait(
                 belt.know(dict(runs))
                 session = _text(found)
             case {"say": "running", "run": int(number), "handle": dict(handle)}:
-                belt.handles[number] = handle
+                belt.learn(number, handle)
             case {"say": "idle", "run": int(number)}:
                 belt.forget(number)
             case {"say": "session", "session": found}:

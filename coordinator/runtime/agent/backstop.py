@@ -1,28 +1,23 @@
 """The spare kills what neither guardian nor agent has killed in time (rule G9).
 
 It knows the handles, and sees in shared memory until when each run is trusted. So it needs a word
-of nobody: a guardian and an agent that stand still, or of which one is dead, move no deadline.
+of nobody: a guardian and an agent that stand still, or of which one is dead, move no deadline. What
+is late is decided by protocol/node/state/spare_watch.py.
 """
 
 from __future__ import annotations
 
-import math
 import os
 import select
 import signal
 from collections.abc import Callable, Mapping
 
-from coordinator.protocol.rules import backstops
+from coordinator.protocol.node.state.spare_watch import SpareWatch
 from coordinator.runtime.isolation import deadlines
 from coordinator.runtime.isolation.levels import Handle, kill_all
 from coordinator.runtime.linux import syscalls
 from coordinator.runtime.linux.channel import Channel
 from coordinator.runtime.linux.clock import BoottimeClock
-
-#: Between two tries to kill what is late.
-AGAIN_S = 0.05
-#: A guardian that has not noticed for so long that the spare killed a program stands still.
-UNNOTICED_MAX_S = 5.0
 
 
 class ThirdBelt:
@@ -37,26 +32,33 @@ class ThirdBelt:
     ) -> None:
         self._channel, self._deadlines_fd = channel, deadlines_fd
         self.handles: dict[int, Handle] = dict(handles)
-        self.killed = 0  #: runs that it has killed so far
+        self._watch = SpareWatch(runs=frozenset(handles))
         self._end_guardian = end_guardian or self._end_the_one_who_made_the_channel
         self._now = BoottimeClock().now
         self._alarm = syscalls.Alarm()
-        self._dead: set[int] = set()  #: killed, and the guardian has not noticed yet
-        self._unnoticed_since = math.inf
-        self._again_at = -math.inf
         self._poll = select.poll()
         self._poll.register(channel.fileno(), select.POLLIN)
         self._poll.register(self._alarm.fileno(), select.POLLIN)
 
+    @property
+    def killed(self) -> int:
+        """How many runs it has killed so far."""
+        return self._watch.killed
+
     def know(self, handles: Mapping[int, Handle]) -> None:
         """Hear of all runs there are."""
         self.handles = dict(handles)
-        self._dead &= self.handles.keys()
+        self._watch = self._watch.after_runs(handles)
+
+    def learn(self, run: int, handle: Handle) -> None:
+        """Hear of one more run."""
+        self.handles[run] = handle
+        self._watch = self._watch.after_start(run)
 
     def forget(self, run: int) -> None:
         """Hear that nothing of a run is left."""
         self.handles.pop(run, None)
-        self._dead.discard(run)
+        self._watch = self._watch.after_end(run)
 
     def watch(self) -> None:
         """Return when the guardian has said something, or is dead; kill meanwhile what is late."""
@@ -67,8 +69,7 @@ class ThirdBelt:
             ready = {fd for fd, _ in self._poll.poll()}
             self._alarm.silence()
             if self._channel.fileno() in ready:
-                # Some of what it says may be old: what counts is that it was heard after the kill.
-                self._unnoticed_since = self._now()
+                self._watch = self._watch.after_message(self._now())
                 return
 
     def close(self) -> None:
@@ -76,27 +77,19 @@ class ThirdBelt:
         os.close(self._alarm.fileno())
 
     def _due(self) -> float:
-        late_at = max(backstops.look_at(self._living()), self._again_at)
-        return min(late_at, self._unnoticed_since + UNNOTICED_MAX_S if self._dead else math.inf)
+        return self._watch.wake_at(self._shown())
 
-    def _living(self) -> dict[int, float]:
-        """Return the deadlines of what has not been killed yet."""
-        if not self.handles:
-            return {}
-        seen, ours = deadlines.read(self._deadlines_fd), self.handles.keys() - self._dead
-        return {run: until for run, until in seen.items() if run in ours}
+    def _shown(self) -> dict[int, float]:
+        """Return until when the guardian lets each run live."""
+        return deadlines.read(self._deadlines_fd) if self.handles else {}
 
     def _strike(self) -> None:
-        late = backstops.late(self._living(), self._now())
+        late = self._watch.late(self._shown(), self._now())
         if late:
             left = kill_all({run: self.handles[run] for run in late})
-            self._again_at = self._now() + AGAIN_S
-            if not self._dead and late - left:
-                self._unnoticed_since = self._now()
-            self._dead |= late - left
-            self.killed += len(late - left)
-        if self._dead and self._now() >= self._unnoticed_since + UNNOTICED_MAX_S:
-            self._unnoticed_since = math.inf
+            self._watch = self._watch.after_kill(late, left, self._now())
+        if self._watch.guardian_stands_still(self._now()):
+            self._watch = self._watch.after_ending_the_guardian()
             # One that wakes up later must not start or guard anything.
             self._end_guardian()
 

@@ -2,7 +2,8 @@
 
 Each watches the other. The guardian kills each program at its deadline whatever the agent does;
 the agent kills them all when the guardian is gone (closed socket) or frozen (no echo), and each
-one for which it is late (the deadline passed without word). Two belts, in two processes.
+one for which it is late (the deadline passed without word). What is late, and who is frozen, is
+decided by protocol/node/state/guardian_watch.py; here it is done.
 """
 
 from __future__ import annotations
@@ -27,22 +28,16 @@ from coordinator.protocol.node.events import (
     StopAsked,
     StopProgram,
 )
+from coordinator.protocol.node.state.guardian_watch import KILL_AGAIN_S, GuardianWatch
 from coordinator.protocol.node.state.node import Node
-from coordinator.protocol.rules.backstops import BELT_S
+from coordinator.protocol.node.state.run import INHERITED
 from coordinator.protocol.rules.timing import Timing
-from coordinator.runtime.agent.echoes import IDLE_PING_SHARE, IDLE_SLACK_SHARE, echo_max_s, ping_s
 from coordinator.runtime.agent.left_behind import LeftBehind
 from coordinator.runtime.isolation.levels import Handle, kill_all
 from coordinator.runtime.linux.channel import Channel
 
 Message = dict[str, object]
 
-#: The guardian kills at the deadline; the agent does it this much later when it hears nothing.
-SECOND_BELT_S = BELT_S
-#: The number of all runs that dead agents left behind, whatever those agents called them.
-INHERITED = -1
-#: Between two tries to kill what is left of a program whose guardian is gone.
-KILL_AGAIN_S = 0.05
 #: Messages taken in one turn: heartbeats and deadlines have their turn also when more keep coming.
 MESSAGES_PER_TURN = 100
 
@@ -58,17 +53,6 @@ class Orders:
     keep_fds: tuple[int, ...] = ()
     forward: tuple[int, ...] = ()  #: signals of the node that the program gets, too
     stop_timeout_s: float | None = None  #: from SIGTERM to SIGKILL; None: as the node's timing
-
-
-@dataclass(slots=True)
-class _Started:
-    """A run that was ordered and has not ended."""
-
-    command: StartProgram
-    trusted_until: float
-    stop_timeout_s: float
-    handle: Message | None = None
-    stopping: bool = False  #: its deadline moves no more
 
 
 class GuardLink:
@@ -91,19 +75,14 @@ class GuardLink:
         self.on_signal: Callable[[int], None] | None = None
         self.on_lost: Callable[[str], None] | None = None
         now = clock.now()
-        self._runs: dict[int, _Started] = {}
+        self._watch = GuardianWatch(timing=timing, ping_at=now)
+        self._ordered: dict[int, StartProgram] = {}
+        self._handles: dict[int, Handle] = {}
         self._left_behind = inherited or LeftBehind({}, -1)
         if inherited is not None:
-            until = now + timing.lease_s
-            nobodys = StartProgram(run=INHERITED, term=0, trusted_until=until)
-            self._runs[INHERITED] = _Started(nobodys, until, timing.stop_timeout_s, stopping=True)
+            self._watch = self._watch.after_inheriting(now)
         self._told: tuple[str | None, int] = (None, 0)
-        self._pings = 0
-        self._ping_at = clock.now()
-        self._slack_s = timing.liveness_s * IDLE_SLACK_SHARE
-        self._unanswered_since: float | None = None
         self._guardian = os.getppid() if guardian is None else guardian
-        self._lost = ""  #: why there is nobody to speak to any more
         self._silent = False  #: all that it had said was heard
         self._stop_asked = False  #: the machine knows that it is alone
         hello: Message = {"say": "hello", "silence_max_s": timing.liveness_s}
@@ -124,8 +103,10 @@ class GuardLink:
         stop_timeout_s = orders.stop_timeout_s
         if stop_timeout_s is None:
             stop_timeout_s = self._timing.stop_timeout_s
-        self._runs[command.run] = _Started(command, command.trusted_until, stop_timeout_s)
-        self._ping_at = self._clock.now()
+        self._ordered[command.run] = command
+        self._watch = self._watch.after_start(
+            command.run, command.trusted_until, stop_timeout_s, self._clock.now()
+        )
         self._say(
             {
                 "say": "start",
@@ -149,20 +130,17 @@ class GuardLink:
     def extend(self, command: ExtendTrust) -> None:
         """Move the deadline of one run, or of every one that has one still; in one message."""
         until = command.trusted_until
-        for number, run in self._runs.items():
-            if command.run in (number, EVERY_RUN) and not run.stopping:
-                run.trusted_until = max(run.trusted_until, until)
+        self._watch = self._watch.after_extension(command.run, until)
         self._say({"say": "extend", "run": command.run, "trusted_until": until})
 
     def stop(self, command: StopProgram) -> None:
         """Order a graceful end; trust may be extended until it has come (G2)."""
-        run = self._runs.get(command.run)
-        grace_s = self._timing.stop_timeout_s if run is None else run.stop_timeout_s
+        grace_s = self._watch.stop_timeout_s(command.run)
         self._say({"say": "stop", "run": command.run, "grace_s": grace_s, "reason": command.reason})
 
     def kill(self, command: KillProgram) -> None:
         """Order the end at once."""
-        self._stopping(command.run)
+        self._watch = self._watch.after_stopping(command.run)
         self._say({"say": "kill", "run": command.run})
 
     def finish(self, code: int) -> None:
@@ -192,7 +170,7 @@ class GuardLink:
             message, _ = received
             if message is None:
                 self._silent = True
-                self._lost = self._lost or "the guardian died"
+                self._watch = self._watch.after_loss("the guardian died")
                 break
             if (event := self._understand(message)) is not None:
                 events.append(event)
@@ -202,24 +180,26 @@ class GuardLink:
         now = self._clock.now()
         match message:
             case {"say": "echo"}:
-                self._unanswered_since = None
+                self._watch = self._watch.after_echo()
             case {"say": "started", "run": int(number), "handle": dict(handle), "pid": int(pid)}:
-                if (run := self._runs.get(number)) is not None:
-                    run.handle = handle
-                    self._on_started(run.command, pid)
+                if (command := self._ordered.get(number)) is not None:
+                    self._handles[number] = handle
+                    self._watch = self._watch.after_handle(number)
+                    self._on_started(command, pid)
             case {"say": "refused", "run": int(number), "why": str(why), "code": int(code)}:
-                self._runs.pop(number, None)
+                self._forget(number)
                 return ProgramRefused(now, number, why, code)
             case {"say": "stopping", "run": int(number)}:
-                self._stopping(number)
+                self._watch = self._watch.after_stopping(number)
                 return ProgramStopping(now, number)
             case {"say": "ended", "run": int(number), "status": int(status), "why": str(why)}:
                 if number != EVERY_RUN:
-                    self._runs.pop(number, None)
+                    self._forget(number)
                     forced = bool(message.get("forced"))
                     return ProgramEnded(now, number, status, why, forced, _moment(message))
                 self._left_behind.clear()
-                if self._runs.pop(INHERITED, None) is not None:
+                if INHERITED in self._watch.runs:
+                    self._forget(INHERITED)
                     return ProgramEnded(now, INHERITED, status, why, at=_moment(message))
             case {"say": "signal", "signum": int(signum)}:
                 return self._signalled(signum, now)
@@ -229,10 +209,11 @@ class GuardLink:
                 return None
         return None
 
-    def _stopping(self, number: int) -> None:
-        """Note that the run is told to end: no extension reaches it any more."""
-        if (run := self._runs.get(number)) is not None:
-            run.stopping = True
+    def _forget(self, number: int) -> None:
+        """Note that nothing of the run is left."""
+        self._watch = self._watch.after_end(number)
+        self._ordered.pop(number, None)
+        self._handles.pop(number, None)
 
     def _signalled(self, signum: int, now: float) -> Event | None:
         if signum in (signal.SIGTERM, signal.SIGINT):
@@ -246,44 +227,18 @@ class GuardLink:
     # --- watching the guardian ------------------------------------------------------------------
 
     def tick(self, now: float) -> tuple[float, Iterable[Event]]:
-        """Ping, notice a silent guardian, and be the second belt at the deadline."""
-        if self._lost:
+        """Ping, notice a silent guardian, and kill what it is late with."""
+        self._watch, due = self._watch.tick(now, self._left_behind.deadlines())
+        if self._watch.lost:
             return self._alone(now)
-        limit_s = echo_max_s(self._timing)
-        if self._unanswered_since is not None and now - self._unanswered_since > limit_s:
-            self._lost = "the guardian is frozen"
-            return self._alone(now)
-        self._kill_late(now)
-        if now >= self._ping_at:
-            self._ping(now)
-        moments = [self._ping_at if self._runs else self._ping_at + self._slack_s]
-        if self._unanswered_since is not None:
-            moments.append(self._unanswered_since + limit_s)
-        if self._runs:
-            first = min(run.trusted_until for run in self._runs.values())
-            first = min(first + SECOND_BELT_S, self._left_behind.due())
-            moments.append(max(first, now + KILL_AGAIN_S))
-        return min(moments), ()
-
-    def _kill_late(self, now: float) -> None:
-        """Kill each run that the guardian should have killed."""
-        late: dict[int, Handle] = {
-            number: run.handle
-            for number, run in self._runs.items()
-            if run.handle is not None and now >= run.trusted_until + SECOND_BELT_S
-        }
-        late |= self._left_behind.late(now)
+        late = {run: self._handles[run] for run in due.late}
+        late |= {run: self._left_behind.handles[run] for run in due.left}
         if late:
             kill_all(late)
-
-    def _ping(self, now: float) -> None:
-        self._upkeep()
-        self._pings += 1
-        idle_s = self._timing.liveness_s * IDLE_PING_SHARE
-        self._ping_at = now + (ping_s(self._timing) if self._runs else idle_s)
-        if self._unanswered_since is None:
-            self._unanswered_since = now
-        self._say({"say": "ping", "n": self._pings})
+        if due.ping:
+            self._upkeep()
+            self._say({"say": "ping", "n": due.ping})
+        return due.wake_at, ()
 
     def _alone(self, now: float) -> tuple[float, Iterable[Event]]:
         """Kill what is left, and let the machine release and end: nobody guards any more."""
@@ -296,22 +251,19 @@ class GuardLink:
         if not self._stop_asked:
             self._stop_asked = True
             if self.on_lost is not None:
-                self.on_lost(self._lost)
-            events.append(StopAsked(now, self._lost, 1))
-        handles: dict[int, Handle] = {
-            n: run.handle for n, run in self._runs.items() if run.handle is not None
-        }
-        left = kill_all(handles | self._left_behind.handles)
+                self.on_lost(self._watch.lost)
+            events.append(StopAsked(now, self._watch.lost, 1))
+        left = kill_all(self._handles | self._left_behind.handles)
         if left & self._left_behind.handles.keys():
             left.add(INHERITED)
-        for number in self._runs.keys() - left:
-            del self._runs[number]
+        for number in self._watch.runs.keys() - left:
+            self._forget(number)
             events.append(ProgramEnded(now, number, -int(signal.SIGKILL), "killed"))
         return now + KILL_AGAIN_S if left else float("inf"), events
 
     def _say(self, message: Message) -> None:
-        if not self._lost and not self._channel.send(message):
-            self._lost = "the guardian does not read"
+        if not self._watch.lost and not self._channel.send(message):
+            self._watch = self._watch.after_loss("the guardian does not read")
 
 
 def _moment(message: Message) -> float | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from coordinator.protocol.rules import backstops
 from coordinator.runtime.isolation import deadlines
 from coordinator.runtime.isolation.levels import Handle
 
@@ -16,19 +15,12 @@ class LeftBehind:
         self.handles: dict[int, Handle] = dict(handles)
         self._deadlines_fd = deadlines_fd
 
-    def late(self, now: float) -> dict[int, Handle]:
-        """Return those that the guardian should have killed."""
-        return {run: self.handles[run] for run in backstops.late(self._deadlines(), now)}
-
-    def due(self) -> float:
-        """Return when the first of them will be late."""
-        return backstops.look_at(self._deadlines())
-
     def clear(self) -> None:
         """Hear that nothing of them is left."""
         self.handles = {}
 
-    def _deadlines(self) -> dict[int, float]:
+    def deadlines(self) -> dict[int, float]:
+        """Return until when the guardian lets each of them live."""
         if not self.handles:
             return {}
         seen = deadlines.read(self._deadlines_fd)

@@ -37,6 +37,7 @@ from coordinator.protocol.messages.task_requests import (
     TaskRequest,
     WatchSessions,
 )
+from coordinator.protocol.node.state.last_seen import LastSeen
 from coordinator.store.connection import pooler
 from coordinator.store.connection.hosts import rotated
 from coordinator.store.connection.opening import (
@@ -150,8 +151,7 @@ class PostgresConnection:
         self._socket_lock = threading.Lock()
         self._aborted = threading.Event()
         self._doubt: str | None = None
-        self._notified = False
-        self._shown = heartbeat.Shown(lent=opened.lent, hosts_tasks=facts.hosts_tasks)
+        self._last_seen = LastSeen(lent=opened.lent, hosts_tasks=facts.hosts_tasks)
         self._known = group_record.Known()
         self._connection.add_notice_handler(self._noticed)
         self._connection.add_notify_handler(self._told)
@@ -174,8 +174,8 @@ class PostgresConnection:
         if answer.view.identity.started_at != self._place.started_at:
             # What was asked of a connection's start holds for the server that was there.
             raise OutcomeUnknownError(f"{self._where}: a pooler led us to another server")
-        took = (time.monotonic() - asked_at) / timeout_s
-        self._shown.learn(answer.view, took, told=self._notified)
+        took_share = (time.monotonic() - asked_at) / timeout_s
+        self._last_seen = self._last_seen.after_answer(answer.view, took_share)
         return answer
 
     def fileno(self) -> int:
@@ -188,12 +188,10 @@ class PostgresConnection:
         try:
             pgconn.consume_input()
             while pgconn.notifies() is not None:
-                self._notified = True
+                self._last_seen = self._last_seen.after_notification()
         except psycopg.Error as error:
             raise DatabaseUnreachableError(f"{self._where}: the connection is closed") from error
-        heard, self._notified = self._notified, False
-        if heard:
-            self._shown.forget()
+        self._last_seen, heard = self._last_seen.hear()
         return heard
 
     def try_to_listen(self, conninfo: str) -> None:
@@ -228,12 +226,9 @@ class PostgresConnection:
         cursor, place = self._cursor, self._place
         match request:
             case Beat():
+                self._last_seen, known = self._last_seen.for_a_beat()
                 return heartbeat.beat(
-                    cursor,
-                    place,
-                    request,
-                    known=None if self._notified else self._shown.for_a_beat(),
-                    prepare=self._may_prepare,
+                    cursor, place, request, known=known, prepare=self._may_prepare
                 )
             case Join():
                 return session.join(cursor, place, request, self._facts)
@@ -311,4 +306,4 @@ class PostgresConnection:
 
     def _told(self, _notification: psycopg.Notify) -> None:
         """Remember that the group was notified while an answer was read."""
-        self._notified = True
+        self._last_seen = self._last_seen.after_notification()

@@ -14,9 +14,10 @@ import psycopg
 
 from coordinator.errors import OutcomeUnknownError
 from coordinator.protocol.messages.requests import Answer, Beat, View
+from coordinator.protocol.node.state.last_seen import seen_again
 from coordinator.store.sql.statement import named
 from coordinator.store.sql.transaction import Cursor, alone
-from coordinator.store.sql.view import Place, is_held, seen_again, view_of, watched
+from coordinator.store.sql.view import Place, view_of, watched
 
 #: The heartbeat and the whole view, in one round trip. The view's snapshot is older than the write,
 #: so `beat` hands the own new beat out beside it.
@@ -41,43 +42,8 @@ RETURNING own.beat, holder.beat, date_part('epoch', own.last_heartbeat - holder.
     pg_backend_pid()
 """
 
-#: A heartbeat that watches needs a second round trip when the holder's session is over. It is sent
-#: only where the last request took no longer than this share of its time.
-QUICK_SHARE = 1 / 4
-#: Of so many heartbeats of a connection one looks at everything, whatever it was told.
-LOOK_EVERY = 20
-#: The same in a group with tasks, where a change that nobody was told of (made by hand, without
-#: NOTIFY) concerns every node: each sees it after so many heartbeats at the latest.
-LOOK_EVERY_OF_TASKS = 5
 #: No session: a random uuid is never this one.
 NOBODY = "00000000-0000-0000-0000-000000000000"
-
-
-class Shown:
-    """View that a connection was shown last, for heartbeats that need not read it again (rule O6).
-
-    That a token was released or taken, or which version a group with tasks has, it is told of as it
-    happens, unless a pooler lends it its sessions.
-    """
-
-    def __init__(self, *, lent: bool, hosts_tasks: bool = False) -> None:
-        self.lent = lent
-        self._look_every = LOOK_EVERY_OF_TASKS if hosts_tasks else LOOK_EVERY
-        self._view: View | None = None
-        self._beats = 0
-
-    def learn(self, view: View, took: float, *, told: bool) -> None:
-        """Take in an answer's view; took: of the request's time, told: of a change meanwhile."""
-        self._view = view if took <= QUICK_SHARE and not told else None
-
-    def forget(self) -> None:
-        """Let the next heartbeat look at everything."""
-        self._view = None
-
-    def for_a_beat(self) -> View | None:
-        """Return the view whose holder a heartbeat is to watch; none: it looks at everything."""
-        self._beats += 1
-        return None if self.lent or self._beats % self._look_every == 0 else self._view
 
 
 def beat(
@@ -85,12 +51,12 @@ def beat(
 ) -> Answer:
     """Say that the session lives; not done when somebody ended it.
 
-    known: what the node was shown last, where all else than the end of the holder's session is told
-           of. When that is over, too, a second round trip writes the heartbeat and reads it all.
+    known: the view whose holder alone is watched (rule O6); None: everything is read. When that
+           holder's session is over, a second round trip writes the heartbeat and reads everything.
     Errors: OutcomeUnknownError when the connection turns out not to be one's own.
     """
     params = place.params(mine=request.session)
-    if known is not None and is_held(known):
+    if known is not None:
         watching = {**params, **watched(known)}
         row = alone(cursor, named(BEAT_AND_WATCH, place.schema), watching, prepare=prepare)
         if row is not None:

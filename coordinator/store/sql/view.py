@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, LiteralString
 
 from coordinator.protocol.messages.requests import Answer, Identity, NodeSeen, TokenSeen, View
@@ -84,26 +84,9 @@ def view_of(row: Sequence[Any], system_identifier: int) -> View:
     )
 
 
-def is_held(view: View) -> bool:
-    """Say whether nothing but the holder's heartbeats is expected to change in a view."""
-    holder = view.holder
-    return (
-        view.settled
-        and holder is not None
-        and not holder.ended
-        and holder.session == view.token.session
-    )
-
-
 def watched(view: View) -> Params:
     """Return what a heartbeat has to know of the holder to ask whether its session lives."""
     return {"holder": view.token.node, "holding": view.token.session}
-
-
-def seen_again(view: View, beat: int, age_s: float | None) -> View:
-    """Return the view with another heartbeat of the holder, whose session lives."""
-    assert view.holder is not None, "only a held token is known"
-    return replace(view, holder=replace(view.holder, beat=beat, age_s=max(0.0, age_s or 0.0)))
 
 
 def node_seen(row: Sequence[Any]) -> NodeSeen:

@@ -92,6 +92,7 @@ def violations(history: History) -> list[str]:
         lambda: falling_terms(history.runs),
         lambda: repeated_terms(history.grants),
         lambda: ungranted(history.runs, history.grants),
+        lambda: list(history.witnessed),
         lambda: stalled(history),
     )
     return [told for judge in judges for told in judge()]

@@ -13,6 +13,7 @@ from coordinator.protocol.messages.requests import Answer, TokenSeen
 from coordinator.protocol.messages.task_requests import Decide, GivenTask, SessionSeen, TakeTasks
 from coordinator.protocol.node import next_request
 from coordinator.protocol.node.events import Command
+from coordinator.protocol.node.state.last_seen import LastSeen, is_held
 from coordinator.protocol.node.state.node import Node
 from coordinator.protocol.node.state.tasks import TaskHolding, TaskState
 from coordinator.protocol.node.tasks import intake as task_intake
@@ -140,6 +141,13 @@ def _stays_apart(node: Node, work: TaskHolding) -> Step:
     return node, ()
 
 
+def _watch_for_ever(seen: LastSeen) -> bool:
+    """Look at everything only when told to."""
+    if seen.lent or seen.notified:
+        return False
+    return seen.view is not None and is_held(seen.view)
+
+
 _real_read = task_intake.read
 _real_may_start = task_start_stop._may_start
 
@@ -225,6 +233,11 @@ PLANTED_IN_GROUPS: dict[str, PlantedInGroup] = {
     "policy-unread": PlantedInGroup(
         rule="B11: whoever observes judges by the policy of the record",
         patches=((next_task_request, "manners_of", _own_manners),),
+    ),
+    "never-looks": PlantedInGroup(
+        rule="O6: one heartbeat of a few looks at everything, whatever it was told",
+        bias=GroupBias(stories=("record in motion",), to_calm=True, deaf=True),
+        patches=((LastSeen, "may_watch", _watch_for_ever),),
     ),
     "apart-for-ever": PlantedInGroup(
         rule="what went on without the database ends when it is another node's",

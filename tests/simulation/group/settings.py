@@ -30,6 +30,7 @@ class GroupBias:
     plain:   tasks without any wish: no preferred node, no policy.
     faultless: nothing at all goes wrong, and nothing is lost on the way.
     to_calm:   all is judged once more at the end, in each world.
+    deaf:      the database notifies some connections of nothing.
     until_s:   how long things may go wrong, with nothing lost on the way; 0.0: as drawn.
     """
 
@@ -38,6 +39,7 @@ class GroupBias:
     plain: bool = False
     faultless: bool = False
     to_calm: bool = False
+    deaf: bool = False
     until_s: float = 0.0
     nodes: int = 0
     tasks: int = 0
@@ -82,9 +84,9 @@ def draw_group(seed: int, bias: GroupBias = NO_GROUP_BIAS) -> WorldSettings:
             late_within_s=rng.choice((5.0, 10.0)),
             grace_s=rng.choice((0.0, 0.3, 1.0)),
         ),
-        push=rng.random() < 0.75,
+        push=rng.random() < 0.75 or bias.deaf,
         to_calm=rng.random() < TO_CALM or bias.to_calm,
-        deaf=rng.random() < 0.1 and not still and not bias.plain,
+        deaf=bias.deaf or (rng.random() < 0.1 and not still and not bias.plain),
     )
 
 

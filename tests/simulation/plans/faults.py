@@ -242,6 +242,8 @@ def _all_know(world: World) -> bool:
         latest = None if seen is None else seen.latest
         if latest is None or latest.identity.started_at != now.started_at:
             return False
+        if host.agent is None or not host.agent.runs:
+            return False  # it may be killed for standing still, and its successor knows nothing
     return True
 
 

@@ -5,7 +5,7 @@ A simulation that finds nothing proves nothing until it has found these.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import ModuleType
@@ -24,7 +24,11 @@ from coordinator.protocol.messages.requests import (
 )
 from coordinator.protocol.node import branches, intake, join, machine, next_request
 from coordinator.protocol.node.events import Command, ExtendTrust
+from coordinator.protocol.node.state import guardian_watch
 from coordinator.protocol.node.state import node as node_state
+from coordinator.protocol.node.state.guardian_watch import GuardianWatch
+from coordinator.protocol.node.state.last_seen import LastSeen
+from coordinator.protocol.node.state.spare_watch import SpareWatch
 from coordinator.protocol.rules import backstops, epoch, timing, watch
 from tests.simulation.world.settings import Bias
 from tests.support.fakes.memory_rows import NEVER_SETTLED, NodeRow
@@ -127,6 +131,10 @@ def _never_expired(trusted_until: float, now: float) -> bool:
 _real_watched = watch.watched
 
 
+def _always_fresh(trusted_until: float, now: float, lease_s: float, heartbeat_s: float) -> bool:
+    return True
+
+
 def _on_any_server(
     known: watch.Watch | None, sight: watch.Sight, now: float, gap_max_s: float
 ) -> watch.Watch:
@@ -180,6 +188,31 @@ def _stop_without_deadline(run: GuardRun) -> float:
 def _nothing_is_late(_deadlines: dict[int, float], _now: float) -> set[int]:
     """Leave it to others to kill."""
     return set()
+
+
+def _nothing_to_kill(_watch: GuardianWatch, _now: float) -> frozenset[int]:
+    """Wait for the guardian, however late it is."""
+    return frozenset()
+
+
+def _nothing_for_the_spare(
+    _watch: SpareWatch, _shown: Mapping[int, float], _now: float
+) -> set[int]:
+    """Wait for guardian and agent, however late they are."""
+    return set()
+
+
+def _never_frozen(_watch: GuardianWatch, _now: float) -> bool:
+    """Wait for an echo for ever."""
+    return False
+
+
+_real_may_watch = LastSeen.may_watch
+
+
+def _watch_over_a_pooler(seen: LastSeen) -> bool:
+    """Rely on what was seen before, although another server may answer by now."""
+    return _real_may_watch(replace(seen, lent=False))
 
 
 _real_observe = epoch.observe
@@ -272,13 +305,12 @@ PLANTED: dict[str, Planted] = {
         "the whole longest interval is waited out",
         Bias(stories=("takeover then failover", "pause spans failover"), extreme=True),
         ((next_request, "settle_at", _half_the_wait),),
-        first=400,
+        first=160,
     ),
     "returned-term": Planted(
         "terms stay above those of a later branch that has gone away",
-        Bias(),
+        Bias(stories=("mistake taken late",)),
         ((intake.epoch, "observe", _observe_and_forget),),
-        first=402,
     ),
     "copy-unseen": Planted(
         "terms come from the clock for good once a server is copied",
@@ -316,6 +348,11 @@ PLANTED: dict[str, Planted] = {
         "a lost connection does not start the wait again",
         patches=((intake, "_failed", _failure_ends_the_watch),),
     ),
+    "stale-start": Planted(
+        "T5: after two missed renewals nothing new is started",
+        Bias(stories=("exits while answers are late",), timing=(6.0, 1.2)),
+        ((node_state, "fresh", _always_fresh),),
+    ),
     "lease": Planted(
         "the lease fits into the interval",
         Bias(stories=("last answer late",), extreme=True),
@@ -329,10 +366,34 @@ PLANTED: dict[str, Planted] = {
     "namesake": Planted(
         "a live namesake is left alone", Bias(twin=True), database=NamesakeReplaced
     ),
+    "watch-over-pooler": Planted(
+        "O6: behind a pooler every heartbeat looks at everything",
+        Bias(stories=("takeover then failover",), pooled=True),
+        ((LastSeen, "may_watch", _watch_over_a_pooler),),
+    ),
     "third-belt": Planted(
-        "the spare kills what guardian and agent leave alive",
+        "G9: the spare kills what guardian and agent leave alive",
         Bias(stories=("only the spare is left",)),
-        ((backstops, "late", _nothing_is_late),),
+        ((SpareWatch, "late", _nothing_for_the_spare),),
+    ),
+    "second-belt": Planted(
+        "G7: the agent kills what the guardian is late with",
+        Bias(stories=("guardian frozen in an outage",)),
+        # The spare would do it in the agent's place (G9).
+        (
+            (guardian_watch, "late_runs", _nothing_to_kill),
+            (SpareWatch, "late", _nothing_for_the_spare),
+        ),
+    ),
+    "echo": Planted(
+        "G7: the agent kills everything when the guardian is frozen",
+        Bias(stories=("guardian frozen early",)),
+        # A run would be late after that, and agent or spare would kill it.
+        (
+            (guardian_watch, "is_frozen", _never_frozen),
+            (guardian_watch, "late_runs", _nothing_to_kill),
+            (SpareWatch, "late", _nothing_for_the_spare),
+        ),
     ),
     "deadline": Planted(
         "the guardian keeps the deadline",

@@ -185,6 +185,16 @@ def _mistake_with_memory(rng: random.Random, at: float, liveness_s: float) -> li
     ]
 
 
+def _mistake_taken_late(rng: random.Random, at: float, liveness_s: float) -> list[Fault]:
+    """A promotion by mistake beside the first branch, whose last taking not every node has seen."""
+    lasts_s = rng.uniform(2.2, 2.6) * liveness_s
+    handover_at = at + lasts_s - rng.uniform(0.2, 1.5)
+    return [
+        Fault(at, "mistake", for_s=lasts_s, back_s=0.1),
+        Fault(handover_at, rng.choice(("resign", "resign", "stop")), HOLDER),
+    ]
+
+
 def _number_given_again(rng: random.Random, at: float, liveness_s: float) -> list[Fault]:
     """A failover, takings under its number, another failover from before it; nodes start anew."""
     second_at = at + rng.uniform(1.5, 3.0) * liveness_s
@@ -245,6 +255,15 @@ def _guardian_frozen_in_outage(rng: random.Random, at: float, liveness_s: float)
     ]
 
 
+def _guardian_frozen_early(rng: random.Random, at: float, liveness_s: float) -> list[Fault]:
+    """The guardian stands still long before trust ends, and nothing renews it."""
+    cut_s = rng.uniform(1.5, 2.5) * liveness_s
+    return [
+        Fault(at, "freeze_guardian", HOLDER, cut_s),
+        Fault(at + rng.uniform(0.0, 0.05) * liveness_s, "cut", HOLDER, cut_s),
+    ]
+
+
 def _last_answer_late(rng: random.Random, at: float, liveness_s: float) -> list[Fault]:
     """The last renewal before the holder is cut off is answered late."""
     away_s = rng.uniform(1.3, 2.5) * liveness_s
@@ -254,6 +273,13 @@ def _last_answer_late(rng: random.Random, at: float, liveness_s: float) -> list[
         Fault(at, "late_answers", HOLDER, cut_at - at + 0.5),
         Fault(cut_at, kind, HOLDER, away_s),
     ]
+
+
+def _exits_while_answers_are_late(rng: random.Random, at: float, liveness_s: float) -> list[Fault]:
+    """A program ends by itself when a renewal is overdue, and would be started again."""
+    lasts_s = rng.uniform(1.0, 2.0) * liveness_s
+    exits = [Fault(at + lasts_s * rng.random(), "exit", HOLDER) for _ in range(3)]
+    return [Fault(at, "late_answers", HOLDER, lasts_s), *exits]
 
 
 def _beat_in_last_moment(rng: random.Random, at: float, liveness_s: float) -> list[Fault]:
@@ -289,14 +315,17 @@ STORIES: dict[str, Story] = {
     "join in the lost part": _join_in_lost_part,
     "failover twice": _failover_twice,
     "mistake with memory": _mistake_with_memory,
+    "mistake taken late": _mistake_taken_late,
     "number given again": _number_given_again,
     "rolled back": _rolled_back,
     "mistaken promotion": _mistaken_promotion,
     "last answer late": _last_answer_late,
+    "exits while answers are late": _exits_while_answers_are_late,
     "beat in the last moment": _beat_in_last_moment,
     "restart while watching": _restart_while_watching,
     "agent frozen": _agent_frozen,
     "stop then cut": _stop_then_cut,
     "guardian frozen in an outage": _guardian_frozen_in_outage,
+    "guardian frozen early": _guardian_frozen_early,
     "only the spare is left": _only_the_spare_left,
 }

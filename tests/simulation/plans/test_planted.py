@@ -7,12 +7,14 @@ import pytest
 from coordinator.protocol.messages.requests import Join, RaiseFloor
 from tests.conformance.worlds import facts_of, take_request
 from tests.simulation.plans import transcripts
-from tests.simulation.plans.planted import PLANTED, FloorIgnored, planted
+from tests.simulation.plans.planted import PLANTED, FloorIgnored, patched, planted
 from tests.simulation.run import how_to_repeat, judged
 from tests.simulation.world.settings import Bias
 from tests.support.fakes.memory_database import MemoryDatabase
 
 SEEDS_MAX = 2000
+#: Of so many worlds in which a guardian freezes early, more than half show what `echo` breaks.
+ENOUGH_SEEDS = 20
 SIMULATED = {name: bug.bias for name, bug in PLANTED.items() if bug.bias is not None}
 
 
@@ -39,6 +41,17 @@ def test_a_transcript_catches(name: str) -> None:
 
     with planted(name), pytest.raises(AssertionError):
         transcript()
+
+
+def test_an_echo_that_fails_is_enough_where_nobody_looks_at_deadlines() -> None:
+    """G7: of the three that `echo` breaks, the first alone keeps the promise."""
+    bug = PLANTED["echo"]
+    assert bug.bias is not None
+    unbroken = tuple(patch for patch in bug.patches if patch[1] != "is_frozen")
+    assert len(unbroken) == len(bug.patches) - 1
+    with patched(unbroken):
+        for seed in range(ENOUGH_SEEDS):
+            assert judged(seed, bug.bias) == [], how_to_repeat(seed, bias="echo")
 
 
 def test_the_rules_are_whole_again_afterwards() -> None:

@@ -1,19 +1,20 @@
-"""A simulated agent: the real machine, fed and obeyed as coordinator/runtime does it.
+"""A simulated agent: the real machine and the real watches, fed and obeyed in virtual time.
 
-The courier is modelled after runtime/agent/courier.py (one request under way, given up after
-a while, its late answer dropped and its statement perhaps still to come), the line to the
-guardian after runtime/agent/guardian_link.py (second belt at the deadline, a frozen guardian is
-killed).
+What they decide is coordinator/protocol. Here is what a process does beside that: one request under
+way, given up after a while, its late answer dropped and its statement perhaps still to come; and a
+socket to the guardian.
 """
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from coordinator.protocol.guardian import events as words
-from coordinator.protocol.messages.requests import Answer, Request, View
+from coordinator.protocol.messages.requests import Answer, Beat, Join, Request, Take, View
+from coordinator.protocol.messages.task_requests import TakeTasks
 from coordinator.protocol.node import machine
 from coordinator.protocol.node.events import (
     EVERY_RUN,
@@ -38,10 +39,12 @@ from coordinator.protocol.node.events import (
     Ticked,
 )
 from coordinator.protocol.node.next_request import patience_s
+from coordinator.protocol.node.state.guardian_watch import GuardianWatch
+from coordinator.protocol.node.state.last_seen import seen_again
 from coordinator.protocol.node.state.node import Node
-from coordinator.protocol.rules import backstops
-from coordinator.store.node.heartbeat import QUICK_SHARE
-from coordinator.store.sql.view import is_held
+from coordinator.protocol.node.state.run import INHERITED
+from coordinator.protocol.node.tasks.start_stop import stop_timeout_s
+from coordinator.protocol.rules.timing import MISSED_MAX
 from tests.simulation.world.line import Line, Question
 from tests.simulation.world.processes import Process
 from tests.simulation.world.programs import Ordered
@@ -49,36 +52,24 @@ from tests.simulation.world.programs import Ordered
 if TYPE_CHECKING:
     from tests.simulation.world.host import Host
 
-#: As in runtime/agent/guardian_link.py.
-SECOND_BELT_S = 0.05
-ECHO_SHARE = 0.4
-ECHO_MAX_S = 1.5
-PING_S = 0.1
-IDLE_PING_SHARE, IDLE_SLACK_SHARE = 1 / 4, 1 / 8
-PINGS_PER_LIMIT = 5
-INHERITED = -1
-SIGTERM, SIGINT, SIGUSR1 = 15, 2, 10
-
-
-@dataclass(slots=True)
-class Started:
-    """A run that was ordered and has not ended.
-
-    known:    the guardian said how to kill it.
-    stopping: its deadline moves no more.
-    """
-
-    number: int
-    trusted_until: float
-    stop_timeout_s: float
-    known: bool = False
-    stopping: bool = False
-
 
 class Agent(Process):
     """One agent process of a host."""
 
-    __slots__ = ("alarm", "asked", "host", "line", "lost", "node", "ordered", "told", "under_way")
+    __slots__ = (
+        "acknowledged_at",
+        "alarm",
+        "asked",
+        "host",
+        "knows",
+        "line",
+        "node",
+        "told",
+        "under_way",
+        "watch",
+        "watch_alarm",
+        "watched",
+    )
 
     def __init__(self, host: Host, node: Node, knows: Iterable[int] = ()) -> None:
         super().__init__()
@@ -89,14 +80,15 @@ class Agent(Process):
         self.asked = 0
         self.under_way: tuple[int, Request] | None = None
         self.alarm = float("inf")
+        self.acknowledged_at = float("-inf")  #: when the last heartbeat was sent that was answered
         self.told: tuple[str | None, int] = (None, 0)
-        self.lost = ""  #: why it has no guardian any more
-        self.ordered: dict[int, Started] = {}
+        self.watch = GuardianWatch(timing=node.timing, ping_at=host.local())
+        self.watch_alarm = float("inf")
+        self.watched: GuardianWatch | None = None  #: as it was after its last tick
+        self.knows: frozenset[int] = frozenset()  #: runs of dead agents that it can kill
         if node.run is not None:
-            until = host.local() + node.timing.lease_s
-            self._started(INHERITED, until, node.timing.stop_timeout_s).stopping = True
-            for run in knows:
-                self._set_left(run)
+            self.watch = self.watch.after_inheriting(host.local())
+            self.knows = frozenset(knows)
 
     def begin(self) -> None:
         """Greet the guardian and take the first step."""
@@ -112,6 +104,7 @@ class Agent(Process):
         for command in commands:
             self._obey(command)
         self._tell_session()
+        self._watch_guardian()
         if self.alive:
             self._set_alarm()
 
@@ -136,11 +129,9 @@ class Agent(Process):
             case StartProgram():
                 self._start(command)
             case StopProgram(number):
-                run = self.ordered.get(number)
-                stop_s = self.node.timing.stop_timeout_s if run is None else run.stop_timeout_s
-                self._say(words.StopOrdered(number, stop_s))
+                self._say(words.StopOrdered(number, self.watch.stop_timeout_s(number)))
             case KillProgram(number):
-                self._stopping(number)
+                self.watch = self.watch.after_stopping(number)
                 self._say(words.KillOrdered(number))
             case Reconnect():
                 self.line = None
@@ -191,7 +182,7 @@ class Agent(Process):
     def _carried_out(self, question: Question) -> None:
         """At the server, whatever has become of the node and its connection meanwhile."""
         world, known = self.host.world, question.known
-        if known is None or not is_held(known):
+        if known is None:
             answer = world.carry_out(self.host, question.line.life, question.request)
             self._sent_back(question, answer)
         elif not self._watched(question, known):
@@ -211,7 +202,7 @@ class Agent(Process):
         seen = server.session_of(facts, life, known.token.node)
         if answer is None or seen is None or not answer.done:
             return False
-        self._sent_back(question, replace(answer, view=replace(known, holder=seen)))
+        self._sent_back(question, replace(answer, view=seen_again(known, seen.beat, seen.age_s)))
         return True
 
     def _sent_back(self, question: Question, answer: Answer | None) -> None:
@@ -231,13 +222,18 @@ class Agent(Process):
             return
         self.under_way = None
         line, now = question.line, self.host.local()
-        heard = heard or line.due
-        line.news, line.due = line.news and not heard, False
-        quick = now - question.sent_at <= self.node.timing.attempt_s * QUICK_SHARE
-        line.view = answer.view if quick and not heard else None
+        if heard:
+            line.notice()
+        if answer.done and isinstance(question.request, Join | Beat | Take | TakeTasks):
+            self.acknowledged_at = max(self.acknowledged_at, question.sent_at)
+        took_share = (now - question.sent_at) / self.node.timing.attempt_s
+        line.seen = line.seen.after_answer(answer.view, took_share)
         self.take_in(Answered(now, question.request, answer, question.sent_at))
-        if heard and self.line is line:
-            self.take_in(Notified(now))
+        self._hear_database(line)
+
+    def _hear_database(self, line: Line) -> None:
+        if self.line is line and line.heard():
+            self.take_in(Notified(self.host.local()))
 
     def _broken(self, number: int) -> None:
         if self.under_way is not None and self.under_way[0] == number:
@@ -269,30 +265,23 @@ class Agent(Process):
     def notified(self) -> None:
         """Hear the database's push; it never overtakes an answer that was sent before it."""
         if self.line is not None and self.line.news:
-            self.line.due = self.under_way is not None
-            if not self.line.due:
-                self.line.news, self.line.view = False, None
-                self.take_in(Notified(self.host.local()))
+            self.line.notice()
+            if self.under_way is None:
+                self._hear_database(self.line)
 
     # --- the line to the guardian ---------------------------------------------------------------
-
-    def _started(self, number: int, until: float, stop_s: float) -> Started:
-        self.ordered[number] = run = Started(number, until, stop_s)
-        return run
-
-    def _stopping(self, number: int) -> Started | None:
-        run = self.ordered.get(number)
-        if run is not None:
-            run.stopping = True
-        return run
 
     def _start(self, command: StartProgram) -> None:
         """Order a start, as runtime/agent/guardian_link.py and app/node/tasks.py do."""
         node, stop_s, progress_s = self.node, self.node.timing.stop_timeout_s, 0.0
         if command.task and node.duties is not None:
             definition = node.duties.works[command.task].definition
-            stop_s, progress_s = definition.stop_timeout_s or stop_s, definition.progress_s
-        self._started(command.run, command.trusted_until, stop_s)
+            stop_s, progress_s = stop_timeout_s(node, definition), definition.progress_s
+        number, now = command.run, self.host.local()
+        if now >= self.acknowledged_at + MISSED_MAX * node.timing.heartbeat_s:
+            told = f"stale: at {self.host.world.now:.3f} {self.host.name} started run {number}"
+            self.host.world.history.witnessed.append(f"{told} after {MISSED_MAX} missed renewals")
+        self.watch = self.watch.after_start(number, command.trusted_until, stop_s, now)
         until = self.host.true(node.trusted_until)
         ordered = Ordered(node.session or "", until, progress_s)
         self.host.programs.ordered[command.run] = ordered
@@ -302,9 +291,7 @@ class Agent(Process):
         self._say(order._replace(last_stop_s=last_stop_s))
 
     def _extend(self, number: int, until: float) -> None:
-        for run in self.ordered.values():
-            if number in (run.number, EVERY_RUN) and not run.stopping:
-                run.trusted_until = max(run.trusted_until, until)
+        self.watch = self.watch.after_extension(number, until)
         if self.node.session is not None:
             self.host.programs.extended(self.node.session, self.host.true(until))
         self._say(words.ExtendOrdered(number, until))
@@ -314,7 +301,7 @@ class Agent(Process):
         self.take_in(ProgramProgressed(self.host.local(), number))
 
     def _say(self, event: words.Event) -> None:
-        if not self.lost:
+        if not self.watch.lost:
             self.host.tell_guardian(self, event)
 
     def _tell_session(self) -> None:
@@ -327,69 +314,67 @@ class Agent(Process):
         """Understand one message of the guardian."""
         now = self.host.local()
         match message:
+            case {"say": "echo"}:
+                self.watch = self.watch.after_echo()
             case {"say": "started", "run": number}:
-                run = self.ordered.get(number)
-                if run is not None:
-                    run.known = True
-                    self._set_belt(run)
+                self.watch = self.watch.after_handle(number)
             case {"say": "refused", "run": number, "why": why, "code": code}:
-                self.ordered.pop(number, None)
+                self.watch = self.watch.after_end(number)
                 self.take_in(ProgramRefused(now, number, why, code))
             case {"say": "stopping", "run": number}:
-                self._stopping(number)
+                self.watch = self.watch.after_stopping(number)
                 self.take_in(ProgramStopping(now, number))
             case {"say": "ended", "run": number, "status": status, "why": why, "at": at}:
                 number = INHERITED if number == EVERY_RUN else number
-                self.ordered.pop(number, None)
+                self.watch = self.watch.after_end(number)
                 self.take_in(ProgramEnded(now, number, status, why, at=at))
             case {"say": "signal", "signum": signum}:
-                if signum in (SIGTERM, SIGINT):
+                if signum in (signal.SIGTERM, signal.SIGINT):
                     self.take_in(StopAsked(now, "signal"))
-                elif signum == SIGUSR1:
+                elif signum == signal.SIGUSR1:
                     self.take_in(ResignAsked(now, "SIGUSR1"))
             case _:
-                pass  # an echo
+                pass
+        self._watch_guardian()
 
-    def _set_belt(self, run: Started) -> None:
-        self.host.at_local(run.trusted_until + SECOND_BELT_S, self.deliver, self._belt, run)
-
-    def _belt(self, run: Started) -> None:
-        """Kill the program when its deadline has passed without a word of the guardian."""
-        if self.ordered.get(run.number) is not run:
+    def _watch_guardian(self) -> None:
+        """Do what the watch finds due, and have it look again in time (rule G7)."""
+        if not self.alive or (self.watch.lost and not self.watch.runs):
             return
-        if self.host.local() >= run.trusted_until + SECOND_BELT_S:
-            self.host.programs.kill(run.number, by_agent=True)
-        else:
-            self._set_belt(run)
-
-    def _set_left(self, run: int) -> None:
-        if run in self.host.deadlines and run in self.host.programs.alive:
-            moment = backstops.look_at({run: self.host.deadlines[run]})
-            self.host.at_local(moment, self.deliver, self._kill_left, run)
-
-    def _kill_left(self, run: int) -> None:
-        """Kill what a dead agent has left, when the guardian is late with it."""
-        if INHERITED not in self.ordered or run not in self.host.programs.alive:
+        now = self.host.local()
+        if self.watch is self.watched and now < min(self.watch.ping_at, self.watch_alarm):
+            return  # it would find nothing
+        self.watch, due = self.watch.tick(now, self.host.shown(self.knows))
+        self.watched = self.watch
+        if self.watch.lost:
+            self._alone()
             return
-        if backstops.late({run: self.host.deadlines[run]}, self.host.local()):
+        for run in due.late | due.left:
             self.host.programs.kill(run, by_agent=True)
-        else:
-            self._set_left(run)
+        if due.ping:
+            self._say(words.Pinged(due.ping))
+        if due.wake_at != self.watch_alarm:
+            self.watch_alarm = due.wake_at
+            if due.wake_at != float("inf"):
+                self.host.at_local(due.wake_at, self.deliver, self._ring_watch, due.wake_at)
 
-    def echo_due_s(self) -> float:
-        """Return how long after its guardian froze this agent will know, on its own clock."""
-        timing = self.node.timing
-        limit_s = min(ECHO_MAX_S, ECHO_SHARE * timing.lease_s)
-        ping_s = max(PING_S, limit_s / PINGS_PER_LIMIT)
-        idle_s = timing.liveness_s * (IDLE_PING_SHARE + IDLE_SLACK_SHARE)
-        return limit_s + (ping_s if self.ordered else idle_s)
+    def _ring_watch(self, moment: float) -> None:
+        if moment == self.watch_alarm:
+            self.watch_alarm, self.watched = float("inf"), None
+            self._watch_guardian()
 
-    def alone(self, why: str) -> None:
-        """Live on without a guardian: kill the program, release, and end."""
-        if self.lost:
+    def guardian_died(self) -> None:
+        """Hear that the guardian closed its socket."""
+        if self.watch.lost:
             return
-        self.lost = why
-        runs, self.ordered = self.ordered, {}
-        self.take_in(StopAsked(self.host.local(), why, 1))
+        self.watch = self.watch.after_loss("the guardian died")
+        self._alone()
+
+    def _alone(self) -> None:
+        """Kill the guardian and what it ran, release, and end."""
+        runs = self.watch.runs
+        self.watch = replace(self.watch, runs={})
+        self.host.end_guardian_of(self)
+        self.take_in(StopAsked(self.host.local(), self.watch.lost, 1))
         for number in runs:
-            self.take_in(ProgramEnded(self.host.local(), number, -9, "killed"))
+            self.take_in(ProgramEnded(self.host.local(), number, -signal.SIGKILL, "killed"))

@@ -1,13 +1,13 @@
-"""A simulated guardian: protocol.guard, fed and obeyed as coordinator/runtime does it."""
+"""A simulated guardian: protocol/guardian/machine.py, fed and obeyed as its process does it."""
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 from coordinator.protocol.guardian import events as words
 from coordinator.protocol.guardian import machine as guardian_machine
 from tests.simulation.world.processes import Process
-from tests.simulation.world.programs import SIGTERM
 
 if TYPE_CHECKING:
     from tests.simulation.world.agent import Agent
@@ -53,22 +53,7 @@ class Guardian(Process):
     def _ring(self, moment: float) -> None:
         if moment == self.alarm:
             self.alarm = float("inf")
-            self.look()
-
-    def look(self) -> None:
-        """Read the agent's pings, then see what is due.
-
-        An agent pings all the time; here it does when it matters: before the guardian looks at
-        the clock, and before either of them is stopped.
-        """
-        self.hear_pings()
-        self.take_in(words.Ticked())
-
-    def hear_pings(self) -> None:
-        """Hear the agent's ping, if both are awake."""
-        agent = self.host.agent
-        if self.runs and agent is not None and agent.runs and self.state.agent:
-            self.take_in(words.Pinged(0))
+            self.take_in(words.Ticked())
 
     def read(self, agent: Agent, event: words.Event) -> None:
         """Read a message of an agent, unless that agent's socket was closed since."""
@@ -91,7 +76,7 @@ class Guardian(Process):
                 host.deadlines[number] = until
             case words.LetGo(number, until):
                 host.programs.let_go(self, number, until)
-            case words.SignalProgram(number, signum) if signum == SIGTERM:
+            case words.SignalProgram(number, signum) if signum == signal.SIGTERM:
                 host.programs.terminate(self, number)
             case words.KillProgram(number):
                 host.programs.kill(number, by_agent=False)
@@ -116,7 +101,7 @@ class Guardian(Process):
             case words.PromoteSpare(message):
                 dying = message["program"] == "dying"
                 legacy = (message["session"], message["term"], dying)
-                knows = set() if host.spare is None else host.spare.knows
+                knows = set() if host.spare is None else set(host.spare.watch.runs)
                 ready_s = SPARE_READY_S
         self.reads = host.new_agent(legacy, ready_s, knows)
         host.new_spare(knows, ready_s)

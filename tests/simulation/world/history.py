@@ -69,7 +69,7 @@ class History:
     ended_at: float = 0.0
     calm_within_s: float = 0.0
     repeatable: frozenset[str] = frozenset()  #: tasks that may go on without the database
-    witnessed: list[str] = field(default_factory=list)  #: what the database should have refused
+    witnessed: list[str] = field(default_factory=list)  #: what was seen to break a rule as it was
     outcome: Outcome | None = None
     asked: list[tuple[float, str]] = field(default_factory=list)  #: when a node's request arrived
 

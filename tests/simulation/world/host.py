@@ -6,26 +6,22 @@ for it: forking, signals, deaths, and how long each takes.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from coordinator.protocol.guardian import events as words
 from coordinator.protocol.messages.requests import NodeFacts
-from coordinator.protocol.node.state.node import Node, Policy
-from coordinator.protocol.node.state.run import Run
+from coordinator.protocol.node.state.node import Node, Policy, succeeding
 from coordinator.protocol.node.state.tasks import TaskState
-from tests.simulation.world.agent import INHERITED, Agent
+from tests.simulation.world.agent import Agent
 from tests.simulation.world.guardian import CHANNEL_S, Guardian
-from tests.simulation.world.processes import Call
+from tests.simulation.world.processes import LATE_MAX_S, Call
 from tests.simulation.world.programs import Programs
 from tests.simulation.world.settings import GROUP, NodeSettings
 from tests.simulation.world.spare import Spare
 
 if TYPE_CHECKING:
     from tests.simulation.world.world import World
-
-#: A process that is woken by a timer wakes up to this much late.
-LATE_MAX_S = 0.02
 
 
 class Host:
@@ -121,7 +117,7 @@ class Host:
             return
         self._lose_guardian()
         if agent is not None:
-            agent.deliver(agent.alone, "the guardian died")
+            agent.deliver(agent.guardian_died)
         else:
             self._off()
 
@@ -130,7 +126,7 @@ class Host:
         agent = self.agent
         self._lose_guardian()
         if agent is not None:
-            self.soon(0.002, agent.deliver, agent.alone, "the guardian died")
+            self.soon(0.002, agent.deliver, agent.guardian_died)
         else:
             self._off()
 
@@ -163,8 +159,6 @@ class Host:
             self.thaw_at = thaw_at
             self.world.at(thaw_at, self._thaw, thaw_at)
         if not self.frozen:
-            if self.guardian is not None:
-                self.guardian.hear_pings()
             self._set_frozen(True)
             self.programs.rest()
 
@@ -195,7 +189,7 @@ class Host:
             process.take_in(words.Ticked())
         process.catch_up()
         if isinstance(process, Guardian) and process.runs:
-            process.look()
+            process.take_in(words.Ticked())
 
     def _set_frozen(self, frozen: bool) -> None:
         self.frozen = frozen
@@ -207,13 +201,8 @@ class Host:
         """SIGSTOP one process for a while."""
         if process is None or process.frozen:
             return
-        if self.guardian is not None:
-            self.guardian.hear_pings()
         process.frozen = True
         self.after(for_s, self._thaw_process, process)
-        if isinstance(process, Guardian) and self.agent is not None:
-            agent, at = self.agent, self.local() + self.agent.echo_due_s()
-            self.at_local(at, agent.deliver, self._miss_echo, agent, process)
 
     def thaw_processes(self) -> None:
         """SIGCONT whatever was stopped."""
@@ -236,10 +225,15 @@ class Host:
         if process.runs:
             self._catch_up(process)
 
-    def _miss_echo(self, agent: Agent, guardian: Guardian) -> None:
-        if guardian.frozen and self.guardian is guardian:
+    def end_guardian_of(self, agent: Agent) -> None:
+        """Be killed by the agent that lost its guardian: it must not wake up and start anything."""
+        if self.guardian is not None and self.guardian.reads is agent:
             self._lose_guardian()
-            agent.alone("the guardian is frozen")
+
+    def shown(self, runs: Iterable[int]) -> dict[int, float]:
+        """Return what the guardian shows of these runs; it drops one of which nothing is left."""
+        there = self.deadlines.keys() & self.programs.alive.keys()
+        return {run: self.deadlines[run] for run in runs if run in there}
 
     # --- agents ---------------------------------------------------------------------------------
 
@@ -254,7 +248,7 @@ class Host:
         self._lose_spare()
         self.spare = spare = Spare(self, knows)
         spare.frozen = True
-        spare.deliver(spare.watch)
+        spare.deliver(spare.wait)
         self.soon(ready_s, self._spare_ready, spare)
 
     def _spare_ready(self, spare: Spare) -> None:
@@ -289,9 +283,8 @@ class Host:
             duties=None if policy.manners is None else TaskState(),
         )
         if legacy is not None:
-            bury, term, dying = legacy
-            run = Run(INHERITED, term, self.local(), "the agent died") if dying else None
-            node = replace(node, bury=bury, run=run, given_up=term, remembered=term)
+            session, term, dying = legacy
+            node = succeeding(node, session, term, self.local(), dying=dying)
         self.agent = agent = Agent(self, node, knows)
         agent.frozen = True
         agent.deliver(agent.begin)

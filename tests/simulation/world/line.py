@@ -1,11 +1,11 @@
-"""A simulated agent's connection to the database, kept as store/connection/postgres.py does."""
+"""A simulated agent's connection to the database: what has come over it, and what has not yet."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from coordinator.protocol.messages.requests import Beat, Request, View
-from coordinator.store.node.heartbeat import LOOK_EVERY, LOOK_EVERY_OF_TASKS
+from coordinator.protocol.node.state.last_seen import LastSeen
 
 
 @dataclass(slots=True, eq=False)
@@ -13,34 +13,36 @@ class Line:
     """A connection.
 
     life: of the server that it was made to.
-    lent: by a pooler, which passes no notifications on.
-    view: what was shown last, where a heartbeat may rest on it.
+    seen: what the node knows over it (rule O6); one lent by a pooler passes no notification on.
     news: the server has notified, and that has not arrived yet.
-    due:  it would have arrived, but for an answer that was sent before it.
     deaf: the server notifies it of nothing, and nobody knows: safe, only slow.
     """
 
     life: int
-    lent: bool
-    view: View | None = None
-    beats: int = 0
+    seen: LastSeen
     news: bool = False
-    due: bool = False
     deaf: bool = False
-    hosts_tasks: bool = False
 
     def taken_as_known(self, request: Request) -> View | None:
-        """Return the view that a heartbeat need not read again."""
+        """Return the view whose holder alone a request watches; None: it reads everything."""
         if not isinstance(request, Beat):
             return None
-        self.beats += 1
-        every = LOOK_EVERY_OF_TASKS if self.hosts_tasks else LOOK_EVERY
-        return None if self.lent or self.beats % every == 0 else self.view
+        self.seen, view = self.seen.for_a_beat()
+        return view
+
+    def notice(self) -> None:
+        """Let the notification arrive that is on its way."""
+        self.news, self.seen = False, self.seen.after_notification()
+
+    def heard(self) -> bool:
+        """Say whether a notification has arrived since this was asked last."""
+        self.seen, heard = self.seen.hear()
+        return heard
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A request under way; `known`: the view that it rests on."""
+    """A request under way; `known`: the view whose holder it watches."""
 
     number: int
     request: Request

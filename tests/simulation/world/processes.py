@@ -7,6 +7,9 @@ from typing import Any
 
 Call = Callable[..., None]
 
+#: A process that is woken by a timer wakes up to this much late.
+LATE_MAX_S = 0.02
+
 
 class Process:
     """One process of a host; `host_frozen` and `frozen` both stop it, neither loses its mail."""

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from coordinator.protocol.guardian import events as words
+from coordinator.protocol.rules.backstops import BELT_S
+from coordinator.protocol.rules.timing import KILL_BOUND_S
 from tests.simulation.world.history import Ran
-from tests.simulation.world.processes import Process
+from tests.simulation.world.processes import LATE_MAX_S, Process
 
 if TYPE_CHECKING:
     from tests.simulation.world.guardian import Guardian
     from tests.simulation.world.host import Host
 
-SIGTERM = 15
-#: With host.LATE_MAX_S and the agent's SECOND_BELT_S within protocol.timing.KILL_BOUND_S.
-KILL_MAX_S = 0.175
-BELT_KILL_MAX_S = 0.12
+#: Killing takes as long as the bound on it allows, less what goes by before anybody begins.
+KILL_MAX_S = KILL_BOUND_S - LATE_MAX_S - 0.005
+LATE_KILL_MAX_S = KILL_BOUND_S - BELT_S - LATE_MAX_S - 0.01
 #: A program that obeys SIGTERM has ended after this.
 TERM_MAX_S = 0.2
 #: A program that reports progress does so this many times within the time it has for it.
@@ -131,7 +133,7 @@ class Programs:
         """Get SIGTERM, and obey it or not."""
         program = self.alive.get(number)
         if program is not None and self.host.settings.obeys_term and not program.hung:
-            self.host.soon(TERM_MAX_S, self._end, guardian, program, -SIGTERM)
+            self.host.soon(TERM_MAX_S, self._end, guardian, program, -signal.SIGTERM)
 
     def _end(self, guardian: Guardian, program: Program, status: int) -> None:
         if self.alive.get(program.number) is program and not self.host.frozen:
@@ -142,12 +144,12 @@ class Programs:
         """SIGKILL everything of a run; it takes a while, but none in a host that thaws."""
         program, guardian = self.alive.get(number), self.host.guardian
         if program is None:
-            if guardian is not None:
+            if guardian is not None and not by_agent:
                 self._told(guardian, 0.002, words.ProgramGone(number))
         elif self.host.thawing or not program.let_go:
             self._killed(program)
         else:
-            most_s = BELT_KILL_MAX_S if by_agent else KILL_MAX_S
+            most_s = LATE_KILL_MAX_S if by_agent else KILL_MAX_S
             share = 1.0 if self.world.settings.slowest_kill else self.world.rng.random() ** 3
             self.host.after(most_s * share, self._killed, program)
 

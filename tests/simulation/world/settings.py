@@ -79,6 +79,7 @@ class Bias:
     stories: tuple[str, ...] = ()
     extreme: bool = False
     twin: bool = False
+    pooled: bool = False
     timing: tuple[float, float] | None = None
 
 
@@ -109,7 +110,7 @@ def draw(seed: int, bias: Bias = NO_BIAS) -> WorldSettings:
         seed=seed,
         nodes=nodes,
         net=net,
-        pooled=rng.random() < 0.15,
+        pooled=rng.random() < 0.15 or bias.pooled,
         slowest_kill=extreme,
         faults_until_s=rng.uniform(25.0, 45.0),
         deaf=rng.random() < 0.1,

@@ -18,8 +18,8 @@ from typing import Any
 from coordinator.protocol.group.placement import assignment
 from coordinator.protocol.messages.group_record import NO_POLICY, OBSERVER, OnPartition, token_name
 from coordinator.protocol.messages.requests import Answer, Leave, Release, Request, Take
+from coordinator.protocol.node.state.last_seen import LOOK_EVERY, LastSeen
 from coordinator.protocol.rules.timing import RATE_ERROR
-from coordinator.store.node.heartbeat import LOOK_EVERY
 from tests.simulation.group import faults as group_faults
 from tests.simulation.world.history import History, Outcome
 from tests.simulation.world.host import Host
@@ -191,12 +191,8 @@ class World:
         """Open a connection; by a whim there is a pooler between."""
         lent = self.settings.pooled or not self.settings.push or self.rng.random() < 0.3
         deaf = self.settings.deaf and self.rng.random() < 0.5
-        return Line(
-            life=self.server.connect(host.facts),
-            lent=lent,
-            deaf=deaf,
-            hosts_tasks=host.facts.hosts_tasks,
-        )
+        seen = LastSeen(lent=lent, hosts_tasks=host.facts.hosts_tasks)
+        return Line(life=self.server.connect(host.facts), seen=seen, deaf=deaf)
 
     def push_all(self, by: Host | None = None) -> None:
         """Notify every node but the one that did it; where a pooler is between, nobody hears it."""
@@ -204,7 +200,7 @@ class World:
             agent = host.agent
             if host is by or agent is None or agent.line is None:
                 continue
-            if agent.line.lent or agent.line.deaf:
+            if agent.line.seen.lent or agent.line.deaf:
                 continue
             agent.line.news = True
             delay_s = self.way_s(host, "answer")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from coordinator.protocol.group.observer import ObserverPolicy, agreed
 from coordinator.protocol.messages.requests import Identity, NodeSeen, Request, View
-from coordinator.protocol.node.state.run import Run
+from coordinator.protocol.node.state.run import INHERITED, Run
 from coordinator.protocol.node.state.tasks import TaskState
 from coordinator.protocol.rules.epoch import Beside, Epoch, may_act
 from coordinator.protocol.rules.restarts import Restarts
@@ -149,6 +149,16 @@ class Node:
     finished: bool = False
     standing: str = ""  #: the last role that was reported
     duties: TaskState | None = None  #: what it does for the tasks of its group
+
+
+def succeeding(node: Node, session: str | None, term: int, now: float, *, dying: bool) -> Node:
+    """Return the first state of a node whose agent follows a dead one (rule G5).
+
+    session, term: what the dead agent held; the session is ended before anything else.
+    dying:         programs of it may still live, and nothing is ended before they are gone.
+    """
+    run = Run(INHERITED, term, now, "the agent died") if dying else None
+    return replace(node, bury=session, run=run, given_up=term, remembered=term)
 
 
 def session_name(policy: Policy, count: int) -> str:

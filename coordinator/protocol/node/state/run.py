@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+#: The number of all runs that dead agents left behind, whatever those agents called them.
+INHERITED = -1
+
 
 @dataclass(frozen=True, slots=True)
 class Run:

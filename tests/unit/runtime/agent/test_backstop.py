@@ -13,10 +13,10 @@ import pytest
 
 from coordinator.protocol.guardian.state import RUNS_MAX
 from coordinator.protocol.node.events import ProgramEnded
+from coordinator.protocol.node.state import spare_watch
+from coordinator.protocol.node.state.run import INHERITED
 from coordinator.protocol.rules import backstops
-from coordinator.runtime.agent import backstop
 from coordinator.runtime.agent.backstop import ThirdBelt
-from coordinator.runtime.agent.guardian_link import INHERITED
 from coordinator.runtime.isolation import deadlines
 from coordinator.runtime.isolation.deadlines import Deadlines
 from coordinator.runtime.linux import processes as proctable
@@ -112,7 +112,7 @@ def test_spare_ends_a_guardian_that_does_not_notice(
     shown: Deadlines, sleepers: list[Message], monkeypatch: pytest.MonkeyPatch
 ):
     """It must not wake up later and start something."""
-    monkeypatch.setattr(backstop, "UNNOTICED_MAX_S", 0.1)
+    monkeypatch.setattr(spare_watch, "UNNOTICED_MAX_S", 0.1)
     shown.put(1, now())
     spare = Spare(shown, {1: sleepers[0]})
 

@@ -1,0 +1,192 @@
+"""The agent's watch on its guardian: is it awake, and is it late with a run (rule G7)?
+
+The agent pings the guardian, which echoes. A guardian that owes an echo for too long is frozen; one
+that lets a deadline pass without a word is late with that run. What follows is done elsewhere: the
+late run is killed; a guardian that is lost is killed, and with it every run.
+
+One value for the agent's whole life; moments are seconds of the agent's clock.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from coordinator.protocol.node.events import EVERY_RUN
+from coordinator.protocol.node.state.run import INHERITED
+from coordinator.protocol.rules import backstops
+from coordinator.protocol.rules.timing import Timing
+
+#: Seconds between pings while a program runs; longer where PINGS_PER_LIMIT pings within the limit
+#: below need fewer. Each ping wakes two processes.
+PING_S = 0.1
+PINGS_PER_LIMIT = 5
+#: While no program runs, the first turn of the loop after this share of the liveness interval
+#: pings, usually a heartbeat's; the loop is woken for it alone no sooner than the slack later.
+IDLE_PING_SHARE, IDLE_SLACK_SHARE = 1 / 4, 1 / 8
+#: A guardian that has not echoed for this share of the lease is frozen; at most ECHO_MAX_S.
+ECHO_SHARE = 0.4
+ECHO_MAX_S = 1.5
+#: Between two tries to kill what is late, or is left of a program whose guardian is gone.
+KILL_AGAIN_S = 0.05
+
+
+def echo_max_s(timing: Timing) -> float:
+    """Return the seconds for which an echo may be overdue."""
+    return min(ECHO_MAX_S, ECHO_SHARE * timing.lease_s)
+
+
+def ping_s(timing: Timing) -> float:
+    """Return the seconds from one ping to the next while a program runs."""
+    return max(PING_S, echo_max_s(timing) / PINGS_PER_LIMIT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchedRun:
+    """A run that was ordered and has not ended.
+
+    killable: the guardian has told how to kill it.
+    stopping: it was told to end, and its deadline moves no more.
+    """
+
+    trusted_until: float
+    stop_timeout_s: float
+    killable: bool = False
+    stopping: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """Things that the watch has the agent do now.
+
+    late:    own runs to kill at once.
+    left:    runs of dead agents to kill at once, by the numbers that those gave.
+    ping:    the number of the ping to send; 0: none is due.
+    wake_at: when to look again, if nothing happens before.
+    """
+
+    late: frozenset[int] = frozenset()
+    left: frozenset[int] = frozenset()
+    ping: int = 0
+    wake_at: float = math.inf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardianWatch:
+    """State of the guardian and of the ordered runs, as their agent knows it.
+
+    ping_at:          when the next ping is due.
+    unanswered_since: when the oldest ping was sent that has no echo; None: all have.
+    lost:             why there is nobody to speak to any more.
+    """
+
+    timing: Timing
+    ping_at: float
+    runs: Mapping[int, WatchedRun] = field(default_factory=dict)
+    pings: int = 0
+    unanswered_since: float | None = None
+    lost: str = ""
+
+    # --- what was ordered -----------------------------------------------------------------------
+
+    def after_start(
+        self, number: int, trusted_until: float, stop_timeout_s: float, now: float
+    ) -> GuardianWatch:
+        """Note that a start was ordered; the guardian is pinged at once."""
+        run = WatchedRun(trusted_until=trusted_until, stop_timeout_s=stop_timeout_s)
+        return replace(self, runs={**self.runs, number: run}, ping_at=now)
+
+    def after_inheriting(self, now: float) -> GuardianWatch:
+        """Note that runs of dead agents still have to die; nothing extends them."""
+        until, stop_timeout_s = now + self.timing.lease_s, self.timing.stop_timeout_s
+        run = WatchedRun(trusted_until=until, stop_timeout_s=stop_timeout_s, stopping=True)
+        return replace(self, runs={**self.runs, INHERITED: run})
+
+    def after_extension(self, number: int, trusted_until: float) -> GuardianWatch:
+        """Move the deadline of one run, or of every one that has one still."""
+        runs = dict(self.runs)
+        for each in self.runs if number == EVERY_RUN else {number} & self.runs.keys():
+            run = runs[each]
+            if not run.stopping and run.trusted_until < trusted_until:
+                runs[each] = replace(run, trusted_until=trusted_until)
+        return replace(self, runs=runs)
+
+    def after_stopping(self, number: int) -> GuardianWatch:
+        """Note that a run is told to end: no extension reaches it any more."""
+        return self._with(number, stopping=True)
+
+    def stop_timeout_s(self, number: int) -> float:
+        """Return how long a run gets from SIGTERM to SIGKILL."""
+        run = self.runs.get(number)
+        return self.timing.stop_timeout_s if run is None else run.stop_timeout_s
+
+    # --- what the guardian said -----------------------------------------------------------------
+
+    def after_echo(self) -> GuardianWatch:
+        """Note that the guardian is awake."""
+        return replace(self, unanswered_since=None)
+
+    def after_handle(self, number: int) -> GuardianWatch:
+        """Note that the guardian has told how to kill a run."""
+        return self._with(number, killable=True)
+
+    def after_end(self, number: int) -> GuardianWatch:
+        """Forget a run of which nothing is left."""
+        return replace(self, runs={n: run for n, run in self.runs.items() if n != number})
+
+    def after_loss(self, why: str) -> GuardianWatch:
+        """Note that there is no guardian any more; the first reason counts."""
+        return replace(self, lost=self.lost or why)
+
+    def _with(self, number: int, **changes: bool) -> GuardianWatch:
+        run = self.runs.get(number)
+        if run is None:
+            return self
+        return replace(self, runs={**self.runs, number: replace(run, **changes)})
+
+    # --- time -----------------------------------------------------------------------------------
+
+    def tick(self, now: float, left: Mapping[int, float]) -> tuple[GuardianWatch, Due]:
+        """Decide what is due. Once `lost` is set, nothing is: the agent ends all runs by itself.
+
+        left: until when the guardian lets each run of dead agents live.
+        """
+        watch = self.after_loss("the guardian is frozen") if is_frozen(self, now) else self
+        if watch.lost:
+            return watch, Due()
+        late, late_left = late_runs(watch, now), frozenset(backstops.late(left, now))
+        ping = watch.pings + 1 if now >= watch.ping_at else 0
+        if ping:
+            idle_s = watch.timing.liveness_s * IDLE_PING_SHARE
+            watch = replace(
+                watch,
+                pings=ping,
+                ping_at=now + (ping_s(watch.timing) if watch.runs else idle_s),
+                unanswered_since=now if watch.unanswered_since is None else watch.unanswered_since,
+            )
+        return watch, Due(late=late, left=late_left, ping=ping, wake_at=watch._wake_at(now, left))
+
+    def _wake_at(self, now: float, left: Mapping[int, float]) -> float:
+        moments = [self.ping_at]
+        if not self.runs:
+            moments = [self.ping_at + self.timing.liveness_s * IDLE_SLACK_SHARE]
+        if self.unanswered_since is not None:
+            moments.append(self.unanswered_since + echo_max_s(self.timing))
+        if self.runs:
+            own = {number: run.trusted_until for number, run in self.runs.items()}
+            first = min(backstops.look_at(own), backstops.look_at(left))
+            moments.append(max(first, now + KILL_AGAIN_S))
+        return min(moments)
+
+
+def is_frozen(watch: GuardianWatch, now: float) -> bool:
+    """Say whether the guardian owes an echo for too long."""
+    since = watch.unanswered_since
+    return since is not None and now - since > echo_max_s(watch.timing)
+
+
+def late_runs(watch: GuardianWatch, now: float) -> frozenset[int]:
+    """Return the runs that the guardian should have killed, and that can be killed."""
+    deadlines = {n: run.trusted_until for n, run in watch.runs.items() if run.killable}
+    return frozenset(backstops.late(deadlines, now))
