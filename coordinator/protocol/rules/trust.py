@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from coordinator.protocol.rules.timing import MISSED_MAX
+
 
 def trust_end(sent_at: float, answered_at: float, lease_s: float) -> float:  # noqa: ARG001
     """Return the moment until which an acknowledged heartbeat may be trusted.
@@ -20,5 +22,10 @@ def expired(trusted_until: float, now: float) -> bool:
 
 
 def fresh(trusted_until: float, now: float, lease_s: float, heartbeat_s: float) -> bool:
-    """Say whether fewer than two renewals were missed: only then may a program start."""
-    return now < trusted_until - lease_s + 2 * heartbeat_s
+    """Say whether fewer than two renewals were missed: only then may something new start.
+
+    The last acknowledged heartbeat was sent a lease before trust ends. From MISSED_MAX heartbeats
+    after that a program may be told to end (T1): whatever began later would be told at once.
+    """
+    missed_at = trusted_until - lease_s + MISSED_MAX * heartbeat_s
+    return now < missed_at and not expired(trusted_until, now)

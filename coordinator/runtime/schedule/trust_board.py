@@ -15,11 +15,9 @@ from typing import Protocol
 
 from coordinator.errors import TokenLostError
 from coordinator.ports import Clock
+from coordinator.protocol.rules.trust import fresh
 
 BOARD_BYTES = 16
-#: Two renewals are missed when the last one is this many heartbeats old: beats are jittered, and an
-#: answer takes time.
-OVERDUE = 2.5
 
 
 class Trust(Protocol):
@@ -78,9 +76,5 @@ class TrustBoard:
             raise TokenLostError(f"the token is lost: trust in it ended {over_s:.1f} s ago")
 
     def fresh(self, lease_s: float, heartbeat_s: float) -> bool:
-        """Say whether something new may be started: not after two missed renewals.
-
-        trusted_until - lease_s is the moment at which the last acknowledged heartbeat was sent.
-        """
-        silent_s = self._clock.now() - (self.trusted_until - lease_s)
-        return self.remaining_s() > 0 and silent_s <= OVERDUE * heartbeat_s
+        """Say whether something new may be started: not after two missed renewals (rule T5)."""
+        return fresh(self.trusted_until, self._clock.now(), lease_s, heartbeat_s)
