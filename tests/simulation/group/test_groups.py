@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from coordinator.protocol.rules.timing import RATE_ERROR
 from tests.simulation.group import stories
 from tests.simulation.group.checkers import alone_s
 from tests.simulation.group.settings import NO_GROUP_BIAS, GroupBias, draw_group
@@ -62,7 +63,7 @@ def test_tasks_of_a_dead_node_run_again_in_time() -> None:
         settings = draw_group(seed, ONE_DIES)
         history = run_seed(seed, ONE_DIES)
         timing = settings.nodes[0].timing
-        slowest = 1 / 0.9
+        slowest = 1 / (1 - RATE_ERROR)
         bound_s = (timing.liveness_s + 2 * timing.heartbeat_s) * slowest + TAKEN_WITHIN_S
         died = [entry for entry in history.trace if entry[1] == "fault" and entry[4]]
         assert len(died) == 1

@@ -5,6 +5,7 @@ It judges by the rows alone, and shares no decision with the database that it wa
 
 from __future__ import annotations
 
+from coordinator.protocol.group.observer import LATE_HEARTBEATS
 from coordinator.protocol.messages.group_record import GroupRecord, Standing, token_name
 from coordinator.protocol.messages.requests import (
     Answer,
@@ -21,6 +22,7 @@ from coordinator.protocol.messages.task_requests import (
     EndSession,
     TakeTasks,
 )
+from coordinator.protocol.rules.timing import RATE_ERROR
 from tests.simulation.world.history import Granted, History
 from tests.support.fakes.memory_rows import NodeRow
 from tests.support.fakes.memory_store import MemoryDatabase
@@ -28,8 +30,8 @@ from tests.support.fakes.memory_store import MemoryDatabase
 #: What a version shows: whatever the record says but for tokens.
 Shown = tuple[object, ...]
 #: A beat that an observer may call late comes at least so many of its intervals after the one
-#: before: 2.5 by its clock, less the one between two looks, less what clocks differ by.
-LATE_BEATS_MIN = 1.3
+#: before, less the one between two looks, less what its clock may be wrong by, and a little.
+LATE_BEATS_MIN = (LATE_HEARTBEATS - 1) / (1 + RATE_ERROR) - 0.06
 
 
 class Witness:

@@ -17,7 +17,7 @@ from typing import Any
 
 from coordinator.protocol.group.placement import assignment
 from coordinator.protocol.messages.group_record import NO_POLICY, OBSERVER, OnPartition, token_name
-from coordinator.protocol.messages.requests import Answer, Leave, Release, Request, Take
+from coordinator.protocol.messages.requests import Answer, Request
 from coordinator.protocol.node.state.last_seen import LOOK_EVERY, LastSeen
 from coordinator.protocol.rules.timing import RATE_ERROR
 from tests.simulation.group import faults as group_faults
@@ -180,11 +180,8 @@ class World:
         self.history.asked.append((self.now, host.name))
         if self.keeper is not None and self.server.floor_is_kept():
             self.keeper = None
-        if self.settings.manners is not None:
-            if self.server.database.notices != notices:
-                self.push_all()
-        elif done and isinstance(request, Release | Leave | Take):
-            self.push_all(host)
+        if self.server.database.notices != notices:
+            self.push_all()
         return answer
 
     def line(self, host: Host) -> Line:
@@ -194,11 +191,11 @@ class World:
         seen = LastSeen(lent=lent, hosts_tasks=host.facts.hosts_tasks)
         return Line(life=self.server.connect(host.facts), seen=seen, deaf=deaf)
 
-    def push_all(self, by: Host | None = None) -> None:
-        """Notify every node but the one that did it; where a pooler is between, nobody hears it."""
+    def push_all(self) -> None:
+        """Notify every node; where a pooler is between, nobody hears it."""
         for host in self.hosts:
             agent = host.agent
-            if host is by or agent is None or agent.line is None:
+            if agent is None or agent.line is None:
                 continue
             if agent.line.seen.lent or agent.line.deaf:
                 continue
