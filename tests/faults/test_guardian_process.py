@@ -325,7 +325,7 @@ def test_session_is_handed_to_the_spare(start: Start):
 
     assert successor.found["session"] == "s-1"
     assert successor.found["term"] == 7
-    assert successor.found["program"] == "none"
+    assert not successor.found["dying"]
     assert node.leave(successor) == 0
 
 

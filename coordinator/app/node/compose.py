@@ -33,8 +33,10 @@ from coordinator.errors import (
     DatabaseUnreachableError,
     SchemaError,
 )
+from coordinator.protocol.guardian import wire
+from coordinator.protocol.guardian.events import EVERY_RUN, ExitOrdered, KillOrdered
 from coordinator.protocol.messages.requests import NodeFacts
-from coordinator.protocol.node.events import EVERY_RUN, LogLine, StartProgram
+from coordinator.protocol.node.events import LogLine, StartProgram
 from coordinator.protocol.node.state.node import Node, OnExit, Policy, succeeding
 from coordinator.protocol.node.state.tasks import TaskState
 from coordinator.protocol.rules.timing import Timing
@@ -132,7 +134,7 @@ def run(
             declare(settings, logger)
         except CoordError as error:
             log.fail(logger, "not-started", str(error))
-            channel.send({"say": "exit", "code": error.exit_code})
+            channel.send(wire.build(ExitOrdered(error.exit_code)))
             return error.exit_code
         first_words(logger, settings, isolation, listening=connection.listening)
     live = LiveSettings(settings)
@@ -278,7 +280,7 @@ def _suspends(
 
 def _die_of_sleep(channel: Channel, logger: logging.Logger, settings: NodeSettings) -> None:
     """Have all programs killed, and end as an agent that dies: its successor begins anew (T6)."""
-    channel.send({"say": "kill", "run": EVERY_RUN})
+    channel.send(wire.build(KillOrdered(EVERY_RUN)))
     text = f"{settings.group_id}: this machine was suspended: whatever was trusted is over"
     fields = {"group": settings.group_id, "node": settings.task_id}
     log.say(logger, "suspended", text, fields)

@@ -11,6 +11,8 @@ from coordinator.app.config.settings import NodeSettings
 from coordinator.app.node import compose
 from coordinator.app.node.compose import Legacy
 from coordinator.errors import CoordError
+from coordinator.protocol.guardian import wire
+from coordinator.protocol.guardian.events import SessionTold
 from coordinator.protocol.messages.requests import Leave
 from coordinator.runtime.agent.backstop import ThirdBelt
 from coordinator.runtime.isolation.levels import Handle, kill_all
@@ -40,23 +42,19 @@ def wait(
     while True:
         belt.watch()
         message, fds = channel.receive()
-        match message:
-            case None:
-                _end_alone(belt, settings, session, agent_lives=os.getppid() == agent)
-            case {"say": "quit"}:
+        if message is None:
+            _end_alone(belt, settings, session, agent_lives=os.getppid() == agent)
+        match word := wire.for_spare(message):
+            case wire.QuitOrdered():
                 os._exit(0)
-            case {"say": "runs", "runs": list(runs), "session": found}:
-                belt.know(dict(runs))
-                session = _text(found)
-            case {"say": "running", "run": int(number), "handle": dict(handle)}:
-                belt.learn(number, handle)
-            case {"say": "idle", "run": int(number)}:
-                belt.forget(number)
-            case {"say": "session", "session": found}:
-                session = _text(found)
-            case {"say": "become", "session": found, "term": int(term), "program": program}:
+            case wire.BecomeOrdered(found, term, dying):
                 belt.close()
-                return Legacy(_text(found), term, program == "dying", belt.handles), fds[0]
+                return Legacy(found, term, dying, belt.handles), fds[0]
+            case wire.RunsTold() | wire.RunTold() | wire.RunOver():
+                belt.hear(word)
+                session = word.session if isinstance(word, wire.RunsTold) else session
+            case SessionTold(found):
+                session = found
             case _:
                 pass
 
@@ -90,10 +88,6 @@ def _say(settings: NodeSettings, why: str) -> None:
     group, node = settings.group_id, settings.task_id
     logger = log.set_up(settings.log_level, settings.log_format, group=group, node=node)
     log.say(logger, "guardian-lost", f"{group}: {why}", {})
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
 
 
 def bury(settings: NodeSettings, session: str) -> None:

@@ -10,6 +10,7 @@ import math
 
 from coordinator.protocol.guardian import events as words
 from coordinator.protocol.guardian import run as guardian_run
+from coordinator.protocol.guardian import wire
 from coordinator.protocol.guardian.run import Orders
 from coordinator.protocol.guardian.state import Guard
 
@@ -88,9 +89,8 @@ def miss(guard: Guard, why: str, now: float, orders: Orders) -> Guard:
 
 
 def _promote(guard: Guard, now: float, orders: Orders) -> Guard:
-    program = "dying" if guard.runs else "none"
-    become = {"session": guard.session, "term": guard.term, "program": program}
-    orders.append(words.PromoteSpare({"say": "become", **become}))
+    become = wire.BecomeOrdered(guard.session, guard.term, bool(guard.runs))
+    orders.append(words.PromoteSpare(wire.build(become)))
     orders.append(guardian_run.everything(guard))
     return guard._replace(agent=True, spare=True, said_at=now, spare_at=now)
 

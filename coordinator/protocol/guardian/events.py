@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 #: One message of a channel, as it is sent in JSON.
 Message = dict[str, Any]
 
-#: The number that stands for all runs, as in node/events.py, which the guardian must not load.
+#: The number that stands for all runs: one heartbeat extends them all.
 EVERY_RUN = 0
 
 # --- events: from the agent ---------------------------------------------------------------------

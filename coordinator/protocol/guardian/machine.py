@@ -39,6 +39,7 @@ from coordinator.protocol.guardian import agents as guardian_agents
 from coordinator.protocol.guardian import events as words
 from coordinator.protocol.guardian import run as guardian_run
 from coordinator.protocol.guardian import signals as guardian_signals
+from coordinator.protocol.guardian import wire
 from coordinator.protocol.guardian.events import Command, Event, RunOrder
 from coordinator.protocol.guardian.run import Orders
 from coordinator.protocol.guardian.state import Guard, Run
@@ -137,15 +138,15 @@ def _on_agent(guard: Guard, event: Event, now: float, orders: Orders) -> Guard:
                 orders.append(guardian_signals.told(guard.signum, guard.signals))
             elif guard.leaving is not None:
                 why = "the agents of this node keep dying"
-                orders.append(words.TellAgent({"say": "leave", "why": why, "code": guard.leaving}))
+                orders.append(wire.to_agent(wire.LeaveOrdered(why, guard.leaving)))
             return guard._replace(silence_max_s=silence_max_s)
         case words.Pinged(n):
-            orders.append(words.TellAgent({"say": "echo", "n": n}))
+            orders.append(wire.to_agent(wire.Echoed(n)))
             return guard
         case words.SessionTold(session, term):
             if (session, term) != (guard.session, guard.term):
                 guard = guard._replace(session=session, term=term, ended_at=None)
-            orders.append(words.TellSpare({"say": "session", "session": session, "term": term}))
+            orders.append(wire.to_spare(event))
             return guard
         case words.ExitOrdered(code):
             leave_by = min(guard.leave_by, now + EXIT_MAX_S)
@@ -231,7 +232,7 @@ def _keep_leaving(guard: Guard, now: float, orders: Orders) -> Guard:
         runs = tuple(stop(run, run.stop_timeout_s, "agent", now, orders) for run in guard.runs)
         return guard._replace(runs=runs)
     if guard.spare and guard.quit_by == math.inf:
-        orders.append(words.TellSpare({"say": "quit"}))
+        orders.append(wire.to_spare(wire.QuitOrdered()))
         return guard._replace(quit_by=now + QUIT_MAX_S)
     if guard.spare and now < guard.quit_by:
         return guard

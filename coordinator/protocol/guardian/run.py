@@ -8,7 +8,8 @@ from __future__ import annotations
 import signal
 
 from coordinator.protocol.guardian import events as words
-from coordinator.protocol.guardian.events import Command, Message, ProgramEvent
+from coordinator.protocol.guardian import wire
+from coordinator.protocol.guardian.events import Command, ProgramEvent
 from coordinator.protocol.guardian.state import RUNS_MAX, Guard, Run, Why
 
 #: Seconds after SIGKILL to the next check; doubled each time up to the longest.
@@ -52,7 +53,7 @@ def start(guard: Guard, order: words.StartOrdered, now: float, orders: Orders) -
         # A successor gets the term of the group's own program.
         term = guard.term if order.task else order.term
         return guard._replace(runs=(*guard.runs, run), term=term)
-    orders.append(words.TellAgent(_refused_message(order.run, why, 0)))
+    orders.append(wire.to_agent(wire.Refused(order.run, why, 0)))
     return guard
 
 
@@ -115,7 +116,7 @@ def keep_trust(run: Run, now: float, orders: Orders) -> Run:
     if now < due(run):
         return run
     if run.phase == "running" and now < run.trusted_until:
-        orders.append(words.TellAgent({"say": "stopping", "run": run.number, "why": "trust"}))
+        orders.append(wire.to_agent(wire.Stopping(run.number, "trust")))
         return stop(run, run.stop_timeout_s, "trust", now, orders)
     if run.phase == "launching":
         run = run._replace(refusal=("trust ended before the program was started", 0))
@@ -139,8 +140,7 @@ def on_program(guard: Guard, event: ProgramEvent, now: float, orders: Orders) ->
             return _let_go(guard, run._replace(pid=pid, handle=handle), now, orders)
         case words.ProgramStarted(number):
             if not run.inherited:
-                message = {"say": "started", "run": number, "pid": run.pid, "handle": run.handle}
-                orders.append(words.TellAgent(message))
+                orders.append(wire.to_agent(wire.Started(number, run.pid, run.handle or {})))
             return guard.changed(run._replace(started=True))
         case words.ProgramRefused(_, why, code):
             run = run._replace(refusal=run.refusal or (why, code))
@@ -179,14 +179,13 @@ def everything(guard: Guard) -> words.TellSpare:
     of one run does not cost more because of the others. RUNS_MAX bounds the list; what is longer
     than a packet is sent in a memfd.
     """
-    runs = [[run.number, run.handle] for run in guard.runs if run.handle is not None]
-    session = {"session": guard.session, "term": guard.term}
-    return words.TellSpare({"say": "runs", "runs": runs, **session})
+    runs = tuple((run.number, run.handle) for run in guard.runs if run.handle is not None)
+    return wire.to_spare(wire.RunsTold(runs, guard.session, guard.term))
 
 
 def _let_go(guard: Guard, run: Run, now: float, orders: Orders) -> Guard:
     # The spare must know what to kill before there is something to kill.
-    orders.append(words.TellSpare({"say": "running", "run": run.number, "handle": run.handle}))
+    orders.append(wire.to_spare(wire.RunTold(run.number, run.handle or {})))
     if run.phase != "launching" or now >= run.let_go_by:
         return guard.changed(run)
     orders.append(words.WriteBoard(run.number, run.trusted_until, now))
@@ -202,7 +201,7 @@ def _finish(guard: Guard, run: Run, now: float, orders: Orders) -> Guard:
         text = f"the kill of program {run.pid} took {took_s:.1f} s, longer than {KILL_MAX_S:g} s"
         orders.append(words.Report(text))
     if run.handle is not None:
-        orders.append(words.TellSpare({"say": "idle", "run": run.number}))
+        orders.append(wire.to_spare(wire.RunOver(run.number)))
     refusal = run.refusal
     if run.inherited:
         if not any(other.inherited for other in guard.runs):
@@ -211,7 +210,7 @@ def _finish(guard: Guard, run: Run, now: float, orders: Orders) -> Guard:
     if refusal is None and not run.started:
         refusal = ("its process ended before it was started", 0)
     if refusal is not None:
-        orders.append(words.TellAgent(_refused_message(run.number, *refusal)))
+        orders.append(wire.to_agent(wire.Refused(run.number, *refusal)))
     else:
         orders.append(_ended(run.number, run.status, run.why, now, forced=run.forced))
     return guard
@@ -226,11 +225,5 @@ def _ended(
     number: int, status: int | None, why: Why, now: float, *, forced: bool = False
 ) -> words.TellAgent:
     """Return the message of an end, with its moment: an agent that still starts gets it late."""
-    killed = int(-signal.SIGKILL)
-    message: Message = {"say": "ended", "run": number, "why": why, "at": now}
-    message["status"] = killed if status is None else status
-    return words.TellAgent(message | {"forced": True} if forced else message)
-
-
-def _refused_message(number: int, why: str, code: int) -> Message:
-    return {"say": "refused", "run": number, "why": why, "code": code}
+    how = int(-signal.SIGKILL) if status is None else status
+    return wire.to_agent(wire.Ended(number, how, why, now, forced))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 
 from coordinator.protocol.guardian import events as words
+from coordinator.protocol.guardian import wire
 from coordinator.protocol.guardian.run import Orders
 from coordinator.protocol.guardian.state import Guard
 
@@ -15,7 +16,7 @@ PASSED_ON = (*_NODES_OWN, signal.SIGWINCH)
 
 def told(signum: int, count: int) -> words.TellAgent:
     """Return the message of a signal to the agent; count: which of its kind it is."""
-    return words.TellAgent({"say": "signal", "signum": int(signum), "count": count})
+    return wire.to_agent(wire.Signalled(int(signum), count))
 
 
 def pass_on(guard: Guard, signum: int, orders: Orders) -> None:

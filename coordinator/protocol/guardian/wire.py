@@ -1,53 +1,287 @@
-"""The messages of the agent, read as events."""
+"""Every message between guardian, agent and spare, both ways, and the memory that they share.
+
+    build(word)    --> a message, as a channel carries it (one JSON object)
+    parse(message) --> the word again; None for one that is not known
+
+What the agent says is an event of the guardian and stands in events.py; what the guardian says to
+agent and spare stands here.
+
+    agent    --> guardian   hello, start, extend, stop, kill, ping, session, exit
+    guardian --> agent      echo, started, refused, stopping, ended, signal, leave
+    guardian --> spare      runs, running, idle, session, quit, become
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import struct
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
-from coordinator.protocol.guardian import events as words
-from coordinator.protocol.guardian.events import Event
+from coordinator.protocol.guardian.events import (
+    AgentEvent,
+    ExitOrdered,
+    ExtendOrdered,
+    Greeted,
+    KillOrdered,
+    Message,
+    Pinged,
+    SessionTold,
+    StartOrdered,
+    StopOrdered,
+    TellAgent,
+    TellSpare,
+)
+
+#: The trust board, which a program may read: until when it is trusted, and when that was written.
+BOARD = struct.Struct("@dd")
+#: One slot of the deadlines that agent and spare may read: the number of a run, 0 for none, and its
+#: deadline. Both are doubles: the numbers of runs are far below 2**53.
+SLOT = struct.Struct("@dd")
+
+# --- the guardian to the agent ------------------------------------------------------------------
 
 
-def understand(message: Mapping[str, Any]) -> Event | None:
-    """Return the event that a message means; None for a word that is not known.
+class Echoed(NamedTuple):
+    """The guardian is awake, and has read the ping of that number."""
 
-    Errors: KeyError, TypeError, ValueError for a known word that is ill-formed.
+    n: int
+
+
+class Started(NamedTuple):
+    """The program of a run is being executed; its handle kills it from any process."""
+
+    run: int
+    pid: int
+    handle: Message
+
+
+class Refused(NamedTuple):
+    """A run never was, and why; the code is that of the node's exit, 0 when trust was over."""
+
+    run: int
+    why: str
+    code: int
+
+
+class Stopping(NamedTuple):
+    """The program of a run was told to end."""
+
+    run: int
+    why: str
+
+
+class Ended(NamedTuple):
+    """No process of a run is left; `at` is when that was, `forced` that its time was over."""
+
+    run: int  #: or EVERY_RUN: all that dead agents had left
+    status: int
+    why: str
+    at: float | None = None
+    forced: bool = False
+
+
+class Signalled(NamedTuple):
+    """The guardian got a signal, the nth of its kind."""
+
+    signum: int
+    nth: int = 1
+
+
+class LeaveOrdered(NamedTuple):
+    """The node is to end with that code."""
+
+    why: str
+    code: int
+
+
+# --- the guardian to the spare ------------------------------------------------------------------
+
+
+class RunsTold(NamedTuple):
+    """All runs with their handles, and the session that the agent holds."""
+
+    runs: tuple[tuple[int, Message], ...]
+    session: str | None
+    term: int
+
+
+class RunTold(NamedTuple):
+    """One more run may have a process."""
+
+    run: int
+    handle: Message
+
+
+class RunOver(NamedTuple):
+    """Nothing of a run is left."""
+
+    run: int
+
+
+class QuitOrdered(NamedTuple):
+    """The spare is not needed any more."""
+
+
+class BecomeOrdered(NamedTuple):
+    """The spare is the agent now; `dying`: programs of the dead one may still live."""
+
+    session: str | None
+    term: int
+    dying: bool
+
+
+FromAgent = AgentEvent
+ToAgent = Echoed | Started | Refused | Stopping | Ended | Signalled | LeaveOrdered
+ToSpare = RunsTold | RunTold | RunOver | SessionTold | QuitOrdered | BecomeOrdered
+Word = FromAgent | ToAgent | ToSpare
+
+
+def build(word: Word) -> Message:
+    """Return the message that carries a word; what a field has by default is left out."""
+    usual = word._field_defaults
+    fields = {
+        name: value for name, value in word._asdict().items() if usual.get(name, _NO) != value
+    }
+    if "env" in fields:
+        fields["env"] = dict(fields["env"])
+    return {"say": _SAYS[type(word)], **fields}
+
+
+def to_agent(word: ToAgent) -> TellAgent:
+    """Order that the agent is told a word."""
+    return TellAgent(build(word))
+
+
+def to_spare(word: ToSpare) -> TellSpare:
+    """Order that the spare is told a word."""
+    return TellSpare(build(word))
+
+
+def parse(message: Mapping[str, Any]) -> Word | None:
+    """Return the word that a message carries; None for one that is not known.
+
+    A field that is missing has the word's default. Errors: KeyError, TypeError, ValueError for a
+    known word that is ill-formed.
     """
-    match message.get("say"):
-        case "hello":
-            return words.Greeted(float(message["silence_max_s"]), float(message["stop_timeout_s"]))
-        case "ping":
-            return words.Pinged(int(message["n"]))
-        case "session":
-            return words.SessionTold(message["session"], int(message["term"]))
-        case "start":
-            return _start(message)
-        case "extend":
-            return words.ExtendOrdered(int(message["run"]), float(message["trusted_until"]))
-        case "stop":
-            return words.StopOrdered(int(message["run"]), float(message["grace_s"]))
-        case "kill":
-            return words.KillOrdered(int(message["run"]))
-        case "exit":
-            return words.ExitOrdered(int(message["code"]))
-        case _:
-            return None
+    found = _WORDS.get(message.get("say", ""))
+    if found is None:
+        return None
+    kind, readers = found
+    fields = {}
+    for field, read in readers.items():
+        if field in message:
+            fields[field] = read(message[field])
+        elif field not in kind._field_defaults:
+            raise KeyError(field)
+    word: Word = kind(**fields)
+    return word
 
 
-def _start(message: Mapping[str, Any]) -> words.StartOrdered:
-    return words.StartOrdered(
-        run=int(message["run"]),
-        term=int(message["term"]),
-        trusted_until=float(message["trusted_until"]),
-        start_by=float(message.get("start_by", "inf")),
-        stop_timeout_s=float(message["stop_timeout_s"]),
-        last_stop_s=float(message.get("last_stop_s", message["stop_timeout_s"])),
-        argv=tuple(message["argv"]),
-        env=tuple(message.get("env", {}).items()),
-        unset=tuple(message.get("unset", ())),
-        cwd=message.get("cwd"),
-        keep_fds=tuple(message.get("keep_fds", ())),
-        forward=tuple(int(signum) for signum in message.get("forward", ())),
-        task=str(message.get("task", "")),
-    )
+def from_agent(message: Mapping[str, Any]) -> FromAgent | None:
+    """Return what an agent says; None for a word that no agent says. Errors: as `parse`."""
+    word = parse(message)
+    return word if isinstance(word, FromAgent) else None
+
+
+def for_agent(message: Mapping[str, Any]) -> ToAgent | None:
+    """Return what an agent is told; None for what it cannot make sense of."""
+    word = _sensible(message)
+    return word if isinstance(word, ToAgent) else None
+
+
+def for_spare(message: Mapping[str, Any]) -> ToSpare | None:
+    """Return what a spare is told; None for what it cannot make sense of."""
+    word = _sensible(message)
+    return word if isinstance(word, ToSpare) else None
+
+
+def _sensible(message: Mapping[str, Any]) -> Word | None:
+    """Read a message of the guardian: a word of a later version must not end an agent."""
+    try:
+        return parse(message)
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+# --- how each field is read ---------------------------------------------------------------------
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"no text: {value!r}")
+    return value
+
+
+def _text_or_none(value: object) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _number_or_none(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _handle(value: object) -> Message:
+    if not isinstance(value, dict):
+        raise TypeError(f"no handle: {value!r}")
+    return value
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(_text(item) for item in value)
+
+
+def _numbers(value: Any) -> tuple[int, ...]:
+    return tuple(int(item) for item in value)
+
+
+def _pairs(value: Any) -> tuple[tuple[str, str], ...]:
+    return tuple((_text(name), _text(content)) for name, content in dict(value).items())
+
+
+def _runs(value: Any) -> tuple[tuple[int, Message], ...]:
+    return tuple((int(run), _handle(handle)) for run, handle in value)
+
+
+_Readers = dict[str, Callable[[Any], Any]]
+_RUN: _Readers = {"run": int}
+_SESSION: _Readers = {"session": _text_or_none, "term": int}
+_START: _Readers = {
+    **_RUN,
+    "term": int,
+    "trusted_until": float,
+    "stop_timeout_s": float,
+    "argv": _texts,
+    "env": _pairs,
+    "unset": _texts,
+    "cwd": _text_or_none,
+    "keep_fds": _numbers,
+    "task": _text,
+    "start_by": float,
+    "forward": _numbers,
+    "last_stop_s": _number_or_none,
+}
+#: What each message is called, and how its fields are read.
+_WORDS: dict[str, tuple[Any, _Readers]] = {
+    "hello": (Greeted, {"silence_max_s": float, "stop_timeout_s": float}),
+    "start": (StartOrdered, _START),
+    "extend": (ExtendOrdered, {**_RUN, "trusted_until": float}),
+    "stop": (StopOrdered, {**_RUN, "grace_s": float}),
+    "kill": (KillOrdered, _RUN),
+    "ping": (Pinged, {"n": int}),
+    "session": (SessionTold, _SESSION),
+    "exit": (ExitOrdered, {"code": int}),
+    "echo": (Echoed, {"n": int}),
+    "started": (Started, {**_RUN, "pid": int, "handle": _handle}),
+    "refused": (Refused, {**_RUN, "why": _text, "code": int}),
+    "stopping": (Stopping, {**_RUN, "why": _text}),
+    "ended": (Ended, {**_RUN, "status": int, "why": _text, "at": _number_or_none, "forced": bool}),
+    "signal": (Signalled, {"signum": int, "nth": int}),
+    "leave": (LeaveOrdered, {"why": _text, "code": int}),
+    "runs": (RunsTold, {"runs": _runs, **_SESSION}),
+    "running": (RunTold, {**_RUN, "handle": _handle}),
+    "idle": (RunOver, _RUN),
+    "quit": (QuitOrdered, {}),
+    "become": (BecomeOrdered, {**_SESSION, "dying": bool}),
+}
+_NO = object()  #: a default that no field has
+_SAYS = {kind: say for say, (kind, _) in _WORDS.items()}

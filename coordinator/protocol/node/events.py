@@ -139,10 +139,6 @@ class Reconnect:
     why: str
 
 
-#: The number that stands for all runs: one heartbeat extends them all.
-EVERY_RUN = 0
-
-
 @dataclass(frozen=True, slots=True)
 class StartProgram:
     """Start the program under `term`; it must be dead at `trusted_until`.

@@ -12,6 +12,7 @@ import select
 import signal
 from collections.abc import Callable, Mapping
 
+from coordinator.protocol.guardian import wire
 from coordinator.protocol.node.state.spare_watch import SpareWatch
 from coordinator.runtime.isolation import deadlines
 from coordinator.runtime.isolation.levels import Handle, kill_all
@@ -45,20 +46,16 @@ class ThirdBelt:
         """How many runs it has killed so far."""
         return self._watch.killed
 
-    def know(self, handles: Mapping[int, Handle]) -> None:
-        """Hear of all runs there are."""
-        self.handles = dict(handles)
-        self._watch = self._watch.after_runs(handles)
-
-    def learn(self, run: int, handle: Handle) -> None:
-        """Hear of one more run."""
-        self.handles[run] = handle
-        self._watch = self._watch.after_start(run)
-
-    def forget(self, run: int) -> None:
-        """Hear that nothing of a run is left."""
-        self.handles.pop(run, None)
-        self._watch = self._watch.after_end(run)
+    def hear(self, word: wire.RunsTold | wire.RunTold | wire.RunOver) -> None:
+        """Hear of all runs there are, of one more, or that nothing of one is left."""
+        match word:
+            case wire.RunsTold(runs):
+                self.handles = dict(runs)
+            case wire.RunTold(run, handle):
+                self.handles[run] = handle
+            case wire.RunOver(run):
+                self.handles.pop(run, None)
+        self._watch = self._watch.hear(word)
 
     def watch(self) -> None:
         """Return when the guardian has said something, or is dead; kill meanwhile what is late."""

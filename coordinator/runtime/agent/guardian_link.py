@@ -15,20 +15,27 @@ from dataclasses import dataclass
 
 from coordinator.errors import CoordError
 from coordinator.ports import Clock
+from coordinator.protocol.guardian import events as guardian_events
+from coordinator.protocol.guardian import wire
+from coordinator.protocol.guardian.events import (
+    ExitOrdered,
+    ExtendOrdered,
+    Greeted,
+    KillOrdered,
+    Pinged,
+    StopOrdered,
+)
 from coordinator.protocol.node.events import (
-    EVERY_RUN,
     Event,
     ExtendTrust,
     KillProgram,
     ProgramEnded,
     ProgramRefused,
-    ProgramStopping,
-    ResignAsked,
     StartProgram,
     StopAsked,
     StopProgram,
 )
-from coordinator.protocol.node.state.guardian_watch import KILL_AGAIN_S, GuardianWatch
+from coordinator.protocol.node.state.guardian_watch import KILL_AGAIN_S, GuardianWatch, start_order
 from coordinator.protocol.node.state.node import Node
 from coordinator.protocol.node.state.run import INHERITED
 from coordinator.protocol.rules.timing import Timing
@@ -81,13 +88,10 @@ class GuardLink:
         self._left_behind = inherited or LeftBehind({}, -1)
         if inherited is not None:
             self._watch = self._watch.after_inheriting(now)
-        self._told: tuple[str | None, int] = (None, 0)
         self._guardian = os.getppid() if guardian is None else guardian
         self._silent = False  #: all that it had said was heard
         self._stop_asked = False  #: the machine knows that it is alone
-        hello: Message = {"say": "hello", "silence_max_s": timing.liveness_s}
-        hello["stop_timeout_s"] = timing.stop_timeout_s
-        self._say(hello)
+        self._say(Greeted(timing.liveness_s, timing.stop_timeout_s))
 
     # --- orders ---------------------------------------------------------------------------------
 
@@ -107,23 +111,16 @@ class GuardLink:
         self._watch = self._watch.after_start(
             command.run, command.trusted_until, stop_timeout_s, self._clock.now()
         )
+        order = start_order(command, self._timing, stop_timeout_s)
         self._say(
-            {
-                "say": "start",
-                "run": command.run,
-                "term": command.term,
-                "task": command.task,
-                "argv": list(orders.argv),
-                "env": orders.env,
-                "unset": list(orders.unset),
-                "cwd": orders.cwd,
-                "keep_fds": list(orders.keep_fds),
-                "forward": list(orders.forward),
-                "trusted_until": command.trusted_until,
-                "start_by": command.start_by,
-                "stop_timeout_s": stop_timeout_s,
-                "last_stop_s": self._timing.last_stop_s(stop_timeout_s),
-            }
+            order._replace(
+                argv=orders.argv,
+                env=tuple(orders.env.items()),
+                unset=orders.unset,
+                cwd=orders.cwd,
+                keep_fds=orders.keep_fds,
+                forward=tuple(int(signum) for signum in orders.forward),
+            )
         )
         return None
 
@@ -131,28 +128,26 @@ class GuardLink:
         """Move the deadline of one run, or of every one that has one still; in one message."""
         until = command.trusted_until
         self._watch = self._watch.after_extension(command.run, until)
-        self._say({"say": "extend", "run": command.run, "trusted_until": until})
+        self._say(ExtendOrdered(command.run, until))
 
     def stop(self, command: StopProgram) -> None:
         """Order a graceful end; trust may be extended until it has come (G2)."""
-        grace_s = self._watch.stop_timeout_s(command.run)
-        self._say({"say": "stop", "run": command.run, "grace_s": grace_s, "reason": command.reason})
+        self._say(StopOrdered(command.run, self._watch.stop_timeout_s(command.run)))
 
     def kill(self, command: KillProgram) -> None:
         """Order the end at once."""
         self._watch = self._watch.after_stopping(command.run)
-        self._say({"say": "kill", "run": command.run})
+        self._say(KillOrdered(command.run))
 
     def finish(self, code: int) -> None:
         """Say that the agent ends by itself, with the node's exit code."""
-        self._say({"say": "exit", "code": code})
+        self._say(ExitOrdered(code))
 
     def changed(self, node: Node) -> None:
         """Let the guardian know which session would have to be ended if this agent died."""
-        term = node.run.term if node.run else 0
-        if (node.session, term) != self._told:
-            self._told = (node.session, term)
-            self._say({"say": "session", "session": node.session, "term": term})
+        self._watch, word = self._watch.after_step(node)
+        if word is not None:
+            self._say(word)
 
     # --- what happened --------------------------------------------------------------------------
 
@@ -177,52 +172,27 @@ class GuardLink:
         return events
 
     def _understand(self, message: Message) -> Event | None:
-        now = self._clock.now()
-        match message:
-            case {"say": "echo"}:
-                self._watch = self._watch.after_echo()
-            case {"say": "started", "run": int(number), "handle": dict(handle), "pid": int(pid)}:
+        word = wire.for_agent(message)
+        if word is None:
+            return None
+        self._watch, event = self._watch.hear(word, self._clock.now())
+        match word:
+            case wire.Started(number, pid, handle):
                 if (command := self._ordered.get(number)) is not None:
                     self._handles[number] = handle
-                    self._watch = self._watch.after_handle(number)
                     self._on_started(command, pid)
-            case {"say": "refused", "run": int(number), "why": str(why), "code": int(code)}:
-                self._forget(number)
-                return ProgramRefused(now, number, why, code)
-            case {"say": "stopping", "run": int(number)}:
-                self._watch = self._watch.after_stopping(number)
-                return ProgramStopping(now, number)
-            case {"say": "ended", "run": int(number), "status": int(status), "why": str(why)}:
-                if number != EVERY_RUN:
-                    self._forget(number)
-                    forced = bool(message.get("forced"))
-                    return ProgramEnded(now, number, status, why, forced, _moment(message))
+            case wire.Ended(guardian_events.EVERY_RUN):
                 self._left_behind.clear()
-                if INHERITED in self._watch.runs:
-                    self._forget(INHERITED)
-                    return ProgramEnded(now, INHERITED, status, why, at=_moment(message))
-            case {"say": "signal", "signum": int(signum)}:
-                return self._signalled(signum, now)
-            case {"say": "leave", "why": str(why), "code": int(code)}:
-                return StopAsked(now, why, code)
-            case _:
-                return None
-        return None
+            case wire.Refused(number) | wire.Ended(number):
+                self._forget(number)
+            case wire.Signalled(signum) if event is None and self.on_signal is not None:
+                self.on_signal(signum)
+        return event
 
     def _forget(self, number: int) -> None:
-        """Note that nothing of the run is left."""
-        self._watch = self._watch.after_end(number)
+        """Forget how a run was ordered of which nothing is left, and what would kill it."""
         self._ordered.pop(number, None)
         self._handles.pop(number, None)
-
-    def _signalled(self, signum: int, now: float) -> Event | None:
-        if signum in (signal.SIGTERM, signal.SIGINT):
-            return StopAsked(now, signal.Signals(signum).name)
-        if signum == signal.SIGUSR1:
-            return ResignAsked(now, "SIGUSR1")
-        if self.on_signal is not None:
-            self.on_signal(signum)
-        return None
 
     # --- watching the guardian ------------------------------------------------------------------
 
@@ -237,7 +207,7 @@ class GuardLink:
             kill_all(late)
         if due.ping:
             self._upkeep()
-            self._say({"say": "ping", "n": due.ping})
+            self._say(Pinged(due.ping))
         return due.wake_at, ()
 
     def _alone(self, now: float) -> tuple[float, Iterable[Event]]:
@@ -257,16 +227,11 @@ class GuardLink:
         if left & self._left_behind.handles.keys():
             left.add(INHERITED)
         for number in self._watch.runs.keys() - left:
+            self._watch = self._watch.after_end(number)
             self._forget(number)
             events.append(ProgramEnded(now, number, -int(signal.SIGKILL), "killed"))
         return now + KILL_AGAIN_S if left else float("inf"), events
 
-    def _say(self, message: Message) -> None:
-        if not self._watch.lost and not self._channel.send(message):
+    def _say(self, word: wire.FromAgent) -> None:
+        if not self._watch.lost and not self._channel.send(wire.build(word)):
             self._watch = self._watch.after_loss("the guardian does not read")
-
-
-def _moment(message: Message) -> float | None:
-    """Return when what a message tells of was: guardian and agent have one clock."""
-    at = message.get("at")
-    return at if isinstance(at, float) else None

@@ -15,9 +15,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from coordinator.protocol.guardian import events as words
+from coordinator.protocol.guardian import wire
 from coordinator.protocol.guardian.events import Event, Message
 from coordinator.protocol.guardian.state import RUNS_MAX
-from coordinator.protocol.guardian.wire import understand
 from coordinator.runtime.guardian.loop import Loop
 from coordinator.runtime.linux import channel, processes, spawn
 from coordinator.runtime.linux.channel import Channel
@@ -235,7 +235,7 @@ class Peers:
 
     def _hear(self, message: Message) -> None:
         try:
-            event = understand(message)
+            event = wire.from_agent(message)
         except (KeyError, TypeError, ValueError) as error:
             self._report(f"the agent said {message}: {error!r}")
             return

@@ -7,9 +7,9 @@ import json
 import os
 import select
 import signal
-import struct
 
 from coordinator.protocol.guardian import events as words
+from coordinator.protocol.guardian import wire
 from coordinator.protocol.guardian.events import Event
 from coordinator.runtime.isolation import levels as isolation
 from coordinator.runtime.isolation import plain, traces
@@ -17,8 +17,6 @@ from coordinator.runtime.isolation.deadlines import Deadlines
 from coordinator.runtime.linux import marks, spawn, syscalls
 from coordinator.runtime.linux.processes import ProcessSnapshot, Seen
 
-#: The trust board: two native doubles, trusted_until and the moment of the last extension.
-BOARD = struct.Struct("@dd")
 #: The kernel may call a room busy for a moment after its last process has gone; after so many tries
 #: it is left to the next guardian.
 _CLEARS_MAX = 50
@@ -102,7 +100,7 @@ class RunProcess:
     def write_board(self, trusted_until: float, extended_at: float) -> None:
         """Show the program how long it is trusted, and agent and spare when it must be dead."""
         self._deadlines.put(self.run, trusted_until)
-        os.pwrite(self._board_fd, BOARD.pack(trusted_until, extended_at), 0)
+        os.pwrite(self._board_fd, wire.BOARD.pack(trusted_until, extended_at), 0)
 
     def signal(self, signum: int) -> None:
         """Signal the program's process group; SIGTERM wakes a stopped one too."""

@@ -7,13 +7,10 @@ reader sees the guardian's last decision even when the guardian is frozen or dea
 from __future__ import annotations
 
 import os
-import struct
 
 from coordinator.protocol.guardian.state import RUNS_MAX
+from coordinator.protocol.guardian.wire import SLOT
 
-#: One slot: the number of a run, 0 for none, and its deadline. Both are doubles: the numbers of
-#: runs are far below 2**53.
-_SLOT = struct.Struct("@dd")
 #: Reads until two agree; a write takes less than a microsecond.
 _LOOKS_MAX = 100
 
@@ -31,14 +28,14 @@ class Deadlines:
         slot = self._slots.get(run)
         if slot is None:
             slot = self._slots[run] = self._free.pop()
-        os.pwrite(self.fd, _SLOT.pack(run, trusted_until), slot * _SLOT.size)
+        os.pwrite(self.fd, SLOT.pack(run, trusted_until), slot * SLOT.size)
 
     def drop(self, run: int) -> None:
         """Forget a run: nothing of it is left."""
         slot = self._slots.pop(run, None)
         if slot is not None:
             self._free.append(slot)
-            os.pwrite(self.fd, _SLOT.pack(0, 0), slot * _SLOT.size)
+            os.pwrite(self.fd, SLOT.pack(0, 0), slot * SLOT.size)
 
 
 def read(fd: int) -> dict[int, float]:
@@ -47,9 +44,9 @@ def read(fd: int) -> dict[int, float]:
         return {}
     before = None
     for _ in range(_LOOKS_MAX):
-        seen = os.pread(fd, RUNS_MAX * _SLOT.size, 0)
+        seen = os.pread(fd, RUNS_MAX * SLOT.size, 0)
         if seen == before:
             break
         before = seen
-    whole = seen[: len(seen) - len(seen) % _SLOT.size]
-    return {int(run): until for run, until in _SLOT.iter_unpack(whole) if run}
+    whole = seen[: len(seen) - len(seen) % SLOT.size]
+    return {int(run): until for run, until in SLOT.iter_unpack(whole) if run}

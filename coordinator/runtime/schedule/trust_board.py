@@ -15,9 +15,8 @@ from typing import Protocol
 
 from coordinator.errors import TokenLostError
 from coordinator.ports import Clock
+from coordinator.protocol.guardian.wire import BOARD
 from coordinator.protocol.rules.trust import fresh
-
-BOARD_BYTES = 16
 
 
 class Trust(Protocol):
@@ -48,7 +47,7 @@ class TrustBoard:
 
         Errors: OSError or ValueError when the descriptor names no such memory.
         """
-        board = mmap.mmap(fd, BOARD_BYTES, mmap.MAP_SHARED, mmap.PROT_READ)
+        board = mmap.mmap(fd, BOARD.size, mmap.MAP_SHARED, mmap.PROT_READ)
         os.close(fd)
         return cls(memoryview(board).cast("d"), clock)
 

@@ -13,11 +13,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from coordinator.protocol.guardian import events as words
+from coordinator.protocol.guardian import wire
 from coordinator.protocol.messages.requests import Answer, Beat, Join, Request, Take, View
 from coordinator.protocol.messages.task_requests import TakeTasks
 from coordinator.protocol.node import machine
 from coordinator.protocol.node.events import (
-    EVERY_RUN,
     Answered,
     Ask,
     Command,
@@ -29,20 +29,16 @@ from coordinator.protocol.node.events import (
     Notified,
     ProgramEnded,
     ProgramProgressed,
-    ProgramRefused,
-    ProgramStopping,
     Reconnect,
-    ResignAsked,
     StartProgram,
     StopAsked,
     StopProgram,
     Ticked,
 )
 from coordinator.protocol.node.next_request import patience_s
-from coordinator.protocol.node.state.guardian_watch import GuardianWatch
+from coordinator.protocol.node.state.guardian_watch import GuardianWatch, start_order
 from coordinator.protocol.node.state.last_seen import seen_again
 from coordinator.protocol.node.state.node import Node
-from coordinator.protocol.node.state.run import INHERITED
 from coordinator.protocol.node.tasks.start_stop import stop_timeout_s
 from coordinator.protocol.rules.timing import MISSED_MAX
 from tests.simulation.world.line import Line, Question
@@ -64,7 +60,6 @@ class Agent(Process):
         "knows",
         "line",
         "node",
-        "told",
         "under_way",
         "watch",
         "watch_alarm",
@@ -81,7 +76,6 @@ class Agent(Process):
         self.under_way: tuple[int, Request] | None = None
         self.alarm = float("inf")
         self.acknowledged_at = float("-inf")  #: when the last heartbeat was sent that was answered
-        self.told: tuple[str | None, int] = (None, 0)
         self.watch = GuardianWatch(timing=node.timing, ping_at=host.local())
         self.watch_alarm = float("inf")
         self.watched: GuardianWatch | None = None  #: as it was after its last tick
@@ -272,7 +266,7 @@ class Agent(Process):
     # --- the line to the guardian ---------------------------------------------------------------
 
     def _start(self, command: StartProgram) -> None:
-        """Order a start, as runtime/agent/guardian_link.py and app/node/tasks.py do."""
+        """Order a start, and judge it: nothing starts on trust that is not fresh (rule T5)."""
         node, stop_s, progress_s = self.node, self.node.timing.stop_timeout_s, 0.0
         if command.task and node.duties is not None:
             definition = node.duties.works[command.task].definition
@@ -285,10 +279,7 @@ class Agent(Process):
         until = self.host.true(node.trusted_until)
         ordered = Ordered(node.session or "", until, progress_s)
         self.host.programs.ordered[command.run] = ordered
-        order = words.StartOrdered(command.run, command.term, command.trusted_until, stop_s)
-        last_stop_s = node.timing.last_stop_s(stop_s)
-        order = order._replace(task=command.task, start_by=command.start_by)
-        self._say(order._replace(last_stop_s=last_stop_s))
+        self._say(start_order(command, node.timing, stop_s))
 
     def _extend(self, number: int, until: float) -> None:
         self.watch = self.watch.after_extension(number, until)
@@ -305,36 +296,17 @@ class Agent(Process):
             self.host.tell_guardian(self, event)
 
     def _tell_session(self) -> None:
-        term = self.node.run.term if self.node.run else 0
-        if (self.node.session, term) != self.told:
-            self.told = (self.node.session, term)
-            self._say(words.SessionTold(self.node.session, term))
+        self.watch, word = self.watch.after_step(self.node)
+        if word is not None:
+            self._say(word)
 
     def hear(self, message: dict[str, Any]) -> None:
         """Understand one message of the guardian."""
-        now = self.host.local()
-        match message:
-            case {"say": "echo"}:
-                self.watch = self.watch.after_echo()
-            case {"say": "started", "run": number}:
-                self.watch = self.watch.after_handle(number)
-            case {"say": "refused", "run": number, "why": why, "code": code}:
-                self.watch = self.watch.after_end(number)
-                self.take_in(ProgramRefused(now, number, why, code))
-            case {"say": "stopping", "run": number}:
-                self.watch = self.watch.after_stopping(number)
-                self.take_in(ProgramStopping(now, number))
-            case {"say": "ended", "run": number, "status": status, "why": why, "at": at}:
-                number = INHERITED if number == EVERY_RUN else number
-                self.watch = self.watch.after_end(number)
-                self.take_in(ProgramEnded(now, number, status, why, at=at))
-            case {"say": "signal", "signum": signum}:
-                if signum in (signal.SIGTERM, signal.SIGINT):
-                    self.take_in(StopAsked(now, "signal"))
-                elif signum == signal.SIGUSR1:
-                    self.take_in(ResignAsked(now, "SIGUSR1"))
-            case _:
-                pass
+        word = wire.for_agent(message)
+        assert word is not None, message
+        self.watch, event = self.watch.hear(word, self.host.local())
+        if event is not None:
+            self.take_in(event)
         self._watch_guardian()
 
     def _watch_guardian(self) -> None:

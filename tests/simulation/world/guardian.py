@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from coordinator.protocol.guardian import events as words
 from coordinator.protocol.guardian import machine as guardian_machine
+from coordinator.protocol.guardian import wire
 from tests.simulation.world.processes import Process
 
 if TYPE_CHECKING:
@@ -99,8 +100,9 @@ class Guardian(Process):
                 legacy = (session, term, dying) if self.begun else None
                 knows, ready_s = set[int](), FRESH_READY_S
             case words.PromoteSpare(message):
-                dying = message["program"] == "dying"
-                legacy = (message["session"], message["term"], dying)
+                become = wire.for_spare(message)
+                assert isinstance(become, wire.BecomeOrdered)
+                legacy = (become.session, become.term, become.dying)
                 knows = set() if host.spare is None else set(host.spare.watch.runs)
                 ready_s = SPARE_READY_S
         self.reads = host.new_agent(legacy, ready_s, knows)

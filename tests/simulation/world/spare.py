@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from coordinator.protocol.guardian import wire
 from coordinator.protocol.node.state.spare_watch import SpareWatch
 from tests.simulation.world.processes import Process
 
@@ -29,16 +30,9 @@ class Spare(Process):
 
     def hear(self, message: dict[str, Any]) -> None:
         """Understand one message of the guardian."""
-        self.watch = self.watch.after_message(self.host.local())
-        match message:
-            case {"say": "runs", "runs": runs}:
-                self.watch = self.watch.after_runs(number for number, _ in runs)
-            case {"say": "running", "run": number}:
-                self.watch = self.watch.after_start(number)
-            case {"say": "idle", "run": number}:
-                self.watch = self.watch.after_end(number)
-            case _:
-                pass
+        word = wire.for_spare(message)
+        assert word is not None, message
+        self.watch = self.watch.after_message(self.host.local()).hear(word)
         self.wait()
 
     def wait(self) -> None:

@@ -10,10 +10,22 @@ One value for the agent's whole life; moments are seconds of the agent's clock.
 from __future__ import annotations
 
 import math
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from coordinator.protocol.node.events import EVERY_RUN
+from coordinator.protocol.guardian import wire
+from coordinator.protocol.guardian.events import EVERY_RUN, SessionTold, StartOrdered
+from coordinator.protocol.node.events import (
+    Event,
+    ProgramEnded,
+    ProgramRefused,
+    ProgramStopping,
+    ResignAsked,
+    StartProgram,
+    StopAsked,
+)
+from coordinator.protocol.node.state.node import Node
 from coordinator.protocol.node.state.run import INHERITED
 from coordinator.protocol.rules import backstops
 from coordinator.protocol.rules.timing import Timing
@@ -28,6 +40,8 @@ IDLE_PING_SHARE, IDLE_SLACK_SHARE = 1 / 4, 1 / 8
 #: A guardian that has not echoed for this share of the lease is frozen; at most ECHO_MAX_S.
 ECHO_SHARE = 0.4
 ECHO_MAX_S = 1.5
+#: What the guardian takes for told from the beginning.
+NO_SESSION = SessionTold(None, 0)
 #: Between two tries to kill what is late, or is left of a program whose guardian is gone.
 KILL_AGAIN_S = 0.05
 
@@ -40,6 +54,19 @@ def echo_max_s(timing: Timing) -> float:
 def ping_s(timing: Timing) -> float:
     """Return the seconds from one ping to the next while a program runs."""
     return max(PING_S, echo_max_s(timing) / PINGS_PER_LIMIT)
+
+
+def start_order(command: StartProgram, timing: Timing, stop_timeout_s: float) -> StartOrdered:
+    """Return the order to start a run; what is executed is still to be added."""
+    return StartOrdered(
+        run=command.run,
+        term=command.term,
+        trusted_until=command.trusted_until,
+        stop_timeout_s=stop_timeout_s,
+        task=command.task,
+        start_by=command.start_by,
+        last_stop_s=timing.last_stop_s(stop_timeout_s),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +106,7 @@ class GuardianWatch:
     ping_at:          when the next ping is due.
     unanswered_since: when the oldest ping was sent that has no echo; None: all have.
     lost:             why there is nobody to speak to any more.
+    told:             which session the guardian knows to be ended, should this agent die.
     """
 
     timing: Timing
@@ -87,6 +115,7 @@ class GuardianWatch:
     pings: int = 0
     unanswered_since: float | None = None
     lost: str = ""
+    told: SessionTold = NO_SESSION
 
     # --- what was ordered -----------------------------------------------------------------------
 
@@ -116,10 +145,39 @@ class GuardianWatch:
         """Note that a run is told to end: no extension reaches it any more."""
         return self._with(number, stopping=True)
 
+    def after_step(self, node: Node) -> tuple[GuardianWatch, SessionTold | None]:
+        """Return what to tell the guardian of the node's session, if that has changed."""
+        now_held = SessionTold(node.session, node.run.term if node.run else 0)
+        if now_held == self.told:
+            return self, None
+        return replace(self, told=now_held), now_held
+
     def stop_timeout_s(self, number: int) -> float:
         """Return how long a run gets from SIGTERM to SIGKILL."""
         run = self.runs.get(number)
         return self.timing.stop_timeout_s if run is None else run.stop_timeout_s
+
+    def hear(self, word: wire.ToAgent, now: float) -> tuple[GuardianWatch, Event | None]:
+        """Take in what the guardian said; return what that is to the node, if anything."""
+        match word:
+            case wire.Echoed():
+                return self.after_echo(), None
+            case wire.Started(number):
+                return self.after_handle(number), None
+            case wire.Refused(number, why, code):
+                return self.after_end(number), ProgramRefused(now, number, why, code)
+            case wire.Stopping(number):
+                return self.after_stopping(number), ProgramStopping(now, number)
+            case wire.Ended(number, status, why, at, forced):
+                if number == EVERY_RUN:
+                    number = INHERITED
+                    if number not in self.runs:
+                        return self, None
+                return self.after_end(number), ProgramEnded(now, number, status, why, forced, at)
+            case wire.Signalled(signum):
+                return self, _meaning(signum, now)
+            case wire.LeaveOrdered(why, code):
+                return self, StopAsked(now, why, code)
 
     # --- what the guardian said -----------------------------------------------------------------
 
@@ -178,6 +236,13 @@ class GuardianWatch:
             first = min(backstops.look_at(own), backstops.look_at(left))
             moments.append(max(first, now + KILL_AGAIN_S))
         return min(moments)
+
+
+def _meaning(signum: int, now: float) -> Event | None:
+    """Return what a signal to the node orders; None when that is no order to the machine."""
+    if signum in (signal.SIGTERM, signal.SIGINT):
+        return StopAsked(now, signal.Signals(signum).name)
+    return ResignAsked(now, "SIGUSR1") if signum == signal.SIGUSR1 else None
 
 
 def is_frozen(watch: GuardianWatch, now: float) -> bool:

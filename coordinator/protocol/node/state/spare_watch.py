@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from coordinator.protocol.guardian import wire
 from coordinator.protocol.rules import backstops
 
 #: Between two tries to kill what is late.
@@ -47,6 +48,18 @@ class SpareWatch:
     def after_end(self, run: int) -> SpareWatch:
         """Hear that nothing of a run is left."""
         return replace(self, runs=self.runs - {run}, dead=self.dead - {run})
+
+    def hear(self, word: wire.ToSpare) -> SpareWatch:
+        """Take in what the guardian said of runs."""
+        match word:
+            case wire.RunsTold(runs):
+                return self.after_runs(number for number, _ in runs)
+            case wire.RunTold(run):
+                return self.after_start(run)
+            case wire.RunOver(run):
+                return self.after_end(run)
+            case _:
+                return self
 
     def after_message(self, now: float) -> SpareWatch:
         """Note that the guardian has said something.

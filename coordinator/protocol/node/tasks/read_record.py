@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from coordinator.protocol.group.placement import assignment
+from coordinator.protocol.guardian.events import EVERY_RUN
 from coordinator.protocol.messages.group_record import GroupRecord, TaskDef
 from coordinator.protocol.messages.requests import Answer, Candidate
 from coordinator.protocol.node.events import (
-    EVERY_RUN,
     Command,
     ExtendTrust,
     KillProgram,

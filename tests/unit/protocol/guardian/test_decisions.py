@@ -10,9 +10,9 @@ import pytest
 from coordinator.protocol.guardian import agents as guardian_agents
 from coordinator.protocol.guardian import events as words
 from coordinator.protocol.guardian import machine as guardian_machine
+from coordinator.protocol.guardian import wire
 from coordinator.protocol.guardian.events import Event
 from coordinator.protocol.guardian.state import Guard
-from coordinator.protocol.guardian.wire import understand
 from tests.support.fakes.told_guard import HANDLE, Told, kinds, said
 
 
@@ -185,9 +185,9 @@ def test_dead_agent_stops_the_program_and_promotes_the_spare_at_once():
     orders = told.at(1.0, words.AgentLost())
 
     assert orders[0] == words.SignalProgram(1, signal.SIGTERM)
-    become = {"say": "become", "session": "s", "term": 3, "program": "dying"}
+    become = wire.build(wire.BecomeOrdered("s", 3, dying=True))
     assert words.PromoteSpare(become) in orders
-    everything = {"say": "runs", "runs": [[1, HANDLE]], "session": "s", "term": 3}
+    everything = wire.build(wire.RunsTold(((1, HANDLE),), "s", 3))
     assert orders[-2] == words.TellSpare(everything)
     assert orders[-1] == words.Report("agent died: the spare takes over")  # rule G10
 
@@ -222,7 +222,7 @@ def test_sixth_agent_to_die_within_a_minute_leaves_the_last_spare_to_give_the_to
     """Rule G8."""
     told = dying(5)
 
-    become = {"say": "become", "session": "s", "term": 3, "program": "dying"}
+    become = wire.build(wire.BecomeOrdered("s", 3, dying=True))
     assert words.PromoteSpare(become) in told.at(1.9, words.AgentLost())
     leave = {"say": "leave", "why": "the agents of this node keep dying", "code": 1}
     assert told.at(2.0, words.Greeted(3.0, 1.0)) == [words.TellAgent(leave)]
@@ -364,7 +364,7 @@ def test_second_term_is_only_told():
 
     orders = told.at(2.0, words.SignalArrived(signal.SIGTERM))
 
-    assert orders == [words.TellAgent({"say": "signal", "signum": 15, "count": 2})]
+    assert orders == [words.TellAgent({"say": "signal", "signum": 15, "nth": 2})]
 
 
 @pytest.mark.parametrize("signum", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT])
@@ -419,10 +419,11 @@ def test_nothing_moves_after_the_end():
         ({"say": "exit", "code": 75}, words.ExitOrdered(75)),
         ({"say": "session", "session": None, "term": 0}, words.SessionTold(None, 0)),
         ({"say": "good morning"}, None),
+        ({"say": "echo", "n": 3}, None),
     ],
 )
 def test_messages_are_understood(message: dict[str, object], event: Event | None):
-    understood = understand(message)
+    understood = wire.from_agent(message)
 
     assert understood == event
     assert type(understood) is type(event)

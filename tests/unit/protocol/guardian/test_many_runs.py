@@ -5,8 +5,8 @@ from __future__ import annotations
 import signal
 
 from coordinator.protocol.guardian import events as words
+from coordinator.protocol.guardian import wire
 from coordinator.protocol.guardian.state import RUNS_MAX, Run
-from coordinator.protocol.node import events
 from tests.support.fakes.told_guard import HANDLE, Told, said
 
 
@@ -155,13 +155,9 @@ def test_spare_hears_of_one_run_at_a_time():
 
 def test_fresh_spare_and_one_that_missed_something_hear_of_all_runs():
     told = Told().run(number=1).run(number=2)
-    runs = [[1, HANDLE], [2, HANDLE]]
-    everything = words.TellSpare({"say": "runs", "runs": runs, "session": None, "term": 1})
+    runs = ((1, HANDLE), (2, HANDLE))
+    everything = wire.to_spare(wire.RunsTold(runs, None, 1))
 
     assert told.at(1.0, words.SpareMissed()) == [everything]
     told.at(1.0, words.SpareLost())
     assert told.at(5.0, words.Ticked()) == [words.StartSpare(), everything]
-
-
-def test_every_run_has_the_number_that_the_machine_gives_it():
-    assert words.EVERY_RUN == events.EVERY_RUN

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from coordinator.protocol.guardian.events import EVERY_RUN
 from coordinator.protocol.messages.group_record import (
     GroupRecord,
     NodeRecord,
@@ -25,7 +26,6 @@ from coordinator.protocol.messages.task_requests import (
     WatchSessions,
 )
 from coordinator.protocol.node.events import (
-    EVERY_RUN,
     Ask,
     ExtendTrust,
     KillProgram,

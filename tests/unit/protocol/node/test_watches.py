@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from coordinator.protocol.node.events import EVERY_RUN
+from coordinator.protocol.guardian.events import EVERY_RUN
 from coordinator.protocol.node.state.guardian_watch import (
     ECHO_MAX_S,
     KILL_AGAIN_S,

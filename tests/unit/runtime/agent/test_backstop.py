@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from coordinator.protocol.guardian import wire
 from coordinator.protocol.guardian.state import RUNS_MAX
 from coordinator.protocol.node.events import ProgramEnded
 from coordinator.protocol.node.state import spare_watch
@@ -128,7 +129,7 @@ def test_guardian_that_notices_is_left_alone(shown: Deadlines, sleepers: list[Me
     await_death(sleepers[0])
     spare.leave()
 
-    spare.belt.forget(1)
+    spare.belt.hear(wire.RunOver(1))
 
     assert spare.belt._due() == math.inf
     assert not spare.ended.is_set()

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from coordinator.errors import CommandNotExecutableError
+from coordinator.protocol.guardian.events import EVERY_RUN
 from coordinator.protocol.node.events import (
-    EVERY_RUN,
     ExtendTrust,
     KillProgram,
     ProgramEnded,
@@ -137,7 +137,7 @@ def test_start_carries_the_task_and_the_stop_timeout_of_its_own():
     line.start(2, "slow")
     starts = [message for message in line.told() if message["say"] == "start"]
 
-    assert [(m["run"], m["task"], m["term"], m["stop_timeout_s"]) for m in starts] == [
+    assert [(m["run"], m.get("task", ""), m["term"], m["stop_timeout_s"]) for m in starts] == [
         (1, "", 71, 5.0),
         (2, "slow", 72, 60.0),
     ]
