@@ -24,7 +24,7 @@ SPARE_READY_S = 0.005
 class Guardian(Process):
     """The guardian process of a host."""
 
-    __slots__ = ("alarm", "begun", "host", "reads", "state")
+    __slots__ = ("alarm", "host", "reads", "state")
 
     def __init__(self, host: Host) -> None:
         super().__init__()
@@ -32,11 +32,9 @@ class Guardian(Process):
         self.host = host
         self.alarm = float("inf")
         self.reads: Agent | None = None  #: whose socket it has open
-        self.begun = False
         self.state, orders = guardian_machine.begin(host.local())
         for order in orders:
             self._obey(order)
-        self.begun = True
 
     def take_in(self, event: words.Event) -> None:
         """Feed the guard and obey it."""
@@ -93,11 +91,11 @@ class Guardian(Process):
 
     def _meet(self, order: words.StartAgent | words.PromoteSpare) -> None:
         """Have another agent, and a spare that is a copy of it."""
-        host, dying = self.host, bool(self.host.programs.alive)
+        host = self.host
         match order:
             case words.StartAgent(session, term):
-                # As app/node/agent_process.py does: a fresh agent after a dead one takes its place.
-                legacy = (session, term, dying) if self.begun else None
+                # One that follows a dead one is told of its session; it waits for the programs.
+                legacy = None if session is None else (session, term, True)
                 knows, ready_s = set[int](), FRESH_READY_S
             case words.PromoteSpare(message):
                 become = wire.for_spare(message)
