@@ -1,1 +1,1 @@
-"""The process that starts, guards and kills programs."""
+"""The guardian's process, which starts, guards and kills programs."""

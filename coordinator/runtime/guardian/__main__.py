@@ -1,10 +1,10 @@
-"""The guardian's process: it obeys protocol/guardian/machine.py, and decides nothing itself.
+"""The guardian's process: it performs what protocol/guardian/machine.py decides.
 
     python -P -m coordinator.runtime.guardian --settings-fd N [--isolation LEVEL]
         [--log-format text|json|auto] [--log-level LEVEL] [--group G] [--node N] -- AGENT...
 
-One thread (a death signal is bound to the thread that forks), one selector, the standard library,
-and of that as little as possible. The agent is started as
+It has one thread (a death signal is bound to the thread that forks), one selector, and loads as
+little as possible of the standard library, and nothing else. The agent is started as
 
     AGENT... --settings-fd N --deadlines-fd D --isolation LEVEL --channel-fd M --spare-fd K
         [--previous-session S --previous-term T]      after a death without a spare
@@ -68,7 +68,7 @@ class Guardian:
         self._peers = Peers(recipe, self._loop, self._feed, leaving, log.put)
 
     def run(self) -> int:
-        """Run the node; returns its exit code."""
+        """Run the node and return its exit code."""
         self._loop.catch_signals(self._on_signals)
         self._log.catch_stacks()
         self._guard, commands = guardian_machine.begin(self._clock.now())
@@ -81,17 +81,17 @@ class Guardian:
                 if self._lives.strike():
                     self._reap()
                 self._lives.turn(self._clock.now())
-                self._log.turn()  # after all that was to be killed (G10)
+                self._log.turn()  # after everything that had to be killed (G10)
         finally:
             self._lives.end()
         return self._code
 
     def _feed(self, *events: Event) -> None:
-        """Step through events; one that a command causes comes after those that wait."""
+        """Step through events; events caused by a command come after those that wait."""
         within = bool(self._events)
         self._events.extend(events)
         if within:
-            return  # called from within the loop below
+            return  # called from within the loop below, which will step through them
         while self._events and self._code is None:
             self._guard, commands = guardian_machine.step(
                 self._guard, self._events[0], self._clock.now()
@@ -171,7 +171,7 @@ class Guardian:
                 self._feed(words.SignalArrived(signum))
 
     def _reap(self) -> None:
-        """Collect every dead child, adopted ones too."""
+        """Collect every dead child, also adopted ones."""
         with contextlib.suppress(ChildProcessError):
             while True:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -184,7 +184,7 @@ class Guardian:
 
 
 def parse(argv: list[str]) -> Arguments:
-    """Read the command line; argparse would double what the guardian imports."""
+    """Parse the command line; argparse would double what the guardian imports."""
     split = argv.index("--")
     options = dict(zip(argv[:split:2], argv[1:split:2], strict=True))
     voice = voice_for(
@@ -203,12 +203,12 @@ def parse(argv: list[str]) -> Arguments:
 
 
 def main() -> NoReturn:
-    """Be the guardian, and end with the node's exit code."""
+    """Run as the guardian, and end with the node's exit code."""
     open_standard()
     arguments = parse(sys.argv[1:])
-    # It has the settings open, and so would everybody of this user who may read its /proc.
+    # It has the settings open, so any process of this user could read them through its /proc.
     syscalls.hide()
-    # Whatever the interpreter itself might say would wait for the reader of the log.
+    # Output of the interpreter itself would wait for the reader of the log.
     sys.stdout = sys.stderr = None
     log = GuardLog(arguments.voice)
     try:
@@ -216,14 +216,14 @@ def main() -> NoReturn:
     except CoordError as error:
         log.put(str(error), "ERROR")
         code = error.exit_code
-    except BaseException:  # noqa: BLE001 - the top of a process: all is killed by now
+    except BaseException:  # noqa: BLE001 - the top of a process: all programs are dead by now
         import traceback
 
         for line in traceback.format_exc().splitlines():
             log.put(line, "CRITICAL")
         code = 1
     log.end()
-    # Nothing else of the interpreter's end: it would let a signal end us with a code of its own.
+    # Skip the interpreter's own end, in which a signal could replace the exit code.
     os._exit(code)
 
 

@@ -1,4 +1,4 @@
-"""Wait of the guardian: for descriptors, signals, and a moment of the suspend-proof clock."""
+"""Event loop of the guardian: descriptors, signals, and a deadline on a suspend-proof clock."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SIGNALS = (
     signal.SIGQUIT,
     signal.SIGCHLD,
 )
-#: Signals taken in one turn; more than the pipe is ever likely to hold.
+#: Signals read in one turn; more than the pipe will ever hold.
 _SIGNALS_PER_TURN = 512
 
 
@@ -34,36 +34,36 @@ class Loop:
         self.watch(self._alarm.fileno(), self._alarm.silence)
 
     def watch(self, fd: int, on_ready: Callable[[], None], mask: int = select.EPOLLIN) -> None:
-        """Call on_ready whenever fd is readable, or what the mask says."""
+        """Call on_ready whenever fd is readable, or ready for the events of the mask."""
         self._watched[fd] = on_ready
         self._epoll.register(fd, mask)
 
     def unwatch(self, fd: int) -> None:
-        """Forget an open descriptor; one that is not watched is no mistake."""
+        """Remove an open descriptor; no error if it is not watched."""
         if self._watched.pop(fd, None) is not None:
             self._epoll.unregister(fd)
 
     def rewatch(self, fd: int, mask: int) -> None:
-        """Wait for something else on a descriptor; one that is not watched is no mistake."""
+        """Change the events of a descriptor; no error if it is not watched."""
         if fd in self._watched:
             self._epoll.modify(fd, mask)
 
     def turn(self, until: float, first_fd: int) -> None:
-        """Wait for anything, or for the moment; call what is ready, first_fd before the rest."""
+        """Wait for a descriptor or the moment; call what is ready, first_fd before the rest."""
         self._alarm.set(until)
         ready = [fd for fd, _ in self._epoll.poll()]
         for fd in sorted(ready, key=lambda fd: fd != first_fd):
             on_ready = self._watched.get(fd)
-            if on_ready is not None:  # an earlier one may have closed it
+            if on_ready is not None:  # an earlier callback may have closed it
                 on_ready()
 
     def catch_signals(self, on_signals: Callable[[bytes], None]) -> None:
-        """Have the numbers of arriving signals delivered in a turn."""
+        """Have the numbers of arriving signals delivered in a turn of the loop."""
         read_fd, write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         for signum in _SIGNALS:
             signal.signal(signum, _noted)
         signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
-        # Blocked since before this program was executed: one of them would have ended it.
+        # Blocked since before this program was executed: any of them would have ended it.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
         def arrived() -> None:
@@ -74,4 +74,4 @@ class Loop:
 
 
 def _noted(_signum: int, _frame: object) -> None:
-    """Do nothing: the wakeup descriptor has it."""
+    """Do nothing: the wakeup descriptor gets the number."""

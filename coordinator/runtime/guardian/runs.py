@@ -1,4 +1,4 @@
-"""All runs of programs of one guardian: whose turn it is to be forked, killed, told of."""
+"""All runs of one guardian: the order in which they are forked, killed and reported."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from coordinator.runtime.isolation.deadlines import Deadlines
 from coordinator.runtime.linux.capacity import programs_max
 from coordinator.runtime.linux.processes import ProcessSnapshot
 
-#: Between two tries to clear up.
+#: Seconds between two attempts to clear up.
 _CLEAR_AGAIN_S = 0.01
-#: A guardian that ends with programs goes on killing for so long; agent and spare go on after it.
+#: Seconds for which a guardian that ends goes on killing programs; agent and spare go on after it.
 _END_MAX_S = 5.0
-#: The code of a refusal that blames no file: another node may try, and this one later.
+#: Code of a refusal that is not the file's fault: another node may try, and this one later.
 _NOT_NOW = 0
 
 
 class RunProcesses:
-    """All runs with processes, and those whose turn to be forked has not come.
+    """All runs with processes, and those that wait to be forked.
 
-    None waits for another. One is forked in each turn of the loop, so that whatever is due is done
-    in between; all that are to be killed in a turn are killed with one look at the processes; and
-    only those are looked at of which something was heard.
+    No run waits for another. One is forked in each turn of the loop, so that everything due is
+    done in between. All runs to be killed in a turn share one snapshot of the processes. Only runs
+    with news are checked.
     """
 
     def __init__(
@@ -46,16 +46,16 @@ class RunProcesses:
         self._lives: dict[int, RunProcess] = {}
         self._by_root: dict[int, RunProcess] = {}
         self._condemned: dict[int, RunProcess] = {}  #: to be killed at the end of this turn
-        self._changed: dict[int, RunProcess] = {}  #: of which something may have become known
+        self._changed: dict[int, RunProcess] = {}  #: runs that may have news
         self._busy_rooms: list[RunProcess] = []
         self._clear_at = math.inf
 
     def due(self) -> float:
-        """Return when there is something to do."""
+        """Return the moment at which there is something to do."""
         return 0.0 if self._waiting or self._condemned else self._clear_at
 
     def turn(self, now: float) -> None:
-        """Fork the run that has waited longest, and clear up what was busy before."""
+        """Fork the run that has waited longest, and retry clearing up."""
         if self._waiting:
             self._fork(self._waiting.pop(next(iter(self._waiting))))
         if now >= self._clear_at:
@@ -80,11 +80,11 @@ class RunProcesses:
             self._condemned[run] = life
 
     def strike(self) -> bool:
-        """SIGKILL, once, what is condemned; `settle` tells what came of it; false: nothing was."""
+        """SIGKILL condemned runs once; `settle` reports the results; false when there were none."""
         condemned, self._condemned = self._condemned, {}
         look = ProcessSnapshot()
         survivors: list[Event] = []
-        # Those first that were not killed before: a mark is not looked for while others wait.
+        # Runs not killed before come first: no search for marks while others wait.
         for life in sorted(condemned.values(), key=lambda life: life.rounds):
             protected = life.kill(look)
             if protected:
@@ -97,7 +97,7 @@ class RunProcesses:
         return bool(condemned)
 
     def end(self) -> None:
-        """Clear up with patience; SIGKILL whatever there is, which is nothing but after a bug."""
+        """Clear up, waiting if necessary; SIGKILL what is left, which only a bug can cause."""
         until = time.monotonic() + _END_MAX_S
         left = list(self._lives.values())
         while left and time.monotonic() < until:
@@ -133,19 +133,19 @@ class RunProcesses:
             life.root_ended()
             self._changed[life.run] = life
             return True
-        # An orphan, maybe: the last process of a run whose keeper was killed.
+        # Maybe an orphan: the last process of a run whose keeper was killed.
         self._changed |= {run: life for run, life in self._lives.items() if not life.root_lives}
         return False
 
     def settle(self) -> None:
-        """Tell what has become of the runs that were killed, or whose processes ended."""
+        """Report on the runs that were killed, or whose processes ended."""
         changed, self._changed = self._changed, {}
         self._tell(changed.values())
 
     def _tell(self, lives: Iterable[RunProcess]) -> None:
-        """Find out whether the runs have ended, wholly or in part.
+        """Find out which of the runs have ended, wholly or in part, and report it.
 
-        All is told in one go: what the guardian does about one may bring newer news of another.
+        All events are fed together: handling one may cause newer events of another run.
         """
         look = ProcessSnapshot()
         told: list[Event] = []

@@ -1,12 +1,12 @@
-"""State of a node's work for its group's tasks: the tokens it holds, and their programs.
+"""State of a node's work for its group's tasks: the tokens that it holds, and their programs.
 
-One session, one heartbeat, one trust for all of them. Who should run a task follows from the
-group's record (placement.py); who may is said by the task's token row. docs/protocol.md, rules D.
+All tasks share one session, one heartbeat and one trust. The group's record determines which node
+should run a task (placement.py); the task's token row, which node may. docs/protocol.md, rules D.
 
 The life of a task on one node:
 
     assigned --TakeTasks--> held --StartProgram--> running
-        ^                                             |  not assigned any more, hung, failed, done
+            ^                                             |  no longer assigned, hung, failed, done
         +---- ReleaseTasks <-- nothing of it left <---+
 """
 
@@ -28,15 +28,15 @@ NEVER = float("-inf")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskHolding:
-    """A task whose token this node holds, or whose program it still has to see dead.
+    """A task whose token this node holds, or whose program has not been seen dead yet.
 
-    definition: as it was when the program was started, or is to be.
+    definition: the one with which the program was started, or is to be started.
     ending:     why the token is given back when nothing of the program is left; "" while wanted.
-    failed:     it failed here again and again: let others go first.
+    failed:     it failed here again and again: other nodes go first.
     done:       it has nothing left to do, for the whole group.
-    lost:       the token is not this session's any more: there is nothing to give back.
-    apart_since: own clock: since then the program goes on without token and session.
-    progressed_at: own clock: when its program was started or last reported progress.
+    lost:       the token is no longer this session's: there is nothing to give back.
+    apart_since: own clock: since then the program continues without token and session.
+    progressed_at: own clock: start of its program, or its last report of progress.
     """
 
     definition: TaskDef
@@ -58,7 +58,7 @@ class TaskHolding:
 
     @property
     def stays_apart(self) -> bool:
-        """True when the program goes on after trust is over."""
+        """True when the program continues after trust is over."""
         return (
             self.definition.on_partition is OnPartition.CONTINUE
             and self.run is not None
@@ -68,29 +68,29 @@ class TaskHolding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskState:
-    """Everything a node knows about the tasks of its group; replaced, never changed.
+    """State of a node about the tasks of its group; replaced, never changed.
 
     record:     the group, as last read; None before the first time.
     current:    the record was read on the database's present identity, and no answer was lost
                 since: only then may a program be started or trusted for longer.
-    stale:      a token was not as the record shows it: look again.
-    read_at:    own clock, the arrival of the record.
-    assigned:   who should run each task of the record, and why.
+    stale:      a token was not as the record shows it: read again.
+    read_at:    own clock, arrival of the record.
+    assigned:   the node that should run each task of the record, with the reason.
     mine:       the tasks that this node should run.
-    works:      by the task's name.
-    apart:      programs that go on although this node has neither session nor token for them.
-    remembered: the highest term of each task that this node has ever seen.
+    works:      the tasks held, by name.
+    apart:      detached tasks: their programs continue without session and token.
+    remembered: the highest term of each task that this node has seen.
     forgotten:  (task, term): terms that this node remembers, and that the record is below.
     given_up:   the highest term of each task that this node has released or lost.
     cool_until: own clock: before it, the task is not taken again.
-    judged:     what was watched has been decided about: look again before the next decision.
-    watched:    what the observer, or its first deputy, has seen of the sessions.
-    told:       what the database was last told about each task of this node.
+    judged:     the last observation has been acted on; observe again before deciding.
+    watched:    sessions as seen by the observer or its first deputy.
+    told:       the last report to the database about each task of this node.
     told_version: the version of the record that the database knows this node to act on.
-    notes:      what the database is to be told once, as events: alerts, programs apart.
-    alerted:    what the observer has told alerts of: (task, whether nobody runs it).
-    alarming:   since when, by its own clock, the observer knows of what is to be told.
-    observing:  whether this node was the observer at the last look.
+    notes:      reports to be sent once, as events: alerts, detached programs.
+    alerted:    alerts that the observer has raised: (task, no node runs it).
+    alarming:   own clock: since when the observer has known each alert's cause.
+    observing:  this node was the observer at the last read.
     """
 
     record: GroupRecord | None = None
@@ -117,7 +117,7 @@ class TaskState:
     observing: bool = False
 
     def wanted(self) -> Iterator[str]:
-        """Name the tasks that this node should run, and whose tokens it does not have."""
+        """Yield the tasks that this node should run, and whose tokens it does not have."""
         return (task for task in self.mine if task not in self.works)
 
     def running(self) -> bool:
@@ -125,13 +125,13 @@ class TaskState:
         return any(work.run is not None for work in self.works.values())
 
     def runs(self) -> Iterator[TaskHolding]:
-        """Return the works whose program may have a process, those apart too."""
+        """Yield the tasks whose program may have a process, including detached ones."""
         for work in (*self.works.values(), *self.apart.values()):
             if work.run is not None:
                 yield work
 
     def by_run(self, number: int) -> TaskHolding | None:
-        """Return the work whose run has this number."""
+        """Return the task whose run has this number."""
         return next((work for work in self.runs() if work.run and work.run.number == number), None)
 
 
