@@ -19,6 +19,8 @@ FOLDERS = ("coordinator", "cli", "tests", "bench", "migrations", "examples")
 FILE = re.compile(r"(?<![\w/])((?:[\w.-]+/)+[\w-]+\.py)\b")
 #: A file by its name alone, whose folder the sentence names.
 NAME = re.compile(r"`(\w+\.py)`")
+#: A link to another file, without the part behind "#".
+LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
 #: A folder of the product: `protocol/node`, `runtime/isolation/`.
 FOLDER = re.compile(r"`((?:coordinator/)?(?:protocol|store|runtime|app|web)(?:/\w+)+)/?`")
 
@@ -42,6 +44,13 @@ def absent(text: str) -> list[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_file_that_a_page_names_is_there(page):
     assert absent(page.read_text()) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_of_a_page_leads_to_a_file(page):
+    links = LINK.findall(page.read_text())
+
+    assert [link for link in links if not (page.parent / link).exists()] == []
 
 
 @pytest.mark.parametrize(
