@@ -18,6 +18,7 @@ from tests.house.as_installed import lint_imports
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted([*ROOT.glob("coordinator/**/*.py"), *ROOT.glob("cli/**/*.py")])
 TESTS = sorted(ROOT.glob("tests/**/*.py"))
+MIGRATIONS = sorted([*ROOT.glob("migrations/**/*.py"), *ROOT.glob("migrations/**/*.sql")])
 #: A file with one reason to change; a longer one is a reason to look.
 LINES_MAX = 320
 #: A file of tests has one subject as well, and more to say about it.
@@ -32,7 +33,9 @@ def test_imports_go_down_or_stay_in_the_room():
     assert answer.returncode == 0, answer.stdout + answer.stderr
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path", [*SOURCES, *MIGRATIONS], ids=lambda path: str(path.relative_to(ROOT))
+)
 def test_a_file_stays_a_room(path):
     lines = path.read_text().count("\n")
 
@@ -48,7 +51,7 @@ def test_one_function_starts_every_interpreter():
     """With -P: what lies in the working directory is somebody's, and must not run as ours."""
     others = [
         str(path.relative_to(ROOT))
-        for path in (*SOURCES, *ROOT.glob("migrations/**/*.py"))
+        for path in (*SOURCES, *MIGRATIONS)
         if "sys.executable" in path.read_text()
     ]
 
@@ -236,7 +239,7 @@ def test_every_id_that_is_cited_is_defined():
 
     unknown = {
         f"{path.relative_to(ROOT)}: {each}"
-        for path in (*SOURCES, *TESTS, *ROOT.glob("migrations/**/*.py"))
+        for path in (*SOURCES, *TESTS, *MIGRATIONS)
         for each in cited.findall(path.read_text())
         if each not in by_page[0] | by_page[1]
     }

@@ -224,6 +224,17 @@ def test_a_newer_schema_is_neither_used_nor_touched(empty: str):
     assert migrate.current(empty, "app") == "9999"
 
 
+def test_a_schema_of_the_unreleased_chain_is_refused(empty: str):
+    migrate.upgrade(empty, "app")
+    with psycopg.connect(empty) as connection:
+        connection.execute("UPDATE app.coord_version SET version_num = '0004'")
+
+    for ask in (migrate.check, migrate.upgrade):
+        with pytest.raises(SchemaError, match=r"unreleased build: .*another schema") as said:
+            ask(empty, "app")
+        assert said.value.exit_code == 78
+
+
 def test_an_older_schema_says_what_to_run(empty: str, monkeypatch: pytest.MonkeyPatch):
     migrate.upgrade(empty, "app")
     monkeypatch.setattr(migrate, "REVISIONS", (*migrate.REVISIONS, "9998"))

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 #: The chain in migrations/, oldest first; a test holds it equal to alembic's own view.
-REVISIONS = ("0001", "0002", "0003", "0004")
+REVISIONS = ("0001",)
 SCHEMA_HEAD = REVISIONS[-1]
 
 #: Another node's migration may take this long before we give up waiting for it.
@@ -205,8 +205,9 @@ def _refuse_newer(found: str | None, schema: str, where: str) -> None:
     """Raise SchemaError for a revision that this version has never heard of."""
     if found is not None and found not in REVISIONS:
         raise SchemaError(
-            f"{where}: schema {schema!r} is at {found}, newer than this version's"
-            f" {SCHEMA_HEAD}: upgrade coord on this node"
+            f"{where}: schema {schema!r} is at {found}, newer than this version's {SCHEMA_HEAD}, or"
+            " made by an unreleased build: upgrade coord on this node, or name another schema in"
+            " databaseConfig.schema"
         )
 
 

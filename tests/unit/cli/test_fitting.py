@@ -21,7 +21,7 @@ from coordinator.cli.shared import TimeStyle
 SERVER = Server(
     label="coord-operations@db-1.frankfurt.example.org:5432/production",
     scope="this-machine",
-    revision="0004",
+    revision="0001",
     server_time=datetime(2026, 11, 30, 11, 0, 0, 123000, tzinfo=UTC),
     round_trip_s=0.0042,
 )
@@ -117,11 +117,11 @@ def test_a_wide_terminal_and_a_pipe_show_everything():
 
 def test_the_footer_keeps_who_answered_and_loses_what_matters_least():
     assert lines(footer_line(SERVER), 1000) == [
-        f"server {SERVER.label}  this machine only  schema 0004  server time 11:00:00.1Z"
+        f"server {SERVER.label}  this machine only  schema 0001  server time 11:00:00.1Z"
         "  round trip 4.2 ms"
     ]
     assert lines(footer_line(SERVER), 100) == [
-        f"server {SERVER.label}  this machine only  schema 0004"
+        f"server {SERVER.label}  this machine only  schema 0001"
     ]
 
 

@@ -1,175 +1,11 @@
-"""The race in one call: take and give back a token, with what every answer shows.
+-- The race in one call: take and give back a token, and answer with the view of the group.
+--
+-- A take is ten statements, each of which needs the one before. Over a slow network, sent one by
+-- one, they would take longer than a session may be silent. Here the server runs them in one call,
+-- with cached plans. The functions run with the rights of their caller and neither begin nor end a
+-- transaction: the transaction, its isolation level and its end are the caller's.
 
-A take is ten statements, each of which needs the one before. Sent one by one over a slow path they
-take longer than a session may be silent; here the server goes from one to the next, with plans that
-it keeps. The functions run with the rights of their caller, and neither begin nor end anything: the
-transaction, its level and its end are the caller's.
-
-Revision ID: 0004
-Revises: 0003
-"""
-
-from __future__ import annotations
-
-import sqlalchemy as sa
-from alembic import context, op
-
-from coordinator.store.schema.aliases import for_each_alias
-
-revision = "0004"
-down_revision = "0003"
-branch_labels = None
-depends_on = None
-
-#: VOLATILE, like all of them, so that it sees what its caller has just written. The order of the
-#: columns is that of the statements of the running node that read a view.
-#: OFFSET 0 keeps the planner from reading the holder's row by group_id alone, as it does while it
-#: believes the group to be small.
-VIEW = """
-CREATE FUNCTION {schema}.coord_view(p_system bigint, p_group text, p_token text) RETURNS json
-LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
-AS $coord$
-BEGIN
-    RETURN (
-        SELECT json_build_array(
-            server.timeline,
-            server.started_at,
-            epoch.branch,
-            coalesce(<settled>, false),
-            CASE
-                WHEN epoch.settled THEN 2147483647
-                WHEN <settled> THEN epoch.waited_ms
-                ELSE coalesce((
-                    SELECT max(watched.waited_ms) FROM {schema}.database_epoch AS watched
-                    WHERE watched.system_identifier = p_system
-                        AND watched.timeline = server.timeline
-                        AND watched.started_at = server.started_at
-                ), 0)
-            END,
-            CASE
-                WHEN <settled> THEN 0
-                ELSE coalesce((
-                    SELECT max(near.liveness_ms) FROM {schema}.health_check AS near
-                    WHERE near.group_id = p_group
-                        AND near.last_heartbeat > (
-                            SELECT max(known.last_heartbeat) FROM {schema}.health_check AS known
-                            WHERE known.group_id = p_group
-                        ) - interval '10 minutes'
-                ), 0)
-            END,
-            record.version,
-            token.term,
-            token.task_id,
-            token.session,
-            token.term_floor,
-            node.task_id,
-            node.session,
-            node.beat,
-            node.liveness_ms,
-            node.ended_at IS NOT NULL OR node.session IS NULL,
-            greatest(0, date_part('epoch', clock_timestamp() - node.last_heartbeat)),
-            node.heartbeat_ms,
-            node.host,
-            node.pid,
-            coalesce(
-                epoch.first_branch AND NOT record.terms_by_clock
-                    AND EXISTS (SELECT FROM pg_stat_get_wal_senders()),
-                false
-            )
-        )
-        FROM (
-            SELECT
-                CAST(CAST(
-                    'x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) AS bit(32)
-                ) AS integer) AS timeline,
-                CAST(date_part('epoch', pg_postmaster_start_time()) * 1e6 AS bigint) AS started_at
-        ) AS server
-        LEFT JOIN {schema}.token_holder AS token ON token.group_id = p_token
-        LEFT JOIN {schema}.group_record AS record ON record.group_id = p_group
-        LEFT JOIN LATERAL (
-            SELECT * FROM {schema}.health_check AS holder
-            WHERE holder.group_id = p_group AND holder.task_id = token.task_id
-            OFFSET 0
-        ) AS node ON true
-        LEFT JOIN {schema}.database_epoch AS epoch
-            ON epoch.system_identifier = p_system
-            AND epoch.timeline = server.timeline
-            AND epoch.started_at = server.started_at
-            AND epoch.group_id = p_group
-    );
-END
-$coord$
-""".replace(
-    "<settled>",
-    "(epoch.settled OR record.settled_branch = epoch.branch"
-    " AND record.settled_start = epoch.started_at)",
-)
-
-#: The last row that a transaction locks; 0 where a pooler led to a server that lost it.
-RAISE_VERSION = """
-CREATE FUNCTION {schema}.coord_raise_version(p_group text, p_channel text, p_hosts_tasks boolean)
-RETURNS bigint
-LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
-AS $coord$
-DECLARE
-    v_version bigint;
-BEGIN
-    UPDATE {schema}.group_record AS record
-    SET version = record.version + 1
-    WHERE record.group_id = p_group
-    RETURNING record.version INTO v_version;
-    IF FOUND AND p_hosts_tasks THEN
-        PERFORM pg_notify(p_channel, CAST(
-            json_build_object('kind', 'group', 'version', v_version) AS text
-        ));
-    END IF;
-    RETURN coalesce(v_version, 0);
-END
-$coord$
-"""
-
-#: What a term is never below, where tokens may be taken now: the server's clock in milliseconds, or
-#: 0 on the first branch of a database that nobody copies. NULL where nothing may be taken: it is
-#: not settled for the group, or not the branch that the asker has seen; a copy of a server has the
-#: rows as well.
-TERM_CLOCK = """
-CREATE FUNCTION {schema}.coord_term_clock(p_system bigint, p_branch uuid, p_group text)
-RETURNS bigint
-LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
-AS $coord$
-BEGIN
-    RETURN (
-        SELECT CASE
-            WHEN epoch.first_branch AND NOT coalesce(record.terms_by_clock, false)
-                AND NOT EXISTS (SELECT FROM pg_stat_get_wal_senders()) THEN 0
-            ELSE CAST(floor(1000 * date_part('epoch', clock_timestamp())) AS bigint)
-        END
-        FROM {schema}.database_epoch AS epoch
-        LEFT JOIN {schema}.group_record AS record ON record.group_id = p_group
-        WHERE epoch.system_identifier = p_system
-            AND epoch.group_id = p_group
-            AND epoch.timeline = CAST(CAST(
-                'x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) AS bit(32)
-            ) AS integer)
-            AND epoch.started_at
-                = CAST(date_part('epoch', pg_postmaster_start_time()) * 1e6 AS bigint)
-            AND epoch.branch = p_branch
-            AND (
-                epoch.settled
-                OR record.settled_branch = epoch.branch
-                AND record.settled_start = epoch.started_at
-            )
-            AND p_system = (SELECT system_identifier FROM pg_control_system())
-    );
-END
-$coord$
-"""
-
-#: The order of the steps, and why each is as it is: coordinator/store/node/race.py.
-TAKE = """
+-- Take a token. coordinator/store/node/race.py explains the steps and their order.
 CREATE FUNCTION {schema}.coord_take(
     p_system bigint, p_branch uuid, p_group text, p_token text, p_node text, p_mine uuid,
     p_seen_node text, p_seen uuid, p_seen_beat bigint, p_seen_term bigint, p_next_term bigint,
@@ -228,9 +64,23 @@ BEGIN
     -- Until when the holder was active, before the row changes. No row when the token has moved on,
     -- nor, unless it is to be waited for, while it is locked.
     IF p_waits THEN
-        SELECT <active_until> INTO v_active_until <seen_token> FOR UPDATE OF token;
+        SELECT coalesce(v_active_until, node.last_heartbeat) INTO v_active_until FROM {schema}.token_holder AS token
+        LEFT JOIN {schema}.health_check AS node
+            ON node.group_id = p_group
+            AND node.task_id = token.task_id
+            AND node.session = token.session
+        WHERE token.group_id = p_token
+            AND token.term = p_seen_term
+            AND token.session IS NOT DISTINCT FROM p_seen FOR UPDATE OF token;
     ELSE
-        SELECT <active_until> INTO v_active_until <seen_token> FOR UPDATE OF token SKIP LOCKED;
+        SELECT coalesce(v_active_until, node.last_heartbeat) INTO v_active_until FROM {schema}.token_holder AS token
+        LEFT JOIN {schema}.health_check AS node
+            ON node.group_id = p_group
+            AND node.task_id = token.task_id
+            AND node.session = token.session
+        WHERE token.group_id = p_token
+            AND token.term = p_seen_term
+            AND token.session IS NOT DISTINCT FROM p_seen FOR UPDATE OF token SKIP LOCKED;
     END IF;
     IF NOT FOUND THEN
         v_passed_over := true;
@@ -332,27 +182,12 @@ BEGIN
     v_term := v_taken;
     v_view := {schema}.coord_view(p_system, p_group, p_token);
 END
-$coord$
-""".replace(
-    "<active_until>",
-    "coalesce(v_active_until, node.last_heartbeat)",
-).replace(
-    "<seen_token>",
-    """FROM {schema}.token_holder AS token
-        LEFT JOIN {schema}.health_check AS node
-            ON node.group_id = p_group
-            AND node.task_id = token.task_id
-            AND node.session = token.session
-        WHERE token.group_id = p_token
-            AND token.term = p_seen_term
-            AND token.session IS NOT DISTINCT FROM p_seen""",
-)
+$coord$;
 
-#: One term of the group's token, or, with p_term NULL, whatever the session holds; returns how many
-#: were given back. Unless it is to wait: NULL, and nothing is written, while one of them is locked.
-#: Of the tokens of tasks the group is told once: the server drops a notification that repeats
-#: another.
-GIVE_BACK = """
+-- Give back one term of the group's token or, with p_term NULL, every token of the session; return
+-- the number of tokens. Without p_waits, return NULL and write nothing while another transaction
+-- has locked one of them. For the tokens of tasks the group is notified once: the server drops a
+-- notification that repeats another.
 CREATE FUNCTION {schema}.coord_give_back(
     p_token text, p_node text, p_mine uuid, p_term bigint, p_reason text, p_channel text,
     p_waits boolean, p_ended_term bigint, p_ended_ms bigint
@@ -366,8 +201,12 @@ DECLARE
     v_given bigint;
 BEGIN
     IF NOT p_waits THEN
-        SELECT count(*) INTO v_held <mine>;
-        PERFORM <mine> FOR UPDATE SKIP LOCKED;
+        SELECT count(*) INTO v_held FROM {schema}.token_holder AS token
+        WHERE token.session = p_mine
+            AND (p_term IS NULL OR token.group_id = p_token AND token.term = p_term);
+        PERFORM FROM {schema}.token_holder AS token
+        WHERE token.session = p_mine
+            AND (p_term IS NULL OR token.group_id = p_token AND token.term = p_term) FOR UPDATE SKIP LOCKED;
         GET DIAGNOSTICS v_locked = ROW_COUNT;
         IF v_locked < v_held THEN
             RETURN NULL;
@@ -402,15 +241,8 @@ BEGIN
     END AS text)) AS told;
     RETURN v_given;
 END
-$coord$
-""".replace(
-    "<mine>",
-    """FROM {schema}.token_holder AS token
-        WHERE token.session = p_mine
-            AND (p_term IS NULL OR token.group_id = p_token AND token.term = p_term)""",
-)
+$coord$;
 
-RELEASE = """
 CREATE FUNCTION {schema}.coord_release(
     p_system bigint, p_group text, p_token text, p_node text, p_mine uuid, p_term bigint,
     p_reason text, p_channel text, p_waits boolean, p_ended_term bigint, p_ended_ms bigint,
@@ -428,11 +260,10 @@ BEGIN
     v_done := coalesce(v_given, 0) > 0;
     v_view := {schema}.coord_view(p_system, p_group, p_token);
 END
-$coord$
-"""
+$coord$;
 
-#: The session's row is locked first, as in a takeover: the other order would meet it in a deadlock.
-LEAVE = """
+-- End a session and give back all its tokens. The row of the session is locked first, as in a
+-- takeover: the opposite order would deadlock with it.
 CREATE FUNCTION {schema}.coord_leave(
     p_system bigint, p_group text, p_token text, p_node text, p_mine uuid, p_reason text,
     p_channel text, p_hosts_tasks boolean, p_waits boolean, p_ended_term bigint,
@@ -465,38 +296,4 @@ BEGIN
     END IF;
     v_view := {schema}.coord_view(p_system, p_group, p_token);
 END
-$coord$
-"""
-
-DROPS = (
-    "DROP FUNCTION {schema}.coord_leave("
-    "bigint, text, text, text, uuid, text, text, boolean, boolean, bigint, bigint)",
-    "DROP FUNCTION {schema}.coord_release("
-    "bigint, text, text, text, uuid, bigint, text, text, boolean, bigint, bigint)",
-    "DROP FUNCTION {schema}.coord_give_back("
-    "text, text, uuid, bigint, text, text, boolean, bigint, bigint)",
-    "DROP FUNCTION {schema}.coord_take("
-    "bigint, uuid, text, text, text, uuid, text, uuid, bigint, bigint, bigint, text, text,"
-    " bigint, text, boolean, boolean)",
-    "DROP FUNCTION {schema}.coord_term_clock(bigint, uuid, text)",
-    "DROP FUNCTION {schema}.coord_raise_version(text, text, boolean)",
-    "DROP FUNCTION {schema}.coord_view(bigint, text, text)",
-)
-
-
-def upgrade() -> None:
-    _execute((VIEW, RAISE_VERSION, TERM_CLOCK, TAKE, GIVE_BACK, RELEASE, LEAVE))
-
-
-def downgrade() -> None:
-    schema: str = context.config.attributes["schema"]
-    op.execute(sa.text(for_each_alias(schema, "DROP VIEW %1$I.%2$I").replace(":", r"\:")))
-    _execute(DROPS)
-
-
-def _execute(statements: tuple[str, ...]) -> None:
-    """Run the statements in the schema that the caller of alembic named."""
-    schema: str = context.config.attributes["schema"]
-    quoted = '"' + schema.replace('"', '""') + '"'
-    for statement in statements:
-        op.execute(sa.text(statement.replace("{schema}", quoted).replace(":", r"\:")))
+$coord$;

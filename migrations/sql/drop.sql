@@ -1,0 +1,43 @@
+-- Undoes everything that the other files make. A table takes its triggers and policies along.
+
+DROP VIEW
+    {schema}.sys_observer_decisions,
+    {schema}.sys_task_nodes,
+    {schema}.sys_ongoing_tasks,
+    {schema}.sys_nodes,
+    {schema}.coord_history,
+    {schema}.coord_status,
+    {schema}.coord_nodes;
+
+DROP FUNCTION
+    {schema}.coord_leave,
+    {schema}.coord_release,
+    {schema}.coord_give_back,
+    {schema}.coord_take,
+    {schema}.coord_term_clock,
+    {schema}.coord_raise_version,
+    {schema}.coord_view,
+    {schema}.coord_last_error,
+    {schema}.coord_read_cursor,
+    {schema}.coord_save_cursor,
+    {schema}.coord_fence;
+
+DROP TABLE
+    {schema}.observer_decision,
+    {schema}.task_cursor,
+    {schema}.task_node,
+    {schema}.task,
+    {schema}.group_role,
+    {schema}.schedule,
+    {schema}.event,
+    {schema}.database_epoch,
+    {schema}.token_history,
+    {schema}.group_record,
+    {schema}.health_check,
+    {schema}.token_holder;
+
+DROP FUNCTION
+    {schema}.coord_refuse_clash,
+    {schema}.coord_refuse_name,
+    {schema}.coord_guard_token,
+    {schema}.coord_restore_token;
