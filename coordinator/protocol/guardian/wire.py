@@ -1,10 +1,10 @@
-"""Every message between guardian, agent and spare, both ways, and the memory that they share.
+"""Every message between guardian, agent and spare, and the layout of the memory they share.
 
     build(word)    --> a message, as a channel carries it (one JSON object)
-    parse(message) --> the word again; None for one that is not known
+    parse(message) --> its value; None for an unknown message
 
-What the agent says is an event of the guardian and stands in events.py; what the guardian says to
-agent and spare stands here.
+Messages of the agent are events of the guardian and stand in events.py; messages of the guardian to
+agent and spare stand here.
 
     agent    --> guardian   hello, start, extend, stop, kill, ping, session, exit
     guardian --> agent      echo, started, refused, stopping, ended, signal, leave
@@ -42,7 +42,7 @@ SLOT = struct.Struct("@dd")
 
 
 class Echoed(NamedTuple):
-    """The guardian is awake, and has read the ping of that number."""
+    """The guardian is awake and has read the ping with this number."""
 
     n: int
 
@@ -56,7 +56,7 @@ class Started(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """A run never was, and why; the code is that of the node's exit, 0 when trust was over."""
+    """A run never started, with the reason; code is the node's exit code, 0 when trust was over."""
 
     run: int
     why: str
@@ -71,9 +71,9 @@ class Stopping(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """No process of a run is left; `at` is when that was, `forced` that its time was over."""
+    """No process of a run is left since `at`; `forced`: it was killed after its stop timeout."""
 
-    run: int  #: or EVERY_RUN: all that dead agents had left
+    run: int  #: or EVERY_RUN: all runs that dead agents had left
     status: int
     why: str
     at: float | None = None
@@ -88,7 +88,7 @@ class Signalled(NamedTuple):
 
 
 class LeaveOrdered(NamedTuple):
-    """The node is to end with that code."""
+    """The node is to end with this code."""
 
     why: str
     code: int
@@ -119,11 +119,11 @@ class RunOver(NamedTuple):
 
 
 class QuitOrdered(NamedTuple):
-    """The spare is not needed any more."""
+    """The spare is no longer needed."""
 
 
 class BecomeOrdered(NamedTuple):
-    """The spare is the agent now; `dying`: programs of the dead one may still live."""
+    """The spare is the agent now; `dying`: programs of the dead agent may still live."""
 
     session: str | None
     term: int
@@ -137,7 +137,7 @@ Word = FromAgent | ToAgent | ToSpare
 
 
 def build(word: Word) -> Message:
-    """Return the message that carries a word; what a field has by default is left out."""
+    """Return the message of a value; fields that have their default are left out."""
     usual = word._field_defaults
     fields = {
         name: value for name, value in word._asdict().items() if usual.get(name, _NO) != value
@@ -148,20 +148,20 @@ def build(word: Word) -> Message:
 
 
 def to_agent(word: ToAgent) -> TellAgent:
-    """Order that the agent is told a word."""
+    """Return the command that sends a message to the agent."""
     return TellAgent(build(word))
 
 
 def to_spare(word: ToSpare) -> TellSpare:
-    """Order that the spare is told a word."""
+    """Return the command that sends a message to the spare."""
     return TellSpare(build(word))
 
 
 def parse(message: Mapping[str, Any]) -> Word | None:
-    """Return the word that a message carries; None for one that is not known.
+    """Return the value of a message; None for an unknown message.
 
-    A field that is missing has the word's default. Errors: KeyError, TypeError, ValueError for a
-    known word that is ill-formed.
+    A missing field has its default. Errors: KeyError, TypeError, ValueError for a known message
+    that is ill-formed.
     """
     found = _WORDS.get(message.get("say", ""))
     if found is None:
@@ -178,32 +178,32 @@ def parse(message: Mapping[str, Any]) -> Word | None:
 
 
 def from_agent(message: Mapping[str, Any]) -> FromAgent | None:
-    """Return what an agent says; None for a word that no agent says. Errors: as `parse`."""
+    """Return a message of an agent; None for one that no agent sends. Errors: as `parse`."""
     word = parse(message)
     return word if isinstance(word, FromAgent) else None
 
 
 def for_agent(message: Mapping[str, Any]) -> ToAgent | None:
-    """Return what an agent is told; None for what it cannot make sense of."""
+    """Return a message to an agent; None for one that it does not understand."""
     word = _sensible(message)
     return word if isinstance(word, ToAgent) else None
 
 
 def for_spare(message: Mapping[str, Any]) -> ToSpare | None:
-    """Return what a spare is told; None for what it cannot make sense of."""
+    """Return a message to a spare; None for one that it does not understand."""
     word = _sensible(message)
     return word if isinstance(word, ToSpare) else None
 
 
 def _sensible(message: Mapping[str, Any]) -> Word | None:
-    """Read a message of the guardian: a word of a later version must not end an agent."""
+    """Parse a message of the guardian; one of a later version must not end an agent."""
     try:
         return parse(message)
     except (KeyError, TypeError, ValueError):
         return None
 
 
-# --- how each field is read ---------------------------------------------------------------------
+# --- readers of fields --------------------------------------------------------------------------
 
 
 def _text(value: object) -> str:
@@ -260,7 +260,7 @@ _START: _Readers = {
     "forward": _numbers,
     "last_stop_s": _number_or_none,
 }
-#: What each message is called, and how its fields are read.
+#: Name of each message, its type, and the readers of its fields.
 _WORDS: dict[str, tuple[Any, _Readers]] = {
     "hello": (Greeted, {"silence_max_s": float, "stop_timeout_s": float}),
     "start": (StartOrdered, _START),

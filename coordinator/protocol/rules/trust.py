@@ -25,7 +25,7 @@ def fresh(trusted_until: float, now: float, lease_s: float, heartbeat_s: float) 
     """Say whether fewer than two renewals were missed: only then may something new start.
 
     The last acknowledged heartbeat was sent a lease before trust ends. From MISSED_MAX heartbeats
-    after that a program may be told to end (T1): whatever began later would be told at once.
+    after that, a program may be told to end (T1); a program started later would be told at once.
     """
     missed_at = trusted_until - lease_s + MISSED_MAX * heartbeat_s
     return now < missed_at and not expired(trusted_until, now)

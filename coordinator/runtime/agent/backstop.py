@@ -1,8 +1,8 @@
-"""The spare kills what neither guardian nor agent has killed in time (rule G9).
+"""Backstop of the spare: it kills what neither guardian nor agent has killed in time (rule G9).
 
-It knows the handles, and sees in shared memory until when each run is trusted. So it needs a word
-of nobody: a guardian and an agent that stand still, or of which one is dead, move no deadline. What
-is late is decided by protocol/node/state/spare_watch.py.
+The spare knows the handles, and reads each run's deadline in shared memory. So it depends on no
+message: if guardian or agent is frozen or dead, no deadline moves. protocol/node/state/
+spare_watch.py decides which runs are late.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from coordinator.runtime.linux.clock import BoottimeClock
 
 
 class ThirdBelt:
-    """The handles that a spare knows; `watch` kills by them while the guardian says nothing."""
+    """The handles that a spare knows; `watch` kills late runs while the guardian is silent."""
 
     def __init__(
         self,
@@ -43,11 +43,11 @@ class ThirdBelt:
 
     @property
     def killed(self) -> int:
-        """How many runs it has killed so far."""
+        """Number of runs that it has killed so far."""
         return self._watch.killed
 
     def hear(self, word: wire.RunsTold | wire.RunTold | wire.RunOver) -> None:
-        """Hear of all runs there are, of one more, or that nothing of one is left."""
+        """Apply a message: all runs, one more run, or the end of one."""
         match word:
             case wire.RunsTold(runs):
                 self.handles = dict(runs)
@@ -58,7 +58,7 @@ class ThirdBelt:
         self._watch = self._watch.hear(word)
 
     def watch(self) -> None:
-        """Return when the guardian has said something, or is dead; kill meanwhile what is late."""
+        """Return when the guardian has sent a message or is dead; meanwhile kill late runs."""
         while True:
             if self._now() >= self._due():
                 self._strike()
@@ -70,14 +70,14 @@ class ThirdBelt:
                 return
 
     def close(self) -> None:
-        """Let the alarm go."""
+        """Close the timer."""
         os.close(self._alarm.fileno())
 
     def _due(self) -> float:
         return self._watch.wake_at(self._shown())
 
     def _shown(self) -> dict[int, float]:
-        """Return until when the guardian lets each run live."""
+        """Return each run's deadline, as the guardian shows it."""
         return deadlines.read(self._deadlines_fd) if self.handles else {}
 
     def _strike(self) -> None:
@@ -87,7 +87,7 @@ class ThirdBelt:
             self._watch = self._watch.after_kill(late, left, self._now())
         if self._watch.guardian_stands_still(self._now()):
             self._watch = self._watch.after_ending_the_guardian()
-            # One that wakes up later must not start or guard anything.
+            # A guardian that wakes up later must not start or guard anything.
             self._end_guardian()
 
     def _end_the_one_who_made_the_channel(self) -> None:

@@ -1,9 +1,9 @@
-"""The agent's end of the line to its guardian: orders out, what happened to the programs in.
+"""The agent's end of the channel to its guardian: orders out, events of the programs in.
 
-Each watches the other. The guardian kills each program at its deadline whatever the agent does;
-the agent kills them all when the guardian is gone (closed socket) or frozen (no echo), and each
-one for which it is late (the deadline passed without word). What is late, and who is frozen, is
-decided by protocol/node/state/guardian_watch.py; here it is done.
+Each watches the other. The guardian kills each program at its deadline, whatever the agent does.
+The agent kills them all when the guardian is gone (closed socket) or frozen (no echo), and each one
+with which it is late (the deadline passed without a message). protocol/node/state/guardian_watch.py
+decides which runs are late and whether the guardian is frozen; this module carries it out.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ from coordinator.runtime.linux.channel import Channel
 
 Message = dict[str, object]
 
-#: Messages taken in one turn: heartbeats and deadlines have their turn also when more keep coming.
+#: Messages taken in one turn, so that heartbeats and deadlines have their turn in between.
 MESSAGES_PER_TURN = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """How to start a program under one term."""
+    """Command line and environment of a program under one term."""
 
     argv: tuple[str, ...]
     env: dict[str, str]
@@ -59,7 +59,7 @@ class Orders:
     cwd: str | None
     keep_fds: tuple[int, ...] = ()
     forward: tuple[int, ...] = ()  #: signals of the node that the program gets, too
-    stop_timeout_s: float | None = None  #: from SIGTERM to SIGKILL; None: as the node's timing
+    stop_timeout_s: float | None = None  #: from SIGTERM to SIGKILL; None: the node's setting
 
 
 class GuardLink:
@@ -73,9 +73,9 @@ class GuardLink:
         orders: Callable[[StartProgram, str], Orders],
         on_started: Callable[[StartProgram, int], None],
         *,
-        inherited: LeftBehind | None = None,  #: what dead agents left and is not dead yet
+        inherited: LeftBehind | None = None,  #: runs that dead agents left and that may live
         upkeep: Callable[[], None],
-        guardian: int | None = None,  #: the process to kill when it is frozen; None: our parent
+        guardian: int | None = None,  #: the process to kill when it is frozen; None: the parent
     ) -> None:
         self._channel, self._clock, self._timing = channel, clock, timing
         self._orders, self._on_started, self._upkeep = orders, on_started, upkeep
@@ -89,16 +89,16 @@ class GuardLink:
         if inherited is not None:
             self._watch = self._watch.after_inheriting(now)
         self._guardian = os.getppid() if guardian is None else guardian
-        self._silent = False  #: all that it had said was heard
-        self._stop_asked = False  #: the machine knows that it is alone
+        self._silent = False  #: all messages of a closed channel have been read
+        self._stop_asked = False  #: the machine has been told that the guardian is lost
         self._say(Greeted(timing.liveness_s, timing.stop_timeout_s))
 
     # --- orders ---------------------------------------------------------------------------------
 
     def start(self, command: StartProgram, node: Node) -> ProgramRefused | None:
-        """Order the start; the guardian looks at the deadline once more right before it.
+        """Order the start; the guardian checks the deadline once more right before the exec.
 
-        Returns why this node does not even try, when there are no orders for the program.
+        Returns a refusal when this node cannot determine the program's command.
         """
         try:
             orders = self._orders(command, node.session or "")
@@ -125,13 +125,13 @@ class GuardLink:
         return None
 
     def extend(self, command: ExtendTrust) -> None:
-        """Move the deadline of one run, or of every one that has one still; in one message."""
+        """Move the deadline of one run, or of every run that still has one, in one message."""
         until = command.trusted_until
         self._watch = self._watch.after_extension(command.run, until)
         self._say(ExtendOrdered(command.run, until))
 
     def stop(self, command: StopProgram) -> None:
-        """Order a graceful end; trust may be extended until it has come (G2)."""
+        """Order a graceful end; trust may be extended until the program has ended (G2)."""
         self._say(StopOrdered(command.run, self._watch.stop_timeout_s(command.run)))
 
     def kill(self, command: KillProgram) -> None:
@@ -140,11 +140,11 @@ class GuardLink:
         self._say(KillOrdered(command.run))
 
     def finish(self, code: int) -> None:
-        """Say that the agent ends by itself, with the node's exit code."""
+        """Announce that the agent ends by itself, with the node's exit code."""
         self._say(ExitOrdered(code))
 
     def changed(self, node: Node) -> None:
-        """Let the guardian know which session would have to be ended if this agent died."""
+        """Send the guardian the session that has to be ended if this agent dies."""
         self._watch, word = self._watch.after_step(node)
         if word is not None:
             self._say(word)
@@ -156,7 +156,7 @@ class GuardLink:
         return self._channel.fileno()
 
     def events(self) -> Iterable[Event]:
-        """Return what the guardian said, a share of it a turn, also when it hears nothing more."""
+        """Return events from the guardian's messages, a limited number per turn."""
         events: list[Event] = []
         for _ in range(MESSAGES_PER_TURN):
             received = None if self._silent else self._channel.poll()
@@ -190,14 +190,14 @@ class GuardLink:
         return event
 
     def _forget(self, number: int) -> None:
-        """Forget how a run was ordered of which nothing is left, and what would kill it."""
+        """Forget the order and the handle of a run of which nothing is left."""
         self._ordered.pop(number, None)
         self._handles.pop(number, None)
 
     # --- watching the guardian ------------------------------------------------------------------
 
     def tick(self, now: float) -> tuple[float, Iterable[Event]]:
-        """Ping, notice a silent guardian, and kill what it is late with."""
+        """Ping, detect a frozen guardian, and kill the runs with which it is late."""
         self._watch, due = self._watch.tick(now, self._left_behind.deadlines())
         if self._watch.lost:
             return self._alone(now)
@@ -211,13 +211,13 @@ class GuardLink:
         return due.wake_at, ()
 
     def _alone(self, now: float) -> tuple[float, Iterable[Event]]:
-        """Kill what is left, and let the machine release and end: nobody guards any more."""
+        """Kill what is left, and let the machine release and end: no guardian is left."""
         if self._guardian > 1 and os.getppid() == self._guardian:
             # A frozen guardian that wakes up later must not start or guard anything.
             os.kill(self._guardian, signal.SIGKILL)
             self._guardian = 0
         events: list[Event] = []
-        self._silent = True  # what is still to come is about runs that are killed here
+        self._silent = True  # messages still to come concern runs that are killed here
         if not self._stop_asked:
             self._stop_asked = True
             if self.on_lost is not None:

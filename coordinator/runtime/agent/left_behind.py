@@ -1,4 +1,4 @@
-"""The runs that dead agents left: their successor kills them, should nobody else (G7)."""
+"""Runs that dead agents left; their successor kills them if no other process does (G7)."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from coordinator.runtime.isolation.levels import Handle
 
 
 class LeftBehind:
-    """Handles by the numbers that dead agents gave, and the deadlines that the guardian keeps."""
+    """Handles by the numbers of the dead agents, and the deadlines that the guardian shows."""
 
     def __init__(self, handles: Mapping[int, Handle], deadlines_fd: int) -> None:
         self.handles: dict[int, Handle] = dict(handles)
         self._deadlines_fd = deadlines_fd
 
     def clear(self) -> None:
-        """Hear that nothing of them is left."""
+        """Forget the runs: nothing of them is left."""
         self.handles = {}
 
     def deadlines(self) -> dict[int, float]:
-        """Return until when the guardian lets each of them live."""
+        """Return the deadlines of these runs, as the guardian shows them."""
         if not self.handles:
             return {}
         seen = deadlines.read(self._deadlines_fd)

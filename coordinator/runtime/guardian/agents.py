@@ -1,7 +1,7 @@
-"""The agent and its spare, from the guardian's side: start, promote, listen, kill.
+"""Agent and spare as processes of the guardian: start, promote, receive, kill.
 
-A spare that is a fork of the agent has no known pid until it speaks; it becomes the guardian's
-child when the agent dies, because the guardian is the subreaper.
+The pid of a spare that is a fork of the agent is unknown until its first message. It becomes the
+guardian's child when the agent dies, because the guardian is the subreaper.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from coordinator.runtime.guardian.loop import Loop
 from coordinator.runtime.linux import channel, processes, spawn
 from coordinator.runtime.linux.channel import Channel
 
-#: Messages taken from one channel before others get their turn.
+#: Messages read from one channel before others get their turn.
 _MESSAGES_PER_TURN = 100
-#: More than a socket's buffer holds: a dead agent is heard to the end.
+#: More than a socket's buffer holds: all messages of a dead agent are read.
 _LAST_WORDS_MAX = 10_000
-#: An agent hears at most `started`, `stopping` and `ended` of each run; one for which more than
-#: that waits, with as many echoes, does not read.
+#: An agent gets at most `started`, `stopping` and `ended` of each run; one for which more than
+#: that is queued, with as many echoes, does not read.
 _UNSENT_MAX = 4 * RUNS_MAX
 
 
 class Recipe(NamedTuple):
-    """How to start an agent."""
+    """Command line and descriptors for starting an agent."""
 
     argv: tuple[str, ...]
     settings_fd: int
@@ -46,9 +46,9 @@ class _Peer:
     def __init__(self, line: Channel, pid: int | None) -> None:
         self.line = line
         self.pid = pid
-        self.collected = False  #: its process is dead, and its number no longer its own
-        self.unsent: deque[Message] = deque()  #: there was no room for it
-        self.behind = False  #: a spare that has not heard all
+        self.collected = False  #: its process is dead, and its pid may be reused
+        self.unsent: deque[Message] = deque()  #: messages for which the socket was full
+        self.behind = False  #: a spare that has missed messages
 
 
 class Peers:
@@ -70,16 +70,16 @@ class Peers:
         self._forked: set[int] = set()  #: children that were to become an agent or a spare
 
     def agent_fd(self) -> int:
-        """Return the agent's channel; -1 when there is none."""
+        """Return the agent's channel; -1 without an agent."""
         return -1 if self._agent is None else self._agent.line.fileno()
 
     # --- orders ---------------------------------------------------------------------------------
 
     def tell_agent(self, message: Message) -> None:
-        """Send it, if there is an agent, at once or as soon as it makes room.
+        """Send a message to the agent, if there is one, at once or as soon as its socket has space.
 
-        With many runs more may be said at once than a socket holds, and nothing of it may be lost:
-        an agent that never hears `ended` never releases. One that is gone will be noticed.
+        With many runs more messages may be due than a socket holds, and none may be lost: an agent
+        that never gets `ended` never releases. An agent that is gone will be noticed.
         """
         agent = self._agent
         if agent is None:
@@ -92,16 +92,16 @@ class Peers:
                 self._feed(words.AgentLost())
 
     def tell_spare(self, message: Message) -> None:
-        """Send it, if there is a spare; one that does not read is told everything anew later."""
+        """Send a message to the spare, if any; one that does not read gets everything later."""
         spare = self._spare
         if spare is not None and not spare.behind and not spare.line.send(message, wait_s=0):
             spare.behind = True
             self._loop.rewatch(spare.line.fileno(), select.EPOLLIN | select.EPOLLOUT)
 
     def start_agent(self, session: str | None, term: int) -> None:
-        """Start a fresh agent, which forks its spare itself.
+        """Start a new agent, which forks its spare itself.
 
-        Errors: OSError when none can be made now; there is none then.
+        Errors: OSError when none can be made now; no agent exists then.
         """
         self.drop_spare(kill=True)
         here, there = channel.pair()
@@ -126,7 +126,7 @@ class Peers:
     def start_spare(self) -> None:
         """Start a spare from scratch.
 
-        Errors: OSError when none can be made now; there is none then.
+        Errors: OSError when none can be made now; no spare exists then.
         """
         self.drop_spare(kill=True)
         here, there = channel.pair()
@@ -181,7 +181,7 @@ class Peers:
         if agent.pid is not None:
             _signal(agent.pid, signal.SIGKILL)
             return
-        # A fork of a dead agent that has never said a word: our child by now, in the old group.
+        # A fork of a dead agent without any message: now a child of this process, in the old group.
         spare_pid = None if self._spare is None else self._spare.pid
         for seen in processes.everyone().values():
             ours = seen.parent == os.getpid() and seen.group == self._agents_group
@@ -189,7 +189,7 @@ class Peers:
                 _signal(seen.pid, signal.SIGKILL)
 
     def drop_spare(self, *, kill: bool) -> None:
-        """Close the spare's channel, on which it ends by itself; kill it if that is not enough."""
+        """Close the spare's channel, at which it ends by itself; kill it if that is not enough."""
         spare, self._spare = self._spare, None
         if spare is None:
             return
@@ -201,14 +201,14 @@ class Peers:
     # --- what happened --------------------------------------------------------------------------
 
     def child_ended(self, pid: int, code: int) -> None:
-        """Hear that a child of the guardian was collected."""
+        """Note that a child of the guardian was collected."""
         agent, spare = self._agent, self._spare
         if code == spawn.NOT_FOUND and pid in self._forked:
             self._report(f"{self._recipe.argv[0]}: cannot be executed")
         self._forked.discard(pid)
         if agent is not None and pid == agent.pid:
             agent.collected = True
-            self._listen(agent, _LAST_WORDS_MAX)  # among them maybe an orderly `exit`
+            self._listen(agent, _LAST_WORDS_MAX)  # maybe an orderly `exit` among them
             if self._agent is agent:
                 self.kill_agent()
                 self._feed(words.AgentLost())
@@ -217,7 +217,7 @@ class Peers:
             self._feed(words.SpareLost())
 
     def _listen(self, peer: _Peer, messages_max: int = _MESSAGES_PER_TURN) -> None:
-        """Take in what the agent says, or that it will say no more; say what had to wait."""
+        """Read the agent's messages or the end of its channel; send queued messages."""
         while peer.unsent and peer.line.send(peer.unsent[0], wait_s=0):
             peer.unsent.popleft()
             if not peer.unsent:
@@ -244,7 +244,7 @@ class Peers:
 
     def _on_hang_up(self, peer: _Peer) -> None:
         if self._leaving() and peer.pid is not None:
-            # It said that it would leave: let it end by itself. SIGCHLD tells, or time runs out.
+            # It has announced its end: let it end by itself. SIGCHLD or a deadline follows.
             self._loop.unwatch(peer.line.fileno())
             return
         self.kill_agent()
@@ -254,7 +254,7 @@ class Peers:
         received = peer.line.poll()
         if received is None:
             if peer.behind:
-                # Nothing to read, so it is ready because there is room again.
+                # Nothing to read: it is ready because its socket has space again.
                 peer.behind = False
                 self._loop.rewatch(peer.line.fileno(), select.EPOLLIN)
                 self._feed(words.SpareMissed())

@@ -1,4 +1,4 @@
-"""One run of a program as the guardian's process sees it: fork, permission, end."""
+"""Processes of one run of a program, as the guardian handles them: fork, permission, end."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from coordinator.runtime.isolation.deadlines import Deadlines
 from coordinator.runtime.linux import marks, spawn, syscalls
 from coordinator.runtime.linux.processes import ProcessSnapshot, Seen
 
-#: The kernel may call a room busy for a moment after its last process has gone; after so many tries
-#: it is left to the next guardian.
+#: The kernel may report a cgroup busy for a moment after its last process has gone; after this many
+#: attempts it is left to the next guardian.
 _CLEARS_MAX = 50
 
 
@@ -31,13 +31,13 @@ class RunProcess:
         self.pid = 0  #: the program's first process
         marker = os.urandom(12).hex()
         self._level = level
-        self.clears = 0  #: tries to clear up after it
+        self.clears = 0  #: attempts to clear up after it
         self.root_lives = True  #: the guardian's own child has not been collected
         self._status_over = False
         self._may_run = False
-        self.rounds = 0  #: of SIGKILL
-        self._status: int | None = None  #: how the first process ended, once known
-        self._left = 1  #: whether the keeper still had something to keep then
+        self.rounds = 0  #: rounds of SIGKILL
+        self._status: int | None = None  #: exit status of the first process, once known
+        self._left = 1  #: 0 when the keeper had no other process left then
         self._told = False
         with contextlib.ExitStack() as undo:
             self._line = spawn.Line()
@@ -57,7 +57,7 @@ class RunProcess:
         # Read-only: a program must not be able to write itself more trust.
         read_fd = os.open(f"/proc/self/fd/{self._board_fd}", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            # A node inside of a run: what the outer node must kill is everything below it.
+            # In a node that runs inside of a run, the outer node must kill everything below it.
             mark = marks.chained(os.environ.get(traces.VARIABLE, ""), marker)
             env = spawn.environment(order, mark, read_fd)
             own_only = self._level == plain.LEVEL and not syscalls.may_kill_others()
@@ -67,7 +67,7 @@ class RunProcess:
         finally:
             os.close(read_fd)
 
-    # --- what the selector watches --------------------------------------------------------------
+    # --- descriptors to watch -------------------------------------------------------------------
 
     @property
     def root(self) -> int:
@@ -75,18 +75,18 @@ class RunProcess:
         return self._room.root
 
     def watched(self) -> dict[int, int]:
-        """Return the descriptors that tell when there is news, and what to poll each for."""
+        """Return the descriptors that show news, with the events to poll for."""
         change_fd = self._room.change_fd()
         found = dict.fromkeys(self._talking(), select.EPOLLIN)
         return found if change_fd is None else found | {change_fd: select.EPOLLPRI}
 
     def silent(self) -> list[int]:
-        """Return those of the descriptors that have said their last."""
+        """Return the watched descriptors on which nothing more will come."""
         over = (self._line.over, self._status_over)
         return [fd for fd, nothing_more in zip(self._talking(), over, strict=False) if nothing_more]
 
     def _talking(self) -> list[int]:
-        """Return where the program's process speaks before its exec, and its keeper at the end."""
+        """Return the descriptors of the program's process before its exec, and of its keeper."""
         line_fd, status_fd = self._line.fileno(), self._room.status_fd
         return [line_fd] if status_fd is None else [line_fd, status_fd]
 
@@ -98,12 +98,12 @@ class RunProcess:
         self._line.permit(trusted_until)
 
     def write_board(self, trusted_until: float, extended_at: float) -> None:
-        """Show the program how long it is trusted, and agent and spare when it must be dead."""
+        """Write until when the program is trusted, for the program and for agent and spare."""
         self._deadlines.put(self.run, trusted_until)
         os.pwrite(self._board_fd, wire.BOARD.pack(trusted_until, extended_at), 0)
 
     def signal(self, signum: int) -> None:
-        """Signal the program's process group; SIGTERM wakes a stopped one too."""
+        """Signal the program's process group; SIGTERM also continues a stopped one."""
         if not self.pid or not self._room.leads_group():
             return
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -113,31 +113,31 @@ class RunProcess:
 
     @property
     def grew(self) -> bool:
-        """True when the last round of SIGKILL found somebody new."""
+        """True when the last round of SIGKILL found a new process."""
         return self._room.grew
 
     def kill(self, look: ProcessSnapshot) -> tuple[Seen, ...]:
-        """SIGKILL every process that is known of it, once; return what cannot be killed."""
+        """SIGKILL every known process of it once; return those that cannot be killed."""
         self.rounds += 1
         thorough = self.rounds > isolation.ROUNDS_QUICK
         return self._room.kill(self.root_lives, look, thorough=thorough)
 
     def close(self) -> None:
-        """Close what is open; nothing of it is left."""
+        """Close the descriptors; nothing of the run is left."""
         self._deadlines.drop(self.run)
         self._line.close()
         os.close(self._board_fd)
         self._room.close()
 
     def clear(self) -> bool:
-        """Remove its empty room; false when it must be asked again."""
+        """Remove what the system still holds of it; false when it must be called again."""
         self.clears += 1
         return self._room.clear() or self.clears >= _CLEARS_MAX
 
     # --- what happened --------------------------------------------------------------------------
 
     def _read_line(self) -> list[Event]:
-        """Return what the program's process said before its exec."""
+        """Return the events from messages of the program's process before its exec."""
         events: list[Event] = []
         for packet, sender in self._line.packets():
             if packet == spawn.READY:
@@ -147,12 +147,12 @@ class RunProcess:
                 self._may_run = False
                 events.append(words.ProgramRefused(self.run, said["why"], said["code"]))
             elif self._may_run:
-                # The exec closed it; or a kill did, and then "it ran" is the safe belief.
+                # The exec closed it; or a kill did, and then "it ran" is the safe assumption.
                 events.append(words.ProgramStarted(self.run))
         return events
 
     def _ready(self, pid: int) -> Event:
-        """Take in which process waits to become the program, if it can be told from others."""
+        """Note the process that waits to become the program, if its handle can be made."""
         try:
             handle = self._room.handle(pid)
         except OSError as error:
@@ -161,7 +161,7 @@ class RunProcess:
         return words.ProgramReady(self.run, pid, handle)
 
     def _read_status(self) -> None:
-        """Take in what the keeper says about the program's end."""
+        """Read the program's end from the keeper."""
         fd = self._room.status_fd
         if fd is None or self._status_over:
             return
@@ -172,18 +172,18 @@ class RunProcess:
                 self._status, self._left = (int(field) for field in text.split())
 
     def collected(self) -> bool:
-        """Collect our own child, if it has ended; tell whether nothing of the run is left."""
+        """Collect the guardian's child, if it has ended; say whether nothing of the run is left."""
         if self.root_lives and os.waitpid(self.root, os.WNOHANG)[0]:
             self.root_ended()
         return self._room.empty(self.root_lives, ProcessSnapshot())
 
     def root_ended(self) -> None:
-        """Note that our own child was collected."""
+        """Note that the guardian's child was collected."""
         self._read_status()
         self.root_lives = False
 
     def news(self, look: ProcessSnapshot) -> tuple[list[Event], bool]:
-        """Return what has changed about the end of the program, and whether nothing is left."""
+        """Return events about the end of the program, and whether nothing of it is left."""
         events = self._read_line()
         self._read_status()
         gone = self._room.empty(self.root_lives, look)
@@ -191,7 +191,7 @@ class RunProcess:
             if gone:
                 events.append(words.ProgramGone(self.run))
         elif gone or self._left:
-            # Otherwise the keeper has nothing left to keep: its own end, at once, says more.
+            # Otherwise the keeper has no process left: its own end follows at once, and says more.
             self._told = True
             events.append(words.ProgramEnded(self.run, self._status, left=not gone))
         return events, gone

@@ -1,1 +1,1 @@
-"""The knowledge of a node between two events."""
+"""State of a node between two events."""

@@ -1,8 +1,8 @@
-"""The agent's watch on its guardian: is it awake, and is it late with a run (rule G7)?
+"""The agent's watch on its guardian: is it frozen, and is it late with a run (rule G7)?
 
-The agent pings the guardian, which echoes. A guardian that owes an echo for too long is frozen; one
-that lets a deadline pass without a word is late with that run. What follows is done elsewhere: the
-late run is killed; a guardian that is lost is killed, and with it every run.
+The agent pings the guardian, which echoes. A guardian whose echo is overdue for too long is frozen.
+One that lets a deadline pass without a message is late with that run. Others act on it: the late
+run is killed; a lost guardian is killed together with every run.
 
 One value for the agent's whole life; moments are seconds of the agent's clock.
 """
@@ -40,9 +40,9 @@ IDLE_PING_SHARE, IDLE_SLACK_SHARE = 1 / 4, 1 / 8
 #: A guardian that has not echoed for this share of the lease is frozen; at most ECHO_MAX_S.
 ECHO_SHARE = 0.4
 ECHO_MAX_S = 1.5
-#: What the guardian takes for told from the beginning.
+#: The guardian's initial assumption about the agent's session.
 NO_SESSION = SessionTold(None, 0)
-#: Between two tries to kill what is late, or is left of a program whose guardian is gone.
+#: Seconds between two attempts to kill a late run, or one whose guardian is gone.
 KILL_AGAIN_S = 0.05
 
 
@@ -57,7 +57,7 @@ def ping_s(timing: Timing) -> float:
 
 
 def start_order(command: StartProgram, timing: Timing, stop_timeout_s: float) -> StartOrdered:
-    """Return the order to start a run; what is executed is still to be added."""
+    """Return the order to start a run; the caller adds the command."""
     return StartOrdered(
         run=command.run,
         term=command.term,
@@ -73,7 +73,7 @@ def start_order(command: StartProgram, timing: Timing, stop_timeout_s: float) ->
 class WatchedRun:
     """A run that was ordered and has not ended.
 
-    killable: the guardian has told how to kill it.
+    killable: the guardian has sent its handle.
     stopping: it was told to end, and its deadline moves no more.
     """
 
@@ -85,12 +85,12 @@ class WatchedRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
-    """Things that the watch has the agent do now.
+    """Actions of the agent that are due now.
 
     late:    own runs to kill at once.
-    left:    runs of dead agents to kill at once, by the numbers that those gave.
+    left:    runs of dead agents to kill at once, by those agents' numbers.
     ping:    the number of the ping to send; 0: none is due.
-    wake_at: when to look again, if nothing happens before.
+    wake_at: moment of the next check, if nothing happens before.
     """
 
     late: frozenset[int] = frozenset()
@@ -103,10 +103,10 @@ class Due:
 class GuardianWatch:
     """State of the guardian and of the ordered runs, as their agent knows it.
 
-    ping_at:          when the next ping is due.
-    unanswered_since: when the oldest ping was sent that has no echo; None: all have.
-    lost:             why there is nobody to speak to any more.
-    told:             which session the guardian knows to be ended, should this agent die.
+    ping_at:          moment of the next ping.
+    unanswered_since: sending of the oldest ping without an echo; None: all have one.
+    lost:             why the guardian cannot be reached any more.
+    told:             the session last sent to the guardian, to be ended should this agent die.
     """
 
     timing: Timing
@@ -127,13 +127,13 @@ class GuardianWatch:
         return replace(self, runs={**self.runs, number: run}, ping_at=now)
 
     def after_inheriting(self, now: float) -> GuardianWatch:
-        """Note that runs of dead agents still have to die; nothing extends them."""
+        """Note that runs of dead agents still have to die; nothing extends their trust."""
         until, stop_timeout_s = now + self.timing.lease_s, self.timing.stop_timeout_s
         run = WatchedRun(trusted_until=until, stop_timeout_s=stop_timeout_s, stopping=True)
         return replace(self, runs={**self.runs, INHERITED: run})
 
     def after_extension(self, number: int, trusted_until: float) -> GuardianWatch:
-        """Move the deadline of one run, or of every one that has one still."""
+        """Move the deadline of one run, or of every run that still has one."""
         runs = dict(self.runs)
         for each in self.runs if number == EVERY_RUN else {number} & self.runs.keys():
             run = runs[each]
@@ -142,23 +142,23 @@ class GuardianWatch:
         return replace(self, runs=runs)
 
     def after_stopping(self, number: int) -> GuardianWatch:
-        """Note that a run is told to end: no extension reaches it any more."""
+        """Note that a run is told to end: it is not extended any more."""
         return self._with(number, stopping=True)
 
     def after_step(self, node: Node) -> tuple[GuardianWatch, SessionTold | None]:
-        """Return what to tell the guardian of the node's session, if that has changed."""
+        """Return the message about the node's session for the guardian, if that has changed."""
         now_held = SessionTold(node.session, node.run.term if node.run else 0)
         if now_held == self.told:
             return self, None
         return replace(self, told=now_held), now_held
 
     def stop_timeout_s(self, number: int) -> float:
-        """Return how long a run gets from SIGTERM to SIGKILL."""
+        """Return the seconds that a run gets from SIGTERM to SIGKILL."""
         run = self.runs.get(number)
         return self.timing.stop_timeout_s if run is None else run.stop_timeout_s
 
     def hear(self, word: wire.ToAgent, now: float) -> tuple[GuardianWatch, Event | None]:
-        """Take in what the guardian said; return what that is to the node, if anything."""
+        """Apply a message of the guardian; return the node's event for it, if any."""
         match word:
             case wire.Echoed():
                 return self.after_echo(), None
@@ -179,14 +179,14 @@ class GuardianWatch:
             case wire.LeaveOrdered(why, code):
                 return self, StopAsked(now, why, code)
 
-    # --- what the guardian said -----------------------------------------------------------------
+    # --- messages of the guardian ---------------------------------------------------------------
 
     def after_echo(self) -> GuardianWatch:
         """Note that the guardian is awake."""
         return replace(self, unanswered_since=None)
 
     def after_handle(self, number: int) -> GuardianWatch:
-        """Note that the guardian has told how to kill a run."""
+        """Note that the guardian has sent the handle of a run."""
         return self._with(number, killable=True)
 
     def after_end(self, number: int) -> GuardianWatch:
@@ -194,7 +194,7 @@ class GuardianWatch:
         return replace(self, runs={n: run for n, run in self.runs.items() if n != number})
 
     def after_loss(self, why: str) -> GuardianWatch:
-        """Note that there is no guardian any more; the first reason counts."""
+        """Note that the guardian is lost; the first reason counts."""
         return replace(self, lost=self.lost or why)
 
     def _with(self, number: int, **changes: bool) -> GuardianWatch:
@@ -206,9 +206,9 @@ class GuardianWatch:
     # --- time -----------------------------------------------------------------------------------
 
     def tick(self, now: float, left: Mapping[int, float]) -> tuple[GuardianWatch, Due]:
-        """Decide what is due. Once `lost` is set, nothing is: the agent ends all runs by itself.
+        """Return what is due. Once `lost` is set, nothing is: the agent ends all runs by itself.
 
-        left: until when the guardian lets each run of dead agents live.
+        left: deadlines of the runs of dead agents, as the guardian shows them.
         """
         watch = self.after_loss("the guardian is frozen") if is_frozen(self, now) else self
         if watch.lost:
@@ -239,14 +239,14 @@ class GuardianWatch:
 
 
 def _meaning(signum: int, now: float) -> Event | None:
-    """Return what a signal to the node orders; None when that is no order to the machine."""
+    """Return the event that a signal to the node causes; None when it causes none."""
     if signum in (signal.SIGTERM, signal.SIGINT):
         return StopAsked(now, signal.Signals(signum).name)
     return ResignAsked(now, "SIGUSR1") if signum == signal.SIGUSR1 else None
 
 
 def is_frozen(watch: GuardianWatch, now: float) -> bool:
-    """Say whether the guardian owes an echo for too long."""
+    """Say whether the guardian's echo is overdue for too long."""
     since = watch.unanswered_since
     return since is not None and now - since > echo_max_s(watch.timing)
 

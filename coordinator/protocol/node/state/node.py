@@ -1,4 +1,4 @@
-"""The state of one node, and the questions that it can answer about itself."""
+"""The state of one node, and the values derived from it."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ NEVER = float("-inf")
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A kind of request that failed, so many times since it was last answered.
+    """A kind of request that failed, and how often since it was last answered.
 
-    until: own clock: before it, none of this kind is asked.
+    until: own clock: before it, no request of this kind is sent.
     """
 
     kind: type[Request]
@@ -32,7 +32,7 @@ class Held:
 
 
 class OnExit(StrEnum):
-    """Meaning of a program's own end."""
+    """Action after a program's own end."""
 
     RESTART = "restart"
     RELEASE = "release"
@@ -42,31 +42,31 @@ class OnExit(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """Role that a node was told to want."""
+    """Configured role of a node."""
 
     node: str
     group: str
     seed: str  #: random, fresh for each process: session names come from it
     priority: int = 1  #: 0: watch only, never take
     on_exit: OnExit = OnExit.RESTART
-    on_status: tuple[tuple[int, OnExit], ...] = ()  #: exit codes that mean something else
+    on_status: tuple[tuple[int, OnExit], ...] = ()  #: exit codes with another action
     nonblock: bool = False  #: leave with conflict_code when another node holds the token
-    outwaits_silent: bool = False  #: nonblock, but a holder that looks dead is waited for
+    outwaits_silent: bool = False  #: with nonblock: wait out a holder that looks dead
     wait_until: float | None = None  #: leave with conflict_code when not active by then
     conflict_code: int = 75
     once: bool = False  #: losing the token ends the node with code 76
-    #: Of a node whose group spreads tasks; None: one program. The group's record goes before them.
+    #: For a node whose group spreads tasks; None: one program. The group's record has precedence.
     manners: ObserverPolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Leaving:
-    """The node is on its way out."""
+    """The pending end of a node."""
 
     reason: str
     code: int
     trouble: str = ""
-    give_up_at: float | None = None  #: leave without the database's word at this moment
+    give_up_at: float | None = None  #: leave at this moment even without an answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,24 +83,24 @@ class Node:
 
     session:      this life of the node in the database; None while it has none.
     previous:     the last session of this same process, which may be replaced at once.
-    unheard_since: own clock, since when no heartbeat of `previous` was acknowledged, if that
+    unheard_since: own clock: since then no heartbeat of `previous` was acknowledged, if that
                   ended it.
-    ended:        the last end of the group's own program that the database was not told of.
+    ended:        the last end of the group's own program that was not reported to the database.
     bury:         a session left behind by a dead agent, to be ended before anything else.
-    trusted_until: own clock; after it the session is over, whatever any answer says.
+    trusted_until: own clock; after it the session is over, whatever any answer shows.
     view:         the last answer's view; None after any failure, so that nothing stale decides.
-    free_since:   own clock, since when the views show the token free.
+    free_since:   own clock: since then the views show the token free.
     pending:      the request that is under way; there is never more than one.
     given_up:     the highest term that this node has released or lost.
-    remembered:   the highest term that this node has ever seen.
+    remembered:   the highest term that this node has seen.
     floor_at:     own clock: before it, the floor of terms is not raised again.
     held:         the kinds of requests that failed since they were last answered (rule O7).
-    refused_takes: tries in a row to take the token as it is, all refused.
-    told_why, told_why_at: reasons of failures that were told since then.
+    refused_takes: attempts in a row to take the same token, all refused.
+    told_why, told_why_at: reasons of failures reported since that moment.
     idle_breaks:  connections in a row that broke while idle, after one heartbeat at most.
     beats:        own heartbeats that this run of the server has acknowledged; 0: none yet.
-    refused:      the primary whose answers are dropped, for it was left behind.
-    beside:       an earlier primary that takes writes as well.
+    refused:      the primary whose answers are dropped, because a promotion left it behind.
+    beside:       an earlier primary that also takes writes.
     duties:       None while the group has one program; `run` is that program's.
     """
 
@@ -148,13 +148,13 @@ class Node:
     leaving: Leaving | None = None
     finished: bool = False
     standing: str = ""  #: the last role that was reported
-    duties: TaskState | None = None  #: what it does for the tasks of its group
+    duties: TaskState | None = None  #: its work for the tasks of its group
 
 
 def succeeding(node: Node, session: str | None, term: int, now: float, *, dying: bool) -> Node:
     """Return the first state of a node whose agent follows a dead one (rule G5).
 
-    session, term: what the dead agent held; the session is ended before anything else.
+    session, term: those of the dead agent; the session is ended before anything else.
     dying:         programs of it may still live, and nothing is ended before they are gone.
     """
     run = Run(INHERITED, term, now, "the agent died") if dying else None
@@ -171,7 +171,7 @@ def session_name(policy: Policy, count: int) -> str:
 def program_left(node: Node) -> bool:
     """Say whether a program of this session may still have a process.
 
-    One that was to go on without the database belongs to no session any more.
+    A detached program belongs to no session.
     """
     return node.run is not None or (node.duties is not None and node.duties.running())
 
@@ -193,7 +193,7 @@ def held_by_other(node: Node) -> bool:
 def is_free(view: View) -> bool:
     """Say whether the token was released, never held, or its holder's session was ended.
 
-    A holder without a row has not ended: somebody deleted the row under it (rule R5).
+    A holder without a row has not ended: its row was deleted (rule R5).
     """
     holder = view.holder
     return view.token.session is None or (
@@ -202,7 +202,7 @@ def is_free(view: View) -> bool:
 
 
 def manners_of(node: Node) -> ObserverPolicy | None:
-    """Return the times by which this node observes: the group's, where the record names them."""
+    """Return the times by which this node observes: the group's, where the record sets them."""
     own, duties = node.policy.manners, node.duties
     if own is None or duties is None or duties.record is None:
         return own
@@ -210,7 +210,7 @@ def manners_of(node: Node) -> ObserverPolicy | None:
 
 
 def active(node: Node, now: float) -> bool:
-    """Say whether this node may act as the holder at this moment: always a comparison."""
+    """Say whether this node may act as the holder at this moment, by comparing clocks."""
     return (
         node.run is not None
         and not node.run.stopping
@@ -224,7 +224,7 @@ def may_start(node: Node, now: float) -> bool:
     if node.view is None or node.run is not None or node.leaving is not None:
         return False
     if node.duties is not None:
-        return False  # what holds the observer's token is no program
+        return False  # the observer's token runs no program
     timing = node.timing
     return (
         holds(node)

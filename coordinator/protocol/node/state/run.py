@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: The number of all runs that dead agents left behind, whatever those agents called them.
+#: The number of all runs that dead agents left behind, whatever their own numbers.
 INHERITED = -1
 
 
@@ -16,4 +16,4 @@ class Run:
     term: int
     started_at: float
     stopping: str = ""  #: why it was told to end; empty while it may run
-    over: bool = False  #: nothing extends the trust in it any more; an ordinary stop leaves it so
+    over: bool = False  #: its trust is not extended any more; an ordinary stop does not set this
