@@ -44,6 +44,8 @@ from coordinator.protocol.node.state.node import (
     NEVER,
     Leaving,
     Node,
+    end_own_session,
+    give_up,
     holds,
     is_free,
     program_left,
@@ -116,9 +118,7 @@ def _left_behind(node: Node, event: Answered, latest: epoch.Latest) -> Step:
     wait_s = round(epoch.free_at(known) - now, 3)
     if known.identity == shown and node.session is not None:
         node, _ = _failed(node, now, event.request, "two primaries")
-        node = replace(
-            node, previous=node.session, session=None, trusted_until=NEVER, refused=shown
-        )
+        node = replace(end_own_session(node), refused=shown)
         node, killed = program_end.lose(node, "a newer primary was seen", now)
         told = LogLine("two-primaries", fields)
         return node, (*killed, Reconnect("a newer primary was seen"), told)
@@ -134,9 +134,7 @@ def _resign(node: Node, now: float, reason: str) -> Step:
     if node.run is None or node.run.stopping:
         return node, ()
     run = replace(node.run, stopping=reason)
-    cool_until = now + node.timing.liveness_s
-    given_up = max(node.given_up, run.term)
-    node = replace(node, run=run, given_up=given_up, cool_until=cool_until)
+    node = give_up(replace(node, run=run), run.term, now + node.timing.liveness_s)
     return node, (StopProgram(run.number, reason),)
 
 
@@ -232,7 +230,7 @@ def _note_outcome(node: Node, event: Answered, request: Request, answer: Answer)
         case Take():
             return _take_refused(node, now), ()
         case Release():
-            return replace(node, given_up=max(node.given_up, request.term)), ()
+            return give_up(node, request.term), ()
         case Leave():
             return _left(node, request), ()
         case ReadRoster():
@@ -309,7 +307,7 @@ def _renewed(node: Node, event: Answered) -> Step:
 def _session_ended(node: Node, now: float) -> Step:
     """Lose every token of this session, which another node has ended."""
     told = LogLine("session-ended", (("session", node.session),))
-    node = replace(node, previous=node.session, session=None, trusted_until=NEVER, beat_at=now)
+    node = replace(end_own_session(node), beat_at=now)
     node, killed = program_end.lose(node, "the session was ended by another node", now)
     return node, (told, *killed)
 
@@ -317,4 +315,4 @@ def _session_ended(node: Node, now: float) -> Step:
 def _left(node: Node, request: Leave) -> Node:
     if request.session == node.bury:
         return replace(node, bury=None, previous=request.session)
-    return replace(node, session=None, previous=None, trusted_until=NEVER)
+    return replace(end_own_session(node), previous=None)

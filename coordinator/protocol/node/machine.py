@@ -33,9 +33,10 @@ from coordinator.protocol.node.intake import absorb
 from coordinator.protocol.node.next_request import next_request, wake_moments
 from coordinator.protocol.node.program_end import lose
 from coordinator.protocol.node.state.node import (
-    NEVER,
     Node,
     active,
+    end_own_session,
+    give_up,
     held_by_other,
     holds,
     may_start,
@@ -78,15 +79,8 @@ def _expire(node: Node, now: float) -> Step:
     if node.session is None or not expired(node.trusted_until, now):
         return node, ()
     commands: list[Command] = [LogLine("trust-ended", (("session", node.session),))]
-    node = replace(
-        node,
-        previous=node.session,
-        unheard_since=node.trusted_until - node.timing.lease_s,
-        session=None,
-        trusted_until=NEVER,
-        view=None,
-        beat_at=now,
-    )
+    unheard_since = node.trusted_until - node.timing.lease_s
+    node = replace(end_own_session(node), unheard_since=unheard_since, view=None, beat_at=now)
     node, killed = lose(node, "trust ended", now)
     return node, (*commands, *killed)
 
@@ -95,7 +89,7 @@ def _start_or_stop(node: Node, now: float) -> Step:
     node = give_up_waiting(node, now)
     if node.run is not None and not node.run.stopping and node.leaving is not None:
         run = replace(node.run, stopping=node.leaving.reason)
-        node = replace(node, run=run, given_up=max(node.given_up, run.term))
+        node = give_up(replace(node, run=run), run.term)
         return node, (StopProgram(run.number, run.stopping),)
     if may_start(node, now):
         assert node.view is not None

@@ -12,7 +12,14 @@ from coordinator.protocol.node.events import (
     ProgramRefused,
     ProgramStopping,
 )
-from coordinator.protocol.node.state.node import Leaving, Node, OnExit, ProgramEnd, holds
+from coordinator.protocol.node.state.node import (
+    Leaving,
+    Node,
+    OnExit,
+    ProgramEnd,
+    give_up,
+    holds,
+)
 from coordinator.protocol.node.tasks import intake as task_intake
 from coordinator.protocol.rules.restarts import QUICK_ENDS_MAX, Restarts, crash_loop
 from coordinator.protocol.rules.restarts import ended as counted
@@ -31,8 +38,7 @@ def lose(node: Node, reason: str, now: float) -> Step:
     if node.run is None:
         return node, killed
     run = replace(node.run, stopping=node.run.stopping or reason, over=True)
-    given_up = max(node.given_up, run.term)
-    node = replace(node, run=run, given_up=given_up)
+    node = give_up(replace(node, run=run), run.term)
     return node, (*killed, KillProgram(run.number, reason))
 
 
@@ -51,9 +57,8 @@ def stopping(node: Node, event: ProgramStopping) -> Step:
     run = node.run
     if run is None or run.number != event.run or run.over:
         return node, ()
-    given_up = max(node.given_up, run.term)
     run = replace(run, stopping=run.stopping or "trust", over=True)
-    return replace(node, run=run, given_up=given_up), ()
+    return give_up(replace(node, run=run), run.term), ()
 
 
 def refused(node: Node, event: ProgramRefused) -> Step:
@@ -64,7 +69,7 @@ def refused(node: Node, event: ProgramRefused) -> Step:
     if node.run is None or node.run.number != event.run:
         return node, ()
     cool_until = max(node.cool_until, event.now + REFUSED_BEATS * node.timing.heartbeat_s)
-    node = _give_up(replace(node, run=None), node.run.term, cool_until)
+    node = give_up(replace(node, run=None), node.run.term, cool_until)
     if event.code:
         node = replace(node, leaving=node.leaving or Leaving("refused", event.code, event.why))
     return node, (LogLine("program-refused", (("why", event.why),)),)
@@ -80,7 +85,7 @@ def ended(node: Node, event: ProgramEnded) -> Step:
     seen_at = event.now if event.at is None else min(event.at, event.now)
     node = replace(node, run=None, ended=ProgramEnd(run.term, seen_at))
     if run.stopping or event.why != "itself":
-        return _lost(replace(node, given_up=max(node.given_up, run.term))), (told,)
+        return _lost(give_up(node, run.term)), (told,)
     after = _ended_itself(node, event, run.term, event.now - run.started_at)
     return after, (told, *_crash_loop(node, after, event))
 
@@ -98,18 +103,18 @@ def _ended_itself(node: Node, event: ProgramEnded, term: int, ran_s: float) -> N
         case OnExit.STOP:
             code = event.status if event.status >= 0 else 128 - event.status
             leaving = node.leaving or Leaving("the program ended", code)
-            return replace(node, leaving=leaving, given_up=max(node.given_up, term))
+            return give_up(replace(node, leaving=leaving), term)
         case OnExit.RETIRE:
-            return _give_up(node, term, float("inf"))
+            return give_up(node, term, float("inf"))
         case OnExit.RELEASE:
-            return _give_up(node, term, now + 2 * node.timing.heartbeat_s)
+            return give_up(node, term, now + 2 * node.timing.heartbeat_s)
         case OnExit.RESTART:
             restarts = counted(node.restarts, ran_s, now)
             if not crash_loop(restarts):
                 return replace(node, restarts=restarts)
             # It crashes here again and again: let another node try, and this one later.
             node = replace(node, restarts=Restarts(start_at=restarts.start_at))
-            return _give_up(node, term, now + node.timing.liveness_s)
+            return give_up(node, term, now + node.timing.liveness_s)
 
 
 def _crash_loop(before: Node, after: Node, event: ProgramEnded) -> tuple[LogLine, ...]:
@@ -119,8 +124,3 @@ def _crash_loop(before: Node, after: Node, event: ProgramEnded) -> tuple[LogLine
         return ()
     wait_s = after.cool_until - event.now
     return (LogLine("crash-loop", (("count", QUICK_ENDS_MAX), ("wait_s", wait_s))),)
-
-
-def _give_up(node: Node, term: int, cool_until: float) -> Node:
-    """Have the term released, and leave the token to other nodes until `cool_until`."""
-    return replace(node, given_up=max(node.given_up, term), cool_until=cool_until)

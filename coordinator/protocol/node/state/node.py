@@ -168,6 +168,20 @@ def session_name(policy: Policy, count: int) -> str:
     return "-".join(parts)
 
 
+def end_own_session(node: Node) -> Node:
+    """Forget the node's session, which is over, and the trust that it had given."""
+    return replace(node, previous=node.session, session=None, trusted_until=NEVER)
+
+
+def give_up(node: Node, term: int, cool_until: float | None = None) -> Node:
+    """Have the term released.
+
+    cool_until: own clock; the token is left to other nodes until then. None: as it was.
+    """
+    cool_until = node.cool_until if cool_until is None else cool_until
+    return replace(node, given_up=max(node.given_up, term), cool_until=cool_until)
+
+
 def program_left(node: Node) -> bool:
     """Say whether a program of this session may still have a process.
 
