@@ -6,13 +6,6 @@ from dataclasses import dataclass
 
 from coordinator.runtime.isolation import levels as isolation
 
-#: What each level promises when something dies or hangs; docs/faults.md has the counts.
-PROMISES = {
-    "cgroup": "no process survives, whatever is killed or frozen",
-    "pidns": "no process survives; it dies with the guardian by itself",
-    "plain": "what left its session and cleared its environment may survive the guardian",
-}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catch:
@@ -36,7 +29,7 @@ def guardian_levels(wanted: str = "auto") -> tuple[Catch, ...]:
             level=level.name,
             available=level.available,
             used=level.name == chosen,
-            promise=PROMISES[level.name],
+            promise=level.promise,
             why_not=level.reason,
         )
         for level in isolation.available()

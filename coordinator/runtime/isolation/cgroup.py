@@ -21,6 +21,7 @@ from coordinator.runtime.linux import processes, spawn, syscalls
 from coordinator.runtime.linux.processes import ProcessSnapshot, Seen
 
 LEVEL = "cgroup"
+PROMISE = "no process survives, whatever is killed or frozen"
 #: The errors of a cgroup that no longer exists.
 _REMOVED = (errno.ENOENT, errno.ENODEV)
 _PREFIX = "coord-"
@@ -99,6 +100,17 @@ class CgroupRoom:
     def clear(self) -> bool:
         """Remove the empty cgroup; false while the kernel reports it busy."""
         return _removed(self._path)
+
+
+def build(marker: str) -> CgroupRoom:
+    """Make the cgroup of one run; marker is unique to the run."""
+    return CgroupRoom(marker)
+
+
+def reach(*, others: bool) -> str:
+    """Describe what this level can kill; the kernel kills a cgroup whole, whosever it is."""
+    left = "" if others else " unless as another user (su, sudo)"
+    return f"everything in the program's cgroup, and what left it{left}"
 
 
 def strike(handle: dict[str, Any], look: ProcessSnapshot, chase: Chase) -> bool:

@@ -23,17 +23,12 @@ from coordinator.runtime.isolation import cgroup, pidns, plain, traces
 from coordinator.runtime.linux import syscalls
 from coordinator.runtime.linux.processes import ProcessSnapshot, Seen
 
-#: Strongest first.
-LEVELS = (cgroup.LEVEL, pidns.LEVEL, plain.LEVEL)
 #: Killing takes some milliseconds; a process that takes longer is waiting in the kernel.
 KILL_MAX_S = 0.2
 #: A killed process needs this long to end before another check is worthwhile.
 _PAUSE_MS = 2
 #: After this many rounds processes with the mark are searched even while known ones survive.
 ROUNDS_QUICK = 2
-
-#: The kernel kills a cgroup as a whole, whichever users its processes belong to.
-_LEFT = " unless as another user (su, sudo)"
 
 #: Part of a `started` message by which any process can kill the program.
 Handle = Mapping[str, Any]
@@ -45,6 +40,7 @@ class Level(NamedTuple):
     name: str
     available: bool
     reason: str  #: why it is not available; empty when it is
+    promise: str  #: what a person may rely on
 
 
 class Room(Protocol):
@@ -105,14 +101,45 @@ class Room(Protocol):
         ...
 
 
+class LevelModule(Protocol):
+    """Module of one level."""
+
+    LEVEL: str  #: its name
+    PROMISE: str  #: what a person may rely on; docs/faults.md has the counts
+
+    def unavailable(self) -> str:
+        """Try it; return why the level is not available here, or nothing."""
+        ...
+
+    def build(self, marker: str) -> Room:
+        """Make the isolation of one run."""
+        ...
+
+    def reach(self, *, others: bool) -> str:
+        """Describe which processes of a program this level can kill, and which escape it.
+
+        others: processes of other users can be killed.
+        """
+        ...
+
+    def strike(self, handle: dict[str, Any], look: ProcessSnapshot, chase: traces.Chase) -> bool:
+        """SIGKILL a run by its handle; true when no known process of it is left."""
+        ...
+
+
+#: Every level, the strongest first.
+MODULES: tuple[LevelModule, ...] = (cgroup, pidns, plain)
+LEVELS = tuple(module.LEVEL for module in MODULES)
+_BY_NAME = {module.LEVEL: module for module in MODULES}
+
+
 def available() -> list[Level]:
     """Try all levels; the strongest comes first."""
-    reasons = (
-        cgroup.unavailable(),
-        pidns.unavailable(),
-        plain.unavailable(),
-    )
-    return [Level(name, not reason, reason) for name, reason in zip(LEVELS, reasons, strict=True)]
+    found = []
+    for module in MODULES:
+        reason = module.unavailable()
+        found.append(Level(module.LEVEL, not reason, reason, module.PROMISE))
+    return found
 
 
 def choose(wanted: str) -> str:
@@ -131,21 +158,16 @@ def choose(wanted: str) -> str:
 
 
 def _chosen(wanted: str) -> str:
-    tries = {
-        cgroup.LEVEL: cgroup.unavailable,
-        pidns.LEVEL: pidns.unavailable,
-        plain.LEVEL: plain.unavailable,
-    }
     if wanted == "auto":
         reason = ""
-        for name, unavailable in tries.items():
-            reason = unavailable()
+        for module in MODULES:
+            reason = module.unavailable()
             if not reason:
-                return name
+                return module.LEVEL
         raise ConfigError(f"isolation 'auto': no level can be had here: {reason}")
-    if wanted not in tries:
+    if wanted not in _BY_NAME:
         raise ConfigError(f"isolation {wanted!r}: must be auto, {', '.join(LEVELS)}")
-    reason = tries[wanted]()
+    reason = _BY_NAME[wanted].unavailable()
     if reason:
         other = "" if reason == plain.HIDDEN else "; use 'auto'"
         raise ConfigError(f"isolation {wanted!r} cannot be had here: {reason}{other}")
@@ -154,28 +176,12 @@ def _chosen(wanted: str) -> str:
 
 def reach(level: str) -> str:
     """Describe which processes of a program this level can kill, and which escape it."""
-    others = "" if syscalls.may_kill_others() else "; not what becomes another user's (su, sudo)"
-    match level:
-        case cgroup.LEVEL:
-            return f"everything in the program's cgroup, and what left it{others and _LEFT}"
-        case pidns.LEVEL:
-            return "everything in the program's PID namespace"
-        case _:
-            return (
-                "everything that the program started, while the guardian lives; afterwards not"
-                f" what left the session and cleared its environment{others}"
-            )
+    return _BY_NAME[level].reach(others=syscalls.may_kill_others())
 
 
 def build(level: str, marker: str) -> Room:
     """Make the isolation of one run; marker is unique to the run."""
-    match level:
-        case cgroup.LEVEL:
-            return cgroup.CgroupRoom(marker)
-        case pidns.LEVEL:
-            return pidns.PidnsRoom(marker)
-        case _:
-            return plain.PlainRoom(marker)
+    return _BY_NAME[level].build(marker)
 
 
 def kill_everything(handle: Handle, within_s: float = KILL_MAX_S) -> bool:
@@ -219,15 +225,10 @@ def _strike_marked(handle: Handle, look: ProcessSnapshot) -> bool:
 
 
 def _strike(handle: Handle, look: ProcessSnapshot, chase: traces.Chase) -> bool:
-    match handle.get("level"):
-        case cgroup.LEVEL:
-            return cgroup.strike(dict(handle), look, chase)
-        case pidns.LEVEL:
-            return pidns.strike(dict(handle), look, chase)
-        case plain.LEVEL:
-            return plain.strike(dict(handle), look, chase)
-        case level:
-            raise ValueError(f"no such isolation level: {level}")
+    module = _BY_NAME.get(str(handle.get("level")))
+    if module is None:
+        raise ValueError(f"no such isolation level: {handle.get('level')}")
+    return module.strike(dict(handle), look, chase)
 
 
 def clean_leftovers() -> None:

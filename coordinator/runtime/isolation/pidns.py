@@ -20,6 +20,7 @@ from coordinator.runtime.linux import processes, spawn, syscalls
 from coordinator.runtime.linux.processes import ProcessSnapshot, Seen
 
 LEVEL = "pidns"
+PROMISE = "no process survives; it dies with the guardian by itself"
 
 
 class PidnsRoom:
@@ -99,6 +100,16 @@ class PidnsRoom:
     def clear(self) -> bool:
         """Return True: the system holds nothing of the run."""
         return True
+
+
+def build(marker: str) -> PidnsRoom:
+    """Make the namespace for one run; marker is unique to it."""
+    return PidnsRoom(marker)
+
+
+def reach(*, others: bool) -> str:  # noqa: ARG001 - as all levels
+    """Return what of a program this level can kill: all of it, whosever it is."""
+    return "everything in the program's PID namespace"
 
 
 def strike(handle: dict[str, Any], look: ProcessSnapshot, chase: Chase) -> bool:

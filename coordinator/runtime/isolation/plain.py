@@ -20,6 +20,7 @@ from coordinator.runtime.linux import processes, spawn, syscalls
 from coordinator.runtime.linux.processes import ProcessSnapshot, Seen
 
 LEVEL = "plain"
+PROMISE = "what left its session and cleared its environment may survive the guardian"
 #: Reason why no level is available: each finds escaped processes through /proc.
 HIDDEN = (
     "/proc hides the node's own processes: mount it without hidepid, set ProtectProc=default in the"
@@ -117,6 +118,20 @@ class PlainRoom:
     def clear(self) -> bool:
         """Return True: the system holds nothing of the run."""
         return True
+
+
+def build(marker: str) -> PlainRoom:
+    """Prepare one run; marker is unique to the run."""
+    return PlainRoom(marker)
+
+
+def reach(*, others: bool) -> str:
+    """Describe what this level can kill, and what escapes it."""
+    limit = "" if others else "; not what becomes another user's (su, sudo)"
+    return (
+        "everything that the program started, while the guardian lives; afterwards not"
+        f" what left the session and cleared its environment{limit}"
+    )
 
 
 def strike(handle: dict[str, Any], look: ProcessSnapshot, chase: Chase) -> bool:
