@@ -40,11 +40,11 @@ class Run(NamedTuple):
     killed_at: float = math.inf  #: moment of the first round
     why: Why = "itself"
     status: int | None = None  #: exit status of the first process
-    refusal: tuple[str, int] | None = None  #: why it never ran, and the code for that
+    refusal: tuple[str, int] | None = None  #: the reason why it never ran, and its exit code
     inherited: bool = False  #: it was ordered by an agent that is dead
     start_by: float = math.inf  #: deadline of its start only
     forward: tuple[int, ...] = ()  #: signals of the node that the program gets
-    last_stop_s: float | None = None  #: how long before the end of trust; None: stop_timeout_s
+    last_stop_s: float | None = None  #: SIGTERM this long before trust ends; None: stop_timeout_s
     survivors: frozenset[int] = frozenset()  #: processes that cannot be killed, already reported
 
     @property

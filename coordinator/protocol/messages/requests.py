@@ -51,7 +51,7 @@ class NodeSeen:
     beat: int
     liveness_s: float  #: the livenessCheckInterval that this node itself wrote
     ended: bool  #: true when ended_at is set, or the row never had a session
-    age_s: float  #: since its last heartbeat, server clock; a hint for people and phases only
+    age_s: float  #: of its last heartbeat, server clock; a hint for people and phases only
     heartbeat_s: float = 1.0
     where: str = ""  #: "host:pid", for people
 
@@ -161,7 +161,7 @@ class Take:
     branch: str
     how: str  #: "first" | "release" | "takeover"
     reason: str
-    detected_s: float  #: how long the taker had watched, own clock; 0.0 for a free token
+    detected_s: float  #: seconds of the taker's watch, own clock; 0.0 for a free token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,8 +39,8 @@ class Level(NamedTuple):
 
     name: str
     available: bool
-    reason: str  #: why it is not available; empty when it is
-    promise: str  #: what a person may rely on
+    reason: str  #: the reason why it is not available; empty when it is
+    promise: str  #: the guarantee, as a text for people
 
 
 class Room(Protocol):

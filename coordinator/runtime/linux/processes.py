@@ -127,7 +127,7 @@ class ProcessSnapshot:
     """
 
     def __init__(self, proc: str = "/proc") -> None:
-        self._proc = proc  #: where environments are read
+        self._proc = proc  #: the mount from which environments are read
         self._table: dict[int, Seen] | None = None
         self._children: dict[int, list[Seen]] = {}
         self._sessions: dict[int, list[Seen]] = {}

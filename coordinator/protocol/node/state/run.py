@@ -15,5 +15,5 @@ class Run:
     number: int
     term: int
     started_at: float
-    stopping: str = ""  #: why it was told to end; empty while it may run
+    stopping: str = ""  #: the reason why it was told to end; empty while it may run
     over: bool = False  #: its trust is not extended any more; an ordinary stop does not set this
