@@ -108,7 +108,7 @@ def build(marker: str) -> CgroupRoom:
 
 
 def reach(*, others: bool) -> str:
-    """Describe what this level can kill; the kernel kills a cgroup whole, whosever it is."""
+    """Describe what this level can kill; a cgroup is killed whole, whichever users own it."""
     left = "" if others else " unless as another user (su, sudo)"
     return f"everything in the program's cgroup, and what left it{left}"
 

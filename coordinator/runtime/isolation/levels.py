@@ -105,7 +105,7 @@ class LevelModule(Protocol):
     """Module of one level."""
 
     LEVEL: str  #: its name
-    PROMISE: str  #: what a person may rely on; docs/faults.md has the counts
+    PROMISE: str  #: the guarantee, as a text for people; docs/faults.md has the counts
 
     def unavailable(self) -> str:
         """Try it; return why the level is not available here, or nothing."""

@@ -108,7 +108,7 @@ def build(marker: str) -> PidnsRoom:
 
 
 def reach(*, others: bool) -> str:  # noqa: ARG001 - as all levels
-    """Return what of a program this level can kill: all of it, whosever it is."""
+    """Describe what this level can kill: all of a program, whichever users own it."""
     return "everything in the program's PID namespace"
 
 
