@@ -40,7 +40,7 @@ COUNTS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swarm:
-    """How many nodes, of how many in a group (None: all in one), at which intervals."""
+    """Size of a swarm: nodes, nodes in a group (None: all in one), and intervals."""
 
     nodes: int
     per_group: int | None
@@ -59,7 +59,7 @@ class Told:
 
     @property
     def delays_s(self) -> list[float]:
-        """From the moment at which each heartbeat was due to its acknowledgement."""
+        """Return the seconds from when each heartbeat was due to its acknowledgement."""
         return [wait + trip for wait, trip in zip(self.waits_s, self.trips_s, strict=True)]
 
 

@@ -89,7 +89,7 @@ def nothing_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Database:
-    """Where a test's tables are. `schema` is on no search_path: product code has to name it."""
+    """The place of a test's tables. `schema` is on no search_path: product code has to name it."""
 
     conninfo: str
     schema: str

@@ -1,4 +1,4 @@
-"""`python -m bench.adr.beat_variants [CLIENTS]`: what a beat would cost the server in other words.
+"""`python -m bench.adr.beat_variants [CLIENTS]`: cost of other forms of the heartbeat.
 
 Each variant leaves something out or says it otherwise; most of them could not be used as they
 stand. They tell where a beat's cost is, and so whether there is something left to save (ADR 13).

@@ -1,4 +1,4 @@
-"""How long a take, a release and a leave last over paths of several lengths, and their round trips.
+"""Measure the time and the round trips of take, release and leave over paths of several lengths.
 
 `python -m bench.adr.race_trips`
 """

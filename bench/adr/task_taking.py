@@ -5,7 +5,7 @@
 Twenty nodes, each on a connection and a thread of its own, take fifty tokens each of a thousand in
 one transaction each, all at the same moment: once each its own fifty, as the tasks of a dead node
 are shared out, once fifty at random, as nodes do that see different records. The statements are
-those of the store; only the isolation level differs, and whoever is aborted tries again.
+those of the store; only the isolation level differs, and an aborted transaction is tried again.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ TRIES_MAX = 200
 
 @dataclass
 class Tries:
-    """How transactions ended, over all threads."""
+    """Number of transactions by their end, over all threads."""
 
     lock: threading.Lock
     aborted: int = 0
@@ -93,9 +93,9 @@ def twenty_nodes() -> Iterator[list[Node]]:
     try:
         migrate.upgrade(server.conninfo(), SCHEMA)
         database = Database(server.conninfo(), SCHEMA)
-        with AdminStore(database.conninfo, SCHEMA, "bench", 30.0) as desk:
+        with AdminStore(database.conninfo, SCHEMA, "bench", 30.0) as operator:
             for number in range(TASKS):
-                desk.add(GROUP, TaskDef(name=f"task-{number:04}"), who="bench")
+                operator.add(GROUP, TaskDef(name=f"task-{number:04}"), who="bench")
         names = [f"node-{number:02}" for number in range(NODES)]
         with joined_nodes(database, *names, hosts_tasks=True) as nodes:
             database.query("UPDATE health_check SET standing = 'member'")

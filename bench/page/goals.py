@@ -1,4 +1,4 @@
-"""Every figure that the design promises, its goal, and what was measured for it."""
+"""Goals of the design, each with its figure and what was measured for it."""
 
 from __future__ import annotations
 

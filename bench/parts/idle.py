@@ -86,7 +86,7 @@ class Writers:
 
 
 def _at_size(server: Server, count: int, window_s: float, rounds: int) -> Figures:
-    """Ours and the floor: counts of each alone, CPU side by side; medians.
+    """Measure a swarm and the floor: counts of each alone, CPU side by side; medians.
 
     What a write costs changes with the machine's mood, within minutes and by more than what tells
     the two apart: both have to meet the same.
@@ -247,7 +247,7 @@ def _hot_share(database: Database) -> float:
 
 
 def _real_processes(server: Server, window_s: float) -> Figures:
-    """CPU and memory of guardian, agent and spare of a holder and its standbys."""
+    """Measure CPU and memory of guardian, agent and spare of a holder and its standbys."""
     database = floor.new_database(server)
     with (
         tempfile.TemporaryDirectory(prefix="coord-bench-") as folder,

@@ -26,7 +26,7 @@ SHAPES: dict[str, int | None] = {"one group": None, "groups of 10": PER_GROUP}
 #: The end is looked for with fewer nodes and ever shorter heartbeats: each step joins anew.
 END_NODES = 500
 END_HEARTBEATS_S = (0.5, 0.33, 0.25, 0.2, 0.15, 0.125, 0.1)
-#: A machine of which more is in use has nothing left for whoever waits.
+#: A machine of which more is in use has nothing left for a process that waits.
 FULL = 0.85
 ALONE_CLIENTS = 32
 
@@ -75,7 +75,7 @@ def cores() -> int:
 
 
 def at_size(server: Server, swarm: Swarm, window_s: float) -> Figures:
-    """Play one swarm on a fresh database, and look."""
+    """Play one swarm on a fresh database, and measure."""
     database = floor.new_database(server)
     with fleet([database], swarm) as nodes:
         joined, calm_s = nodes.wait_until_calm(swarm.heartbeat_s)

@@ -63,7 +63,7 @@ class Group(Protocol):
 
 @dataclass
 class CoordGroup:
-    """Ourselves: real nodes with nothing set but what a line of the table says."""
+    """Contestant coord: real nodes with nothing set but what a line of the table says."""
 
     bed: TaskBed
 

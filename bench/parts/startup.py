@@ -1,4 +1,4 @@
-"""How long a person waits: for the command line, for the first run, for a planned handover."""
+"""Measure how long a person waits for a command, a first run and a planned handover."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _timed(runs: int, command: tuple[str, ...], env: dict[str, str]) -> list[flo
 
 
 def _program_alone(folder: Path, number: int) -> float:
-    """From exec to first line of the program itself, without coord."""
+    """Measure from exec to the first line of the program itself, without coord."""
     record = folder / f"alone-{number}"
     env = {**os.environ, "COORD_NODE": "alone", "COORD_TERM": "0"}
     began = boottime()
@@ -70,7 +70,7 @@ def _program_alone(folder: Path, number: int) -> float:
 
 
 def _runs(database: floor.Database, folder: Path, runs: int) -> list[float]:
-    """From `coord run` to the program's first line; the token is free, the schema is there."""
+    """Measure from `coord run` to the program's first line; token free, schema there."""
     took = []
     for number in range(runs):
         home = folder / f"run-{number}"
@@ -88,7 +88,7 @@ def _runs(database: floor.Database, folder: Path, runs: int) -> list[float]:
 
 
 def _handovers(server: Server, folder: Path, runs: int) -> list[float]:
-    """From SIGTERM to the successor's first line, without the old program's own stop.
+    """Measure from SIGTERM to the successor's first line, without the old program's own stop.
 
     The program dies of SIGTERM at once, so that the whole of the rest is ours: ask, stop, collect,
     release, notify, take, start.

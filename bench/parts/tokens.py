@@ -1,4 +1,4 @@
-"""How many tokens a second can be taken and released, beside pgbench doing the same updates.
+"""Count tokens that are taken and released in a second, beside pgbench with the same updates.
 
 `python -m bench.parts.tokens CONNINFO SCHEMA GROUP SECONDS` is one worker: it says "ready",
 begins at a line on stdin, and writes how many it took and released.

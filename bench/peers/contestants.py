@@ -88,7 +88,7 @@ class Contestant(Protocol):
 
 @dataclass
 class Coord:
-    """Ourselves: real nodes on a fresh database."""
+    """Contestant coord: real nodes on a fresh database."""
 
     bed: Bed
     net: Network | None = None
@@ -232,7 +232,7 @@ def _kill(pid: int) -> None:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a contestant is made: a folder, a server, and a network when cables are to be cut."""
+    """Place of a contestant: a folder, a server, and a network when cables are to be cut."""
 
     folder: Path
     server: Server

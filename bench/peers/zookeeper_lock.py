@@ -29,7 +29,7 @@ class Guard:
         self._program = None
 
     def hear(self, state):
-        """Kazoo says how the session is, on a thread of its own."""
+        """Take in the state of the session, which kazoo reports on a thread of its own."""
         with self._lock:
             self._doubt = state != KazooState.CONNECTED
             if self._doubt and self._program is not None:

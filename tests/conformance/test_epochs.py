@@ -140,7 +140,7 @@ def test_term_that_is_taken_while_the_server_is_copied_is_the_clocks(world, node
 
 
 def test_restart_in_place_is_settled_without_a_wait_and_keeps_counting(world, node):
-    """E3: whoever finds all that was acknowledged to it."""
+    """E3: the node finds everything that was acknowledged to it."""
 
     alone = node("a")
     alone.release(alone.win())

@@ -213,7 +213,7 @@ def test_the_record_is_read_in_the_same_snapshot_as_the_view(team):
 
 
 def test_a_version_goes_on_to_show_who_held_a_task_when_it_was_made(team):
-    """P2: whatever is given back and taken in the meantime, whoever reads, and when."""
+    """P2: tokens that are given back or taken meanwhile change nothing, for every reader."""
     first, second = team.members("a", "b")
     team.with_tasks("t", "free")
     take(first, "t")

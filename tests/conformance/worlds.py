@@ -106,7 +106,7 @@ class World(Protocol):
         ...
 
     def set_policy(self, policy: TasksPolicy) -> None:
-        """Say by which times whoever observes GROUP judges nodes."""
+        """Set the times by which the observer of GROUP judges nodes."""
         ...
 
     def decisions(self) -> list[tuple[str, str]]:
@@ -227,29 +227,29 @@ class PostgresWorld:
         )
 
     @contextmanager
-    def desk(self) -> Iterator[AdminStore]:
+    def operator(self) -> Iterator[AdminStore]:
         known = {"schema": self.database.schema, "where": "test", "timeout_s": TIMEOUT_S}
-        with AdminStore(self.database.conninfo, **known) as desk:
-            yield desk
+        with AdminStore(self.database.conninfo, **known) as operator:
+            yield operator
 
     def define(self, definition: TaskDef) -> TaskDef:
-        with self.desk() as desk:
+        with self.operator() as operator:
             try:
-                return desk.add(GROUP, definition, who="test")
+                return operator.add(GROUP, definition, who="test")
             except DuplicateTaskError:
-                return desk.change(GROUP, definition, who="test")
+                return operator.change(GROUP, definition, who="test")
 
     def delete(self, task: str) -> None:
-        with self.desk() as desk:
-            desk.delete(GROUP, task, who="test")
+        with self.operator() as operator:
+            operator.delete(GROUP, task, who="test")
 
     def suspend(self, *, suspended: bool) -> None:
-        with self.desk() as desk:
-            (desk.suspend if suspended else desk.resume)(GROUP, who="test")
+        with self.operator() as operator:
+            (operator.suspend if suspended else operator.resume)(GROUP, who="test")
 
     def set_policy(self, policy: TasksPolicy) -> None:
-        with self.desk() as desk:
-            assert desk.set_policy(GROUP, asdict(policy), who="test")
+        with self.operator() as operator:
+            assert operator.set_policy(GROUP, asdict(policy), who="test")
 
     def decisions(self) -> list[tuple[str, str]]:
         return self.database.query("SELECT node, reason FROM observer_decision ORDER BY id")

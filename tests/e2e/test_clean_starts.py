@@ -133,7 +133,7 @@ def said(project: Path) -> str:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may drop the rights of root")
 def test_nobody_reads_the_settings_in_the_guardian(tmp_path: Path):
-    """As the same user, without the right to look into every process."""
+    """The reader is the same user, without the right to look into every process."""
     ordinary = ("setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace")
     node = GuardedNode(tmp_path, "plain", through=ordinary)
     try:

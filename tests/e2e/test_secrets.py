@@ -47,7 +47,7 @@ def guarded() -> Iterator[Server]:
 
 @dataclass(frozen=True)
 class Source:
-    """How one source hands over a password; files lie in the directory `home`."""
+    """One way to hand over a password; files lie in the directory `home`."""
 
     name: str
 

@@ -43,15 +43,15 @@ class Place:
 
 
 @pytest.fixture
-def lent(database):
+def pooled(database):
     """The test's database, behind a pooler in transaction mode."""
     with pooler(database.conninfo) as made:
         yield made
 
 
 @pytest.fixture
-def group(tmp_path, lent, database):
-    with bed(tmp_path, lent.conninfo, database.schema) as made:
+def group(tmp_path, pooled, database):
+    with bed(tmp_path, pooled.conninfo, database.schema) as made:
         yield made
 
 
@@ -112,7 +112,7 @@ def test_a_handover_through_a_pooler_that_keeps_sessions_is_pushed(tmp_path, dat
 
 
 def test_kills_of_the_holder_behind_a_pooler_are_taken_over_in_time(group, database):
-    """The race, its SERIALIZABLE belt and its limits live within each transaction."""
+    """The race, its SERIALIZABLE level and its limits hold within each transaction."""
     holding = started(group, "node-1", "node-2", "node-3")
     bound_s = group.liveness_s + group.heartbeat_s + 0.1 + MACHINE_S
 
@@ -139,13 +139,13 @@ def test_a_death_of_the_agent_behind_a_pooler_is_taken_over_at_once(group):
     assert overlaps(group.runs()) == []
 
 
-def test_a_pooler_that_crashes_and_comes_back_loses_nothing(group, lent):
+def test_a_pooler_that_crashes_and_comes_back_loses_nothing(group, pooled):
     group.liveness_s, group.heartbeat_s = 6.0, 0.5
     first = started(group, "node-1", "node-2")
 
     for _ in range(3):
         said = [node.said().count("answers again") for node in group.nodes.values()]
-        lent.restart()
+        pooled.restart()
         back = lambda said=said: all(  # noqa: E731
             node.said().count("answers again") > before
             for node, before in zip(group.nodes.values(), said, strict=True)
@@ -161,11 +161,11 @@ def test_a_pooler_that_crashes_and_comes_back_loses_nothing(group, lent):
 # --- what a transaction needs ---------------------------------------------------------------------
 
 
-def test_nothing_that_a_node_sets_reaches_the_next_one_in_its_session(lent, database):
+def test_nothing_that_a_node_sets_reaches_the_next_one_in_its_session(pooled, database):
     """The other users of a pool must not run under our limits, nor hear what we listen to."""
-    with psycopg.connect(lent.conninfo, autocommit=True, prepare_threshold=None) as other:
+    with psycopg.connect(pooled.conninfo, autocommit=True, prepare_threshold=None) as other:
         wait_until(lambda: len({session_of(other) for _ in range(9)}) >= 3, 5)
-        with joined_nodes(Place(lent.conninfo, database.schema), "a", "b") as (first, second):
+        with joined_nodes(Place(pooled.conninfo, database.schema), "a", "b") as (first, second):
             first.win()
             for node in (first, second) * 5:
                 node.beat()
@@ -193,9 +193,9 @@ def session_of(connection) -> object:
     return connection.execute("SELECT pg_backend_pid()").fetchone()
 
 
-def test_a_beat_in_a_lent_session_is_still_one_message(lent, database, tmp_path):
+def test_a_beat_in_a_lent_session_is_still_one_message(pooled, database, tmp_path):
     """Begin, limits, heartbeat and commit: over a slow network four round trips were too many."""
-    with joined_nodes(Place(lent.conninfo, database.schema), "a") as (node,):
+    with joined_nodes(Place(pooled.conninfo, database.schema), "a") as (node,):
         node.win()
         settle(node)
         pgconn = node.connection._connection.pgconn
@@ -210,8 +210,8 @@ def test_a_beat_in_a_lent_session_is_still_one_message(lent, database, tmp_path)
     assert sent == ["Query"] * 5
 
 
-def test_a_race_in_a_lent_session_takes_no_more_round_trips_than_in_an_own_one(lent, database):
-    with joined_nodes(Place(lent.conninfo, database.schema), "a") as (node,):
+def test_a_race_in_a_lent_session_takes_no_more_round_trips_than_in_an_own_one(pooled, database):
+    with joined_nodes(Place(pooled.conninfo, database.schema), "a") as (node,):
         view = node.look()
 
         taken, take_trips = counted(node, lambda: node.take(view))
@@ -222,9 +222,9 @@ def test_a_race_in_a_lent_session_takes_no_more_round_trips_than_in_an_own_one(l
     assert (take_trips, release_trips) == (2, 1)
 
 
-def test_a_lock_is_not_waited_for_longer_than_the_request_may_take(lent, database):
+def test_a_lock_is_not_waited_for_longer_than_the_request_may_take(pooled, database):
     with (
-        joined_nodes(Place(lent.conninfo, database.schema), "a") as (node,),
+        joined_nodes(Place(pooled.conninfo, database.schema), "a") as (node,),
         database.connect() as other,
     ):
         other.execute("BEGIN")
@@ -245,9 +245,9 @@ def test_beats_and_takes_wait_for_the_standby_although_the_role_does_not():
         migrate.upgrade(server.conninfo(), "app")
         server.query("ALTER ROLE coord SET synchronous_commit = off")
         with (
-            pooler(server.conninfo()) as lent,
+            pooler(server.conninfo()) as pooled,
             ThreadPoolExecutor(1) as pool,
-            joined_nodes(Place(lent.conninfo, "app"), "a") as (node,),
+            joined_nodes(Place(pooled.conninfo, "app"), "a") as (node,),
         ):
             server.reload(synchronous_standby_names="nobody")
             for ask in (node.beat, node.win):
@@ -280,9 +280,9 @@ def assert_unknown(asked: Future[object]) -> None:
         asked.result(5)
 
 
-def test_a_fenced_transaction_through_a_pooler_is_refused_to_the_old_holder(lent, database):
-    """F1: the fence is a matter of one transaction, whoever the session belongs to."""
-    place = Place(lent.conninfo, database.schema)
+def test_a_fenced_transaction_through_a_pooler_is_refused_to_the_old_holder(pooled, database):
+    """F1: the fence is a matter of one transaction, whichever node has the session."""
+    place = Place(pooled.conninfo, database.schema)
     database.query("CREATE TABLE ledger (term bigint)")
     with joined_nodes(place, "a", "b") as (old, new):
         term = old.win()
@@ -307,7 +307,7 @@ def fenced_writer(place: Place, database) -> Callable[[int, str], None]:
     return write
 
 
-def test_a_pooler_that_leads_to_another_server_is_noticed(lent, database):
+def test_a_pooler_that_leads_to_another_server_is_noticed(pooled, database):
     """E1: the rows of a copy look the same, and even say that the old identity is settled."""
     copy = Server.create()
     try:
@@ -315,16 +315,16 @@ def test_a_pooler_that_leads_to_another_server_is_noticed(lent, database):
         copy.query(f"CREATE DATABASE {dbname}")
         conninfo = make_conninfo(copy.conninfo(), dbname=dbname)
         migrate.upgrade(conninfo, database.schema)
-        with joined_nodes(Place(lent.conninfo, database.schema), "a") as (node,):
+        with joined_nodes(Place(pooled.conninfo, database.schema), "a") as (node,):
             view = node.look()
             copy_rows(database, conninfo)
-            lent.lead_to(copy.conninfo())
-            wait_until(lambda: led_to(lent, copy), 5)
+            pooled.lead_to(copy.conninfo())
+            wait_until(lambda: led_to(pooled, copy), 5)
 
             with pytest.raises(OutcomeUnknownError, match="another server"):
                 node.take(view)
 
-            again = Node(facts_of("a"), store(lent, database).connect(5.0), node.session)
+            again = Node(facts_of("a"), store(pooled, database).connect(5.0), node.session)
             assert not again.look().settled
             assert again.look().token.term == 0
             again.connection.close()
@@ -348,11 +348,11 @@ def copy_rows(database, conninfo: str) -> None:
                     into.write(row)
 
 
-def led_to(lent, server: Server) -> bool:
+def led_to(pooled, server: Server) -> bool:
     port = "SELECT system_identifier FROM pg_control_system()"
-    with psycopg.connect(lent.conninfo, autocommit=True) as connection:
+    with psycopg.connect(pooled.conninfo, autocommit=True) as connection:
         return connection.execute(port).fetchall() == server.query(port)
 
 
-def store(lent, database) -> PostgresStore:
-    return PostgresStore(lent.conninfo, database.schema, facts_of("a"))
+def store(pooled, database) -> PostgresStore:
+    return PostgresStore(pooled.conninfo, database.schema, facts_of("a"))

@@ -273,8 +273,8 @@ def test_a_hung_task_loses_only_its_own_token(tasks):
 
 def test_a_task_that_is_changed_while_it_runs_is_started_anew(tasks):
     group_of(tasks, 2, "A", "B")
-    with tasks.desk() as desk:
-        desk.change("G", TaskDef(name="t0", spec=tasks.spec(30)), who="test")
+    with tasks.operator() as operator:
+        operator.change("G", TaskDef(name="t0", spec=tasks.spec(30)), who="test")
 
     eventually(
         lambda: len([run for run in tasks.task_runs() if run.task == "t0"]) == 2,
@@ -395,9 +395,9 @@ def test_a_scheduled_command_ends_before_its_task_moves(tasks):
     eventually(lambda: os.path.exists(f"{tasks.record}.runs"), 20, tasks.story)
     (first,) = tasks.where().values()
 
-    with tasks.desk() as desk:
+    with tasks.operator() as operator:
         other = {"A": "B", "B": "A"}[first]
-        desk.move(tasks.group, "job", preferred=other, who="test")
+        operator.move(tasks.group, "job", preferred=other, who="test")
     eventually(lambda: "told to stop: run 1 has" in tasks.nodes[first].said(), 20, tasks.story)
     open(f"{tasks.record}.moved", "w").close()
 

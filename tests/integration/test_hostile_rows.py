@@ -79,13 +79,13 @@ def look_at_everything(roles: Roles, stack: ExitStack) -> None:
         console.print(*history_parts(history, style, several=True))
     assert pretty(status_document(status))
     assert pretty(history_document(history))
-    with AdminStore(conninfo, schema=schema, where="here", timeout_s=9.0) as desk:
-        assert {row["group_id"] for row in desk.list()} == {GROUP, STRANGER}
-        assert {row["group_id"] for row in desk.nodes()} == {GROUP, STRANGER}
+    with AdminStore(conninfo, schema=schema, where="here", timeout_s=9.0) as operator:
+        assert {row["group_id"] for row in operator.list()} == {GROUP, STRANGER}
+        assert {row["group_id"] for row in operator.nodes()} == {GROUP, STRANGER}
         for group in (GROUP, STRANGER):
-            assert desk.record(group)
-            desk.show(group, "mail")
-            desk.decisions(group)
+            assert operator.record(group)
+            operator.show(group, "mail")
+            operator.decisions(group)
     with driver.open_session(roles.login("node", GROUP), row_factory=tuple_row) as connection:
         for relation in (*VIEWS, *VIEWS_FOR_PEOPLE):
             name = sql.Identifier(schema, relation)
@@ -106,9 +106,9 @@ def test_edge_values_in_the_rows_of_one_group_break_no_look_at_all_groups(roles:
         spoiled.win()
         with AdminStore(
             roles.login("system_administrator"), roles.database.schema, "test", TIMEOUT_S
-        ) as desk:
+        ) as operator:
             for group in (GROUP, STRANGER):
-                desk.add(group, TaskDef(name="mail"), who="ana")
+                operator.add(group, TaskDef(name="mail"), who="ana")
         stranger = stack.enter_context(roles.connect("node", STRANGER))
         for statement in (
             "INSERT INTO schedule (group_id, name) VALUES ('billing', 'x')",

@@ -204,15 +204,17 @@ def looks(hostile: Hostile) -> None:
 
 
 def administers(hostile: Hostile) -> None:
-    with AdminStore(hostile.conninfo, schema=hostile.schema, where="here", timeout_s=5.0) as desk:
-        desk.add(
+    with AdminStore(
+        hostile.conninfo, schema=hostile.schema, where="here", timeout_s=5.0
+    ) as operator:
+        operator.add(
             "night", TaskDef(name="t", nodes=("a", "NULL"), spec='{"command": ["\u2192"]}'), who="h"
         )
-        desk.declare("night", [TaskDef(name="u")], who="h")
-        shown = desk.list("night")
+        operator.declare("night", [TaskDef(name="u")], who="h")
+        shown = operator.list("night")
         assert [row["task"] for row in shown] == ["t", "u"]
         assert sorted(shown[0]["definition"].nodes) == ["NULL", "a"]
-        assert abs(desk.server_time() - datetime.now(UTC)) < timedelta(minutes=5)
+        assert abs(operator.server_time() - datetime.now(UTC)) < timedelta(minutes=5)
 
 
 def migrates(hostile: Hostile) -> None:

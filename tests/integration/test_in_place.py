@@ -19,7 +19,7 @@ pytestmark = pytest.mark.real
 
 @dataclass(frozen=True)
 class Home:
-    """Where nodes connect."""
+    """The address to which nodes connect."""
 
     conninfo: str
     schema: str = "coord"

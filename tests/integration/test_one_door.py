@@ -108,9 +108,9 @@ def test_no_function_of_a_stranger_is_called(server: Server, schema: str):
         with psycopg.connect(conninfo, autocommit=True) as connection:
             connection.execute(OFFERED)
 
-        with AdminStore(conninfo, schema=schema, where="here", timeout_s=5.0) as desk:
-            desk.add("alpha", TaskDef(name="report"), who="ana")
-            desk.declare("alpha", [TaskDef(name="mail")], who="ana")
+        with AdminStore(conninfo, schema=schema, where="here", timeout_s=5.0) as operator:
+            operator.add("alpha", TaskDef(name="report"), who="ana")
+            operator.declare("alpha", [TaskDef(name="mail")], who="ana")
         database = Database(conninfo, schema)
         with joined_nodes(database, "a") as (node,):
             term = node.win()

@@ -218,8 +218,8 @@ def filled(roles: Roles) -> Roles:
 
 def work(roles: Roles, group: str) -> None:
     """Have something in the tables of tasks."""
-    with desk_of(roles, "system_administrator") as desk:
-        desk.add(group, TaskDef(name="mail", spec='{"command": ["secret"]}'), who="ana")
+    with operator_of(roles, "system_administrator") as operator:
+        operator.add(group, TaskDef(name="mail", spec='{"command": ["secret"]}'), who="ana")
     with roles.connect("node", group) as connection:
         for addition in ("task on a node", "cursor", "decision"):
             # Others than those that are added later.
@@ -227,8 +227,8 @@ def work(roles: Roles, group: str) -> None:
             connection.execute(deed, {"group": group, "mine": MINE})
 
 
-def desk_of(roles: Roles, role: str, group: str | None = None) -> AdminStore:
-    """Sit down at a desk under a role."""
+def operator_of(roles: Roles, role: str, group: str | None = None) -> AdminStore:
+    """Open an operator's connection under a role."""
     return AdminStore(roles.login(role, group), roles.database.schema, "test", TIMEOUT_S)
 
 
@@ -327,28 +327,28 @@ def test_a_reader_only_reads(filled: Roles, deed: str):
 
 def test_a_node_adds_no_command(filled: Roles):
     """Whoever defines a task runs a command on every node of its group."""
-    with desk_of(filled, "node", GROUP) as desk:
-        known = desk.show(GROUP, "mail")[0]["definition"]
+    with operator_of(filled, "node", GROUP) as operator:
+        known = operator.show(GROUP, "mail")[0]["definition"]
         other = replace(known, spec='{"command": ["id"]}')
         for deed in (
-            lambda: desk.add(GROUP, TaskDef(name="x"), who="h"),
-            lambda: desk.change(GROUP, other, who="h"),
-            lambda: desk.declare(GROUP, [TaskDef(name="x")], who="h"),
-            lambda: desk.delete(GROUP, "mail", who="h"),
+            lambda: operator.add(GROUP, TaskDef(name="x"), who="h"),
+            lambda: operator.change(GROUP, other, who="h"),
+            lambda: operator.declare(GROUP, [TaskDef(name="x")], who="h"),
+            lambda: operator.delete(GROUP, "mail", who="h"),
         ):
             with pytest.raises(DatabaseRefusedError, match="system_administrator"):
                 deed()
 
-        assert desk.show(GROUP, "mail")[0]["definition"] == known
+        assert operator.show(GROUP, "mail")[0]["definition"] == known
 
 
 def test_a_node_declares_what_an_administrator_has_declared(filled: Roles):
     declared = [TaskDef(name="x", spec='{"command": ["true"]}')]
-    with desk_of(filled, "system_administrator") as desk:
-        assert desk.declare(GROUP, declared, who="ana") == ()
+    with operator_of(filled, "system_administrator") as operator:
+        assert operator.declare(GROUP, declared, who="ana") == ()
 
-    with desk_of(filled, "node", GROUP) as desk:
-        assert desk.declare(GROUP, declared, who="h") == ()
+    with operator_of(filled, "node", GROUP) as operator:
+        assert operator.declare(GROUP, declared, who="h") == ()
 
 
 def test_definitions_errors_and_cursors_are_read_by_their_own_group_alone(filled: Roles):
@@ -366,23 +366,23 @@ def test_a_system_administrator_evicts_the_dead_alone(filled: Roles):
         assert connection.execute("DELETE FROM health_check").rowcount == 0
     filled.database.query("UPDATE health_check SET ended_at = now() WHERE group_id = %s", GROUP)
 
-    with desk_of(filled, "system_administrator") as desk:
-        desk.evict(GROUP, "h", who="ana")
+    with operator_of(filled, "system_administrator") as operator:
+        operator.evict(GROUP, "h", who="ana")
         with pytest.raises(NodeAliveError):
-            desk.evict(OTHER, "h", who="ana")
+            operator.evict(OTHER, "h", who="ana")
 
 
 def test_a_system_administrator_suspends_and_moves(filled: Roles):
-    with desk_of(filled, "system_administrator") as desk:
-        desk.move(GROUP, "mail", preferred="h", who="ana")
-        assert desk.disable(GROUP, "mail", who="ana")
-        assert desk.enable(GROUP, "mail", who="ana")
-        assert desk.suspend(GROUP, who="ana", reason="maintenance")
-        assert desk.set_policy(GROUP, {"to_member_s": 1.0}, who="ana")
-        desk.delete(GROUP, "mail", who="ana")
+    with operator_of(filled, "system_administrator") as operator:
+        operator.move(GROUP, "mail", preferred="h", who="ana")
+        assert operator.disable(GROUP, "mail", who="ana")
+        assert operator.enable(GROUP, "mail", who="ana")
+        assert operator.suspend(GROUP, who="ana", reason="maintenance")
+        assert operator.set_policy(GROUP, {"to_member_s": 1.0}, who="ana")
+        operator.delete(GROUP, "mail", who="ana")
 
-        assert desk.record(GROUP).suspended
-        assert desk.list(GROUP) == []
+        assert operator.record(GROUP).suspended
+        assert operator.list(GROUP) == []
 
 
 def test_a_system_administrator_admits_and_shuts_out(filled: Roles):

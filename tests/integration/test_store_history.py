@@ -1,4 +1,4 @@
-"""Until when a holding was active, and why it ended: what takeovers are counted from."""
+"""The end of a holding, and its reason: gaps of takeovers are counted from it."""
 
 from __future__ import annotations
 

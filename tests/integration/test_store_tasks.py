@@ -494,7 +494,7 @@ def test_a_look_at_a_thousand_tasks_is_one_statement_of_milliseconds(database):
 
 
 def test_the_names_of_many_tokens_are_bound_and_not_pasted(database):
-    """As many as a request may have; one statement each."""
+    """One statement has as many names as a request may have."""
     with thousand(database) as node:
         database.query(
             "UPDATE token_holder SET session = NULL WHERE group_id <> 'orders/_observer'"

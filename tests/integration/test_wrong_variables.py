@@ -103,7 +103,7 @@ def test_what_a_server_says_of_wrong_options_is_a_wrong_configuration(server, op
 
 
 def test_a_limit_of_the_environment_that_is_no_number_is_a_wrong_configuration(server, monkeypatch):
-    """Where nobody waits with a bound of his own, which would be in its place."""
+    """The caller sets no timeout of its own, which would replace the variable."""
     monkeypatch.setenv("PGCONNECT_TIMEOUT", "x")
 
     with pytest.raises(psycopg.Error) as caught:

@@ -1,4 +1,4 @@
-"""When a cron line is due, found by walking over every minute: slow, and independent of cron.py.
+"""Find the slots of a cron line by walking over every minute: slow, and independent of cron.py.
 
 It shares nothing with the code under test but the rule of docs/schedules.md: zoneinfo says which
 local minutes there are, and each field of a line is read by a few lines of its own.

@@ -8,7 +8,7 @@ from tests.faults.campaign.network_faults import stall
 from tests.support.machines.faketime import Clocks
 
 HOUR_S = 3600.0
-#: Each node's clocks; whoever holds, another one is apart from it by 10 or 20 %.
+#: Each node's clocks; whichever node holds, another one differs from it by 10 or 20 %.
 RATES = {"node-1": 0.9, "node-2": 1.1, "node-3": 1.0}
 
 

@@ -36,7 +36,7 @@ def terminate_session_unheard(ground: Ground) -> None:
 
 
 def kill_backend(ground: Ground) -> None:
-    """SIGKILL of one backend: the postmaster ends all of them and recovers from the log."""
+    """SIGKILL one backend: the postmaster ends all of them and recovers from the log."""
     backends = ground.ask(BACKENDS, ground.rng.choice(NAMES))
     assert backends
     back = [ground.said_since(name, "answers again") for name in NAMES]
@@ -46,7 +46,7 @@ def kill_backend(ground: Ground) -> None:
 
 
 def kill_postmaster(ground: Ground) -> None:
-    """As the kernel's OOM killer would; it is started again at once."""
+    """Kill the postmaster as the kernel's OOM killer does, and start it again at once."""
     with ground.outage():
         ground.server.kill9()
         ground.server.start()
@@ -54,14 +54,14 @@ def kill_postmaster(ground: Ground) -> None:
 
 
 def restart_immediately(ground: Ground) -> None:
-    """No shutdown checkpoint: it recovers from its log."""
+    """Restart without a shutdown checkpoint: the server recovers from its log."""
     with ground.outage():
         ground.server.restart("immediate")
         ground.forget_connection()
 
 
 def outlast_lease(ground: Ground) -> None:
-    """The server is gone for two leases: whoever holds has to stop, and nobody can begin."""
+    """The server is gone for two leases: the holder has to stop, and no node can begin."""
     with ground.outage():
         ground.server.kill9()
         ground.pass_time(2 * LEASE_S)
@@ -70,7 +70,7 @@ def outlast_lease(ground: Ground) -> None:
 
 
 def freeze_server(ground: Ground) -> None:
-    """Every process of the server stands still for two leases; then it answers all questions."""
+    """Stop every process of the server for two leases; then it answers all requests."""
     with ground.outage():
         ground.server.freeze()
         try:
@@ -80,7 +80,7 @@ def freeze_server(ground: Ground) -> None:
 
 
 def lock_token(ground: Ground) -> None:
-    """Somebody locks the token's row, the holder dies, and its takeover is due while it lasts.
+    """Lock the token's row, kill the holder, and keep the lock while the takeover is due.
 
     All standbys that are due wait at the same row, and are let go at the same moment.
     """
@@ -138,7 +138,7 @@ class Crowd:
 
 
 def exhaust_connections(ground: Ground) -> None:
-    """max_connections: others took the holder's place when its connection ended."""
+    """Reach max_connections: others took the holder's place when its connection ended."""
     holding = ground.holder()
     crowd = Crowd(ground.server, ground.dbname)
     try:

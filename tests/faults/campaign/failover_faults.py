@@ -60,7 +60,7 @@ def promote_without_last_takeover(ground: Ground) -> None:
 
 
 def promote_beside_old(ground: Ground) -> None:
-    """Both primaries acknowledge until the nodes have found the new one; then the old one ends."""
+    """Let both primaries acknowledge until the nodes have found the new one; end the old one."""
     old, new = ground.server, _twins(ground).standby
     old.wait_for_standby(new.name)
     behind_at = boottime()

@@ -30,7 +30,7 @@ HOLDER = "SELECT task_id, term FROM origin_token"
 
 @contextmanager
 def origin(path: Path, rng: random.Random) -> Iterator[Ground]:
-    """Three nodes that coordinate as the origin did, on one server."""
+    """Ground of three nodes that coordinate as the origin did, on one server."""
     with ExitStack() as stack:
         server = Server.create()
         stack.callback(server.remove)
@@ -60,9 +60,10 @@ def _launch(made: Bed, server: Server, name: str) -> RunningNode:
 
 
 def _whole(ground: Ground) -> bool:
-    """Three nodes have beaten just now, and for a heartbeat only the one that the row names writes.
+    """Tell whether the group is whole.
 
-    At the start several take the token at once, and each believes in it until its next look.
+    Three nodes have beaten just now, and for a heartbeat only the one that the row names writes.
+    At the start several take the token at once, and each believes in it until its next reading.
     """
     fresh = ground.ask(
         "SELECT count(*) FROM origin_health"

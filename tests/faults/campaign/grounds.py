@@ -145,7 +145,7 @@ def proxied(
 
 @contextmanager
 def clocked(path: Path, rng: random.Random) -> Iterator[Ground]:
-    """Behind proxies, and each node has clocks of its own; its program has the machine's."""
+    """Ground behind proxies; each node has clocks of its own, its program has the machine's."""
     with ExitStack() as stack:
         server = Server.create()
         stack.callback(server.remove)

@@ -99,7 +99,7 @@ class Told:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """How many transactions a node made in a stretch of time."""
+    """Number of transactions that a node made in a stretch of time."""
 
     node: str
     at: float

@@ -32,7 +32,7 @@ def _while_away(ground: Ground, name: str, holder: str, term: int) -> None:
 
 
 def cut(ground: Ground) -> None:
-    """Nothing from and to a node; both ends believe that their connection lives."""
+    """Drop everything from and to a node; both ends believe that their connection lives."""
     holding, name = ground.holder(), ground.victim()
     _net(ground).cut(name)
     try:
@@ -65,13 +65,13 @@ def half_open(ground: Ground) -> None:
 
 
 def flap(ground: Ground) -> None:
-    """Up and down, each about as long as a heartbeat."""
+    """Cut and heal in turn, each for about a heartbeat."""
     down_s, up_s = ground.rng.uniform(0.2, 0.5), ground.rng.uniform(0.2, 0.5)
     _net(ground).flap(ground.victim(), 5, down_s, up_s)
 
 
 def stall(ground: Ground) -> None:
-    """Nothing passes for longer than a lease, and then all of it arrives."""
+    """Hold everything back for longer than a lease, and then deliver all of it."""
     holding, name = ground.holder(), ground.victim()
     _proxy(ground, name).stall()
     try:
@@ -91,7 +91,7 @@ def delay(ground: Ground) -> None:
 
 
 def reset(ground: Ground) -> None:
-    """RST to every connection of a node."""
+    """Reset every connection of a node (RST)."""
     name = ground.victim()
     back = ground.said_since(name, "answers again")
     _proxy(ground, name).reset()

@@ -1,4 +1,4 @@
-"""Which faults are injected, how often, on which ground, and what is promised under each."""
+"""The plan: faults, their number and ground, and the promises that hold under each."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ SHORT_S, LONG_S = 0.4 * LEASE_S, LIVENESS_S + 0.7
 
 
 def kill_node(ground: Ground) -> None:
-    """Everything of a node at one moment, as when its machine loses power."""
+    """Kill every process of a node at one moment, as when its machine loses power."""
     holding = ground.holder()
     name = ground.victim()
     node = ground.node(name)
@@ -36,7 +36,7 @@ def kill_guardian(ground: Ground) -> None:
 
 
 def kill_agent(ground: Ground) -> None:
-    """Its session ends, whoever of its node ends it."""
+    """Kill the agent; another process of its node ends its session."""
     name = ground.victim()
     before = ground.live().get(name)
     ground.node(name).send(signal.SIGKILL, "agent")
@@ -49,7 +49,7 @@ def _other_session(ground: Ground, name: str, before: tuple[str, int] | None) ->
 
 
 def kill_program(ground: Ground) -> None:
-    """Its first process; what is left of it is the guardian's to clear up."""
+    """Kill the program's first process; the guardian has to kill the rest."""
     holding = ground.holder()
     ground.node(holding.node).send(signal.SIGKILL, "program")
     ground.wait_for_run(after=holding.term)
@@ -116,7 +116,7 @@ def with_stuck_log(then: Inject) -> Inject:
 
 
 def stop_program(for_s: float) -> Inject:
-    """SIGSTOP every process of the program: its node goes on holding, and it goes on later."""
+    """SIGSTOP every process of the program: its node goes on holding. SIGCONT later."""
 
     def inject(ground: Ground) -> None:
         name = ground.holder().node
@@ -145,14 +145,14 @@ def freeze_node(ground: Ground) -> None:
 
 
 def leave(ground: Ground) -> None:
-    """SIGTERM to a node: it stops its program, releases, and ends."""
+    """Send SIGTERM to a node: it stops its program, releases, and ends."""
     node = ground.node(ground.victim())
     node.process.terminate()
     node.process.wait(10)
 
 
 def resign(ground: Ground) -> None:
-    """SIGUSR1 to the holder: it gives the token away and stays."""
+    """Send SIGUSR1 to the holder: it gives the token away and stays."""
     holding = ground.holder()
     ground.node(holding.node).process.send_signal(signal.SIGUSR1)
     ground.wait_for_run(after=holding.term)

@@ -1,4 +1,4 @@
-"""How long the machine keeps waiting what is due, as somebody who has nothing else to do sees it.
+"""Delays of the machine: how late a thread runs that has nothing else to do.
 
 What a node tells may be late by as much, and by no constant that holds for every machine.
 """

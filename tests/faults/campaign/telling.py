@@ -56,7 +56,7 @@ def ends(
     first = last = run.end
     for span in history.frozen:
         asleep = span.node == run.node and run.start <= span.since <= before
-        # Whoever ran on after it was woken, before the takeover, did not end in its sleep.
+        # A program that ran on after it was woken, before the takeover, did not end in its sleep.
         if asleep and span.until + thaw_line_s >= min(run.end, before):
             first, last = min(first, span.since), max(last, span.until)
     return first, last

@@ -39,7 +39,7 @@ class TermUnseen(MemoryDatabase):
 
 
 class AnyStanding(MemoryDatabase):
-    """Gives tasks to whoever lives."""
+    """Gives tasks to any live node."""
 
     def may_run_tasks(self, row: NodeRow) -> bool:  # noqa: ARG002
         return True

@@ -24,7 +24,7 @@ SPEC = "{}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupBias:
-    """Settings that a world is made to have, for a planted bug, or a promise, shows itself there.
+    """Settings that a world must have, because a planted bug, or a promise, shows itself there.
 
     stories: names of group_stories.STORIES that are told instead of drawn ones.
     plain:   tasks without any wish: no preferred node, no policy.

@@ -120,7 +120,7 @@ def _late_question(rng: random.Random, at: float, liveness_s: float) -> list[Fau
 
 
 def _observer_dies_with_a_worker(rng: random.Random, at: float, liveness_s: float) -> list[Fault]:
-    """Whoever has to end the worker's session is gone as well."""
+    """The observer, which has to end the worker's session, is gone as well."""
     lag_s = rng.uniform(-0.5, 1.0) * liveness_s
     kinds = ("crash", "freeze", "cut", "leave")
     return [

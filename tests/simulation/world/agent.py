@@ -174,7 +174,7 @@ class Agent(Process):
             self.host.after(delay_s, self._carried_out, question)
 
     def _carried_out(self, question: Question) -> None:
-        """At the server, whatever has become of the node and its connection meanwhile."""
+        """Carry a request out at the server, whatever has become of node and connection."""
         world, known = self.host.world, question.known
         if known is None:
             answer = world.carry_out(self.host, question.line.life, question.request)

@@ -148,7 +148,7 @@ class Host:
             self._off()
 
     def _off(self) -> None:
-        """Nothing of the node is left: its supervisor starts it again."""
+        """Note that nothing of the node is left: its supervisor starts it again."""
         self._lose_spare()
         self.soon(2.0, self.start)
 

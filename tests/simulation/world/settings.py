@@ -34,7 +34,7 @@ class NodeSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Net:
-    """How bad the way to the database is while faults go on; afterwards it is good."""
+    """Quality of the path to the database while faults go on; afterwards the path is good."""
 
     lost: float = 0.0  #: the share of questions, and of answers, that never arrive
     stalled: float = 0.0  #: the share of questions that are carried out seconds later

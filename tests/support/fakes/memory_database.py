@@ -116,13 +116,13 @@ class MemoryDatabase:
         )
 
     def is_settled(self, group: str) -> bool:
-        """Only the run on which it was settled counts, be it of the same branch."""
+        """Tell whether the identity is settled on this very run of the server."""
         epoch, settled = self.epoch(), self.settled.get(group, NEVER_SETTLED)
         here = settled.branch, settled.started_at
         return epoch.settled or here == (epoch.branch, self.identity.started_at)
 
     def settled_at_creation(self) -> bool:
-        """Only the first timeline of a database that knows no other can have granted nothing."""
+        """Tell whether nothing can have been granted: the first timeline, and no other is known."""
         unknown = not self.epochs and not self.history
         unknown = unknown and all(token.term == 0 for token in self.tokens.values())
         return self.identity.timeline == 1 and unknown
@@ -159,22 +159,22 @@ class MemoryDatabase:
         return granted_term(computed, token.term, self.floor_of(token), self.clock_ms(group))
 
     def seen_term_matches(self, token: TokenSeen, seen_term: int) -> bool:
-        """Nothing that was taken since it was seen is taken again."""
+        """Tell whether the token is as it was seen: nothing that was taken since is taken again."""
         return token.term == seen_term
 
     def may_run_tasks(self, row: NodeRow) -> bool:
         return row.standing is Standing.MEMBER
 
     def is_free(self, group: str, token: TokenSeen) -> bool:
-        """Released, never held, or of a session that has ended; ended sessions never revive."""
+        """Tell whether it is released, never held, or of an ended session, which never revives."""
         return token.session is None or not self.session_lives(group, token.node, token.session)
 
     def free_to_take(self, group: str, token: TokenSeen) -> bool:
-        """Free now, and not only when it was seen."""
+        """Tell whether it is free now, and not only when it was seen."""
         return self.is_free(group, token)
 
     def decided_on(self, group: str, request: Decide | TakeTasks) -> bool:
-        """Of two who decided on the same version, one is too late."""
+        """Tell whether the version is still the one decided on: of two deciders one is too late."""
         return request.version == self.versions.get(group)
 
     def raises_version(self, what: str) -> bool:  # noqa: ARG002

@@ -49,7 +49,7 @@ def suspend(database: MemoryDatabase, group: str, *, suspended: bool) -> None:
 
 
 def set_policy(database: MemoryDatabase, group: str, policy: TasksPolicy) -> None:
-    """Say by which times whoever observes judges nodes."""
+    """Set the times by which the observer judges nodes."""
     database.policies[group] = policy
     _changed(database, group, "policy")
 

@@ -66,7 +66,7 @@ class PlacementWorld:
         self.version += 1
 
     def delete(self, name: str) -> None:
-        """Delete a task; whoever holds it gives it back."""
+        """Delete a task; its holder gives it back."""
         del self.tasks[name]
         self.version += 1
 

@@ -1,4 +1,4 @@
-"""Clocks of their own for the processes of one node, or for a server: other rates, steps.
+"""Separate clocks for the processes of one node, or for a server: other rates, steps.
 
 Not Debian's libfaketime (0.9.10): under it Python's timed waits never end (it does not translate
 sem_clockwait), a timer of CLOCK_BOOTTIME never rings, and monotonic clocks show the time of day.

@@ -45,7 +45,7 @@ def start(argv, env, cwd, log):
             stderr=out,
             start_new_session=True,
         )
-    # Process 1 collects whoever dies, this one too.
+    # Process 1 collects every process that dies, this one too.
     process.returncode = 0
     return process.pid
 

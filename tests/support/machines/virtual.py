@@ -35,7 +35,7 @@ BRIDGE, TAP = "bridge", "card"
 
 @dataclass(frozen=True)
 class Offset:
-    """How far the machine's CLOCK_BOOTTIME is ahead of ours, and how wrong that may be; seconds."""
+    """Seconds by which the machine's CLOCK_BOOTTIME is ahead of ours, and the error of that."""
 
     ahead_s: float
     error_s: float

@@ -43,7 +43,7 @@ class StallingProxy:
 
     @property
     def conninfo(self) -> str:
-        """How to connect through the proxy."""
+        """Conninfo of a connection through the proxy."""
         return make_conninfo(self._upstream, host="127.0.0.1", port=str(self.port))
 
     def lead_to(self, upstream: str) -> None:

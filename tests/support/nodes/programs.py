@@ -161,7 +161,7 @@ def leaves_child() -> None:
         rest()
 
     fork(child)
-    os.read(there, 1)  # whoever ends first has its group told to end
+    os.read(there, 1)  # the first to end has its group told to end
     say()
     sys.exit(7)
 

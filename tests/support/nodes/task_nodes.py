@@ -98,10 +98,10 @@ class TaskBed(Bed):
         return self.start(name, config=config or text)
 
     @contextmanager
-    def desk(self) -> Iterator[AdminStore]:
+    def operator(self) -> Iterator[AdminStore]:
         """Open what administers tasks."""
-        with AdminStore(self.conninfo, schema=self.schema, where="test", timeout_s=5.0) as desk:
-            yield desk
+        with AdminStore(self.conninfo, schema=self.schema, where="test", timeout_s=5.0) as operator:
+            yield operator
 
     def spec(self, step_ms: int = 20) -> str:
         """Return the spec of a task whose program is a beacon."""
@@ -109,9 +109,9 @@ class TaskBed(Bed):
 
     def add(self, *definitions: TaskDef) -> None:
         """Add tasks."""
-        with self.desk() as desk:
+        with self.operator() as operator:
             for definition in definitions:
-                desk.add(self.group, definition, who="test")
+                operator.add(self.group, definition, who="test")
 
     def ask(self, query: str, **values: object) -> list[dict[str, Any]]:
         """Ask the database; `{schema}` is put in."""

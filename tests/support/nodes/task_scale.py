@@ -68,10 +68,10 @@ def start_all(tasks: TaskBed, node_count: int, task_count: int) -> None:
     for node in nodes:
         tasks.member(node)
     tasks.wait_for_members(*nodes, within_s=120)
-    with tasks.desk() as desk:
+    with tasks.operator() as operator:
         for number in range(task_count):
             name = f"t{number:04}"
-            desk.add(tasks.group, TaskDef(name=name, spec=tasks.spec(STEP_MS)), who="test")
+            operator.add(tasks.group, TaskDef(name=name, spec=tasks.spec(STEP_MS)), who="test")
     wait_until_held(tasks, task_count, within_s=120)
     eventually(
         lambda: len({r.task for r in tasks.task_runs()}) == task_count,

@@ -82,7 +82,7 @@ class Pooler:
 
     @property
     def conninfo(self) -> str:
-        """How to connect through it."""
+        """Conninfo of a connection through the pooler."""
         return make_conninfo(self._upstream, host=str(self._sockets), port=str(PORT))
 
     def said(self) -> str:

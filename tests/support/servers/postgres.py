@@ -64,7 +64,7 @@ class Server:
 
     @property
     def port(self) -> int:
-        """Of the socket's name too: PostgreSQL has one number for both."""
+        """Port by TCP, and part of the socket's name: PostgreSQL has one number for both."""
         return self.tcp_port or PORT
 
     @property

@@ -1,4 +1,4 @@
-"""How the benchmarks of many nodes and many tasks count and judge, on figures made by hand."""
+"""The counts and judgements of the benchmarks of many nodes and tasks, on figures made by hand."""
 
 from __future__ import annotations
 

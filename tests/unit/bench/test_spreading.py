@@ -1,4 +1,4 @@
-"""How the benchmark of task spreading counts, on histories made by hand."""
+"""The counts of the benchmark of task spreading, on histories made by hand."""
 
 from __future__ import annotations
 

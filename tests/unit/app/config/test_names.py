@@ -1,4 +1,4 @@
-"""Where settings are found, and what of them a command needs that only looks."""
+"""Sources of settings, and the few settings that a command which only reads needs."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from tests.unit.protocol.group.transcript import (
     GAP_MAX_S,
     HERE,
     INFINITE,
-    MANNERS,
+    TIMES,
     ended,
     promotable,
     seen,
@@ -131,7 +131,7 @@ def test_new_observer_waits_a_whole_interval_of_its_own() -> None:
 
 def test_grace_does_not_delay_the_end_of_a_silent_session() -> None:
     """B6, H10"""
-    script = watching(manners=replace(MANNERS, grace_s=1000.0))
+    script = watching(times=replace(TIMES, grace_s=1000.0))
     script.look(0.0, seen("B"))
     script.look(1.5, seen("B"))
 
@@ -147,8 +147,8 @@ def test_suspended_observer_decides_nothing() -> None:
     script.look(0.0, seen("B"))
     script.look(1.5, seen("B"))
 
-    assert decisions(script.observer, True, 3.0, MANNERS) == ()
-    assert decisions(script.observer, False, 3.0, MANNERS) != ()
+    assert decisions(script.observer, True, 3.0, TIMES) == ()
+    assert decisions(script.observer, False, 3.0, TIMES) != ()
 
 
 def test_two_observers_that_see_the_same_decide_the_same() -> None:
@@ -187,9 +187,9 @@ def test_next_moment_is_when_a_node_has_been_clean_long_enough() -> None:
     "change",
     [{"to_member_s": -1.0}, {"grace_s": -0.1}, {"late_max": -1}, {"late_within_s": 0.0}],
 )
-def test_manners_that_make_no_sense_are_refused(change: dict[str, float]) -> None:
+def test_times_that_make_no_sense_are_refused(change: dict[str, float]) -> None:
     with pytest.raises(TimingError, match=next(iter(change))):
-        replace(MANNERS, **change)  # type: ignore[arg-type]
+        replace(TIMES, **change)  # type: ignore[arg-type]
 
 
 # --- whatever it sees ---------------------------------------------------------------------------
@@ -253,7 +253,7 @@ def test_nothing_is_decided_before_the_next_moment(
     looks: list[tuple[float, list[tuple[str, str, int, float, Standing, bool]], int]], later: float
 ) -> None:
     """B9: the observer never wakes up too late."""
-    script = watching(manners=replace(MANNERS, to_member_s=2.0, grace_s=3.0, late_max=1))
+    script = watching(times=replace(TIMES, to_member_s=2.0, grace_s=3.0, late_max=1))
     now = 0.0
     for pause, shown, _ in looks:
         now += pause
@@ -272,7 +272,7 @@ def test_one_decision_for_a_node_at_most_and_in_order(
     looks: list[tuple[float, list[tuple[str, str, int, float, Standing, bool]], int]],
 ) -> None:
     """B9"""
-    script = watching(manners=replace(MANNERS, to_member_s=2.0, grace_s=0.0, late_max=1))
+    script = watching(times=replace(TIMES, to_member_s=2.0, grace_s=0.0, late_max=1))
     now = 0.0
     for pause, shown, _ in looks:
         now += pause

@@ -21,7 +21,7 @@ from coordinator.protocol.messages.task_requests import (
 )
 from tests.unit.protocol.group.transcript import (
     HERE,
-    MANNERS,
+    TIMES,
     Transcript,
     promotable,
     seen,
@@ -98,7 +98,7 @@ def test_decision_that_was_undone_between_two_looks_counts() -> None:
 
 def test_late_beats_never_count_when_none_may() -> None:
     """H10, B7: lateMax = 0."""
-    script = watching(manners=replace(MANNERS, late_max=0))
+    script = watching(times=replace(TIMES, late_max=0))
 
     now = beats(script, [2.9] * 30)
 
@@ -115,7 +115,7 @@ def test_two_missed_beats_are_not_late() -> None:
 
 def test_late_beats_that_are_far_apart_are_forgiven() -> None:
     """B7"""
-    script = watching(manners=replace(MANNERS, late_within_s=10.0))
+    script = watching(times=replace(TIMES, late_within_s=10.0))
     now = beats(script, [2.8, 1, 1, 1, 2.8, 1, 1, 1, 2.8, 1, 1, 1, 2.8])
     assert script.at(now) == ()
 
@@ -186,7 +186,7 @@ def test_members_that_are_all_late_stay() -> None:
 
 def test_late_member_goes_once_another_is_punctual_again() -> None:
     """B7, B9: the moment at which a late beat is forgiven wakes the observer up."""
-    script = watching(manners=replace(MANNERS, late_max=1, late_within_s=20.0))
+    script = watching(times=replace(TIMES, late_max=1, late_within_s=20.0))
 
     def look(now: float, beat: int, beat_of_b: int) -> tuple[Decision, ...]:
         return script.look(now, seen("A", beat), seen("B", beat_of_b, liveness_s=9.0))
@@ -266,7 +266,7 @@ def test_new_session_starts_the_clean_time_again() -> None:
 
 def test_new_observer_looks_for_its_grace_before_it_decides_about_standings() -> None:
     """B6, H10"""
-    script = watching(manners=replace(MANNERS, to_member_s=1.0))
+    script = watching(times=replace(TIMES, to_member_s=1.0))
     for now in (0, 1, 2, 3, 4, 4.9):
         assert script.look(now, seen("A", int(now * 2)), promotable("B", int(now * 2))) == ()
     assert to(Standing.MEMBER, script.at(5.0)) == ["B"]
@@ -307,7 +307,7 @@ def test_silent_member_is_no_member_that_is_left() -> None:
 
 def test_node_that_is_late_just_now_is_no_successor() -> None:
     """B8"""
-    script = watching(manners=replace(MANNERS, grace_s=0.0))
+    script = watching(times=replace(TIMES, grace_s=0.0))
     for now in (0.0, 1.0, 2.0, 3.0):
         decided = script.look(now, promotable("A", int(now)), promotable("B", 1, liveness_s=9.0))
     assert to(Standing.MEMBER, decided) == ["A"]
@@ -315,7 +315,7 @@ def test_node_that_is_late_just_now_is_no_successor() -> None:
 
 def test_node_whose_late_beat_has_come_is_a_successor_again() -> None:
     """B8"""
-    script = watching(manners=replace(MANNERS, grace_s=2.5))
+    script = watching(times=replace(TIMES, grace_s=2.5))
     for now in (0.0, 1.0, 2.0):
         assert script.look(now, promotable("B", 1)) == ()
 
@@ -332,15 +332,15 @@ class Group:
     Each of the two decides in its turn, so that each has seen what the other has not.
     """
 
-    def __init__(self, manners: ObserverPolicy) -> None:
-        self.manners = manners
+    def __init__(self, times: ObserverPolicy) -> None:
+        self.times = times
         self.now = 0.0
         self.version = 1
         self.shown = {name: seen(name) for name in ("a", "b", "c")}
         self.silent_s = dict.fromkeys(self.shown, 0.0)
         self.late = dict.fromkeys(self.shown, 0)
         self.counted = dict.fromkeys(self.shown, False)
-        self.observers = [watching(manners=manners), watching(manners=manners)]
+        self.observers = [watching(times=times), watching(times=times)]
         self.decided: list[ChangeStanding] = []
 
     def go_on(self, beating: frozenset[str], observer: int | None) -> None:
@@ -388,10 +388,10 @@ def test_decisions_are_bounded_by_late_beats(
     grace_s: float,
 ) -> None:
     """H10, B10: whatever the settings, and whichever of two observers decides when."""
-    manners = ObserverPolicy(
+    times = ObserverPolicy(
         late_max=late_max, to_member_s=to_member_s, late_within_s=late_within_s, grace_s=grace_s
     )
-    group = Group(manners)
+    group = Group(times)
 
     for beating, decider in steps:
         group.go_on(beating, decider)
@@ -412,8 +412,8 @@ def test_counting_late_beats_again_would_be_found(monkeypatch: pytest.MonkeyPatc
     """B10, broken on purpose: three late beats then lead to one Rehab after the other."""
 
     def rehabs() -> int:
-        manners = ObserverPolicy(late_max=3, to_member_s=1.0, late_within_s=1e6, grace_s=0.0)
-        group = Group(manners)
+        times = ObserverPolicy(late_max=3, to_member_s=1.0, late_within_s=1e6, grace_s=0.0)
+        group = Group(times)
         group.go_on(frozenset("abc"), 0)
         for _ in range(3):
             for beating in (*(["bc"] * 5), "abc"):

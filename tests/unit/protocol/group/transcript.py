@@ -21,7 +21,7 @@ from coordinator.protocol.messages.task_requests import (
     SessionSeen,
 )
 
-MANNERS = ObserverPolicy(to_member_s=10.0, late_max=3, late_within_s=60.0, grace_s=5.0)
+TIMES = ObserverPolicy(to_member_s=10.0, late_max=3, late_within_s=60.0, grace_s=5.0)
 
 
 HERE = Identity(system_identifier=7, timeline=1, started_at=1)
@@ -54,29 +54,29 @@ def promotable(node: str, beat: int = 1, **changes: object) -> SessionSeen:
 
 @dataclass
 class Transcript:
-    """An observer under test, its manners, and the identity that answers carry."""
+    """An observer under test, its policy, and the identity that answers carry."""
 
     observer: Observer
-    manners: ObserverPolicy = MANNERS
+    times: ObserverPolicy = TIMES
     identity: Identity = HERE
     gap_max_s: float = GAP_MAX_S
 
     def look(self, now: float, *sessions: SessionSeen) -> tuple[Decision, ...]:
         """Show this to the observer; return what it decides at once."""
         self.observer = noted(
-            self.observer, sessions, self.identity, now, self.gap_max_s, self.manners
+            self.observer, sessions, self.identity, now, self.gap_max_s, self.times
         )
         return self.at(now)
 
     def at(self, now: float) -> tuple[Decision, ...]:
-        return decisions(self.observer, False, now, self.manners)
+        return decisions(self.observer, False, now, self.times)
 
     def next_at(self, now: float) -> float:
-        return next_at(self.observer, now, self.manners)
+        return next_at(self.observer, now, self.times)
 
 
-def watching(now: float = 0.0, manners: ObserverPolicy = MANNERS) -> Transcript:
-    return Transcript(begin(now), manners)
+def watching(now: float = 0.0, times: ObserverPolicy = TIMES) -> Transcript:
+    return Transcript(begin(now), times)
 
 
 def to(standing: Standing, decided: tuple[Decision, ...]) -> list[str]:

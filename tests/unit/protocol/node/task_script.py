@@ -37,11 +37,11 @@ from tests.simulation.plans.script import TIMING, held, seen, view
 ME, OTHER = "n0", "n1"
 
 
-MANNERS = ObserverPolicy(to_member_s=6.0, grace_s=2.0)
+TIMES = ObserverPolicy(to_member_s=6.0, grace_s=2.0)
 
 
 @dataclass
-class Desk:
+class OneGroup:
     """A database of one group for one node: it answers at once and remembers what was asked."""
 
     tasks: dict[str, TaskDef] = field(default_factory=dict)
@@ -128,12 +128,12 @@ class Desk:
 
 
 class TaskScript:
-    """A node of a task group and its desk; `go` lets everything happen that is due."""
+    """A node of a task group and its database; `go` performs everything that is due."""
 
-    def __init__(self, *tasks: TaskDef, desk: Desk | None = None) -> None:
-        self.desk = desk or Desk()
-        self.desk.tasks |= {task.name: task for task in tasks}
-        policy = Policy(node=ME, group="G", seed="duties", manners=MANNERS)
+    def __init__(self, *tasks: TaskDef, database: OneGroup | None = None) -> None:
+        self.database = database or OneGroup()
+        self.database.tasks |= {task.name: task for task in tasks}
+        policy = Policy(node=ME, group="G", seed="duties", manners=TIMES)
         self.node = Node(policy=policy, timing=TIMING, duties=TaskState())
         self.now = 0.0
         self.sent_at = 0.0
@@ -168,7 +168,7 @@ class TaskScript:
             if self.cut:
                 commands += self.take_in(Failed(self.now, request, "cut off"))
             else:
-                answer = self.desk.answer(request)
+                answer = self.database.answer(request)
                 commands += self.take_in(Answered(self.now, request, answer, self.sent_at))
         raise AssertionError("the node asks without end")
 
@@ -194,7 +194,7 @@ def started(*tasks: TaskDef, **changes: object) -> TaskScript:
     """Return a node whose tasks run."""
     script = TaskScript(*tasks)
     for name, value in changes.items():
-        setattr(script.desk, name, value)
+        setattr(script.database, name, value)
     assert sorted(starts(script.go(0.5))) == sorted(task.name for task in tasks)
     return script
 

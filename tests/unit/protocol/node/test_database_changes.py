@@ -58,7 +58,7 @@ def at(timeline: int, started_at: int = 1, name: str = "") -> Identity:
 
 
 def test_a_copy_of_the_server_is_noted_once_a_heartbeat_at_most() -> None:
-    """N1, O7: terms come from the clock from then on, whoever remembers what."""
+    """N1, O7: terms come from the clock from then on, whatever nodes remember."""
     copied = other(copied=True)
     script = standby(copied)
     asked_for = []

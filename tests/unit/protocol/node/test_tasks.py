@@ -43,7 +43,7 @@ from tests.simulation.plans.script import TIMING, held, seen, view
 from tests.unit.protocol.node.task_script import (
     ME,
     OTHER,
-    Desk,
+    OneGroup,
     TaskScript,
     ended,
     of,
@@ -69,20 +69,20 @@ def test_a_member_takes_and_starts_what_it_is_responsible_for():
 @pytest.mark.parametrize("standing", [Standing.PROMOTABLE, Standing.REHAB])
 def test_only_a_member_takes_a_task(standing: Standing):
     """H1, rule D2."""
-    script = TaskScript(task(), desk=Desk(standing=standing))
+    script = TaskScript(task(), database=OneGroup(standing=standing))
 
     commands = script.go(3.0)
 
     assert not starts(commands)
-    assert not [request for request in script.desk.asked if isinstance(request, TakeTasks)]
+    assert not [request for request in script.database.asked if isinstance(request, TakeTasks)]
 
 
 def test_a_token_that_another_live_session_holds_is_waited_for():
     """Revoke before assign, rule D3: polled once a heartbeat, and at once after a push."""
-    desk = Desk(tokens={"t": TaskToken(term=4, node=OTHER, session="o", free=False)})
-    script = TaskScript(task(), desk=desk)
+    database = OneGroup(tokens={"t": TaskToken(term=4, node=OTHER, session="o", free=False)})
+    script = TaskScript(task(), database=database)
     assert not starts(script.go(2.0))
-    script.desk.tokens["t"] = TaskToken(term=4, node=OTHER, session=None, free=True)
+    script.database.tokens["t"] = TaskToken(term=4, node=OTHER, session=None, free=True)
 
     commands = script.happens(Notified)
     commands += script.go(script.now + 0.2)
@@ -92,10 +92,10 @@ def test_a_token_that_another_live_session_holds_is_waited_for():
 
 
 def test_without_a_push_a_free_token_is_found_within_a_heartbeat():
-    desk = Desk(tokens={"t": TaskToken(term=4, node=OTHER, session="o", free=False)})
-    script = TaskScript(task(), desk=desk)
+    database = OneGroup(tokens={"t": TaskToken(term=4, node=OTHER, session="o", free=False)})
+    script = TaskScript(task(), database=database)
     script.go(2.0)
-    script.desk.tokens["t"] = TaskToken(term=4, node=OTHER, session=None, free=True)
+    script.database.tokens["t"] = TaskToken(term=4, node=OTHER, session=None, free=True)
 
     assert starts(script.go(2.0 + 1.1 * TIMING.heartbeat_s)) == ["t"]
 
@@ -107,22 +107,22 @@ def test_one_heartbeat_extends_every_program():
 
     assert extended
     assert {command.run for command in extended} == {EVERY_RUN}  # type: ignore[attr-defined]
-    beats = [request for request in script.desk.asked if isinstance(request, Beat)]
+    beats = [request for request in script.database.asked if isinstance(request, Beat)]
     assert 1 <= len(beats) <= 3, "one heartbeat a second, whatever the number of tasks"
 
 
 def test_a_task_that_moves_away_is_given_back_only_when_nothing_of_it_is_left():
     """Rule D3."""
     script = started(task())
-    script.desk.change(standing=Standing.REHAB)
+    script.database.change(standing=Standing.REHAB)
 
     commands = script.go(2.0)
 
     assert of(commands, StopProgram)
-    assert not [request for request in script.desk.asked if isinstance(request, ReleaseTasks)]
+    assert not [request for request in script.database.asked if isinstance(request, ReleaseTasks)]
     script.happens(lambda _: ended(script, status=-15, why="stopped"))
     script.go(2.3)
-    releases = [request for request in script.desk.asked if isinstance(request, ReleaseTasks)]
+    releases = [request for request in script.database.asked if isinstance(request, ReleaseTasks)]
     assert [given.task for release in releases for given in release.given] == ["t"]
     assert not script.duties.works
 
@@ -130,7 +130,7 @@ def test_a_task_that_moves_away_is_given_back_only_when_nothing_of_it_is_left():
 @pytest.mark.parametrize("change", ["disabled", "deleted"])
 def test_a_task_that_is_disabled_or_deleted_ends(change: str):
     script = started(task())
-    script.desk.change(tasks={"t": task(enabled=False)} if change == "disabled" else {})
+    script.database.change(tasks={"t": task(enabled=False)} if change == "disabled" else {})
 
     stops = of(script.go(2.0), StopProgram)
 
@@ -139,7 +139,7 @@ def test_a_task_that_is_disabled_or_deleted_ends(change: str):
 
 def test_a_changed_task_is_started_anew_under_the_same_token():
     script = started(task())
-    script.desk.define(task(revision=2, spec='{"command": ["new"]}'))
+    script.database.define(task(revision=2, spec='{"command": ["new"]}'))
     assert of(script.go(2.0), StopProgram)
 
     commands = script.happens(lambda _: ended(script, status=-15, why="stopped"))
@@ -148,12 +148,12 @@ def test_a_changed_task_is_started_anew_under_the_same_token():
     assert starts(commands) == ["t"]
     assert script.duties.works["t"].definition.revision == 2
     assert script.duties.works["t"].term == 1
-    assert not [request for request in script.desk.asked if isinstance(request, ReleaseTasks)]
+    assert not [request for request in script.database.asked if isinstance(request, ReleaseTasks)]
 
 
 def test_nothing_starts_on_an_unsettled_identity():
     """Rule D5."""
-    script = TaskScript(task(), desk=Desk(settled=False))
+    script = TaskScript(task(), database=OneGroup(settled=False))
 
     assert not starts(script.go(3.0))
 
@@ -161,8 +161,8 @@ def test_nothing_starts_on_an_unsettled_identity():
 def test_after_a_promotion_trust_is_extended_only_when_the_holdings_were_read_anew():
     """Rule D6: the new primary may have lost the taking, and given the token to another."""
     script = started(task())
-    script.desk.timeline, script.desk.settled = 2, False
-    script.desk.tokens["t"] = TaskToken(term=1, node=OTHER, session="o", free=False)
+    script.database.timeline, script.database.settled = 2, False
+    script.database.tokens["t"] = TaskToken(term=1, node=OTHER, session="o", free=False)
 
     commands = script.go(2.0)
 
@@ -176,7 +176,7 @@ def test_after_a_promotion_trust_is_extended_only_when_the_holdings_were_read_an
 
 def test_a_holding_that_survived_a_promotion_goes_on():
     script = started(task())
-    script.desk.timeline = 2
+    script.database.timeline = 2
 
     commands = script.go(2.5)
 
@@ -186,9 +186,11 @@ def test_a_holding_that_survived_a_promotion_goes_on():
 
 def test_a_take_whose_answer_was_lost_is_found_again():
     script = TaskScript(task())
-    script.desk.refuse_takes = True
+    script.database.refuse_takes = True
     script.go(0.5)
-    script.desk.tokens["t"] = TaskToken(term=1, node=ME, session=script.desk.session, free=False)
+    script.database.tokens["t"] = TaskToken(
+        term=1, node=ME, session=script.database.session, free=False
+    )
 
     assert starts(script.go(2.0)) == ["t"]
     assert script.duties.works["t"].term == 1
@@ -205,14 +207,14 @@ def test_every_program_dies_when_trust_ends_and_only_then_the_node_joins_again()
     assert killed == {run_of(script, "a"), run_of(script, "b")}
     assert script.node.session is None
     script.cut = False
-    joins = sum(isinstance(request, Join) for request in script.desk.asked)
+    joins = sum(isinstance(request, Join) for request in script.database.asked)
     script.go(10.0)
-    assert sum(isinstance(request, Join) for request in script.desk.asked) == joins
+    assert sum(isinstance(request, Join) for request in script.database.asked) == joins
     script.happens(lambda _: ended(script, "a", -9, "killed"))
     told = script.happens(lambda _: ended(script, "b", -9, "killed"))
     assert LogLine("tasks-removed", ()) in told
     script.go(10.5)
-    assert sum(isinstance(request, Join) for request in script.desk.asked) == joins + 1
+    assert sum(isinstance(request, Join) for request in script.database.asked) == joins + 1
 
 
 def test_a_task_that_continues_outlives_the_session_and_stops_when_it_is_anothers():
@@ -224,13 +226,13 @@ def test_a_task_that_continues_outlives_the_session_and_stops_when_it_is_another
     assert set(script.duties.apart) == {"t"}
 
     script.cut = False
-    script.desk.tokens["t"] = TaskToken(term=2, node=OTHER, session="o", free=False)
-    script.desk.change(standing=Standing.REHAB)
+    script.database.tokens["t"] = TaskToken(term=2, node=OTHER, session="o", free=False)
+    script.database.change(standing=Standing.REHAB)
     assert of(script.go(10.0), StopProgram)
     script.happens(lambda _: ended(script, status=-15, why="stopped"))
     script.go(11.0)
 
-    told = [line for r in script.desk.asked if isinstance(r, ReportTasks) for line in r.told]
+    told = [line for r in script.database.asked if isinstance(r, ReportTasks) for line in r.told]
     assert [line.note for line in told if line.note] == ["ran-apart"]
     assert not script.duties.apart
 
@@ -241,7 +243,7 @@ def test_a_task_that_continued_goes_on_under_a_new_term_when_nobody_took_it():
     script.cut = True
     script.go(8.0)
     script.cut = False
-    script.desk.tokens["t"] = TaskToken(term=1, node=ME, session="over", free=True)
+    script.database.tokens["t"] = TaskToken(term=1, node=ME, session="over", free=True)
 
     commands = script.go(12.0)
 
@@ -274,7 +276,7 @@ def test_a_crash_loop_gives_the_task_to_others_with_a_mark():
 
     assert told.count("task-crash-loop") == 1
 
-    releases = [r for r in script.desk.asked if isinstance(r, ReleaseTasks)]
+    releases = [r for r in script.database.asked if isinstance(r, ReleaseTasks)]
     assert [(given.task, given.failed) for r in releases for given in r.given] == [("bad", True)]
     assert run_of(script, "good") == good
 
@@ -285,7 +287,7 @@ def test_a_file_that_cannot_be_executed_is_left_to_others_at_once():
     script.happens(lambda now: ProgramRefused(now, run_of(script), "no such file", 127))
     script.go(script.now + 0.3)
 
-    releases = [r for r in script.desk.asked if isinstance(r, ReleaseTasks)]
+    releases = [r for r in script.database.asked if isinstance(r, ReleaseTasks)]
     assert [given.failed for r in releases for given in r.given] == [True]
 
 
@@ -296,11 +298,11 @@ def test_what_other_groups_read_does_not_quote_why_a_file_cannot_be_executed():
     script.happens(lambda now: ProgramRefused(now, run_of(script), "no file /srv/--key=s3", 127))
     script.go(script.now + 10.0)
 
-    releases = [r for r in script.desk.asked if isinstance(r, ReleaseTasks)]
+    releases = [r for r in script.database.asked if isinstance(r, ReleaseTasks)]
     assert {given.reason for r in releases for given in r.given} == {
         "its program could not be started (exit code 127)"
     }
-    told = [line for r in script.desk.asked if isinstance(r, ReportTasks) for line in r.told]
+    told = [line for r in script.database.asked if isinstance(r, ReportTasks) for line in r.told]
     assert "no file /srv/--key=s3" in {line.error for line in told}
 
 
@@ -311,7 +313,7 @@ def test_why_a_task_is_not_started_is_shown_while_it_is_tried_again_and_again():
         script.happens(lambda now: ProgramRefused(now, run_of(script), "no such file", 127))
         script.go(script.now + 10.0)
 
-    told = [line for r in script.desk.asked if isinstance(r, ReportTasks) for line in r.told]
+    told = [line for r in script.database.asked if isinstance(r, ReportTasks) for line in r.told]
     first = next(n for n, line in enumerate(told) if line.error)
     assert {line.error for line in told[first:]} == {"no such file"}
 
@@ -328,7 +330,7 @@ def test_a_hung_task_loses_only_its_own_token():
     assert [stop.run for stop in stops] == [run_of(script, "hung")]  # type: ignore[attr-defined]
     script.happens(lambda _: ended(script, "hung", -9, "stopped"))
     script.go(4.3)
-    releases = [r for r in script.desk.asked if isinstance(r, ReleaseTasks)]
+    releases = [r for r in script.database.asked if isinstance(r, ReleaseTasks)]
     assert [given.task for r in releases for given in r.given] == ["hung"]
     assert run_of(script, "busy")
 
@@ -339,7 +341,7 @@ def test_a_finished_task_is_marked_as_done():
     script.happens(lambda _: ended(script))
     script.go(script.now + 0.3)
 
-    releases = [r for r in script.desk.asked if isinstance(r, ReleaseTasks)]
+    releases = [r for r in script.database.asked if isinstance(r, ReleaseTasks)]
     assert releases[0].given[0] == GivenTask(task="t", term=1, reason="the task is done", done=True)
 
 
@@ -350,11 +352,11 @@ def test_a_leaving_node_ends_every_program_then_gives_everything_back():
     commands += script.go(script.now + 0.1)
 
     assert len(of(commands, StopProgram)) == 2
-    assert not [request for request in script.desk.asked if isinstance(request, Leave)]
+    assert not [request for request in script.database.asked if isinstance(request, Leave)]
     script.happens(lambda _: ended(script, "a", -15, "stopped"))
-    assert not [request for request in script.desk.asked if isinstance(request, Leave)]
+    assert not [request for request in script.database.asked if isinstance(request, Leave)]
     script.happens(lambda _: ended(script, "b", -15, "stopped"))
-    assert [request for request in script.desk.asked if isinstance(request, Leave)]
+    assert [request for request in script.database.asked if isinstance(request, Leave)]
     assert script.node.finished
 
 
@@ -373,12 +375,12 @@ def test_the_database_is_told_what_runs_and_which_version_is_acted_on():
     """H3, H11."""
     script = started(task())
     script.go(1.0)
-    script.desk.define(task("more"))
+    script.database.define(task("more"))
 
     script.go(3.0)
 
-    told = [request for request in script.desk.asked if isinstance(request, ReportTasks)]
-    assert told[-1].version == script.desk.version
+    told = [request for request in script.database.asked if isinstance(request, ReportTasks)]
+    assert told[-1].version == script.database.version
     states = {line.task: line.state for request in told for line in request.told}
     assert states == {"t": "running", "more": "running"}
 
@@ -387,35 +389,35 @@ def test_a_quiet_node_asks_nothing_but_heartbeats():
     """K4 and the budget: no handover, no second statement, while nothing happens."""
     script = started(task("a"), task("b"))
     script.go(3.0)
-    script.desk.asked.clear()
+    script.database.asked.clear()
 
     script.go(30.0)
 
-    assert {type(request) for request in script.desk.asked} == {Beat}
+    assert {type(request) for request in script.database.asked} == {Beat}
 
 
 def shows(script: TaskScript, **nodes: NodeRecord) -> None:
     """Let the record show these nodes, too."""
-    record = script.desk.record
+    record = script.database.record
 
     def shown() -> GroupRecord:
         seen = record()
         return replace(seen, nodes={**seen.nodes, **nodes})
 
-    script.desk.record = shown  # type: ignore[method-assign]
+    script.database.record = shown  # type: ignore[method-assign]
 
 
 def test_a_node_without_a_mentor_sees_itself_caught_up():
     """H6: the first node of a group."""
-    script = TaskScript(desk=Desk(standing=Standing.PROMOTABLE))
+    script = TaskScript(database=OneGroup(standing=Standing.PROMOTABLE))
     script.go(0.05)
-    me = script.desk.record().nodes[ME]
+    me = script.database.record().nodes[ME]
     shows(script, n0=replace(me, caught_up=False))
-    script.desk.version += 1
+    script.database.version += 1
 
     script.go(1.5)
 
-    asked = [request for request in script.desk.asked if isinstance(request, CatchUp)]
+    asked = [request for request in script.database.asked if isinstance(request, CatchUp)]
     assert {request.pupil for request in asked} == {ME}
 
 
@@ -430,44 +432,44 @@ def test_a_mentor_waits_until_its_pupil_acts_on_the_record():
         caught_up=False,
     )
     shows(script, n9=pupil)
-    script.desk.version += 1
+    script.database.version += 1
     script.go(3.0)
-    assert not [request for request in script.desk.asked if isinstance(request, CatchUp)]
+    assert not [request for request in script.database.asked if isinstance(request, CatchUp)]
 
-    shows(script, n9=replace(pupil, seen_version=script.desk.version))
+    shows(script, n9=replace(pupil, seen_version=script.database.version))
     script.go(script.now + 1.2)
 
-    asked = [request for request in script.desk.asked if isinstance(request, CatchUp)]
+    asked = [request for request in script.database.asked if isinstance(request, CatchUp)]
     assert (asked[0].pupil, asked[0].pupil_session) == ("n9", "s")
 
 
 def test_the_observer_watches_the_sessions():
     script = TaskScript()
-    script.desk.view = lambda: replace(  # type: ignore[method-assign]
+    script.database.view = lambda: replace(  # type: ignore[method-assign]
         view(
-            held(script.desk.session or "", node=ME),
-            seen(script.desk.session, len(script.desk.asked)),
+            held(script.database.session or "", node=ME),
+            seen(script.database.session, len(script.database.asked)),
         ),
-        group_version=script.desk.version,
+        group_version=script.database.version,
     )
 
     commands = script.go(3.0)
 
-    watches = [request for request in script.desk.asked if isinstance(request, WatchSessions)]
+    watches = [request for request in script.database.asked if isinstance(request, WatchSessions)]
     assert 2 <= len(watches) <= 5
     assert LogLine("observing", ()) in commands
-    assert not [request for request in script.desk.asked if isinstance(request, Take)]
+    assert not [request for request in script.database.asked if isinstance(request, Take)]
 
 
 def test_nothing_starts_on_a_record_that_is_known_to_be_old():
     """D4: the first answer with another version leads to a new look, before anything starts."""
     script = started(task())
     script.happens(lambda _: ended(script, status=1))  # it waits for its restart
-    script.desk.define(task(enabled=False))
+    script.database.define(task(enabled=False))
 
     commands = script.happens(Notified)
 
-    kinds = [type(request) for request in script.desk.asked]
+    kinds = [type(request) for request in script.database.asked]
     assert kinds[-1] is ReadGroup or ReadGroup in kinds[kinds.index(Beat) :]
     commands += script.go(script.now + 3.0)
     assert not starts(commands)
@@ -476,40 +478,40 @@ def test_nothing_starts_on_a_record_that_is_known_to_be_old():
 def test_the_observer_raises_an_alert_once():
     """H8: a pinned task whose node is away is something that a person should hear of."""
     script = TaskScript(task(preferred="n9", pinned=True))
-    script.desk.view = lambda: replace(  # type: ignore[method-assign]
+    script.database.view = lambda: replace(  # type: ignore[method-assign]
         view(
-            held(script.desk.session or "", node=ME),
-            seen(script.desk.session, len(script.desk.asked)),
+            held(script.database.session or "", node=ME),
+            seen(script.database.session, len(script.database.asked)),
         ),
-        group_version=script.desk.version,
+        group_version=script.database.version,
     )
 
     commands = script.go(2.0)
-    script.desk.define(task("another"))
+    script.database.define(task("another"))
     commands += script.go(8.0)
 
     alerts = [c for c in of(commands, LogLine) if c.event == "alert"]  # type: ignore[attr-defined]
     assert [dict(c.fields)["task"] for c in alerts] == ["t"]  # type: ignore[attr-defined]
-    told = [line for r in script.desk.asked if isinstance(r, ReportTasks) for line in r.told]
+    told = [line for r in script.database.asked if isinstance(r, ReportTasks) for line in r.told]
     assert [(line.note, line.state) for line in told if line.note] == [("alert", "")]
 
 
 def test_a_token_that_stays_locked_is_not_asked_for_in_a_loop():
     """The fence of another role: free as it was seen, and never taken; the rest goes on."""
     script = TaskScript(task("locked"), task("good"))
-    take = script.desk._take
+    take = script.database._take
 
     def without_the_locked(request: TakeTasks) -> Answer:
         rest = tuple(wanted for wanted in request.wanted if wanted.task != "locked")
         return take(replace(request, wanted=rest))
 
-    script.desk._take = without_the_locked  # type: ignore[method-assign]
+    script.database._take = without_the_locked  # type: ignore[method-assign]
 
     script.go(10.0)
 
-    takes = [request for request in script.desk.asked if isinstance(request, TakeTasks)]
+    takes = [request for request in script.database.asked if isinstance(request, TakeTasks)]
     assert len(takes) <= 15, "once a heartbeat"
-    told = [line for r in script.desk.asked if isinstance(r, ReportTasks) for line in r.told]
+    told = [line for r in script.database.asked if isinstance(r, ReportTasks) for line in r.told]
     assert [line.state for line in told if line.task == "good"] == ["running"]
 
 
@@ -521,16 +523,16 @@ def test_a_stop_timeout_that_no_lease_can_hold_does_not_keep_a_task_from_running
 
 def test_a_release_that_is_refused_waits_for_a_heartbeat():
     script = started(task())
-    answer = script.desk.answer
+    answer = script.database.answer
 
     def refused(request: Request) -> Answer:
         if isinstance(request, ReleaseTasks | Beat):
-            script.desk.asked.append(request)
-            return Answer(done=False, view=script.desk.view())
+            script.database.asked.append(request)
+            return Answer(done=False, view=script.database.view())
         return answer(request)
 
-    script.desk.answer = refused  # type: ignore[method-assign]
-    script.desk.change(standing=Standing.REHAB)
+    script.database.answer = refused  # type: ignore[method-assign]
+    script.database.change(standing=Standing.REHAB)
     script.go(script.now + 2.0)
 
     # `go` would fail if the node asked without end.
@@ -544,12 +546,14 @@ def test_a_lost_taking_of_what_went_on_apart_starts_no_second_program():
     script.cut = True
     script.go(8.0)
     script.cut = False
-    script.desk.refuse_takes = True
-    script.desk.tokens["t"] = TaskToken(term=1, node=ME, session="over", free=True)
+    script.database.refuse_takes = True
+    script.database.tokens["t"] = TaskToken(term=1, node=ME, session="over", free=True)
     commands = script.go(10.5)
     assert set(script.duties.apart) == {"t"}
 
-    script.desk.tokens["t"] = TaskToken(term=2, node=ME, session=script.desk.session, free=False)
+    script.database.tokens["t"] = TaskToken(
+        term=2, node=ME, session=script.database.session, free=False
+    )
     commands += script.go(14.0)
 
     assert not starts(commands)
@@ -565,11 +569,11 @@ def test_after_an_outage_a_task_goes_on_apart_until_its_node_may_have_it_again()
     script.cut = True
     script.go(8.0)
     script.cut = False
-    script.desk.tokens["t"] = TaskToken(term=1, node=ME, session="over", free=True)
-    script.desk.change(standing=Standing.REHAB)
+    script.database.tokens["t"] = TaskToken(term=1, node=ME, session="over", free=True)
+    script.database.change(standing=Standing.REHAB)
 
     commands = script.go(12.0)
-    script.desk.change(standing=Standing.MEMBER)
+    script.database.change(standing=Standing.MEMBER)
     commands += script.go(15.0)
 
     assert not of(commands, StopProgram)
@@ -593,7 +597,7 @@ def test_how_long_a_task_went_on_apart_counts_from_the_end_of_trust():
 def test_a_pupil_in_a_busy_group_is_seen_caught_up():
     """H6: what it has seen in this life is enough; a newer version comes every half second."""
     script = TaskScript()
-    record = script.desk.record
+    record = script.database.record
     seen_version = [-1]
 
     def shown() -> GroupRecord:
@@ -601,17 +605,17 @@ def test_a_pupil_in_a_busy_group_is_seen_caught_up():
         pupil = replace(found.nodes["n9"], caught_up=False, seen_version=seen_version[0])
         return replace(found, nodes={**found.nodes, "n9": pupil})
 
-    script.desk.record = shown  # type: ignore[method-assign]
+    script.database.record = shown  # type: ignore[method-assign]
     script.go(1.0)
 
     for _ in range(20):
-        script.desk.change()
+        script.database.change()
         script.happens(Notified)
         script.go(script.now + 0.3)
-        seen_version[0] = script.desk.version
+        seen_version[0] = script.database.version
         script.go(script.now + 0.2)
 
-    assert [request for request in script.desk.asked if isinstance(request, CatchUp)]
+    assert [request for request in script.database.asked if isinstance(request, CatchUp)]
 
 
 SCHEDULED = '{"command":["x"],"trigger":{"interval":1}}'

@@ -54,7 +54,7 @@ def truncate_all(database: MemoryDatabase) -> None:
 
 
 def forget_sessions(database: MemoryDatabase) -> None:
-    """As an old dump of one table under live connections."""
+    """Restore one table from an old dump under live connections."""
     for key, row in database.nodes.items():
         database.nodes[key] = replace(row, session=None, ended=True)
 
@@ -95,7 +95,7 @@ def _never(name: str) -> None:
 
 
 def delete_tokens_for_good(database: MemoryDatabase) -> None:
-    """As for a role that may not insert, or under a trigger of somebody's that swallows the row."""
+    """Delete rows that cannot come back: the role may not insert, or a trigger drops the row."""
     database.tokens.clear()
     database.ensure_token = _never  # type: ignore[method-assign]
 

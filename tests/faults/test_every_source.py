@@ -1,4 +1,4 @@
-"""Rules G4 and L1: a run has ended when every belt says so, and what cannot be killed is named."""
+"""Rules G4 and L1: a run has ended when every source says so; survivors are named."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def outsider() -> Iterator[Callable[[str], subprocess.Popen[bytes]]]:
 def test_a_run_has_not_ended_while_its_mark_lives_outside_of_it(
     start: Start, outsider: Callable[[str], subprocess.Popen[bytes]], level: str
 ):
-    """As a daemon that starts things for others: it is in no cgroup, tree or session of ours."""
+    """Like a process that a daemon started: in no cgroup, tree or session of ours."""
     node = start(level)
     agent = node.meet_agent()
     handle = node.start_shape(agent, "sleeps")["handle"]
