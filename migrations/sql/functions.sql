@@ -15,9 +15,9 @@ DECLARE
     v_token record;
     v_refusal text;
 BEGIN
-    -- Before the row lock: by this lock a takeover that has to push fenced transactions aside finds
-    -- them in pg_locks. It is not waited for, and its number is this backend's: any login may hold
-    -- a lock of any number, but not of all.
+    -- Before the row lock: a takeover that has to end fenced transactions finds them in pg_locks by
+    -- this lock. Its number depends on the backend, and nothing waits for it: any login may hold
+    -- any advisory lock, but not all of them.
     PERFORM pg_try_advisory_xact_lock_shared(hashtextextended(
         'coord_fence:' || {schema_text} || ':' || p_group || ':' || pg_backend_pid(), 0
     ));
@@ -108,10 +108,10 @@ BEGIN
             server.timeline,
             server.started_at,
             epoch.branch,
-            coalesce((epoch.settled OR record.settled_branch = epoch.branch AND record.settled_start = epoch.started_at), false),
+            coalesce(state.settled, false),
             CASE
                 WHEN epoch.settled THEN 2147483647
-                WHEN (epoch.settled OR record.settled_branch = epoch.branch AND record.settled_start = epoch.started_at) THEN epoch.waited_ms
+                WHEN state.settled THEN epoch.waited_ms
                 ELSE coalesce((
                     SELECT max(watched.waited_ms) FROM {schema}.database_epoch AS watched
                     WHERE watched.system_identifier = p_system
@@ -120,7 +120,7 @@ BEGIN
                 ), 0)
             END,
             CASE
-                WHEN (epoch.settled OR record.settled_branch = epoch.branch AND record.settled_start = epoch.started_at) THEN 0
+                WHEN state.settled THEN 0
                 ELSE coalesce((
                     SELECT max(near.liveness_ms) FROM {schema}.health_check AS near
                     WHERE near.group_id = p_group
@@ -169,6 +169,12 @@ BEGIN
             AND epoch.timeline = server.timeline
             AND epoch.started_at = server.started_at
             AND epoch.group_id = p_group
+        CROSS JOIN LATERAL (
+            SELECT
+                epoch.settled
+                OR record.settled_branch = epoch.branch
+                AND record.settled_start = epoch.started_at AS settled
+        ) AS state
     );
 END
 $coord$;

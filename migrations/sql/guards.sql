@@ -41,9 +41,8 @@ BEGIN
         FROM {schema}.health_check AS known
         WHERE known.group_id = regexp_replace(NEW.group_id, '/_observer$', '')
             AND known.session IS NOT NULL
-            -- Of those that race for this token; the column comes with tasks.
-            AND coalesce(CAST(to_jsonb(known) ->> 'hosts_tasks' AS boolean), false)
-                = (NEW.group_id ~ '/_observer$');
+            -- Only the nodes that race for this token.
+            AND known.hosts_tasks = (NEW.group_id ~ '/_observer$');
         IF v_living IS NOT NULL THEN
             NEW.term_floor := greatest(
                 NEW.term_floor,
@@ -205,8 +204,8 @@ BEGIN
             ERRCODE = 'insufficient_privilege',
             MESSAGE = 'coord_refuse_clash: this is not a table of coord';
     END IF;
-    -- The row that both would share, made and locked first: of two that come at the same time the
-    -- second waits here, and then sees the first.
+    -- Make and lock the row that both would share: of two transactions at the same time the second
+    -- waits here, and then sees what the first has written.
     INSERT INTO {schema}.token_holder (group_id) VALUES (v_token) ON CONFLICT DO NOTHING;
     PERFORM FROM {schema}.token_holder AS token WHERE token.group_id = v_token FOR NO KEY UPDATE;
     IF TG_TABLE_NAME = 'task' THEN

@@ -35,7 +35,7 @@ BEGIN
         RETURN;
     END IF;
 
-    -- While the observer is suspended, nobody ends its session either.
+    -- While the observer of the group is suspended, no session is ended.
     IF v_ends AND p_hosts_tasks AND EXISTS (
         SELECT FROM {schema}.group_record AS record
         WHERE record.group_id = p_group AND record.suspended_at IS NOT NULL
@@ -53,7 +53,7 @@ BEGIN
             END
         WHERE node.group_id = p_group AND node.task_id = p_seen_node
             AND node.session = p_seen
-            AND node.beat = p_seen_beat  -- one more beat and it lives
+            AND node.beat = p_seen_beat  -- a further beat shows that it lives
             AND node.ended_at IS NULL
         RETURNING node.standing, node.last_heartbeat INTO v_after, v_active_until;
         IF NOT FOUND THEN
@@ -61,40 +61,45 @@ BEGIN
         END IF;
     END IF;
 
-    -- Until when the holder was active, before the row changes. No row when the token has moved on,
-    -- nor, unless it is to be waited for, while it is locked.
+    -- Read until when the holder was active, before the row changes. There is no row when the token
+    -- has moved on nor, without p_waits, while another transaction has locked it.
     IF p_waits THEN
-        SELECT coalesce(v_active_until, node.last_heartbeat) INTO v_active_until FROM {schema}.token_holder AS token
+        SELECT coalesce(v_active_until, node.last_heartbeat) INTO v_active_until
+        FROM {schema}.token_holder AS token
         LEFT JOIN {schema}.health_check AS node
             ON node.group_id = p_group
             AND node.task_id = token.task_id
             AND node.session = token.session
         WHERE token.group_id = p_token
             AND token.term = p_seen_term
-            AND token.session IS NOT DISTINCT FROM p_seen FOR UPDATE OF token;
+            AND token.session IS NOT DISTINCT FROM p_seen
+        FOR UPDATE OF token;
     ELSE
-        SELECT coalesce(v_active_until, node.last_heartbeat) INTO v_active_until FROM {schema}.token_holder AS token
+        SELECT coalesce(v_active_until, node.last_heartbeat) INTO v_active_until
+        FROM {schema}.token_holder AS token
         LEFT JOIN {schema}.health_check AS node
             ON node.group_id = p_group
             AND node.task_id = token.task_id
             AND node.session = token.session
         WHERE token.group_id = p_token
             AND token.term = p_seen_term
-            AND token.session IS NOT DISTINCT FROM p_seen FOR UPDATE OF token SKIP LOCKED;
+            AND token.session IS NOT DISTINCT FROM p_seen
+        FOR UPDATE OF token SKIP LOCKED;
     END IF;
     IF NOT FOUND THEN
         v_passed_over := true;
         RETURN;
     END IF;
 
-    -- Settled for the group, on the branch that the asker has seen, and on no copy of that server.
+    -- NULL unless this server is settled for the group, on the branch that the caller has seen.
     v_clock_ms := {schema}.coord_term_clock(p_system, p_branch, p_group);
     IF v_clock_ms IS NULL THEN
         RETURN;
     END IF;
 
-    -- The term never falls behind what the asker computed, what any node remembers, the row, or
-    -- the history: a row that was set back by hand must not meet a term that the history has.
+    -- The new term is above the row, above what any node remembers and above the history: a row
+    -- that was set back by hand must not reach a term that the history has. It is not below what
+    -- the caller computed.
     UPDATE {schema}.token_holder AS token
     SET task_id = p_node,
         session = p_mine,
@@ -110,7 +115,7 @@ BEGIN
         AND (
             token.session IS NULL
             OR NOT EXISTS (
-                -- A holder that this group does not know is no dead one.
+                -- The holder may be a node of a group that has the name of the token.
                 SELECT FROM {schema}.health_check AS node
                 WHERE node.group_id IN (p_group, p_token)
                     AND node.task_id = token.task_id
@@ -119,7 +124,7 @@ BEGIN
             )
         )
         AND (
-            -- Made anew, of a holder that nobody knows: it is over when the longest interval is.
+            -- A row that was made anew does not name its holder: wait for the longest liveness.
             token.task_id IS NOT NULL
             OR token.released_at IS NULL
             OR clock_timestamp() >= token.released_at + (
@@ -154,7 +159,7 @@ BEGIN
         json_build_object('kind', 'taken', 'node', p_node, 'term', v_taken) AS text
     ));
 
-    -- Where tasks are spread, that was the first decision of the observer to be.
+    -- In a group that spreads tasks, ending the session is a decision of the new observer.
     IF v_ends AND p_hosts_tasks THEN
         v_version := {schema}.coord_raise_version(p_group, p_channel, true);
         INSERT INTO {schema}.observer_decision (
@@ -201,12 +206,14 @@ DECLARE
     v_given bigint;
 BEGIN
     IF NOT p_waits THEN
-        SELECT count(*) INTO v_held FROM {schema}.token_holder AS token
+        SELECT count(*) INTO v_held
+        FROM {schema}.token_holder AS token
         WHERE token.session = p_mine
             AND (p_term IS NULL OR token.group_id = p_token AND token.term = p_term);
         PERFORM FROM {schema}.token_holder AS token
         WHERE token.session = p_mine
-            AND (p_term IS NULL OR token.group_id = p_token AND token.term = p_term) FOR UPDATE SKIP LOCKED;
+            AND (p_term IS NULL OR token.group_id = p_token AND token.term = p_term)
+        FOR UPDATE SKIP LOCKED;
         GET DIAGNOSTICS v_locked = ROW_COUNT;
         IF v_locked < v_held THEN
             RETURN NULL;

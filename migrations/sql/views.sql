@@ -95,7 +95,7 @@ FROM (
         CASE
             WHEN holder.state IN ('ok', 'late') THEN 'active'
             WHEN grouped.live_count > 0 THEN 'leaderless'
-            -- Nobody gave it back, and nobody is there to take it: that is an outage too.
+            -- Nobody released it, and nobody is there to take it: that is an outage, too.
             WHEN holder.state = 'dead' THEN 'leaderless'
             ELSE 'idle'
         END AS state,
@@ -104,7 +104,7 @@ FROM (
         token.session,
         token.acquired_at,
         token.released_at,
-        -- When it was last certain that somebody was active.
+        -- The last moment at which a node was certainly active.
         COALESCE(
             CASE WHEN token.session IS NULL THEN token.released_at END,
             CASE
@@ -152,8 +152,8 @@ FROM (
 CREATE VIEW {schema}.coord_history AS
 SELECT
     held.*,
-    -- From the moment until which the holding before was active, as far as anybody knows; below 0
-    -- where both were active. NULL where the holding before is not the one that was followed.
+    -- The time between the end of the previous holding, as far as it is known, and this one; below
+    -- 0 where both were active. NULL where the previous term is not of the node that was followed.
     CAST(EXTRACT(EPOCH FROM held.acquired_at - before.active_until) AS double precision) AS gap_s,
     CAST(held.detected_ms / 1000.0 AS double precision) AS detected_s
 FROM {schema}.token_history AS held
@@ -268,7 +268,7 @@ SELECT
         WHEN token.session = seen.session AND told.term = token.term AND told.state <> 'idle'
             THEN told.state
         WHEN token.session = seen.session THEN 'starting'
-        -- It runs there without its token, and says so itself.
+        -- The node reports that the task runs there without its token.
         WHEN told.state = 'apart' AND seen.state IN ('ok', 'late') THEN 'apart'
         ELSE 'NotOnThisNode'
     END AS state,
