@@ -20,7 +20,7 @@ GROUP = "scale"
 PER_PROCESS = 250
 #: A look at the delays takes so long; the first after the joins meets nodes that are still cold.
 LOOK_S = 4.0
-#: Until every node has looked at everything once more, and seen that others have joined.
+#: Time until every node has read everything once more, and seen that others have joined.
 WARM_BEATS = LOOK_EVERY + 5
 #: A swarm that is not on time by then is one that this machine cannot carry.
 CALM_MAX_S = 40.0

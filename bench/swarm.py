@@ -65,7 +65,9 @@ class Player:
     due_at: float = float("-inf")
     failures: int = 0
     joined: threading.Event = field(default_factory=threading.Event)
-    owed_at: float | None = None  #: when the heartbeat that is not acknowledged yet was due
+    owed_at: float | None = (
+        None  #: moment at which the heartbeat that is not acknowledged yet was due
+    )
     waits: list[float] = field(default_factory=list)
     trips: list[float] = field(default_factory=list)
 

@@ -26,11 +26,11 @@ from tests.support.servers.roles import Roles, made_roles
 
 TEMPLATE = "coord_template"
 
-#: What a terminal, a continuous integration or a person's shell says, and no test may depend on.
+#: Variables of a terminal, a CI or a person's shell, on which no test may depend.
 FOREIGN = re.compile(
     "(COORD|PG|RICH|TYPER|CLICOLOR|TTY_)|(NO_COLOR|FORCE_COLOR|COLORTERM|COLUMNS|LINES|NOTIFY_SOCKET)$"
 )
-#: What tells the tests something.
+#: Variables that are meant for the tests.
 OWN = ("COORD_TEST_", "COORD_SOAK_S", "COORD_UPDATE_GOLDEN", "COORD_PG_BINDIR")
 
 for _name in list(os.environ):

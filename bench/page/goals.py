@@ -10,7 +10,7 @@ from bench.measure import Figures, median
 from bench.peers.contestants import HEARTBEAT_S, LIVENESS_S
 
 NOT_MEASURED = "not measured in this run"
-#: What is added to a bound for the tick of a clock and the program's own start.
+#: Time that is added to a bound for the tick of a clock and the program's own start.
 TAKEOVER_EXTRA_S = 0.1
 PROCESS_S = 0.2
 HANDOVER_S = 0.05
@@ -29,7 +29,7 @@ WHY = {
     " it gets on, and else loses its token ([tasks](tasks.md))",
 }
 KILLED = ("guardian", "agent", "program")
-#: How long a program may write that thaws with its whole node: only a fence refuses it then.
+#: Time for which a program may write that thaws with its node: only a fence refuses it then.
 THAW_S = 0.1
 STOPPED = {
     "stop-guardian": "the guardian",

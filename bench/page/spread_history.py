@@ -45,7 +45,7 @@ class Record:
 class Change:
     """Course of the tasks from one change among the nodes until nothing moved any more."""
 
-    done_s: float | None  #: until the last that had to move ran again; None: one never did
+    done_s: float | None  #: seconds until the last that had to move ran again; None: one never did
     gap_s: float  #: the longest time in which a task had no runner
     twice: int  #: tasks that ran twice at once
     twice_s: float  #: the longest of those times

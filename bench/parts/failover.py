@@ -30,7 +30,7 @@ from tests.support.networks.machines import Network
 from tests.support.servers.postgres import Server
 
 READY_MAX_S = 60.0
-#: What was killed is gone after this, and what it wrote last does not look like life any more.
+#: Killed processes are gone after this, and their last writes no longer look like life.
 GONE_S = 0.3
 
 

@@ -31,7 +31,7 @@ FULL = 0.85
 ALONE_CLIENTS = 32
 
 
-#: What can be measured alone.
+#: Parts that can be measured alone.
 PIECES = ("shapes", "end", "alone", "two")
 
 

@@ -18,7 +18,7 @@ from tests.support.servers.postgres import Server
 
 TIMEOUT_S = 10.0
 
-#: What a take and a release write, in two transactions of the same isolation levels; nobody
+#: Writes of a take and a release, in two transactions of the same isolation levels; nobody
 #: checks anything here. The rows are made by `_floor_rows`.
 SAME_UPDATES = """
 BEGIN ISOLATION LEVEL SERIALIZABLE;

@@ -47,7 +47,7 @@ class Contestant(Protocol):
     """One way to keep one program running on three nodes."""
 
     tail: Tail
-    last_beat: bool  #: whether a node's last beat can be read
+    last_beat: bool  #: true if a node's last beat can be read
 
     def start(self, node: str) -> None:
         """Start a node that is not there, or has ended."""

@@ -580,7 +580,7 @@ def test_a_schema_without_tables_is_exit_code_78_and_says_what_to_do(unmigrated:
         assert len(trouble.splitlines()) == 1
 
 
-#: What a node of the group is told; the first one also defines a task.
+#: Arguments of a node of the group; the first one also defines a task.
 HOST = """
 hostsTasks = true
 [tasksPolicy]

@@ -20,7 +20,7 @@ livenessCheckInterval = 1.5
 command = ["sh", "-c", "{command}"]
 """
 
-#: What a program does until it is told to end.
+#: A program that goes on until it is told to end.
 REST = "while :; do sleep 0.02; done"
 
 

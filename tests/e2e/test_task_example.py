@@ -17,7 +17,7 @@ from tests.support.nodes.task_nodes import TaskBed, overlapping, task_bed
 
 NODES = ("A", "B", "C", "D", "E")
 ALLOWED = ("A", "B", "E")
-#: What two shared cores may add to any bound: scheduling, not the protocol.
+#: Time that two shared cores may add to any bound: scheduling, not the protocol.
 MACHINE_S = 1.5
 
 

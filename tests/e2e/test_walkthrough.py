@@ -17,7 +17,7 @@ from tests.support.nodes.processes import bed, eventually
 from tests.support.nodes.record import overlaps, terms_rise
 
 LIVENESS_S, HEARTBEAT_S = 3, 0.5
-#: What two shared cores may add to any bound: scheduling, not the protocol.
+#: Time that two shared cores may add to any bound: scheduling, not the protocol.
 MACHINE_S = 1.0
 
 CONFIG = """

@@ -24,7 +24,7 @@ from tests.support.nodes.processes import RECORDER, bed, descendants, eventually
 from tests.support.nodes.record import overlaps, terms_rise
 from tests.support.servers.postgres import Server
 
-#: What two shared cores may add to any bound: scheduling, not the protocol.
+#: Time that two shared cores may add to any bound: scheduling, not the protocol.
 MACHINE_S = 1.0
 HOUR_S = 3600.0
 LIVENESS_S, HEARTBEAT_S = 1.5, 0.3

@@ -25,7 +25,7 @@ from tests.support.nodes.record import overlaps, terms_rise
 from tests.support.servers.postgres import Server
 from tests.support.servers.scratch import scratch
 
-#: What two shared cores may add to any bound: scheduling, not the protocol.
+#: Time that two shared cores may add to any bound: scheduling, not the protocol.
 MACHINE_S = 1.0
 LIVENESS_S, HEARTBEAT_S = 2.0, 0.4
 GROUP = "orders"

@@ -23,7 +23,7 @@ from tests.support.nodes.record import overlaps, terms_rise
 
 LIVENESS_S, HEARTBEAT_S = 3.0, 0.5
 LEASE_S = lease_of(LIVENESS_S)
-#: What two shared cores may add to any bound: scheduling, not the protocol.
+#: Time that two shared cores may add to any bound: scheduling, not the protocol.
 MACHINE_S = 1.0
 BOUND_S = LIVENESS_S + HEARTBEAT_S + 0.1 + MACHINE_S
 NAMES = ("node-1", "node-2", "node-3")

@@ -30,14 +30,14 @@ from tests.support.nodes.record import Interval, Record, overlaps, terms_rise
 from tests.support.servers.patroni import OUTSIDE, PASSWORD, STEP_S, Cluster, cluster, shown
 from tests.support.servers.patroni_observer import Observer, boottime
 
-#: What two shared cores may add to any bound: scheduling, not the protocol.
+#: Time that two shared cores may add to any bound: scheduling, not the protocol.
 MACHINE_S = 1.0
 HEARTBEAT_S = 0.5
 APPS = ("app-1", "app-2")
 #: A run that wrote so lately runs now.
 FRESH_S = 1.0
 SETTLED_S = 1.0
-#: What a node says once, at its start.
+#: A line that a node logs once, at its start.
 STARTED = ": isolation "
 TOLD = """
 SELECT * FROM (

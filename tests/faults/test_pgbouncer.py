@@ -29,7 +29,7 @@ from tests.support.servers.pgbouncer import pooler
 from tests.support.servers.postgres import Server, wait_until
 from tests.support.servers.round_trips import counted
 
-#: What two shared cores may add to any bound: scheduling, not the protocol.
+#: Time that two shared cores may add to any bound: scheduling, not the protocol.
 MACHINE_S = 1.0
 NO_PUSH = "passes no notifications on"
 

@@ -27,7 +27,7 @@ from tests.support.servers.postgres import Server, wait_until
 
 LIVENESS_S, HEARTBEAT_S = 2.0, 0.4
 LEASE_S = lease_of(LIVENESS_S)
-#: What two shared cores may add to any bound: scheduling, not the protocol.
+#: Time that two shared cores may add to any bound: scheduling, not the protocol.
 MACHINE_S = 1.0
 GROUP = "orders"
 

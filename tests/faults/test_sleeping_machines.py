@@ -32,7 +32,7 @@ START_S = 60.0
 QUIET_S = 0.5
 #: An agent has a turn at least so often.
 NOTICED_S = 1.0
-#: What T6 allows for.
+#: The time that T6 allows for.
 SLEEP_WRONG_S = 3.0
 #: From the thaw to the death of the program, at ten times the usual cost of everything.
 THAW_S = 0.3

@@ -12,7 +12,7 @@ from tests.support.bounds import within
 from tests.support.nodes.processes import eventually
 from tests.support.nodes.record import overlaps, terms_rise
 
-#: What two shared cores may add to any bound: scheduling, not the protocol.
+#: Time that two shared cores may add to any bound: scheduling, not the protocol.
 MACHINE_S = 1.0
 
 

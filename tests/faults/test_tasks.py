@@ -18,7 +18,7 @@ from tests.support.nodes.processes import eventually
 from tests.support.nodes.task_nodes import TaskBed, overlapping, task_bed
 
 NODES = ("A", "B", "C")
-#: What two shared cores may add to any bound: scheduling, not the protocol.
+#: Time that two shared cores may add to any bound: scheduling, not the protocol.
 MACHINE_S = 1.0
 
 

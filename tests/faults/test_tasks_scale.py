@@ -16,7 +16,7 @@ from tests.support.nodes.task_scale import (
     start_all,
 )
 
-#: What sixty processes of ours on two shared cores may add to the bound of 1 s.
+#: Time that sixty processes on two shared cores may add to the bound of 1 s.
 MACHINE_S = 2.0
 
 

@@ -36,11 +36,11 @@ HOT_SHARE_MIN = 0.9
 WAITING_BEATS, PAUSE_S = 5, 0.5
 TURNS = 300
 MANY_TASKS = 500
-#: What the guardian's process loads beyond a bare interpreter: each module costs every node memory
+#: Modules of the guardian's process beyond a bare interpreter: each one costs every node memory
 #: and start-up time. Raise these only for a reason that is worth that.
 GUARDIAN_MODULES_MAX = 86
 GUARDIAN_OWN_MODULES_MAX = 31
-#: What a running node must never load: the command line, the migrations, the schedules.
+#: Modules that a running node must never load: the command line, the migrations, the schedules.
 NOT_IN_THE_AGENT = ("sqlalchemy", "alembic", "pydantic", "apscheduler", "typer", "rich", "tenacity")
 
 

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.real
 
 #: README's table; 1 stands for what nobody foresaw, and so for a bug.
 CODES = {0, 2, 3, 4, 69, 70, 75, 76, 77, 78, 126, 127}
-#: What PostgreSQL, its driver or Python say, and no sentence of ours does.
+#: Texts of PostgreSQL, its driver or Python, which no sentence of ours has.
 STRANGE = (
     *("Traceback", "psycopg", "sqlalchemy", "syntax error", "LINE 1", "SQLSTATE", "invalid input"),
     *("invalid byte", "unterminated", "violates", "codec", "surrogate", "unexpected error"),

@@ -58,7 +58,7 @@ HOSTILE = {
     "idle_in_transaction_session_timeout": "300ms",
     "search_path": "evil, pg_catalog",
 }
-#: What a session of ours does not set: it must not matter.
+#: Settings that a session of ours does not set: they must not matter.
 LEFT_ALONE = {
     "quote_all_identifiers": "on",
     "check_function_bodies": "off",
@@ -81,7 +81,7 @@ BEGIN RAISE EXCEPTION 'evil.clock_timestamp was called'; END $$;
 """
 
 
-#: What the test's own statements run under, whatever the database says.
+#: Settings of the test's own statements, whatever the database says.
 CALM = " ".join(
     f"-c {key}={value}"
     for key, value in {

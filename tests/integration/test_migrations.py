@@ -26,7 +26,7 @@ from coordinator.store.schema.tables import metadata_for
 from tests.conftest import Database
 from tests.support.servers.postgres import Server
 
-#: What alembic does not compare: order of columns, defaults, checks, storage, collations.
+#: Things that alembic does not compare: order of columns, defaults, checks, storage, collations.
 CATALOG = """
 SELECT c.relname, 'column', a.attname, concat_ws(' ', a.attnum, a.atttypid::regtype, a.attnotnull,
     a.attidentity, pg_get_expr(d.adbin, d.adrelid), a.attcollation::regcollation)

@@ -23,7 +23,7 @@ ROUNDS = 200
 FOIL_ROUNDS = 20
 
 
-#: What a take meets whose neighbours on a page of the index are always faster.
+#: A trigger that aborts every take, as neighbours on a page of the index do that are faster.
 ABORT_EVERY_TAKE = """
 CREATE FUNCTION abort() RETURNS trigger LANGUAGE plpgsql AS
 $$ BEGIN RAISE EXCEPTION 'others were faster' USING ERRCODE = 'serialization_failure'; END $$;

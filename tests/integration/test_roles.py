@@ -42,7 +42,7 @@ pytestmark = pytest.mark.real
 OTHER = "billing"
 SLOT = datetime(2026, 5, 4, 12, tzinfo=UTC)
 MINE = "00000000-0000-4000-8000-000000000001"
-#: What a node's role does with its own group's rows; of another group's it meets none.
+#: Statements of a node's role on its own group's rows; it meets no other group's.
 CHANGES = {
     "beat": "UPDATE health_check SET beat = beat + 1 WHERE group_id = %(group)s",
     "end": "UPDATE health_check SET ended_at = now(), end_reason = 'x' WHERE group_id = %(group)s",
@@ -66,7 +66,7 @@ CHANGES = {
     "tell of a task": "UPDATE task_node SET error = 'x' WHERE group_id = %(group)s",
     "save a cursor": "UPDATE task_cursor SET cursor = '1' WHERE group_id = %(group)s",
 }
-#: What an administrator does among them, with every group.
+#: Statements of an administrator among them, with every group.
 ADMINISTRATORS = ("version", "finish a task")
 #: The same with rows that are new; of another group's it is refused.
 ADDITIONS = {
@@ -89,7 +89,7 @@ ADDITIONS = {
         VALUES (%(group)s, 1, 'x', 1, 'x', 'x', 'x', 'x')
     """,
 }
-#: What no node's role may do, in its own group either.
+#: Statements that no node's role may make, in its own group either.
 FORBIDDEN = {
     "lower a term": "UPDATE token_holder SET term = term - 1",
     "lower a floor": "UPDATE token_holder SET term_floor = term_floor - 1",

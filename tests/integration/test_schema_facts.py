@@ -16,7 +16,7 @@ from tests.conformance.worlds import TIMEOUT_S, facts_of
 
 pytestmark = pytest.mark.real
 
-#: What a restore that ended half-way lacks, or what another build made otherwise; how it is said.
+#: Parts that half a restore lacks, or that another build made otherwise; the words for each.
 DAMAGE = {
     "a primary key": (
         "ALTER TABLE token_holder DROP CONSTRAINT token_holder_pkey",

@@ -16,7 +16,7 @@ from tests.support.servers.postgres import wait_until
 
 pytestmark = pytest.mark.real
 
-#: What makes a group of its own, and a task, that both would have the token orders/t.
+#: Ways to make a group, and a task, that would both have the token orders/t.
 GROUP = "INSERT INTO group_record (group_id) VALUES ('orders/t')"
 TASK = "INSERT INTO task (group_id, name) VALUES ('orders', 't')"
 TASK_AGAIN = "UPDATE task SET deleted = false WHERE name = 't'"

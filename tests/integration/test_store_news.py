@@ -31,7 +31,7 @@ AT_ONCE = {
     "no session": HOLDER.format("session = NULL"),
     "no row": "DELETE FROM health_check WHERE task_id = 'holder'",
 }
-#: What coord itself never does without a notification, or what nothing hangs on.
+#: Changes that coord never makes without a notification, or on which nothing depends.
 IN_TIME = {
     "term": TOKEN.format("term = term + 1"),
     "floor": TOKEN.format("term_floor = term + 7"),

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "model/protocol.pml"
 #: Tasks, observer and standings: three nodes and two tasks.
 TASKS = ROOT / "model/tasks.pml"
-#: What the assertions of the model are about, by a piece of their text.
+#: Subjects of the model's assertions, by a piece of their text.
 PROMISES = {
     "program==2": "never two programs",
     "rows.term>issued": "no term is granted twice",

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from coordinator.runtime.linux import marks
 
-#: What was killed or closed is gone soon; a busy machine needs its time, and only a leak takes it.
+#: Killed or closed things are gone soon; a busy machine needs its time, and only a leak takes it.
 GONE_WITHIN_S = float(os.environ.get("COORD_TEST_GONE_WITHIN_S", "20"))
 LOOK_EVERY_S = 0.02
 NAMED_NAMESPACES = Path("/run/netns")
@@ -36,7 +36,7 @@ KEPT_PROCESS = "multiprocessing.resource_tracker"
 CLOCK_TICK_S = 0.02
 
 _spawned = threading.Event()
-#: What fixtures of a wider scope have made while a test ran.
+#: Things that fixtures of a wider scope have made while a test ran.
 _kept: list[Belongings] = []
 
 

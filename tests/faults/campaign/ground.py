@@ -40,7 +40,7 @@ LIVE = (
     " AND clock_timestamp() - last_heartbeat < make_interval(secs => %s)"
 )
 HELD = "SELECT task_id, session::text, term FROM {schema}.token_holder WHERE group_id = %s"
-#: What the campaign's own questions run under, whatever others set.
+#: Settings of the campaign's own statements, whatever others set.
 CALM = " ".join(
     f"-c {name}={value}"
     for name, value in {
@@ -58,7 +58,7 @@ CALM = " ".join(
 )
 #: A program that has written this recently runs.
 FRESH_S = 0.3
-#: How long a thread may go on while others want to, as it is everywhere else.
+#: Time for which a thread may go on while others want to, as it is everywhere else.
 SWITCH_S = sys.getswitchinterval()
 #: Between two looks at what has no event of its own.
 LOOK_S = 0.02
@@ -79,10 +79,10 @@ class Ground:
     dbname: str
     rng: random.Random
     launch: Callable[[str], object]
-    parts: dict[str, object] = field(default_factory=dict)  #: what a kind of ground has besides
+    parts: dict[str, object] = field(default_factory=dict)  #: extras of a kind of ground
     history: History = field(default_factory=History)
     holder_share: float = 0.85  #: so often a fault's victim is the holder, else a standby
-    judged_terms: bool = True  #: whether the store keeps token_history
+    judged_terms: bool = True  #: true if the store keeps token_history
     whole: Callable[[Ground], bool] | None = None  #: another store's way to see that all is well
     _reader: Reader = field(default_factory=Reader)
     _offset: int = 0

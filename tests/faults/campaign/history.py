@@ -117,7 +117,7 @@ class Span:
     whole: bool = False  #: of a freeze: every process of the node, not the program alone
 
 
-#: How soon a node's word of an end can arrive under a fault: at once; once the observer lets go of
+#: The moment at which a node's report of an end can arrive: at once; once the observer lets go of
 #: what it holds; or when the kernel sends again, which after a cut takes at most as long as that.
 News = Literal["prompt", "held", "sent again"]
 
@@ -162,7 +162,7 @@ class History:
     stalls: list[Span] = field(default_factory=list)
     #: Nobody could take the token: no writable database, or a row that is locked.
     outages: list[Span] = field(default_factory=list)
-    #: What the database acknowledged then it may have lost itself (asynchronous failover).
+    #: The database may itself have lost what it acknowledged then (asynchronous failover).
     taken_back: list[Span] = field(default_factory=list)
     began_at: float = 0.0  #: from here on somebody has to hold the token
     ended_at: float = 0.0

@@ -7,7 +7,7 @@ from coordinator.protocol.rules.timing import lease_of
 #: Short, so that many faults fit into minutes: a lease of 1.05 s.
 LIVENESS_S, HEARTBEAT_S = 1.5, 0.3
 LEASE_S = lease_of(LIVENESS_S)
-#: What two shared cores may add to any wait: scheduling and a program's start, not the protocol.
+#: Time that two shared cores may add to any wait: scheduling, a program's start; not the protocol.
 MACHINE_S = 1.0
 #: A token is taken so soon after its holder's last heartbeat, while a node and the database live.
 BOUND_S = LIVENESS_S + HEARTBEAT_S + 0.1 + MACHINE_S

@@ -60,7 +60,9 @@ class Fault:
     long: int  #: times in the long form
     short: int  #: times in the short form
     bound_s: float = BOUND_S
-    unpromised: Literal["", "both", "forgotten"] = ""  #: why zero overlaps are not promised, if so
+    unpromised: Literal["", "both", "forgotten"] = (
+        ""  #: reason for which zero overlaps are not promised, if so
+    )
     news: News = "prompt"
     ours: bool = True  #: False for the foil, of which nothing is promised
 

@@ -60,7 +60,7 @@ class Outcome:
     wall_s: float = 0.0
     group_s: float = 0.0  #: the lengths of all histories together
     broken_off: list[str] = field(default_factory=list)  #: groups that never were whole again
-    left_out: list[str] = field(default_factory=list)  #: what this machine cannot do
+    left_out: list[str] = field(default_factory=list)  #: faults that this machine cannot do
 
     @property
     def injected(self) -> int:
@@ -99,8 +99,8 @@ class Worked:
 
     shift: Shift
     history: History
-    trouble: str  #: what broke it off, if anything did
-    missing: str  #: what the machine lacks for it, if anything
+    trouble: str  #: error that broke it off, if any
+    missing: str  #: tool that the machine lacks for it, if any
 
 
 def run_shift(shift: Shift) -> Worked:

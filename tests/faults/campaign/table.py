@@ -33,7 +33,7 @@ HEAD = (
     "bound",
     "told gap off by",
 )
-#: Why two may run.
+#: Reason for which two may run.
 UNPROMISED = {
     "both": "two primaries acknowledge",
     "forgotten": "without token and history nothing tells this group from a new one, whose token is"

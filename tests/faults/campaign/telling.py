@@ -25,7 +25,7 @@ from tests.faults.campaign.limits import (
 )
 from tests.faults.campaign.stalls import stalled_s
 
-#: What is forgiven between two clocks of one machine, and to a line that is due.
+#: Error that is forgiven between two clocks of one machine, and to a line that is due.
 CLOCKS_S = 0.05
 
 

@@ -13,7 +13,7 @@ from tests.faults.campaign.limits import HEARTBEAT_S
 Inject = Callable[[Ground], None]
 #: A rejoin takes some transactions at once; over so many heartbeats they are few.
 WATCHED_HEARTBEATS = 12
-#: What `log_line_prefix` and `log_statement = all` of this ground make of each statement: the
+#: A statement in the log, by `log_line_prefix` and `log_statement = all` of this ground: the
 #: application that asked, and its transaction.
 LOG = {"log_statement": "all", "log_line_prefix": "%a|%v|"}
 LINE = re.compile(rb"^(node-\d)\|(\d+/\d+)\|LOG: ", re.MULTILINE)

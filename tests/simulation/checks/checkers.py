@@ -12,7 +12,7 @@ from tests.simulation.world.history import Granted, History, Ran
 
 #: Moments closer than this are one moment: a run may start when another has just ended.
 SAME_MOMENT_S = 1e-9
-#: What happens in the last moments of a world has no time to be put right.
+#: Events of the last moments of a world have no time to be put right.
 LAST_MOMENTS_S = 0.5
 
 

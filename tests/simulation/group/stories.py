@@ -11,12 +11,12 @@ from tests.simulation.world.settings import WorldSettings
 
 #: Of a task group the holder is the observer; a worker is any other node that runs something.
 OBSERVER, WORKER = HOLDER, "worker"
-#: What an operator does to the group's record.
+#: Changes of an operator to the group's record.
 RECORD_KINDS = (
     *("add", "change", "move", "disable", "enable", "delete", "suspend", "resume"),
     "policy",
 )
-#: What happens to nodes of a task group beside what happens to every node.
+#: Faults of nodes of a task group, beside those of every node.
 GROUP_NODE_KINDS = ("leave", "hang", "freeze_at_start")
 #: A failover that loses the next request of a kind, and what follows it.
 LOSING = "lose_next"

@@ -27,7 +27,7 @@ from tests.simulation.world.history import Granted, History
 from tests.support.fakes.memory_rows import NodeRow
 from tests.support.fakes.memory_store import MemoryDatabase
 
-#: What a version shows: whatever the record says but for tokens.
+#: Contents of a version: the record without its tokens.
 Shown = tuple[object, ...]
 #: A beat that an observer may call late comes at least so many of its intervals after the one
 #: before, less the one between two looks, less what its clock may be wrong by, and a little.
@@ -40,7 +40,7 @@ class Witness:
     def __init__(self, history: History, database: MemoryDatabase) -> None:
         self._history, self._database = history, database
         self._shown: dict[tuple[int, int, int], Shown] = {}
-        #: When each node beat last, and how often late since its session or standing is what it is.
+        #: The last beat of each node, and its late beats under its present session and standing.
         self._beat_at: dict[str, float] = {}
         self._late: dict[str, int] = {}
 

@@ -26,7 +26,7 @@ from tests.simulation.world.host import Host
 from tests.simulation.world.settings import GROUP
 from tests.simulation.world.world import World
 
-#: How long a database is away that was promoted by mistake and is thrown away.
+#: Time for which a database is away that was promoted by mistake and is thrown away.
 MENDING_S = 0.2
 #: Faults after which a node knows nothing of what it has seen: a spare follows a silent agent, too.
 FORGETTING_KINDS = ("crash", "stop", "leave", *PROCESS_KINDS)

@@ -254,7 +254,7 @@ class Planted:
     """
 
     rule: str
-    bias: Bias | None = None  #: where it shows; None: only a transcript shows it
+    bias: Bias | None = None  #: worlds that show it; None: only a transcript shows it
     patches: tuple[Patch, ...] = ()
     database: type[MemoryDatabase] = MemoryDatabase
     first: int = 0

@@ -75,7 +75,7 @@ class Agent(Process):
         self.asked = 0
         self.under_way: tuple[int, Request] | None = None
         self.alarm = float("inf")
-        self.acknowledged_at = float("-inf")  #: when the last heartbeat was sent that was answered
+        self.acknowledged_at = float("-inf")  #: sending of the last heartbeat that was answered
         self.watch = GuardianWatch(timing=node.timing, ping_at=host.local())
         self.watch_alarm = float("inf")
         self.watched: GuardianWatch | None = None  #: as it was after its last tick

@@ -31,7 +31,7 @@ class Guardian(Process):
         self.host_frozen = host.frozen
         self.host = host
         self.alarm = float("inf")
-        self.reads: Agent | None = None  #: whose socket it has open
+        self.reads: Agent | None = None  #: the process whose socket it has open
         self.state, orders = guardian_machine.begin(host.local())
         for order in orders:
             self._obey(order)

@@ -69,9 +69,11 @@ class History:
     ended_at: float = 0.0
     calm_within_s: float = 0.0
     repeatable: frozenset[str] = frozenset()  #: tasks that may go on without the database
-    witnessed: list[str] = field(default_factory=list)  #: what was seen to break a rule as it was
+    witnessed: list[str] = field(default_factory=list)  #: breaches of a rule, as they were seen
     outcome: Outcome | None = None
-    asked: list[tuple[float, str]] = field(default_factory=list)  #: when a node's request arrived
+    asked: list[tuple[float, str]] = field(
+        default_factory=list
+    )  #: moment at which a node's request arrived
 
     def note(self, at: float, *what: object) -> None:
         """Add a line to the trace."""

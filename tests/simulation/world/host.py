@@ -49,8 +49,8 @@ class Host:
         self.programs = Programs(self)
         self.cut = ""  #: "" | "both" | "answers": which way to the database is closed
         self.cut_until = 0.0
-        self.away_until = 0.0  #: until then nobody starts this machine
-        self.late_until = 0.0  #: until then the answers of the database come late
+        self.away_until = 0.0  #: nobody starts this machine before that
+        self.late_until = 0.0  #: the answers of the database come late before that
         self.starts = 0
         self.agents = 0
 

@@ -60,9 +60,9 @@ class World:
         self.calm_at = settings.faults_until_s
         self.slow_until = 0.0
         self.slow_s = 0.0
-        #: Until the token row knows every granted term again, this node is spared (faults.py).
+        #: This node is spared until the token row knows every granted term again (faults.py).
         self.keeper: Host | None = None
-        self.spared_until = 0.0  #: until then no node forgets what it has seen
+        self.spared_until = 0.0  #: no node forgets what it has seen before that
         #: By the name of a request: what is to happen when the next one of it arrives.
         self.losing: dict[str, Callable[[], None]] = {}
         #: By the name of a request: how late the next one of it arrives.

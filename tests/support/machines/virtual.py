@@ -29,7 +29,7 @@ START_MAX_S, ANSWER_MAX_S, END_S = 90.0, 20.0, 5.0
 PINGS = 7
 #: Not even a test that is killed leaves it behind.
 LEASH = ("setpriv", "--pdeathsig", "KILL")
-#: Where the machine's card and its cable meet.
+#: The point where the machine's card and its cable meet.
 BRIDGE, TAP = "bridge", "card"
 
 

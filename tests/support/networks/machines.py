@@ -26,7 +26,7 @@ from psycopg.conninfo import make_conninfo
 from tests.support.servers.postgres import Server
 
 PREFIX = "coord-net"
-NAMED = Path("/run/netns")  #: where iproute2 keeps namespaces by name
+NAMED = Path("/run/netns")  #: the folder in which iproute2 keeps namespaces by name
 #: Exists only between the namespaces; nothing routes it anywhere else.
 RANGE = "10.213.0.0/16"
 MACHINES_MAX = 250

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.support.nodes.record import Interval, intervals
 
-#: How long a run, and the first run of nodes that were just started, is waited for.
+#: Limits of the wait for a run, and for the first run of nodes that were just started.
 RUN_S, FIRST_RUN_S = 10.0, 30.0
 RECORDER = Path(__file__).with_name("recorder.py")
 
@@ -45,7 +45,7 @@ def eventually(
         pause.wait(every_s)
 
 
-#: What a node says when its role has changed.
+#: Lines that a node logs when its role has changed.
 ROLE_LINE = re.compile(r": (standby|ACTIVE|candidate|left)\b")
 
 

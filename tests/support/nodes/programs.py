@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 
-#: How many processes announce themselves, by shape; a shape may have more.
+#: Number of processes that announce themselves, by shape; a shape may have more.
 SHAPES = {
     "ignores_term": 1,
     "forks": 5,

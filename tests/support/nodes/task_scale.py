@@ -27,11 +27,11 @@ class Outcome:
     """Effect of a death and a return on the tasks."""
 
     fullest: float  #: tasks of the fullest node, as a ratio to the mean
-    own: frozenset[str]  #: what the dead node held
-    moved: frozenset[str]  #: what began anew after its death, before its return
+    own: frozenset[str]  #: tasks that the dead node held
+    moved: frozenset[str]  #: tasks that began anew after its death, before its return
     taken_s: float  #: from the end of its session to the first line of the last task that moved
-    returned: frozenset[str]  #: what was elsewhere, and is at the returned node
-    displaced: frozenset[str]  #: what is elsewhere than before it all
+    returned: frozenset[str]  #: tasks that were elsewhere, and are at the returned node
+    displaced: frozenset[str]  #: tasks that are elsewhere than before it all
     overlaps: int
 
 

@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[3]
 PAGE = ROOT / "docs" / "patroni.md"
 PROGRAMS = ROOT / ".venv-patroni" / "bin"
 SERVERS = ("db-1", "db-2", "db-3")
-#: Where the observer and `patronictl` stand: it sees everything that is not cut off itself.
+#: The machine of the observer and `patronictl`: it sees everything that is not cut off itself.
 OUTSIDE = "outside"
 PASSWORD = "not-a-secret"
 #: A step of a cluster on a busy machine: ttl and the promotion, a clone, a rewind.

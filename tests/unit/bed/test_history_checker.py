@@ -170,7 +170,7 @@ def ending(at: float) -> Edit:
     return lambda history: setattr(history, "ended_at", at)
 
 
-#: What is wrong, the kind of finding, words that it must say, and the edits that make it so.
+#: The fault, the kind of finding, words that it must say, and the edits that make the fault.
 BAD: list[tuple[str, str, str, tuple[Edit, ...]]] = [
     # --- overlaps
     ("a runs into b", "overlap", "b (term 2) ran while a", (run(0, end=11.1),)),
@@ -474,7 +474,7 @@ def test_the_bad_histories_are_many():
     }
 
 
-#: What looks bad and is not.
+#: Histories that look bad and are not.
 GOOD: list[tuple[str, tuple[Edit, ...]]] = [
     ("as it is", ()),
     ("a ends as b starts", (run(0, end=11.0),)),

@@ -21,7 +21,7 @@ from coordinator.app.config.template import files
 from coordinator.errors import ConfigError
 
 CANARY = "canary-99"
-#: What is special to somebody behind us: TOML, libpq, SQL, a shell, a terminal, a format string.
+#: Texts that are special to a reader behind us: TOML, libpq, SQL, a shell, a terminal, a format.
 NASTY = st.sampled_from(
     [
         *("", " ", "'", '"', "\\", "\0", "\n", "\r\n", "\x1b[31m", "\u2028", "\ud800", "ä", "𝄞"),

@@ -22,7 +22,7 @@ from tests.support.fakes.placement_world import PlacementWorld, Row
 
 NODES = [f"n{index}" for index in range(6)]
 TASKS = [f"t{index}" for index in range(12)]
-#: What most nodes are, most of the time.
+#: The usual state of a node.
 STANDINGS = st.sampled_from([Standing.MEMBER] * 4 + [Standing.PROMOTABLE, Standing.REHAB])
 RARELY = st.sampled_from([False, False, False, True])
 

@@ -34,9 +34,9 @@ TICKS_MAX = 2_000
 #: So many runs live at the same time at most: enough to meet, few enough to be often the same.
 ALIVE_MAX = 4
 moments = st.floats(0.0, 4.0)
-#: Which of the runs that there are: the place is taken modulo their number.
+#: The place of a run among those that there are, modulo their number.
 places = st.integers(0, ALIVE_MAX - 1)
-#: What ends a node happens once in a while, or little else would be seen.
+#: Events that end a node are rare, or little else would be seen.
 luck = st.integers(0, 7)
 BAD_LUCK = 7
 
@@ -46,7 +46,7 @@ class Seen:
     """Run as the test alone knows it, from what it told the guard and what it was ordered."""
 
     trust: float  #: from what the agent said
-    agent: int  #: which agent ordered it
+    agent: int  #: the agent that ordered it
     ready: bool = False
     alive: bool = False  #: let go, and no SIGKILL since
     exec_seen: bool = False

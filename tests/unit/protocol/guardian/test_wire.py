@@ -17,7 +17,7 @@ NUMBERS = st.integers(-(2**40), 2**40)
 MOMENTS = st.floats(allow_nan=False)
 TEXTS = st.text(max_size=20)
 HANDLES = st.dictionaries(TEXTS, NUMBERS | TEXTS, max_size=3)
-#: What a field of a word may hold, by the field's name where its type does not say it.
+#: Values that a field of a message may hold, by its name where its type does not say it.
 FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "argv": st.lists(TEXTS, max_size=3).map(tuple),
     "unset": st.lists(TEXTS, max_size=3).map(tuple),
