@@ -32,6 +32,9 @@ def json_schema() -> dict[str, Any]:
     """Return the JSON schema of Config.toml; TOML has no null, so the schema has none."""
     schema = ConfigFile.model_json_schema(by_alias=True)
     cleaned = _cleaned(schema)
+    for each in cleaned["$defs"].values():
+        if "enum" in each:
+            del each["description"]  # for those who read the code; its key has its own sentences
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **cleaned,
