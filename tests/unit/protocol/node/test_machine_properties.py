@@ -23,7 +23,6 @@ from coordinator.protocol.node.events import (
     ResignAsked,
     StartProgram,
     StopAsked,
-    StopProgram,
     Ticked,
 )
 from coordinator.protocol.node.state.node import Node, OnExit, Policy
@@ -84,12 +83,14 @@ class Judge:
     """Orders so far, and what must not follow."""
 
     def __init__(self) -> None:
-        self.told_to_end: set[int] = set()
+        self.over: set[int] = set()  #: runs in which trust is over (G2); an order to stop ends none
         self.trust_max = 0.0
 
     def look(self, before: Node, event: Event, after: Node, commands: tuple[Command, ...]) -> None:
         if isinstance(event, Answered):
             self.trust_max = max(self.trust_max, event.sent_at + TIMING.lease_s)
+        if isinstance(event, ProgramStopping) and before.run and before.run.number == event.run:
+            self.over.add(event.run)
         assert not before.finished or not commands, "a finished node orders nothing"
         for command in commands:
             self.look_at(before, event, after, command)
@@ -109,10 +110,10 @@ class Judge:
                 assert after.view.token.term == term > before.given_up
                 assert event.now < until <= self.trust_max
             case ExtendTrust(number, until):
-                assert number not in self.told_to_end, "who is to end is not extended"
+                assert number not in self.over, "trust that is over is not extended"
                 assert until <= self.trust_max, "trust runs from the question"
-            case StopProgram(number) | KillProgram(number):
-                self.told_to_end.add(number)
+            case KillProgram(number):
+                self.over.add(number)
             case Finish():
                 assert after.run is None
             case _:
