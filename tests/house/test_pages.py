@@ -65,3 +65,20 @@ def test_every_link_of_a_page_leads_to_a_file(page):
 )
 def test_a_file_that_is_not_there_is_found(text):
     assert len(absent(text)) == 1
+
+
+ADRS = sorted((ROOT / "docs/adr").glob("0*.md"))
+
+
+def test_no_number_of_a_decision_is_given_twice():
+    numbers = [path.name[:4] for path in ADRS]
+
+    assert numbers == [f"{number:04}" for number in range(1, len(ADRS) + 1)]
+
+
+@pytest.mark.parametrize("path", ADRS, ids=lambda path: path.stem)
+def test_a_decision_has_its_number_a_status_and_a_date(path):
+    title, _, status, *_ = path.read_text().splitlines()
+
+    assert title.startswith(f"# {int(path.name[:4])}. ")
+    assert re.match(r"Status: .*\b\d{4}-\d\d-\d\d", status)
