@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordinator.errors import TimingError
+from coordinator.protocol.guardian.run import KILL_MAX_S
 from coordinator.protocol.rules.timing import KILL_BOUND_S, RATE_ERROR, Timing, lease_of
 
 LIVENESS = st.floats(min_value=1.0, max_value=3600.0)
@@ -15,6 +16,11 @@ RATES = st.floats(min_value=1 - RATE_ERROR, max_value=1 + RATE_ERROR)
 
 def timing_of(liveness_s: float, share: float = 0.2) -> Timing:
     return Timing(liveness_s=liveness_s, heartbeat_s=liveness_s * share)
+
+
+def test_guardian_complains_about_a_kill_that_takes_longer_than_the_lease_allows() -> None:
+    """T1: the guardian states the bound itself, for it loads no `dataclasses`."""
+    assert KILL_MAX_S == KILL_BOUND_S
 
 
 @given(LIVENESS, RATES, RATES)
