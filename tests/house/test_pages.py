@@ -67,6 +67,38 @@ def test_a_file_that_is_not_there_is_found(text):
     assert len(absent(text)) == 1
 
 
+#: Written by `make config`, `make bench` and `make faults`.
+GENERATED = {"docs/settings.md", "docs/benchmarks.md"}
+MEASURED = re.compile(r"<!-- campaign: begin -->.*?<!-- campaign: end -->", flags=re.DOTALL)
+CODE = re.compile(r"^ *```.*?^ *```$", flags=re.DOTALL | re.MULTILINE)
+WIDTH_MAX = 100
+
+
+def overlong(text: str) -> list[str]:
+    """Return the lines of text that are too wide; tables, code and single words may be."""
+    lines = CODE.sub("", MEASURED.sub("", text)).splitlines()
+    return [
+        line
+        for line in lines
+        if len(line) > WIDTH_MAX and not line.startswith("|") and " " in line.strip()
+    ]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if str(page.relative_to(ROOT)) not in GENERATED],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_the_text_of_a_page_is_wrapped(page):
+    assert overlong(page.read_text()) == []
+
+
+def test_an_overlong_line_is_found():
+    wide = "word " * 30
+
+    assert overlong(f"```\n{wide}\n```\n| {wide} |\n{wide}\n") == [wide]
+
+
 ADRS = sorted((ROOT / "docs/adr").glob("0*.md"))
 
 
