@@ -92,7 +92,7 @@ def _tell(seed: int, bias: AnyBias, database: type[MemoryDatabase] = MemoryDatab
     """Print everything that happens in one seed."""
     settings = draw_group(seed, bias) if isinstance(bias, GroupBias) else draw(seed, bias)
     print(f"net {settings.net}, pooled {settings.pooled}, slowest kill {settings.slowest_kill}")
-    for one in (*settings.nodes, *settings.tasks, settings.manners):
+    for one in (*settings.nodes, *settings.tasks, settings.observer_policy):
         print(one)
     history = run_seed(seed, bias, database)
     for line in history.trace:

@@ -63,9 +63,9 @@ def state_of(node: Node, now: float) -> str:
         word = "stopping" if run.stopping else "trusted" if active(node, now) else "not trusted"
         told.append(f"the program runs under term {run.term} since {now - run.started_at:.1f} s")
         told.append(f"it is {word}" + (f" ({run.stopping})" if run.stopping else ""))
-    if node.duties is not None:
-        running = sum(1 for _ in node.duties.runs())
-        told.append(f"{len(node.duties.works)} tasks held, {running} running")
+    if node.task_state is not None:
+        running = sum(1 for _ in node.task_state.runs())
+        told.append(f"{len(node.task_state.works)} tasks held, {running} running")
     view = node.view
     if view is None:
         told.append("nothing of the database is known for sure")

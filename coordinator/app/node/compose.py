@@ -27,7 +27,7 @@ from coordinator.app.node.http_endpoints import HttpEndpoints
 from coordinator.app.node.log_lines import sentence
 from coordinator.app.node.program_orders import meanings, orders
 from coordinator.app.node.reload import LiveSettings
-from coordinator.app.node.tasks import TaskNode, declare, manners_of
+from coordinator.app.node.tasks import TaskNode, declare, observer_policy_of
 from coordinator.errors import (
     CoordError,
     DatabaseUnreachableError,
@@ -219,14 +219,14 @@ def first_node(made: Parts, now: float, legacy: Legacy | None) -> Node:
         wait_until=None if settings.wait_s is None else now + settings.wait_s,
         conflict_code=settings.conflict_exit_code,
         once=once,
-        manners=manners_of(settings) if settings.hosts_tasks else None,
+        observer_policy=observer_policy_of(settings) if settings.hosts_tasks else None,
     )
     # Numbers of runs rise through the lives of several agents under one guardian.
     node = Node(
         policy=policy,
         timing=made.timing,
         run_count=int(now * 1000),
-        duties=TaskState() if settings.hosts_tasks else None,
+        task_state=TaskState() if settings.hosts_tasks else None,
     )
     if legacy is None:
         return node

@@ -45,8 +45,8 @@ class TaskNode:
 
     def look(self, node: Node) -> None:
         """Close the lines of programs that have ended."""
-        if node.duties is not None:
-            runs = {work.run.number for work in node.duties.runs() if work.run is not None}
+        if node.task_state is not None:
+            runs = {work.run.number for work in node.task_state.runs() if work.run is not None}
             self.progress.keep(runs)
 
     def say_started(
@@ -54,14 +54,14 @@ class TaskNode:
     ) -> None:
         """Say that a task's program runs, or its schedule waits for the first slot."""
         settings = self._settings
-        work = None if node.duties is None else node.duties.works.get(command.task)
+        work = None if node.task_state is None else node.task_state.works.get(command.task)
         done = "armed" if work is not None and work.definition.scheduled else "started"
         text = f"{settings.group_id}: task {command.task}: {done} (pid {pid}, term {command.term})"
         fields = {"group": settings.group_id, "node": settings.task_id, "task": command.task}
         log.say(logger, "task-started", text, {**fields, "term": command.term, "pid": pid})
 
 
-def manners_of(settings: NodeSettings) -> ObserverPolicy:
+def observer_policy_of(settings: NodeSettings) -> ObserverPolicy:
     """Return the times by which this node observes where the group's record names none."""
     policy = settings.tasks_policy
     return ObserverPolicy(
@@ -74,7 +74,7 @@ def manners_of(settings: NodeSettings) -> ObserverPolicy:
 
 def policy_said(settings: NodeSettings) -> TasksPolicy:
     """Return what the configuration itself says about how the observer judges; no defaults."""
-    own = manners_of(settings)
+    own = observer_policy_of(settings)
     return TasksPolicy(
         **{
             field: getattr(own, field)
@@ -112,7 +112,7 @@ def declare(settings: NodeSettings, logger: logging.Logger) -> None:
 
 
 def _definition(node: Node, command: StartProgram) -> TaskDef:
-    work = None if node.duties is None else node.duties.works.get(command.task)
+    work = None if node.task_state is None else node.task_state.works.get(command.task)
     if work is None:
         raise CoordError(f"task {command.task}: not held any more")
     return work.definition

@@ -113,7 +113,7 @@ def noted(
     identity: Identity,
     now: float,
     gap_max_s: float,
-    manners: ObserverPolicy,
+    policy: ObserverPolicy,
 ) -> Observer:
     """Return the observer after an answer to WatchSessions that arrived at `now`.
 
@@ -122,7 +122,7 @@ def noted(
     """
     before = {one.seen.node: one for one in observer.sessions}
     seen = tuple(
-        _seen(before.get(session.node), session, identity, now, gap_max_s, manners)
+        _seen(before.get(session.node), session, identity, now, gap_max_s, policy)
         for session in sessions
     )
     return replace(observer, looked_at=now, gap_max_s=gap_max_s, sessions=seen)
@@ -134,7 +134,7 @@ def _seen(
     identity: Identity,
     now: float,
     gap_max_s: float,
-    manners: ObserverPolicy,
+    policy: ObserverPolicy,
 ) -> Watched:
     sight = Sight(identity, NO_TERM, seen.session, seen.beat)
     if before is None or before.seen.session != seen.session:
@@ -150,8 +150,8 @@ def _seen(
         late = late and sight == before.watch.sight
         return replace(before, seen=seen, watch=watch, clean_since=now, late=late, late_at=())
     late_at = before.late_at
-    if late and not before.late and manners.late_max:
-        late_at = (*late_at, now)[-manners.late_max :]
+    if late and not before.late and policy.late_max:
+        late_at = (*late_at, now)[-policy.late_max :]
     return Watched(
         seen=seen,
         watch=watch,
@@ -180,7 +180,7 @@ def _silence_s(before: Watched, now: float) -> float:
 
 
 def decisions(
-    observer: Observer, record_suspended: bool, now: float, manners: ObserverPolicy
+    observer: Observer, record_suspended: bool, now: float, policy: ObserverPolicy
 ) -> tuple[Decision, ...]:
     """Return the decisions due at this moment, sorted by node.
 
@@ -190,27 +190,27 @@ def decisions(
         return ()
     silent = [one for one in observer.sessions if now >= one.silent_at]
     decided: list[Decision] = [_end(one, now) for one in silent]
-    if now >= observer.began_at + manners.grace_s:
+    if now >= observer.began_at + policy.grace_s:
         living = [one for one in observer.sessions if now < one.silent_at]
         members = [one for one in living if one.seen.standing is Standing.MEMBER]
-        decided += _to_rehab(members, now, manners)
-        decided += _to_member(living, bool(members), now, manners)
+        decided += _to_rehab(members, now, policy)
+        decided += _to_member(living, bool(members), now, policy)
     return tuple(sorted(decided, key=lambda decision: decision.node))
 
 
-def next_at(observer: Observer, now: float, manners: ObserverPolicy) -> float:
+def next_at(observer: Observer, now: float, policy: ObserverPolicy) -> float:
     """Return the first moment at which a decision may be due without another read.
 
     Never before `now`; infinity when only another read can lead to a decision.
     """
-    if decisions(observer, False, now, manners):
+    if decisions(observer, False, now, policy):
         return now
-    moments = [observer.began_at + manners.grace_s]
+    moments = [observer.began_at + policy.grace_s]
     for one in observer.sessions:
         moments.append(one.silent_at)
         if one.seen.standing is not Standing.MEMBER:
-            moments.append(one.clean_since + manners.to_member_s)
-        moments += [late_at + manners.late_within_s for late_at in one.late_at]
+            moments.append(one.clean_since + policy.to_member_s)
+        moments += [late_at + policy.late_within_s for late_at in one.late_at]
     last = observer.looked_at + observer.gap_max_s
     return min((moment for moment in moments if now < moment <= last), default=float("inf"))
 
@@ -224,33 +224,33 @@ def _end(one: Watched, now: float) -> EndSession:
     return EndSession(node=seen.node, session=seen.session, beat=seen.beat, reason=reason)
 
 
-def _to_rehab(members: list[Watched], now: float, manners: ObserverPolicy) -> list[Decision]:
+def _to_rehab(members: list[Watched], now: float, policy: ObserverPolicy) -> list[Decision]:
     """Send Members that are late again and again to Rehab, while a punctual Member remains.
 
     When all are late, the database or the network is slow, and no other node would do better.
     """
-    if not manners.late_max:
+    if not policy.late_max:
         return []
-    late = [one for one in members if _late_count(one, now, manners) >= manners.late_max]
+    late = [one for one in members if _late_count(one, now, policy) >= policy.late_max]
     if len(late) == len(members):
         return []
     return [
         _change(
             one,
             Standing.REHAB,
-            f"{manners.late_max} late beats of {one.seen.node} within {manners.late_within_s:g} s"
+            f"{policy.late_max} late beats of {one.seen.node} within {policy.late_within_s:g} s"
             f" (heartbeatFrequency {one.seen.heartbeat_s:g})",
         )
         for one in late
     ]
 
 
-def _late_count(one: Watched, now: float, manners: ObserverPolicy) -> int:
-    return sum(now < late_at + manners.late_within_s for late_at in one.late_at)
+def _late_count(one: Watched, now: float, policy: ObserverPolicy) -> int:
+    return sum(now < late_at + policy.late_within_s for late_at in one.late_at)
 
 
 def _to_member(
-    living: list[Watched], any_member: bool, now: float, manners: ObserverPolicy
+    living: list[Watched], any_member: bool, now: float, policy: ObserverPolicy
 ) -> list[Decision]:
     """Make Members of nodes that are caught up and punctual; at once when there is no Member."""
     ready = [
@@ -270,7 +270,7 @@ def _to_member(
             f"beats of {one.seen.node} on time for {now - one.clean_since:.1f} s, and caught up",
         )
         for one in ready
-        if now >= one.clean_since + manners.to_member_s
+        if now >= one.clean_since + policy.to_member_s
     ]
 
 

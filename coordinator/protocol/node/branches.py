@@ -48,8 +48,8 @@ def _beside(node: Node, known: epoch.Epoch, now: float, identity: Identity) -> S
     ):
         return replace(node, beside=epoch.Beside(identity, now, now)), ()
     due = now >= before.since + node.timing.liveness_s and node.refused is None
-    node = replace(node, beside=replace(before, seen_at=now, told=before.told or due))
-    if before.told or not due:
+    node = replace(node, beside=replace(before, seen_at=now, reported=before.reported or due))
+    if before.reported or not due:
         return node, ()
     fields = (("timeline", identity.timeline), ("ours", known.identity.timeline))
     return node, (LogLine("second-primary", fields),)
@@ -58,7 +58,7 @@ def _beside(node: Node, known: epoch.Epoch, now: float, identity: Identity) -> S
 def second_primary(node: Node, now: float) -> int | None:
     """Return the timeline of a primary that takes writes beside the own one; None if none does."""
     beside = node.beside
-    if beside is None or not beside.told or beside.seen_at < now - node.timing.liveness_s:
+    if beside is None or not beside.reported or beside.seen_at < now - node.timing.liveness_s:
         return None
     return beside.identity.timeline
 
@@ -79,7 +79,7 @@ def observed(node: Node, event: Answered) -> Node:
     return replace(
         node,
         view=view,
-        epoch=epoch.judged(seen, beat, all_there=there),
+        epoch=epoch.proven(seen, beat, all_there=there),
         remembered=max(node.remembered, view.token.term),
         beats=beat or known,
     )

@@ -40,6 +40,7 @@ from coordinator.protocol.node.events import (
     Ticked,
 )
 from coordinator.protocol.node.join import joined
+from coordinator.protocol.node.reported_failures import report_failure
 from coordinator.protocol.node.state.node import (
     NEVER,
     Leaving,
@@ -52,7 +53,6 @@ from coordinator.protocol.node.state.node import (
 )
 from coordinator.protocol.node.tasks import intake as task_intake
 from coordinator.protocol.node.tasks import read_record
-from coordinator.protocol.node.told_failures import tell_why
 from coordinator.protocol.rules import epoch
 from coordinator.protocol.rules.ranking import rank
 from coordinator.protocol.rules.trust import trust_end
@@ -120,8 +120,8 @@ def _left_behind(node: Node, event: Answered, latest: epoch.Latest) -> Step:
         node, _ = _failed(node, now, event.request, "two primaries")
         node = replace(end_own_session(node), refused=shown)
         node, killed = program_end.lose(node, "a newer primary was seen", now)
-        told = LogLine("two-primaries", fields)
-        return node, (*killed, Reconnect("a newer primary was seen"), told)
+        line = LogLine("two-primaries", fields)
+        return node, (*killed, Reconnect("a newer primary was seen"), line)
     node = branches.note_silence(node, event.answer.view, now)
     first = (
         () if node.refused == shown else (LogLine("dead-branch", (*fields, ("wait_s", wait_s))),)
@@ -158,8 +158,8 @@ def _failed(node: Node, now: float, request: Request | None, why: str) -> Step:
         node = replace(node, idle_breaks=node.idle_breaks + 1, beats_since_break=0)
         if node.idle_breaks >= IDLE_BREAKS_MAX:
             # A lasting condition: reconnecting at once would query more often than heartbeats do.
-            told = LogLine("idle-limit", (("breaks", node.idle_breaks),))
-            return node, (told,) if node.idle_breaks == IDLE_BREAKS_MAX else ()
+            line = LogLine("idle-limit", (("breaks", node.idle_breaks),))
+            return node, (line,) if node.idle_breaks == IDLE_BREAKS_MAX else ()
     failures = node.failures + 1
     if request is not None:
         node = request_backoff.hold(node, request, now)
@@ -171,7 +171,7 @@ def _failed(node: Node, now: float, request: Request | None, why: str) -> Step:
         retry_at=now + request_backoff.pause_s(node, failures),
         beat_at=now,
     )
-    return tell_why(node, now, why)
+    return report_failure(node, now, why)
 
 
 def _answered(node: Node, event: Answered) -> Step:
@@ -256,7 +256,7 @@ def _note_upkeep(
             return replace(node, namesake_watch=None, beat_at=now)
         case Settle() if answer.done and answer.view.settled:
             assert node.epoch is not None
-            return replace(node, epoch=replace(node.epoch, told=True))
+            return replace(node, epoch=replace(node.epoch, reported=True))
         case RaiseFloor() if answer.done and not answer.view.copied:
             if request.by_clock and node.epoch is not None:
                 return replace(node, epoch=replace(node.epoch, returned=False))
@@ -297,7 +297,7 @@ def _renewed(node: Node, event: Answered) -> Step:
     node = replace(node, trusted_until=max(node.trusted_until, until))
     assert node.view is not None
     run = node.run
-    if node.duties is not None:
+    if node.task_state is not None:
         return node, read_record.renewed(node)
     if run is None or run.over or not holds(node) or node.view.token.term != run.term:
         return node, ()
@@ -306,10 +306,10 @@ def _renewed(node: Node, event: Answered) -> Step:
 
 def _session_ended(node: Node, now: float) -> Step:
     """Lose every token of this session, which another node has ended."""
-    told = LogLine("session-ended", (("session", node.session),))
+    line = LogLine("session-ended", (("session", node.session),))
     node = replace(end_own_session(node), beat_at=now)
     node, killed = program_end.lose(node, "the session was ended by another node", now)
-    return node, (told, *killed)
+    return node, (line, *killed)
 
 
 def _left(node: Node, request: Leave) -> Node:

@@ -57,13 +57,13 @@ def step(node: Node, event: Event) -> Step:
     now = event.now
     # Trust that ran out before the event was handled is over, whatever the event says.
     node, late = _expire(node, now)
-    node, told = absorb(node, event)
+    node, taken = absorb(node, event)
     node, over = _expire(node, now)
     node, started = _start_or_stop(node, now)
     node, brought = start_or_stop(node, now)
     node, asked = _ask(node, now)
     node, reported = _report(node, now)
-    return node, (*late, *told, *over, *started, *brought, *asked, *reported)
+    return node, (*late, *taken, *over, *started, *brought, *asked, *reported)
 
 
 def wake_at(node: Node, now: float) -> float:
@@ -141,7 +141,7 @@ def _role(node: Node, now: float) -> str:
         return "candidate" if node.standing else ""
     if node.view is None:
         return node.standing  # one failed read is no change of role
-    if node.duties is not None:
+    if node.task_state is not None:
         return _standing(node)
     if node.standing == "active" and holds(node) and node.view.token.term > node.given_up:
         return "active"  # the program has ended, and starts again under the same term
@@ -150,7 +150,7 @@ def _role(node: Node, now: float) -> str:
 
 def _standing(node: Node) -> str:
     """Return the node's standing in the group's record; the last one while it is not read."""
-    assert node.duties is not None
-    record = node.duties.record
+    assert node.task_state is not None
+    record = node.task_state.record
     me = None if record is None else record.nodes.get(node.policy.node)
     return node.standing if me is None or me.session != node.session else str(me.standing)

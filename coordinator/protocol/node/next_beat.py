@@ -7,7 +7,7 @@ from dataclasses import replace
 from coordinator.protocol.node.state.node import Node, holds, is_free
 from coordinator.protocol.rules.ranking import spread
 
-#: Heartbeats come early by up to this share of heartbeatFrequency, so that nodes drift apart.
+#: Heartbeats come early by up to this share of heartbeatFrequency, so that nodes drift detached.
 JITTER = 0.05
 #: Seconds after the holder's expected beat at which the first in line reads.
 LAG_S = 0.02

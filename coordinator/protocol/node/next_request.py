@@ -20,7 +20,7 @@ from coordinator.protocol.messages.requests import (
 )
 from coordinator.protocol.node.request_backoff import is_held
 from coordinator.protocol.node.state.node import Node, holds, is_free, program_left, session_name
-from coordinator.protocol.node.tasks.next_request import duty_moments, next_duty
+from coordinator.protocol.node.tasks.next_request import next_task_request, task_moments
 from coordinator.protocol.rules.epoch import Epoch, long_wait_at, may_act, settle_at
 from coordinator.protocol.rules.ranking import head_start
 from coordinator.protocol.rules.terms import next_term
@@ -55,7 +55,7 @@ def _wanted(node: Node, session: str, now: float) -> Iterator[Request]:
         yield _take(node, now)
     if now >= node.beat_at:
         yield Beat(session=session)
-    more = next_duty(node, now)
+    more = next_task_request(node, now)
     if more is not None:
         yield more
     upkeep = _upkeep(node, now)
@@ -174,7 +174,7 @@ def take_at(node: Node) -> float | None:
 
 def _suspended(node: Node) -> bool:
     """Say whether ending sessions is suspended in the group, the observer's included (B6)."""
-    record = None if node.duties is None else node.duties.record
+    record = None if node.task_state is None else node.task_state.record
     return record is not None and record.suspended
 
 
@@ -249,7 +249,7 @@ def _roster_wanted(node: Node, view: View) -> bool:
     The holder never reads it: it is not in its own succession, and the request would delay
     heartbeats.
     """
-    if node.duties is not None:
+    if node.task_state is not None:
         return False
     return view.group_version != node.roster_version and not holds(node)
 
@@ -271,7 +271,7 @@ def wake_moments(node: Node) -> Iterator[float]:
         yield node.policy.wait_until
     if node.run is None and holds(node):
         yield node.restarts.start_at
-    yield from duty_moments(node)
+    yield from task_moments(node)
     if node.pending is not None:
         return
     for moment in (*_asking_moments(node), *(held.until for held in node.held)):

@@ -81,13 +81,13 @@ def ended(node: Node, event: ProgramEnded) -> Step:
     if run is None or run.number != event.run:
         return node, ()
     fields = (("status", event.status), ("why", run.stopping or event.why), ("term", run.term))
-    told = LogLine("program-ended", (*fields, ("forced", event.forced)))
+    line = LogLine("program-ended", (*fields, ("forced", event.forced)))
     seen_at = event.now if event.at is None else min(event.at, event.now)
     node = replace(node, run=None, ended=ProgramEnd(run.term, seen_at))
     if run.stopping or event.why != "itself":
-        return _lost(give_up(node, run.term)), (told,)
+        return _lost(give_up(node, run.term)), (line,)
     after = _ended_itself(node, event, run.term, event.now - run.started_at)
-    return after, (told, *_crash_loop(node, after, event))
+    return after, (line, *_crash_loop(node, after, event))
 
 
 def _lost(node: Node) -> Node:

@@ -39,7 +39,7 @@ class Beside:
     identity: Identity
     since: float
     seen_at: float
-    told: bool = False
+    reported: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Epoch:
     proof: int | None = None
     continues: bool = False
     answered_at: float = 0.0
-    told: bool = False  #: the group has been told how long this run has been watched
+    reported: bool = False  #: the group has been told how long this run has been watched
     why: str = "start"  #: reason for the wait on this identity, as `why` names it
     latest: Latest | None = None
     returned: bool = False  #: this branch is in use again after a later one was seen (rule N1)
@@ -104,7 +104,7 @@ def observe(
         proof=_proof(epoch, view, now, beats) if new else epoch.proof,
         continues=epoch.continues and not new,
         answered_at=now,
-        told=epoch.told and not new,
+        reported=epoch.reported and not new,
         latest=latest,
         returned=epoch.returned or went_back,
     )
@@ -130,7 +130,7 @@ def _proof(epoch: Epoch, view: View, now: float, beats: int) -> int | None:
     return beats if beats and (epoch.settled or epoch.continues) else None
 
 
-def judged(epoch: Epoch, beat: int, *, all_there: bool) -> Epoch:
+def proven(epoch: Epoch, beat: int, *, all_there: bool) -> Epoch:
     """Return the epoch once the own row's heartbeat count on it is known; 0: unknown.
 
     all_there: the database shows every term that this node remembers.
@@ -165,7 +165,7 @@ def why(before: Identity, after: Identity) -> str:
 
 def long_wait_at(epoch: Epoch) -> float:
     """Return when to report that the run has been watched for long; infinity once reported."""
-    if not epoch.settled or epoch.told or epoch.waited_s >= LONG_WAIT_S:
+    if not epoch.settled or epoch.reported or epoch.waited_s >= LONG_WAIT_S:
         return float("inf")
     return epoch.since + max(LONG_WAIT_S, epoch.longest_liveness_s)
 

@@ -80,8 +80,8 @@ class SuspensionUnseen(MemoryDatabase):
         return False
 
 
-def _own_manners(node: Node) -> ObserverPolicy | None:
-    return node.policy.manners
+def _own_observer_policy(node: Node) -> ObserverPolicy | None:
+    return node.policy.observer_policy
 
 
 def _nothing_decided(before: SessionSeen, seen: SessionSeen) -> bool:
@@ -102,24 +102,24 @@ def _never(node: Node) -> bool:
 
 def _forgetful(node: Node) -> Node:
     """Forget which terms were given up or lost."""
-    if node.duties is None:
+    if node.task_state is None:
         return node
-    return replace(node, duties=replace(node.duties, given_up={}))
+    return replace(node, task_state=replace(node.task_state, given_up={}))
 
 
-def _read_forgetfully(node: Node, duties: TaskState, answer: Answer, now: float) -> Step:
-    return _real_read(node, replace(duties, given_up={}), answer, now)
+def _read_forgetfully(node: Node, task_state: TaskState, answer: Answer, now: float) -> Step:
+    return _real_read(node, replace(task_state, given_up={}), answer, now)
 
 
 def _start_forgetfully(node: Node, work: TaskHolding, now: float) -> bool:
     return _real_may_start(_forgetful(node), work, now)
 
 
-def _given_too_soon(duties: TaskState) -> tuple[GivenTask, ...]:
+def _given_too_soon(task_state: TaskState) -> tuple[GivenTask, ...]:
     """Give back what is to end, although its program may still run."""
     return tuple(
         GivenTask(task=work.task, term=work.term, reason=work.ending)
-        for work in duties.works.values()
+        for work in task_state.works.values()
         if work.ending and not work.lost
     )
 
@@ -137,7 +137,7 @@ def _always_kept(watch: Watch, now: float, gap_max_s: float) -> bool:
     return True
 
 
-def _stays_apart(node: Node, work: TaskHolding) -> Step:
+def _stays_detached(node: Node, work: TaskHolding) -> Step:
     return node, ()
 
 
@@ -232,7 +232,7 @@ PLANTED_IN_GROUPS: dict[str, PlantedInGroup] = {
     ),
     "policy-unread": PlantedInGroup(
         rule="B11: whoever observes judges by the policy of the record",
-        patches=((next_task_request, "manners_of", _own_manners),),
+        patches=((next_task_request, "observer_policy_of", _own_observer_policy),),
     ),
     "never-looks": PlantedInGroup(
         rule="O6: one heartbeat of a few looks at everything, whatever it was told",
@@ -242,7 +242,7 @@ PLANTED_IN_GROUPS: dict[str, PlantedInGroup] = {
     "apart-for-ever": PlantedInGroup(
         rule="what went on without the database ends when it is another node's",
         bias=GroupBias(stories=("worker pauses", "late question"), to_calm=True),
-        patches=((task_start_stop, "_judge_apart", _stays_apart),),
+        patches=((task_start_stop, "_decide_detached", _stays_detached),),
     ),
 }
 

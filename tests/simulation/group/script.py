@@ -24,7 +24,7 @@ from tests.simulation.plans.script import TIMING
 from tests.simulation.world.settings import GROUP
 from tests.support.fakes.memory_database import MemoryDatabase
 
-MANNERS = ObserverPolicy(to_member_s=0.0, grace_s=0.0)
+OBSERVER_POLICY = ObserverPolicy(to_member_s=0.0, grace_s=0.0)
 #: So long a question and its answer take together, in seconds.
 ROUND_TRIP_S = 0.01
 STEP_S = 0.05
@@ -104,9 +104,11 @@ class GroupScript:
             lease_s=TIMING.lease_s,
             hosts_tasks=self.hosts_tasks,
         )
-        manners, duties = (MANNERS, TaskState()) if self.hosts_tasks else (None, None)
-        policy = Policy(node=name, group=GROUP, seed=name, manners=manners)
-        node = Node(policy=policy, timing=TIMING, duties=duties)
+        observer_policy, task_state = (
+            (OBSERVER_POLICY, TaskState()) if self.hosts_tasks else (None, None)
+        )
+        policy = Policy(node=name, group=GROUP, seed=name, observer_policy=observer_policy)
+        node = Node(policy=policy, timing=TIMING, task_state=task_state)
         return Scripted(name, self.database, node, facts)
 
     def __getitem__(self, name: str) -> Scripted:

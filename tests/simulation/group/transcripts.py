@@ -234,10 +234,10 @@ def a_beat_that_the_observer_did_not_see_saves_the_session() -> None:
     script.go_on(3.0)
     script.silent.add("n1")
     script.go_on(1.5)
-    duties = script["n0"].node.duties
-    assert duties is not None
-    assert duties.watched is not None
-    (silent_at,) = (one.silent_at for one in duties.watched.sessions if one.seen.node == "n1")
+    task_state = script["n0"].node.task_state
+    assert task_state is not None
+    assert task_state.watched is not None
+    (silent_at,) = (one.silent_at for one in task_state.watched.sessions if one.seen.node == "n1")
     script.go_on(silent_at - script.now - 0.1)
     session = script.database.nodes[GROUP, "n1"].session
     assert session is not None
@@ -293,7 +293,7 @@ def _world(tasks: tuple[TaskDef, ...], plan: tuple[Fault, ...]) -> World:
         net=Net(),
         faults_until_s=20.0,
         tasks=tasks,
-        manners=ObserverPolicy(to_member_s=0.0, grace_s=0.0),
+        observer_policy=ObserverPolicy(to_member_s=0.0, grace_s=0.0),
     )
     world = World(settings, MemoryDatabase)
     faults.schedule(world, list(plan))

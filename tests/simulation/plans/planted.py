@@ -299,7 +299,7 @@ PLANTED: dict[str, Planted] = {
     "any-restart": Planted(
         "a restart in place is proven",
         Bias(stories=("rolled back",)),
-        ((epoch, "judged", _all_there),),
+        ((epoch, "proven", _all_there),),
     ),
     "half-wait": Planted(
         "the whole longest interval is waited out",

@@ -268,8 +268,8 @@ class Agent(Process):
     def _start(self, command: StartProgram) -> None:
         """Order a start, and judge it: nothing starts on trust that is not fresh (rule T5)."""
         node, stop_s, progress_s = self.node, self.node.timing.stop_timeout_s, 0.0
-        if command.task and node.duties is not None:
-            definition = node.duties.works[command.task].definition
+        if command.task and node.task_state is not None:
+            definition = node.task_state.works[command.task].definition
             stop_s, progress_s = stop_timeout_s(node, definition), definition.progress_s
         number, now = command.run, self.host.local()
         if now >= self.acknowledged_at + MISSED_MAX * node.timing.heartbeat_s:

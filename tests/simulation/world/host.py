@@ -37,7 +37,7 @@ class Host:
             heartbeat_s=settings.timing.heartbeat_s,
             lease_s=settings.timing.lease_s,
             priority=settings.priority,
-            hosts_tasks=world.settings.manners is not None,
+            hosts_tasks=world.settings.observer_policy is not None,
         )
         self.frozen = False
         self.thawing = False
@@ -274,13 +274,13 @@ class Host:
             seed=f"{self.world.settings.seed}/{self.name}/{self.starts}/{self.agents}",
             priority=self.settings.priority,
             on_exit=self.settings.on_exit,
-            manners=self.world.settings.manners,
+            observer_policy=self.world.settings.observer_policy,
         )
         node = Node(
             policy=policy,
             timing=self.settings.timing,
             run_count=self.agents * 1000,
-            duties=None if policy.manners is None else TaskState(),
+            task_state=None if policy.observer_policy is None else TaskState(),
         )
         if legacy is not None:
             session, term, dying = legacy

@@ -57,7 +57,7 @@ class WorldSettings:
     slowest_kill: bool = False
     faults_until_s: float = 45.0
     tasks: tuple[TaskDef, ...] = ()
-    manners: ObserverPolicy | None = None  #: of a group that spreads tasks
+    observer_policy: ObserverPolicy | None = None  #: of a group that spreads tasks
     push: bool = True  #: the database's notifications arrive where no pooler stands between
     deaf: bool = False  #: some connections are told of nothing, and rely on being told
     copied: bool = False  #: a standby has followed the first branch from the start

@@ -82,7 +82,7 @@ class World:
         history.calm_within_s = calm_within_s(settings)
         lasts_s = history.calm_within_s + 1.5 if settings.to_calm else 0.5
         history.ended_at = self.calm_at + lasts_s
-        if settings.manners is not None:
+        if settings.observer_policy is not None:
             group_faults.begin(self)
             self.note_repeatable()
         for host in self.hosts:
@@ -90,7 +90,7 @@ class World:
             self.at(self.rng.random() if joins_at is None else joins_at, host.start)
         self.at(self.calm_at, self._heal)
         queue, pop = self._queue, heapq.heappop
-        for _ in range(EVENTS_MAX if settings.manners is None else GROUP_EVENTS_MAX):
+        for _ in range(EVENTS_MAX if settings.observer_policy is None else GROUP_EVENTS_MAX):
             if not queue or queue[0][0] > history.ended_at:
                 break
             self.now, _, call, args = pop(queue)
@@ -98,7 +98,7 @@ class World:
         else:
             raise AssertionError(f"seed {settings.seed}: time stands still at {self.now}")
         self.now = history.ended_at
-        if settings.manners is not None and settings.to_calm:
+        if settings.observer_policy is not None and settings.to_calm:
             history.outcome = self._outcome()
         return history
 
@@ -113,7 +113,7 @@ class World:
             host.thaw_now()
             host.thaw_processes()
             host.start()
-        if self.settings.manners is not None:
+        if self.settings.observer_policy is not None:
             memory_operator.suspend(server.database, GROUP, suspended=False)
             memory_operator.set_policy(server.database, GROUP, NO_POLICY)
             self.push_all()
@@ -126,14 +126,14 @@ class World:
         running: dict[str, list[str]] = {}
         acted: dict[str, int] = {}
         for host in self.hosts:
-            duties = None if host.agent is None else host.agent.node.duties
+            task_state = None if host.agent is None else host.agent.node.task_state
             for program in host.programs.alive.values():
-                apart = duties is not None and program.task in duties.apart
+                apart = task_state is not None and program.task in task_state.detached
                 verdict = verdicts.get(program.task)
                 if apart and verdict is not None and verdict.node is None:
                     continue  # while nobody may have it, it may go on without its token (D8)
                 running.setdefault(program.task, []).append(host.name)
-            read = None if duties is None else duties.record
+            read = None if task_state is None else task_state.record
             acted[host.name] = -1 if read is None else read.version
         wanted = {task: verdict.node for task, verdict in verdicts.items()}
         return Outcome(version=record.version, wanted=wanted, running=running, acted=acted)
@@ -206,7 +206,7 @@ class World:
 
     def holder(self) -> Host | None:
         """Return the host whose program runs, or that observes, if there is one."""
-        if self.settings.manners is not None:
+        if self.settings.observer_policy is not None:
             return self._observer()
         for host in self.hosts:
             if host.programs.running:
@@ -233,8 +233,8 @@ def calm_within_s(settings: WorldSettings) -> float:
     if settings.deaf:
         heartbeat_s = max(node.timing.heartbeat_s for node in settings.nodes)
         within_s += LOOK_EVERY * heartbeat_s / (1 - RATE_ERROR)
-    if settings.manners is not None:
+    if settings.observer_policy is not None:
         # A new observer looks first, then a node in Rehab is watched; both by slow clocks.
-        manners = settings.manners
-        within_s += (manners.grace_s + manners.to_member_s + 3.0) / (1 - RATE_ERROR)
+        observer_policy = settings.observer_policy
+        within_s += (observer_policy.grace_s + observer_policy.to_member_s + 3.0) / (1 - RATE_ERROR)
     return within_s

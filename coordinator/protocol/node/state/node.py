@@ -56,7 +56,7 @@ class Policy:
     conflict_code: int = 75
     once: bool = False  #: losing the token ends the node with code 76
     #: For a node whose group spreads tasks; None: one program. The group's record has precedence.
-    manners: ObserverPolicy | None = None
+    observer_policy: ObserverPolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +96,12 @@ class Node:
     floor_at:     own clock: before it, the floor of terms is not raised again.
     held:         the kinds of requests that failed since they were last answered (rule O7).
     refused_takes: attempts in a row to take the same token, all refused.
-    told_why, told_why_at: reasons of failures reported since that moment.
+    reported_why, reported_why_at: reasons of failures reported since that moment.
     idle_breaks:  connections in a row that broke while idle, after one heartbeat at most.
     beats:        own heartbeats that this run of the server has acknowledged; 0: none yet.
     refused:      the primary whose answers are dropped, because a promotion left it behind.
     beside:       an earlier primary that also takes writes.
-    duties:       None while the group has one program; `run` is that program's.
+    task_state:       None while the group has one program; `run` is that program's.
     """
 
     policy: Policy
@@ -129,8 +129,8 @@ class Node:
     held: tuple[Held, ...] = ()
     refused_takes: int = 0
     idle_breaks: int = 0
-    told_why: frozenset[str] = frozenset()
-    told_why_at: float = float("-inf")
+    reported_why: frozenset[str] = frozenset()
+    reported_why_at: float = float("-inf")
     beats_since_break: int = 0
     run: Run | None = None
     run_count: int = 0
@@ -148,7 +148,7 @@ class Node:
     leaving: Leaving | None = None
     finished: bool = False
     standing: str = ""  #: the last role that was reported
-    duties: TaskState | None = None  #: its work for the tasks of its group
+    task_state: TaskState | None = None  #: its work for the tasks of its group
 
 
 def succeeding(node: Node, session: str | None, term: int, now: float, *, dying: bool) -> Node:
@@ -187,7 +187,7 @@ def program_left(node: Node) -> bool:
 
     A detached program belongs to no session.
     """
-    return node.run is not None or (node.duties is not None and node.duties.running())
+    return node.run is not None or (node.task_state is not None and node.task_state.running())
 
 
 def holds(node: Node) -> bool:
@@ -215,12 +215,12 @@ def is_free(view: View) -> bool:
     )
 
 
-def manners_of(node: Node) -> ObserverPolicy | None:
+def observer_policy_of(node: Node) -> ObserverPolicy | None:
     """Return the times by which this node observes: the group's, where the record sets them."""
-    own, duties = node.policy.manners, node.duties
-    if own is None or duties is None or duties.record is None:
+    own, task_state = node.policy.observer_policy, node.task_state
+    if own is None or task_state is None or task_state.record is None:
         return own
-    return agreed(own, duties.record.policy)
+    return agreed(own, task_state.record.policy)
 
 
 def active(node: Node, now: float) -> bool:
@@ -237,7 +237,7 @@ def may_start(node: Node, now: float) -> bool:
     """Say whether the program may be started now (docs/protocol.md, rule S1)."""
     if node.view is None or node.run is not None or node.leaving is not None:
         return False
-    if node.duties is not None:
+    if node.task_state is not None:
         return False  # the observer's token runs no program
     timing = node.timing
     return (

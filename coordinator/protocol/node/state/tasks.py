@@ -35,7 +35,7 @@ class TaskHolding:
     failed:     it failed here again and again: other nodes go first.
     done:       it has nothing left to do, for the whole group.
     lost:       the token is no longer this session's: there is nothing to give back.
-    apart_since: own clock: since then the program continues without token and session.
+    detached_since: own clock: since then the program continues without token and session.
     progressed_at: own clock: start of its program, or its last report of progress.
     """
 
@@ -47,7 +47,7 @@ class TaskHolding:
     failed: bool = False
     done: bool = False
     lost: bool = False
-    apart_since: float | None = None
+    detached_since: float | None = None
     progressed_at: float = NEVER
     error: str = ""
 
@@ -57,7 +57,7 @@ class TaskHolding:
         return self.definition.name
 
     @property
-    def stays_apart(self) -> bool:
+    def stays_detached(self) -> bool:
         """True when the program continues after trust is over."""
         return (
             self.definition.on_partition is OnPartition.CONTINUE
@@ -78,15 +78,15 @@ class TaskState:
     assigned:   the node that should run each task of the record, with the reason.
     mine:       the tasks that this node should run.
     works:      the tasks held, by name.
-    apart:      detached tasks: their programs continue without session and token.
+    detached:      detached tasks: their programs continue without session and token.
     remembered: the highest term of each task that this node has seen.
     forgotten:  (task, term): terms that this node remembers, and that the record is below.
     given_up:   the highest term of each task that this node has released or lost.
     cool_until: own clock: before it, the task is not taken again.
-    judged:     the last observation has been acted on; observe again before deciding.
+    decided:     the last observation has been acted on; observe again before deciding.
     watched:    sessions as seen by the observer or its first deputy.
-    told:       the last report to the database about each task of this node.
-    told_version: the version of the record that the database knows this node to act on.
+    reported:   the last report to the database about each task of this node.
+    reported_version: the version of the record that the database knows this node to act on.
     notes:      reports to be sent once, as events: alerts, detached programs.
     alerted:    alerts that the observer has raised: (task, no node runs it).
     alarming:   own clock: since when the observer has known each alert's cause.
@@ -100,17 +100,17 @@ class TaskState:
     assigned: Mapping[str, Verdict] = field(default_factory=lambda: MappingProxyType({}))
     mine: tuple[str, ...] = ()
     works: Mapping[str, TaskHolding] = field(default_factory=lambda: MappingProxyType({}))
-    apart: Mapping[str, TaskHolding] = field(default_factory=lambda: MappingProxyType({}))
+    detached: Mapping[str, TaskHolding] = field(default_factory=lambda: MappingProxyType({}))
     remembered: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     forgotten: tuple[tuple[str, int], ...] = ()
     given_up: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     cool_until: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     watched: Observer | None = None
     watch_at: float = NEVER
-    judged: bool = False
-    told: Mapping[str, TaskReport] = field(default_factory=lambda: MappingProxyType({}))
-    told_version: int = -1
-    told_at: float = NEVER
+    decided: bool = False
+    reported: Mapping[str, TaskReport] = field(default_factory=lambda: MappingProxyType({}))
+    reported_version: int = -1
+    reported_at: float = NEVER
     notes: tuple[TaskReport, ...] = ()
     alerted: frozenset[tuple[str, bool]] = frozenset()
     alarming: Mapping[tuple[str, bool], float] = field(default_factory=lambda: MappingProxyType({}))
@@ -126,7 +126,7 @@ class TaskState:
 
     def runs(self) -> Iterator[TaskHolding]:
         """Yield the tasks whose program may have a process, including detached ones."""
-        for work in (*self.works.values(), *self.apart.values()):
+        for work in (*self.works.values(), *self.detached.values()):
             if work.run is not None:
                 yield work
 

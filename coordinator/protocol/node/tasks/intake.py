@@ -31,7 +31,7 @@ from coordinator.protocol.node.events import (
     ProgramRefused,
     ProgramStopping,
 )
-from coordinator.protocol.node.state.node import Node, manners_of
+from coordinator.protocol.node.state.node import Node, observer_policy_of
 from coordinator.protocol.node.state.tasks import TaskHolding, TaskState, raised
 from coordinator.protocol.node.tasks.program_end import (
     dropped,
@@ -58,41 +58,41 @@ def in_doubt(node: Node) -> Node:
 
     Watched sessions stay, until the next read confirms them or starts them anew (rule B1).
     """
-    if node.duties is None:
+    if node.task_state is None:
         return node
-    return replace(node, duties=replace(node.duties, current=False))
+    return replace(node, task_state=replace(node.task_state, current=False))
 
 
 def moved(node: Node) -> Node:
     """Return the node after an answer from another history of the database (rule D6)."""
-    if node.duties is None:
+    if node.task_state is None:
         return node
-    return replace(node, duties=replace(node.duties, current=False))
+    return replace(node, task_state=replace(node.task_state, current=False))
 
 
 def notified(node: Node) -> Node:
     """Return the node after a push: a token that it waits for may be free now."""
-    duties = node.duties
-    if duties is None or duties.record is None:
+    task_state = node.task_state
+    if task_state is None or task_state.record is None:
         return node
-    waits = next(duties.wanted(), None) is not None
-    return replace(node, duties=replace(duties, stale=duties.stale or waits))
+    waits = next(task_state.wanted(), None) is not None
+    return replace(node, task_state=replace(task_state, stale=task_state.stale or waits))
 
 
 def lose_all(node: Node, reason: str, now: float) -> Step:
     """Kill every program of the session that is over, except those that continue without it."""
-    duties = node.duties
-    if duties is None:
+    task_state = node.task_state
+    if task_state is None:
         return node, ()
     commands: list[Command] = []
     works: dict[str, TaskHolding] = {}
-    apart = dict(duties.apart)
-    for task, work in duties.works.items():
+    detached = dict(task_state.detached)
+    for task, work in task_state.works.items():
         run = work.run
         if run is None:
             continue
-        if work.stays_apart:
-            apart[task] = replace(work, lost=True, apart_since=now)
+        if work.stays_detached:
+            detached[task] = replace(work, lost=True, detached_since=now)
             commands.append(LogLine("task-apart", (("task", task), ("term", work.term))))
             continue
         works[task] = replace(
@@ -102,28 +102,28 @@ def lose_all(node: Node, reason: str, now: float) -> Step:
             ending=work.ending or reason,
         )
         commands.append(KillProgram(run.number, reason))
-    if duties.works and not works:
+    if task_state.works and not works:
         commands.append(LogLine("tasks-removed", ()))  # all had already ended by themselves
-    duties = replace(
-        duties,
+    task_state = replace(
+        task_state,
         record=None,
         current=False,
         assigned=MappingProxyType({}),
         mine=(),
         works=works,
-        apart=apart,
+        detached=detached,
         watched=None,
-        given_up=raised(duties.given_up, {t: w.term for t, w in duties.works.items()}),
-        told=MappingProxyType({}),
-        told_version=-1,
+        given_up=raised(task_state.given_up, {t: w.term for t, w in task_state.works.items()}),
+        reported=MappingProxyType({}),
+        reported_version=-1,
         observing=False,
     )
-    return replace(node, duties=duties), tuple(commands)
+    return replace(node, task_state=task_state), tuple(commands)
 
 
 def succeeded(node: Node, request: Take) -> tuple[Command, ...]:
     """Report why the observer's token was taken over: the take ended a session, like a decision."""
-    if node.duties is None or request.seen_beat is None:
+    if node.task_state is None or request.seen_beat is None:
         return ()
     return (_decided(request.seen_node, SESSION_ENDED, request.reason),)
 
@@ -133,99 +133,109 @@ def succeeded(node: Node, request: Take) -> tuple[Command, ...]:
 
 def answered(node: Node, event: Answered, request: TaskRequest) -> Step:
     """Apply the answer to a task request."""
-    duties, answer, now = node.duties, event.answer, event.now
-    assert duties is not None, "only a node with task state sends task requests"
+    task_state, answer, now = node.task_state, event.answer, event.now
+    assert task_state is not None, "only a node with task state sends task requests"
     if node.session is None:
         return node, ()  # the session ended while the request was pending
     match request:
         case ReadGroup():
-            return read(node, duties, answer, now)
+            return read(node, task_state, answer, now)
         case TakeTasks():
-            return _taken(node, duties, request, answer, now)
+            return _taken(node, task_state, request, answer, now)
         case ReleaseTasks():
-            return _released(node, duties, request, answer, now), ()
+            return _released(node, task_state, request, answer, now), ()
         case WatchSessions():
-            manners = manners_of(node)
-            assert manners is not None
+            observer_policy = observer_policy_of(node)
+            assert observer_policy is not None
             watched = observer.noted(
-                duties.watched or observer.begin(now),
+                task_state.watched or observer.begin(now),
                 answer.sessions,
                 answer.view.identity,
                 now,
                 node.timing.gap_max_s,
-                manners,
+                observer_policy,
             )
             watch_at = now + node.timing.heartbeat_s
-            duties = replace(duties, watched=watched, watch_at=watch_at, judged=False)
-            return _with(node, duties), ()
+            task_state = replace(task_state, watched=watched, watch_at=watch_at, decided=False)
+            return _with(node, task_state), ()
         case Decide():
             pause_s = 0.0 if answer.done else node.timing.heartbeat_s * AGAIN_SHARE
-            told = _told_of(request) if answer.done else ()
-            return _with(node, replace(duties, watch_at=now + pause_s, judged=True)), told
+            lines = _decision_lines(request) if answer.done else ()
+            return _with(node, replace(task_state, watch_at=now + pause_s, decided=True)), lines
         case ReportTasks():
-            return _with(node, _noted_told(duties, request, answer, now)), ()
+            return _with(node, _note_reported(task_state, request, answer, now)), ()
         case CatchUp() | RaiseTaskFloors() | EndSpread():
-            return _with(node, replace(duties, stale=True)), ()
+            return _with(node, replace(task_state, stale=True)), ()
 
 
-def _taken(node: Node, duties: TaskState, request: TakeTasks, answer: Answer, now: float) -> Step:
+def _taken(
+    node: Node, task_state: TaskState, request: TakeTasks, answer: Answer, now: float
+) -> Step:
     if request.session != node.session:
         return node, ()
-    record = duties.record
-    works, apart = dict(duties.works), dict(duties.apart)
+    record = task_state.record
+    works, detached = dict(task_state.works), dict(task_state.detached)
     commands: list[Command] = []
     for task, term in answer.taken:
         definition = record.tasks.get(task) if record else None
         definition = definition or TaskDef(name=task, enabled=False)
         # A task that keeps failing shows why, also while it is tried once more.
-        work = TaskHolding(definition=definition, term=term, error=last_error(duties, task))
-        left = apart.pop(task, None)
+        work = TaskHolding(definition=definition, term=term, error=last_error(task_state, task))
+        left = detached.pop(task, None)
         if left is not None and left.run is not None:
             # It continued without the database, and no other node has had the token since.
             work = rejoined(left, term)
-            duties = noted(duties, left, now)
+            task_state = noted(task_state, left, now)
         works[task] = work
         commands.append(LogLine("task-taken", (("task", task), ("term", term))))
     missed = not answer.done or len(answer.taken) < len(request.wanted)
-    cool = dict(duties.cool_until)
+    cool = dict(task_state.cool_until)
     if answer.done or answer.view.group_version == request.version:
         # Refused for a reason that another read would not show: another role's fence, for example.
         got = {task for task, _ in answer.taken}
         again_at = now + node.timing.heartbeat_s
         cool |= {one.task: again_at for one in request.wanted if one.task not in got}
-    duties = replace(
-        duties,
+    task_state = replace(
+        task_state,
         works=works,
-        apart=apart,
+        detached=detached,
         cool_until=cool,
-        stale=duties.stale or missed,
-        remembered=raised(duties.remembered, dict(answer.taken)),
+        stale=task_state.stale or missed,
+        remembered=raised(task_state.remembered, dict(answer.taken)),
     )
-    return _with(node, duties), tuple(commands)
+    return _with(node, task_state), tuple(commands)
 
 
 def _released(
-    node: Node, duties: TaskState, request: ReleaseTasks, answer: Answer, now: float
+    node: Node, task_state: TaskState, request: ReleaseTasks, answer: Answer, now: float
 ) -> Node:
     if not answer.done or request.session != node.session:
         # The session is over: a heartbeat shows that, and must come before the next attempt.
         return replace(node, beat_at=min(node.beat_at, now))
     for given in request.given:
-        work = duties.works.get(given.task)
+        work = task_state.works.get(given.task)
         if work is not None and work.term == given.term and work.run is None:
-            duties = dropped(failure_noted(duties, work), work)
-    return _with(node, replace(duties, stale=True))
+            task_state = dropped(failure_noted(task_state, work), work)
+    return _with(node, replace(task_state, stale=True))
 
 
-def _noted_told(duties: TaskState, request: ReportTasks, answer: Answer, now: float) -> TaskState:
+def _note_reported(
+    task_state: TaskState, request: ReportTasks, answer: Answer, now: float
+) -> TaskState:
     if not answer.done:
-        return replace(duties, told_at=now)
-    told = {**duties.told, **{t.task: t for t in request.told if not t.note}}
-    notes = tuple(note for note in duties.notes if note not in request.told)
-    return replace(duties, told=told, notes=notes, told_version=request.version, told_at=now)
+        return replace(task_state, reported_at=now)
+    reported = {**task_state.reported, **{t.task: t for t in request.told if not t.note}}
+    notes = tuple(note for note in task_state.notes if note not in request.told)
+    return replace(
+        task_state,
+        reported=reported,
+        notes=notes,
+        reported_version=request.version,
+        reported_at=now,
+    )
 
 
-def _told_of(request: Decide) -> tuple[Command, ...]:
+def _decision_lines(request: Decide) -> tuple[Command, ...]:
     return tuple(
         _decided(
             decision.node,
@@ -247,29 +257,29 @@ def _decided(node: str | None, what: str, why: str) -> LogLine:
 
 def on_program(node: Node, event: ProgramEvent) -> Step | None:
     """Apply an event of a task's program; None when the run belongs to no task."""
-    duties = node.duties
-    work = None if duties is None else duties.by_run(event.run)
-    if duties is None or work is None or work.run is None:
+    task_state = node.task_state
+    work = None if task_state is None else task_state.by_run(event.run)
+    if task_state is None or work is None or work.run is None:
         return None
     match event:
         case ProgramProgressed():
-            return _with(node, _put(duties, replace(work, progressed_at=event.now))), ()
+            return _with(node, _put(task_state, replace(work, progressed_at=event.now))), ()
         case ProgramStopping():
             # Trust runs out and is not extended any more: this holding is over.
             run = replace(work.run, stopping=work.run.stopping or "trust", over=True)
             work = replace(work, run=run, ending=work.ending or "trust ran short")
-            return _with(node, _put(duties, work)), ()
+            return _with(node, _put(task_state, work)), ()
         case ProgramRefused():
-            return refused(node, duties, work, event)
+            return refused(node, task_state, work, event)
         case ProgramEnded():
-            return ended(node, duties, work, event)
+            return ended(node, task_state, work, event)
 
 
-def _put(duties: TaskState, work: TaskHolding) -> TaskState:
-    if work.apart_since is not None:
-        return replace(duties, apart={**duties.apart, work.task: work})
-    return replace(duties, works={**duties.works, work.task: work})
+def _put(task_state: TaskState, work: TaskHolding) -> TaskState:
+    if work.detached_since is not None:
+        return replace(task_state, detached={**task_state.detached, work.task: work})
+    return replace(task_state, works={**task_state.works, work.task: work})
 
 
-def _with(node: Node, duties: TaskState) -> Node:
-    return replace(node, duties=duties)
+def _with(node: Node, task_state: TaskState) -> Node:
+    return replace(node, task_state=task_state)

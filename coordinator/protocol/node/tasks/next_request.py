@@ -20,9 +20,9 @@ from coordinator.protocol.messages.task_requests import (
     WantedTask,
     WatchSessions,
 )
-from coordinator.protocol.node.state.node import Node, holds, manners_of
+from coordinator.protocol.node.state.node import Node, holds, observer_policy_of
 from coordinator.protocol.node.state.tasks import TaskState, hung_at
-from coordinator.protocol.node.tasks.report import alert_at, tell, tell_at
+from coordinator.protocol.node.tasks.report import alert_at, report, report_at
 from coordinator.protocol.rules.epoch import may_act
 from coordinator.protocol.rules.terms import next_term
 from coordinator.protocol.rules.trust import fresh
@@ -36,41 +36,46 @@ BATCH_MAX = 200
 
 def must_read(node: Node) -> bool:
     """Say whether the record is older than the version that the last answer showed (rule D4)."""
-    duties, view = node.duties, node.view
-    if duties is None or view is None:
+    task_state, view = node.task_state, node.view
+    if task_state is None or view is None:
         return False
-    record = duties.record
+    record = task_state.record
     return (
-        record is None or not duties.current or duties.stale or record.version != view.group_version
+        record is None
+        or not task_state.current
+        or task_state.stale
+        or record.version != view.group_version
     )
 
 
-def next_duty(node: Node, now: float) -> Request | None:
+def next_task_request(node: Node, now: float) -> Request | None:
     """Choose the task request that matters most now; None when nothing is due."""
-    duties, view, session = node.duties, node.view, node.session
-    if duties is None or view is None or session is None or node.leaving is not None:
+    task_state, view, session = node.task_state, node.view, node.session
+    if task_state is None or view is None or session is None or node.leaving is not None:
         return None
-    if must_read(node) or now >= _look_again_at(node, duties):
+    if must_read(node) or now >= _look_again_at(node, task_state):
         # A program whose trust depends on this read must not wait for a pause.
-        in_need = duties.running() and not duties.current
-        return ReadGroup() if in_need or now >= duties.read_at + READ_PAUSE_S else None
-    given = _given(duties)
+        in_need = task_state.running() and not task_state.current
+        return ReadGroup() if in_need or now >= task_state.read_at + READ_PAUSE_S else None
+    given = _given(task_state)
     if given:
         return ReleaseTasks(session=session, given=given)
-    if _watches(node) and now >= duties.watch_at:
+    if _watches(node) and now >= task_state.watch_at:
         return WatchSessions()
     return (
-        _decide(node, duties, view, session, now)
-        or _take(node, duties, view, session, now)
-        or _end_spread(node, duties, view, session)
-        or _upkeep(node, duties, session, now)
+        _decide(node, task_state, view, session, now)
+        or _take(node, task_state, view, session, now)
+        or _end_spread(node, task_state, view, session)
+        or _upkeep(node, task_state, session, now)
     )
 
 
-def _given(duties: TaskState) -> tuple[GivenTask, ...]:
+def _given(task_state: TaskState) -> tuple[GivenTask, ...]:
     """Return the tokens that can be given back: nothing of their programs is left."""
     over = (
-        work for work in duties.works.values() if work.ending and work.run is None and not work.lost
+        work
+        for work in task_state.works.values()
+        if work.ending and work.run is None and not work.lost
     )
     given = (
         GivenTask(
@@ -93,13 +98,15 @@ def _watches(node: Node) -> bool:
     return holds(node) or node.place == 0
 
 
-def _decide(node: Node, duties: TaskState, view: View, session: str, now: float) -> Decide | None:
-    manners, record = manners_of(node), duties.record
-    if not holds(node) or duties.watched is None or duties.judged or not may_act(view):
+def _decide(
+    node: Node, task_state: TaskState, view: View, session: str, now: float
+) -> Decide | None:
+    observer_policy, record = observer_policy_of(node), task_state.record
+    if not holds(node) or task_state.watched is None or task_state.decided or not may_act(view):
         return None
-    assert manners is not None
+    assert observer_policy is not None
     assert record is not None
-    decided = observer.decisions(duties.watched, record.suspended, now, manners)
+    decided = observer.decisions(task_state.watched, record.suspended, now, observer_policy)
     if not decided:
         return None
     return Decide(
@@ -110,19 +117,21 @@ def _decide(node: Node, duties: TaskState, view: View, session: str, now: float)
     )
 
 
-def _end_spread(node: Node, duties: TaskState, view: View, session: str) -> EndSpread | None:
+def _end_spread(node: Node, task_state: TaskState, view: View, session: str) -> EndSpread | None:
     """Have the observer record that nothing is left to move, once that is so (P4)."""
-    record = duties.record
+    record = task_state.record
     assert record is not None
     if not holds(node) or not record.spread_version or not may_act(view):
         return None
-    if not placed_as_planned(duties.assigned, record):
+    if not placed_as_planned(task_state.assigned, record):
         return None
     return EndSpread(session=session, term=view.token.term, version=record.version)
 
 
-def _take(node: Node, duties: TaskState, view: View, session: str, now: float) -> TakeTasks | None:
-    record = duties.record
+def _take(
+    node: Node, task_state: TaskState, view: View, session: str, now: float
+) -> TakeTasks | None:
+    record = task_state.record
     if record is None or not may_act(view) or node.epoch is None or node.epoch.returned:
         return None
     timing = node.timing
@@ -132,10 +141,10 @@ def _take(node: Node, duties: TaskState, view: View, session: str, now: float) -
         WantedTask(
             task=task,
             seen_term=token.term,
-            next_term=next_term(token.term, duties.remembered.get(task, 0)),
+            next_term=next_term(token.term, task_state.remembered.get(task, 0)),
         )
-        for task in duties.wanted()
-        if (token := record.token(task)).free and now >= duties.cool_until.get(task, now)
+        for task in task_state.wanted()
+        if (token := record.token(task)).free and now >= task_state.cool_until.get(task, now)
     ]
     if not wanted:
         return None
@@ -147,20 +156,20 @@ def _take(node: Node, duties: TaskState, view: View, session: str, now: float) -
     )
 
 
-def _look_again_at(node: Node, duties: TaskState) -> float:
+def _look_again_at(node: Node, task_state: TaskState) -> float:
     """Return when to read again what changes without a new version.
 
     That is a token that another node still holds, tasks on their way to a new Member, or a pupil
     whose progress is not known yet.
     """
-    record = duties.record
+    record = task_state.record
     if record is None:
         return float("inf")
-    waits = not all(record.token(task).free for task in duties.wanted())
+    waits = not all(record.token(task).free for task in task_state.wanted())
     waits = waits or (bool(record.spread_version) and holds(node))
     if not waits and next(_pupils(node, record), None) is None:
         return float("inf")
-    return duties.read_at + node.timing.heartbeat_s
+    return task_state.read_at + node.timing.heartbeat_s
 
 
 def _pupils(node: Node, record: GroupRecord) -> Iterator[NodeRecord]:
@@ -186,48 +195,50 @@ def _catch_up(node: Node, record: GroupRecord, session: str) -> CatchUp | None:
     return None
 
 
-def _upkeep(node: Node, duties: TaskState, session: str, now: float) -> Request | None:
-    record = duties.record
+def _upkeep(node: Node, task_state: TaskState, session: str, now: float) -> Request | None:
+    record = task_state.record
     assert record is not None, "the record was read"
     caught_up = _catch_up(node, record, session)
     if caught_up is not None:
         return caught_up
-    floors = tuple((task, term) for task, term in duties.forgotten if task not in duties.works)
+    floors = tuple(
+        (task, term) for task, term in task_state.forgotten if task not in task_state.works
+    )
     if floors:
         return RaiseTaskFloors(floors=floors[:BATCH_MAX])
-    return tell(node, duties, session, now)
+    return report(node, task_state, session, now)
 
 
-def duty_moments(node: Node) -> Iterator[float]:
+def task_moments(node: Node) -> Iterator[float]:
     """Yield every moment at which the tasks alone would lead to a command."""
-    duties = node.duties
-    if duties is None or node.session is None or node.leaving is not None:
+    task_state = node.task_state
+    if task_state is None or node.session is None or node.leaving is not None:
         return
-    for work in duties.works.values():
+    for work in task_state.works.values():
         hung = hung_at(work)
         if hung is not None and not work.ending:
             yield hung
         if work.run is None and not work.ending:
             yield work.restarts.start_at
     if holds(node):
-        yield alert_at(node, duties)
+        yield alert_at(node, task_state)
     if node.pending is None and node.view is not None:
-        yield from _asking_moments(node, duties)
+        yield from _asking_moments(node, task_state)
 
 
-def _asking_moments(node: Node, duties: TaskState) -> Iterator[float]:
+def _asking_moments(node: Node, task_state: TaskState) -> Iterator[float]:
     if must_read(node):
-        yield duties.read_at + READ_PAUSE_S
+        yield task_state.read_at + READ_PAUSE_S
         return
-    yield max(_look_again_at(node, duties), duties.read_at + READ_PAUSE_S)
+    yield max(_look_again_at(node, task_state), task_state.read_at + READ_PAUSE_S)
     if _watches(node):
-        yield duties.watch_at
-    manners = manners_of(node)
-    if holds(node) and duties.watched is not None and manners is not None:
+        yield task_state.watch_at
+    observer_policy = observer_policy_of(node)
+    if holds(node) and task_state.watched is not None and observer_policy is not None:
         yield max(
-            observer.next_at(duties.watched, duties.watched.looked_at, manners),
-            duties.watch_at,
+            observer.next_at(task_state.watched, task_state.watched.looked_at, observer_policy),
+            task_state.watch_at,
         )
-    for task in duties.wanted():
-        yield duties.cool_until.get(task, float("-inf"))
-    yield tell_at(node, duties)
+    for task in task_state.wanted():
+        yield task_state.cool_until.get(task, float("-inf"))
+    yield report_at(node, task_state)

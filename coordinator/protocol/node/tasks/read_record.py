@@ -26,23 +26,23 @@ Step = tuple[Node, tuple[Command, ...]]
 
 def renewed(node: Node) -> tuple[Command, ...]:
     """Extend the trust of every program whose token is known to be this session's (rule D6)."""
-    duties = node.duties
-    if duties is None or not duties.current:
+    task_state = node.task_state
+    if task_state is None or not task_state.current:
         return ()
-    if not any(work.run and not work.run.over for work in duties.works.values()):
+    if not any(work.run and not work.run.over for work in task_state.works.values()):
         return ()
     return (ExtendTrust(EVERY_RUN, node.trusted_until),)
 
 
-def read(node: Node, duties: TaskState, answer: Answer, now: float) -> Step:
+def read(node: Node, task_state: TaskState, answer: Answer, now: float) -> Step:
     """Adopt the record: a token that it does not show as this session's is lost."""
     record = answer.group
     assert record is not None, "ReadGroup answers with the group"
     works: dict[str, TaskHolding] = {}
-    apart = dict(duties.apart)
+    detached = dict(task_state.detached)
     commands: list[Command] = []
-    given_up = dict(duties.given_up)
-    for task, work in duties.works.items():
+    given_up = dict(task_state.given_up)
+    for task, work in task_state.works.items():
         token = record.token(task)
         if work.lost or (token.session == node.session and token.term == work.term):
             works[task] = work
@@ -61,10 +61,10 @@ def read(node: Node, duties: TaskState, answer: Answer, now: float) -> Step:
     # A take whose answer was lost did happen if the token is this session's.
     for task, token in record.tokens.items():
         mine = token.session == node.session and not token.free
-        left = apart.get(task)
+        left = detached.get(task)
         if mine and left is not None:
             if left.run is not None and not left.run.stopping:
-                duties = noted(duties, apart.pop(task), now)
+                task_state = noted(task_state, detached.pop(task), now)
                 works[task] = rejoined(left, token.term)
             continue  # a detached program that is being stopped must be dead first
         if mine and task not in works:
@@ -74,8 +74,8 @@ def read(node: Node, duties: TaskState, answer: Answer, now: float) -> Step:
             works[task] = TaskHolding(definition=definition, term=token.term, ending=over)
     terms = {task: max(token.term, token.floor) for task, token in record.tokens.items()}
     assigned = assignment(node.policy.group, record)
-    duties = replace(
-        duties,
+    task_state = replace(
+        task_state,
         record=record,
         current=True,
         stale=False,
@@ -83,21 +83,21 @@ def read(node: Node, duties: TaskState, answer: Answer, now: float) -> Step:
         assigned=assigned,
         mine=tuple(task for task, to in assigned.items() if to.node == node.policy.node),
         works=works,
-        apart=apart,
+        detached=detached,
         given_up=given_up,
-        remembered=raised(duties.remembered, terms),
+        remembered=raised(task_state.remembered, terms),
     )
-    duties = tidied(duties, record, now)
-    duties = replace(duties, forgotten=_forgotten(duties, terms))
-    duties = alarm(node, duties, now)
-    node = replace(node, duties=duties, place=_place(node, record))
+    task_state = tidied(task_state, record, now)
+    task_state = replace(task_state, forgotten=_forgotten(task_state, terms))
+    task_state = alarm(node, task_state, now)
+    node = replace(node, task_state=task_state, place=_place(node, record))
     return node, (*commands, *renewed(node))
 
 
-def _forgotten(duties: TaskState, terms: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+def _forgotten(task_state: TaskState, terms: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
     """Return, once for each record, the terms that a failover took back: terms only rise."""
     return tuple(
-        (task, term) for task, term in duties.remembered.items() if terms.get(task, term) < term
+        (task, term) for task, term in task_state.remembered.items() if terms.get(task, term) < term
     )
 
 

@@ -19,29 +19,29 @@ from coordinator.protocol.rules.trust import fresh
 Step = tuple[Node, tuple[Command, ...]]
 
 #: A program that continues without the database has no deadline; its guardian still owns it.
-APART_UNTIL = 1e12
+DETACHED_UNTIL = 1e12
 
 
 def start_or_stop(node: Node, now: float) -> Step:
     """Bring the programs that run here in line with the record."""
-    duties = node.duties
-    if duties is None:
+    task_state = node.task_state
+    if task_state is None:
         return node, ()
     if node.leaving is not None:
-        return _stop_all(node, duties, node.leaving.reason)
+        return _stop_all(node, task_state, node.leaving.reason)
     commands: list[Command] = []
-    if node.session is not None and duties.record is not None and duties.current:
-        for work in tuple(duties.works.values()):
-            node, judged = _judge(node, duties.record, work, now)
-            commands += judged
-        for work in tuple(duties.apart.values()):
-            node, judged = _judge_apart(node, work)
-            commands += judged
+    if node.session is not None and task_state.record is not None and task_state.current:
+        for work in tuple(task_state.works.values()):
+            node, decided = _decide_held(node, task_state.record, work, now)
+            commands += decided
+        for work in tuple(task_state.detached.values()):
+            node, decided = _decide_detached(node, work)
+            commands += decided
     node, alerts = raise_alerts(node, now)
     return _note_observing(node, [*commands, *alerts])
 
 
-def _judge(node: Node, record: GroupRecord, work: TaskHolding, now: float) -> Step:
+def _decide_held(node: Node, record: GroupRecord, work: TaskHolding, now: float) -> Step:
     """Decide about one held task: end it, restart it, start it, or leave it alone."""
     if work.lost or work.ending:
         return node, ()
@@ -70,8 +70,8 @@ def _why_not(node: Node, record: GroupRecord, work: TaskHolding, now: float) -> 
         return "the task was deleted", False
     if not definition.enabled:
         return "the task was disabled", False
-    assert node.duties is not None
-    verdict = node.duties.assigned[work.task]
+    assert node.task_state is not None
+    verdict = node.task_state.assigned[work.task]
     if verdict.node != node.policy.node:
         whose = f"it belongs to {verdict.node}: " if verdict.node else ""
         return f"{whose}{verdict.reason}", False
@@ -81,19 +81,21 @@ def _why_not(node: Node, record: GroupRecord, work: TaskHolding, now: float) -> 
     return "", False
 
 
-def _judge_apart(node: Node, work: TaskHolding) -> Step:
+def _decide_detached(node: Node, work: TaskHolding) -> Step:
     """End a program that continued without the database, unless the task is still this node's."""
-    duties = node.duties
-    assert duties is not None
-    assert duties.record is not None
-    if duties.record.token(work.task).free and _would_be_mine(node, duties.record, work):
+    task_state = node.task_state
+    assert task_state is not None
+    assert task_state.record is not None
+    if task_state.record.token(work.task).free and _would_be_mine(node, task_state.record, work):
         return node, ()  # it is about to be taken again, and then continues
     if work.run is None or work.run.stopping:
         return node, ()
     why = "it went on without the database, and is another node's by now"
     run = replace(work.run, stopping=why)
-    apart = {**duties.apart, work.task: replace(work, run=run)}
-    return replace(node, duties=replace(duties, apart=apart)), (StopProgram(run.number, why),)
+    detached = {**task_state.detached, work.task: replace(work, run=run)}
+    return replace(node, task_state=replace(task_state, detached=detached)), (
+        StopProgram(run.number, why),
+    )
 
 
 def _would_be_mine(node: Node, record: GroupRecord, work: TaskHolding) -> bool:
@@ -101,8 +103,8 @@ def _would_be_mine(node: Node, record: GroupRecord, work: TaskHolding) -> bool:
 
     After an outage of the database no node is a Member for a while, and the task stays free.
     """
-    assert node.duties is not None
-    verdict, definition = node.duties.assigned.get(work.task), record.tasks.get(work.task)
+    assert node.task_state is not None
+    verdict, definition = node.task_state.assigned.get(work.task), record.tasks.get(work.task)
     me = record.nodes.get(node.policy.node)
     if verdict is None or definition is None or me is None:
         return False
@@ -115,12 +117,12 @@ def _would_be_mine(node: Node, record: GroupRecord, work: TaskHolding) -> bool:
 
 def _may_start(node: Node, work: TaskHolding, now: float) -> bool:
     """Say whether a held task's program may be started now (rules S1 and D5)."""
-    duties, view, timing = node.duties, node.view, node.timing
-    if view is None or duties is None or not may_act(view) or must_read(node):
+    task_state, view, timing = node.task_state, node.view, node.timing
+    if view is None or task_state is None or not may_act(view) or must_read(node):
         return False
     stop_s = timing.last_stop_s(stop_timeout_s(node, work.definition))
     return (
-        work.term > duties.given_up.get(work.task, 0)
+        work.term > task_state.given_up.get(work.task, 0)
         and work.restarts.start_at <= now < node.trusted_until - stop_s
         and fresh(node.trusted_until, now, timing.lease_s, timing.heartbeat_s)
     )
@@ -135,10 +137,10 @@ def _start(node: Node, work: TaskHolding, now: float) -> Step:
     run = Run(node.run_count + 1, work.term, now)
     node = replace(node, run_count=run.number)
     node = _put(node, replace(work, run=run, progressed_at=now))
-    apart = work.definition.on_partition is OnPartition.CONTINUE
-    until = APART_UNTIL if apart else node.trusted_until
+    detached = work.definition.on_partition is OnPartition.CONTINUE
+    until = DETACHED_UNTIL if detached else node.trusted_until
     # Without a deadline, too, it starts under trust: a node that was paused since has none.
-    start_by = node.trusted_until if apart else float("inf")
+    start_by = node.trusted_until if detached else float("inf")
     return node, (StartProgram(run.number, run.term, until, work.task, start_by),)
 
 
@@ -150,34 +152,34 @@ def _stop(node: Node, work: TaskHolding, why: str) -> Step:
     return node, (StopProgram(run.number, why),)
 
 
-def _stop_all(node: Node, duties: TaskState, why: str) -> Step:
+def _stop_all(node: Node, task_state: TaskState, why: str) -> Step:
     commands: list[Command] = []
-    for work in tuple(duties.works.values()):
-        node, told = _stop(node, replace(work, ending=work.ending or why), why)
-        commands += told
-    for work in tuple(duties.apart.values()):
-        assert node.duties is not None
+    for work in tuple(task_state.works.values()):
+        node, commands_of_stop = _stop(node, replace(work, ending=work.ending or why), why)
+        commands += commands_of_stop
+    for work in tuple(task_state.detached.values()):
+        assert node.task_state is not None
         if work.run is not None and not work.run.stopping:
             run = replace(work.run, stopping=why)
-            apart = {**node.duties.apart, work.task: replace(work, run=run)}
-            node = replace(node, duties=replace(node.duties, apart=apart))
+            detached = {**node.task_state.detached, work.task: replace(work, run=run)}
+            node = replace(node, task_state=replace(node.task_state, detached=detached))
             commands.append(StopProgram(run.number, why))
     return node, tuple(commands)
 
 
 def _put(node: Node, work: TaskHolding) -> Node:
-    assert node.duties is not None
-    works = {**node.duties.works, work.task: work}
-    return replace(node, duties=replace(node.duties, works=works))
+    assert node.task_state is not None
+    works = {**node.task_state.works, work.task: work}
+    return replace(node, task_state=replace(node.task_state, works=works))
 
 
 def _note_observing(node: Node, commands: list[Command]) -> Step:
     """Report once when this node has become the observer, or has ceased to be it."""
-    duties = node.duties
-    assert duties is not None
+    task_state = node.task_state
+    assert task_state is not None
     observing = holds(node)
-    if node.view is not None and observing != duties.observing:
+    if node.view is not None and observing != task_state.observing:
         word = "observing" if observing else "observing-no-more"
         commands.append(LogLine(word, ()))
-        node = replace(node, duties=replace(duties, observing=observing))
+        node = replace(node, task_state=replace(task_state, observing=observing))
     return node, tuple(commands)

@@ -133,8 +133,8 @@ class TaskScript:
     def __init__(self, *tasks: TaskDef, database: OneGroup | None = None) -> None:
         self.database = database or OneGroup()
         self.database.tasks |= {task.name: task for task in tasks}
-        policy = Policy(node=ME, group="G", seed="duties", manners=TIMES)
-        self.node = Node(policy=policy, timing=TIMING, duties=TaskState())
+        policy = Policy(node=ME, group="G", seed="duties", observer_policy=TIMES)
+        self.node = Node(policy=policy, timing=TIMING, task_state=TaskState())
         self.now = 0.0
         self.sent_at = 0.0
         self.cut = False  #: the database cannot be reached
@@ -173,9 +173,9 @@ class TaskScript:
         raise AssertionError("the node asks without end")
 
     @property
-    def duties(self) -> TaskState:
-        assert self.node.duties is not None
-        return self.node.duties
+    def task_state(self) -> TaskState:
+        assert self.node.task_state is not None
+        return self.node.task_state
 
 
 def task(name: str = "t", **changes: object) -> TaskDef:
@@ -200,7 +200,7 @@ def started(*tasks: TaskDef, **changes: object) -> TaskScript:
 
 
 def run_of(script: TaskScript, name: str = "t") -> int:
-    work = script.duties.works.get(name) or script.duties.apart[name]
+    work = script.task_state.works.get(name) or script.task_state.detached[name]
     assert work.run is not None
     return work.run.number
 

@@ -88,7 +88,7 @@ def test_a_token_that_another_live_session_holds_is_waited_for():
     commands += script.go(script.now + 0.2)
 
     assert starts(commands) == ["t"]
-    assert script.duties.works["t"].term == 5
+    assert script.task_state.works["t"].term == 5
 
 
 def test_without_a_push_a_free_token_is_found_within_a_heartbeat():
@@ -124,7 +124,7 @@ def test_a_task_that_moves_away_is_given_back_only_when_nothing_of_it_is_left():
     script.go(2.3)
     releases = [request for request in script.database.asked if isinstance(request, ReleaseTasks)]
     assert [given.task for release in releases for given in release.given] == ["t"]
-    assert not script.duties.works
+    assert not script.task_state.works
 
 
 @pytest.mark.parametrize("change", ["disabled", "deleted"])
@@ -146,8 +146,8 @@ def test_a_changed_task_is_started_anew_under_the_same_token():
     commands += script.go(2.2)
 
     assert starts(commands) == ["t"]
-    assert script.duties.works["t"].definition.revision == 2
-    assert script.duties.works["t"].term == 1
+    assert script.task_state.works["t"].definition.revision == 2
+    assert script.task_state.works["t"].term == 1
     assert not [request for request in script.database.asked if isinstance(request, ReleaseTasks)]
 
 
@@ -193,7 +193,7 @@ def test_a_take_whose_answer_was_lost_is_found_again():
     )
 
     assert starts(script.go(2.0)) == ["t"]
-    assert script.duties.works["t"].term == 1
+    assert script.task_state.works["t"].term == 1
 
 
 def test_every_program_dies_when_trust_ends_and_only_then_the_node_joins_again():
@@ -223,7 +223,7 @@ def test_a_task_that_continues_outlives_the_session_and_stops_when_it_is_another
     script.cut = True
     commands = script.go(8.0)
     assert not of(commands, KillProgram)
-    assert set(script.duties.apart) == {"t"}
+    assert set(script.task_state.detached) == {"t"}
 
     script.cut = False
     script.database.tokens["t"] = TaskToken(term=2, node=OTHER, session="o", free=False)
@@ -234,7 +234,7 @@ def test_a_task_that_continues_outlives_the_session_and_stops_when_it_is_another
 
     told = [line for r in script.database.asked if isinstance(r, ReportTasks) for line in r.told]
     assert [line.note for line in told if line.note] == ["ran-apart"]
-    assert not script.duties.apart
+    assert not script.task_state.detached
 
 
 def test_a_task_that_continued_goes_on_under_a_new_term_when_nobody_took_it():
@@ -250,7 +250,7 @@ def test_a_task_that_continued_goes_on_under_a_new_term_when_nobody_took_it():
     assert not starts(commands)
     assert not of(commands, StopProgram)
     assert run_of(script) == run
-    assert script.duties.works["t"].term == 2
+    assert script.task_state.works["t"].term == 2
 
 
 def test_a_program_that_continues_has_no_deadline():
@@ -268,7 +268,7 @@ def test_a_crash_loop_gives_the_task_to_others_with_a_mark():
 
     told = []
     for _ in range(QUICK_ENDS_MAX):
-        assert "bad" in script.duties.works
+        assert "bad" in script.task_state.works
         assert "task-crash-loop" not in told
         commands = script.happens(lambda _: ended(script, "bad", 1))
         told += [each.event for each in commands if isinstance(each, LogLine)]
@@ -368,7 +368,7 @@ def test_a_program_whose_trust_ran_short_is_given_back_and_taken_anew():
     commands += script.go(script.now + 1.5)
 
     assert starts(commands) == ["t"]
-    assert script.duties.works["t"].term == 2, "a new holding has a new term"
+    assert script.task_state.works["t"].term == 2, "a new holding has a new term"
 
 
 def test_the_database_is_told_what_runs_and_which_version_is_acted_on():
@@ -536,7 +536,7 @@ def test_a_release_that_is_refused_waits_for_a_heartbeat():
     script.go(script.now + 2.0)
 
     # `go` would fail if the node asked without end.
-    assert script.node.session is None or not script.duties.works
+    assert script.node.session is None or not script.task_state.works
 
 
 def test_a_lost_taking_of_what_went_on_apart_starts_no_second_program():
@@ -549,7 +549,7 @@ def test_a_lost_taking_of_what_went_on_apart_starts_no_second_program():
     script.database.refuse_takes = True
     script.database.tokens["t"] = TaskToken(term=1, node=ME, session="over", free=True)
     commands = script.go(10.5)
-    assert set(script.duties.apart) == {"t"}
+    assert set(script.task_state.detached) == {"t"}
 
     script.database.tokens["t"] = TaskToken(
         term=2, node=ME, session=script.database.session, free=False
@@ -559,7 +559,7 @@ def test_a_lost_taking_of_what_went_on_apart_starts_no_second_program():
     assert not starts(commands)
     assert not of(commands, StopProgram)
     assert run_of(script) == run
-    assert script.duties.works["t"].term == 2
+    assert script.task_state.works["t"].term == 2
 
 
 def test_after_an_outage_a_task_goes_on_apart_until_its_node_may_have_it_again():
@@ -579,7 +579,7 @@ def test_after_an_outage_a_task_goes_on_apart_until_its_node_may_have_it_again()
     assert not of(commands, StopProgram)
     assert not starts(commands)
     assert run_of(script) == run
-    assert script.duties.works["t"].term == 2
+    assert script.task_state.works["t"].term == 2
 
 
 def test_how_long_a_task_went_on_apart_counts_from_the_end_of_trust():
@@ -589,7 +589,7 @@ def test_how_long_a_task_went_on_apart_counts_from_the_end_of_trust():
 
     script.go(110.0)
 
-    since = script.duties.apart["t"].apart_since
+    since = script.task_state.detached["t"].detached_since
     assert since is not None
     assert since > 100.0
 
@@ -630,7 +630,7 @@ def test_a_schedule_that_its_error_policy_ended_is_done_and_does_not_hop():
     (release,) = [ask.request for ask in of(commands, Ask) if isinstance(ask.request, ReleaseTasks)]
     assert release.given[0].done
     assert not release.given[0].failed
-    assert script.duties.notes == ()
+    assert script.task_state.notes == ()
 
 
 def test_a_program_without_a_trigger_may_end_with_70_as_with_any_other_status():
@@ -638,5 +638,5 @@ def test_a_program_without_a_trigger_may_end_with_70_as_with_any_other_status():
 
     script.happens(lambda _: ended(script, status=70))
 
-    assert script.duties.works["t"].error == "exit code 70"
+    assert script.task_state.works["t"].error == "exit code 70"
     assert starts(script.go(script.now + 2.0)) == ["t"]

@@ -12,11 +12,11 @@ from coordinator.protocol.messages.requests import View
 from coordinator.protocol.rules.epoch import (
     MEMORY_S,
     changed,
-    judged,
     left_behind,
     may_act,
     missed,
     observe,
+    proven,
     settle_at,
     sighted,
     waits,
@@ -151,9 +151,9 @@ def test_restart_in_place_is_proven_by_the_own_heartbeats() -> None:
     again = observe(before, branch(view(settled=False, timeline=2, started_at=2)), 7.0, 6.0, 41)
     assert not waits(again)
 
-    there = judged(again, 42, all_there=True)
+    there = proven(again, 42, all_there=True)
     assert settle_at(there) == 7.0
-    for lost in (judged(again, 41, all_there=True), judged(again, 42, all_there=False)):
+    for lost in (proven(again, 41, all_there=True), proven(again, 42, all_there=False)):
         assert settle_at(lost) == 13.0
         assert waits(lost)
 
@@ -166,7 +166,7 @@ def test_nothing_is_proven_about_another_branch_or_from_long_ago() -> None:
     late = observe(before, branch(shown), 5.1 + MEMORY_S, 6.0, 41)
     silent = observe(before, branch(shown), 7.0, 6.0, 0)
     for unproven in (another, promoted, late, silent):
-        assert not judged(unproven, 42, all_there=True).continues
+        assert not proven(unproven, 42, all_there=True).continues
 
 
 def test_run_that_was_watched_for_long_needs_no_wait_of_ones_own() -> None:

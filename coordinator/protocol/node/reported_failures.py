@@ -13,14 +13,16 @@ TELL_AGAIN_S = 60.0
 TOLD_WHY_MAX = 8
 
 
-def tell_why(node: Node, now: float, why: str) -> tuple[Node, tuple[Command, ...]]:
+def report_failure(node: Node, now: float, why: str) -> tuple[Node, tuple[Command, ...]]:
     """Report a failure: the first one, each new reason, and all again after TELL_AGAIN_S.
 
     The reasons of several database hosts alternate, so those reported lately are remembered.
     """
-    again = node.failures == 1 or now - node.told_why_at >= TELL_AGAIN_S
-    known = frozenset[str]() if again else node.told_why
+    again = node.failures == 1 or now - node.reported_why_at >= TELL_AGAIN_S
+    known = frozenset[str]() if again else node.reported_why
     if why in known or len(known) >= TOLD_WHY_MAX:
         return node, ()
-    node = replace(node, told_why=known | {why}, told_why_at=now if again else node.told_why_at)
+    node = replace(
+        node, reported_why=known | {why}, reported_why_at=now if again else node.reported_why_at
+    )
     return node, (LogLine("database-lost", (("why", why),)),)
