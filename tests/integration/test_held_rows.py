@@ -16,8 +16,8 @@ from psycopg import errors, sql
 from coordinator.protocol.messages.requests import Settle
 from coordinator.store.connection.postgres import PostgresStore
 from coordinator.store.node.epoch import ENSURE_EPOCH
-from coordinator.store.node.fence_locks import fence_sql
 from coordinator.store.schema.roles import TABLES
+from coordinator.store.sql.fence import fence_sql
 from coordinator.store.sql.statement import named
 from tests.conformance.worlds import GROUP, TIMEOUT_S, Node, facts_of
 from tests.support.servers.roles import Roles

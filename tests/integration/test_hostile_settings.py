@@ -20,8 +20,9 @@ from sqlalchemy import text
 from coordinator.protocol.messages.group_record import TaskDef
 from coordinator.protocol.messages.schedule_claims import Claimed
 from coordinator.store.admin.admin_store import AdminStore
+from coordinator.store.admin.connection import AdminConnection
 from coordinator.store.admin.demo import forget_group
-from coordinator.store.admin.queries import GROUPS, HISTORY, Eye
+from coordinator.store.admin.queries import GROUPS, HISTORY
 from coordinator.store.connection import hosts
 from coordinator.store.program import schedule as schedule_store
 from coordinator.store.program import schedule_ends
@@ -191,10 +192,10 @@ def node(hostile: Hostile) -> None:
 
 def looks(hostile: Hostile) -> None:
     now = datetime.now(UTC)
-    eye = Eye(hostile.conninfo, schema=hostile.schema, where="here", timeout_s=5.0)
+    eye = AdminConnection(hostile.conninfo, hostile.schema, "here", 5.0)
     try:
         assert eye.revision() == migrate.SCHEMA_HEAD
-        (groups, history) = eye.ask(GROUPS, HISTORY, group_id=None, since_s=None)
+        (groups, history) = eye.read_all(GROUPS, HISTORY, group_id=None, since_s=None)
         assert [row["group_id"] for row in groups] == [GROUP]
         for moment in (eye.server_time(), history[0]["acquired_at"]):
             assert abs(moment - now) < timedelta(minutes=5)

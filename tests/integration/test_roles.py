@@ -25,7 +25,6 @@ from coordinator.protocol.messages.group_record import TaskDef
 from coordinator.protocol.messages.requests import RaiseFloor, Settle
 from coordinator.store.admin.admin_store import AdminStore
 from coordinator.store.connection.postgres import PostgresStore
-from coordinator.store.node.fence_locks import fence_sql
 from coordinator.store.program import schedule as schedule_store
 from coordinator.store.program import schedule_ends
 from coordinator.store.schema import migrate
@@ -34,6 +33,7 @@ from coordinator.store.schema.grants import VIEWS, VIEWS_FOR_PEOPLE
 from coordinator.store.schema.migrate import upgrade
 from coordinator.store.schema.roles import NODE, ROLES, TABLES, Needs
 from coordinator.store.schema.tables import SCHEMA, metadata
+from coordinator.store.sql.fence import fence_sql
 from tests.conformance.worlds import GROUP, TIMEOUT_S, Node, facts_of
 from tests.support.servers.roles import Roles
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from coordinator.errors import SchemaError
-from coordinator.store.admin.queries import Eye
+from coordinator.store.admin.connection import AdminConnection
 from coordinator.store.connection.postgres import PostgresStore
 from coordinator.store.driver import connect as driver
 from coordinator.store.schema import facts, migrate
@@ -92,7 +92,7 @@ def test_what_is_missing_is_told_with_what_to_do(database, damage: str):
     for look in (migrate.check, migrate.upgrade):
         with pytest.raises(SchemaError, match=said):
             look(database.conninfo, database.schema)
-    eye = Eye(database.conninfo, schema=database.schema, where="here", timeout_s=TIMEOUT_S)
+    eye = AdminConnection(database.conninfo, database.schema, "here", TIMEOUT_S)
     with pytest.raises(SchemaError, match=said):
         eye.revision()
     eye.close()

@@ -8,7 +8,7 @@ import uuid
 import psycopg
 import pytest
 
-from coordinator.store.node.fence_locks import fence_sql
+from coordinator.store.sql.fence import fence_sql
 from tests.conformance.team import take
 from tests.integration.test_store_tasks import members
 from tests.support.nodes.store_nodes import joined_nodes

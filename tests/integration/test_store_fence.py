@@ -11,7 +11,7 @@ from psycopg import errors
 from psycopg.conninfo import make_conninfo
 
 from coordinator.errors import DatabaseUnreachableError
-from coordinator.store.node.fence_locks import fence_sql
+from coordinator.store.sql.fence import fence_sql
 from tests.conformance.worlds import Node, take_request
 from tests.support.bounds import within
 from tests.support.nodes.store_nodes import joined_nodes

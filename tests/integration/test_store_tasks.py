@@ -27,8 +27,8 @@ from coordinator.protocol.messages.task_requests import (
     TaskReport,
     WantedTask,
 )
-from coordinator.store.node.fence_locks import fence_sql
 from coordinator.store.node.group_record import READ_GROUP
+from coordinator.store.sql.fence import fence_sql
 from coordinator.store.sql.statement import named
 from tests.conformance.team import give, over, read, take, watched
 from tests.conformance.worlds import GROUP, Node, PostgresWorld

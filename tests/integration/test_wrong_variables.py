@@ -10,7 +10,7 @@ from psycopg import pq
 from psycopg.conninfo import make_conninfo
 
 from coordinator.errors import ConfigError, DatabaseUnreachableError
-from coordinator.store.admin.queries import open_for_people
+from coordinator.store.admin.connection import AdminConnection
 from coordinator.store.connection.postgres import PostgresStore
 from coordinator.store.driver import connect as driver
 from coordinator.store.driver import errors as driver_errors
@@ -56,7 +56,7 @@ def refused(conninfo: str) -> list[type[Exception]]:
     """Return what each door of the product makes of a conninfo."""
     doors = (
         lambda: migrate.current(conninfo, "coord"),
-        lambda: open_for_people(conninfo, "here", 5.0),
+        lambda: AdminConnection(conninfo, "coord", "here", 5.0),
         lambda: PostgresStore(conninfo, "coord", facts_of("a"), "here").connect(TIMEOUT_S),
     )
     found = []

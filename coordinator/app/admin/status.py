@@ -11,7 +11,7 @@ from coordinator.app.admin.primaries import Primaries, Primary
 from coordinator.app.config.database_choice import Resolved
 from coordinator.errors import NotFoundError
 from coordinator.store.admin import queries as store
-from coordinator.store.admin.queries import Eye, Row
+from coordinator.store.admin.connection import AdminConnection, Row
 from coordinator.store.admin.task_queries import TASK_HOSTS
 from coordinator.store.driver.connect import VERSION_MIN_SAID
 
@@ -127,15 +127,15 @@ class History:
 class StatusReader:
     """A connection that answers what people ask; close it after use."""
 
-    __slots__ = ("_eye", "_resolved", "_revision")
+    __slots__ = ("_database", "_resolved", "_revision")
 
     def __init__(self, resolved: Resolved, *, schema: str, timeout_s: float) -> None:
         self._resolved = resolved
-        self._eye = Eye(resolved.conninfo, schema=schema, where=resolved.label, timeout_s=timeout_s)
+        self._database = AdminConnection(resolved.conninfo, schema, resolved.label, timeout_s)
         try:
-            self._revision = self._eye.revision()
+            self._revision = self._database.revision()
         except BaseException:
-            self._eye.close()
+            self._database.close()
             raise
 
     def status(self, group: str | None = None) -> Status:
@@ -144,7 +144,9 @@ class StatusReader:
         Errors: NotFoundError when there is no such group.
         """
         primaries = Primaries(self._resolved.conninfo)
-        groups, nodes, hosts = self._eye.ask(store.GROUPS, store.NODES, TASK_HOSTS, group_id=group)
+        groups, nodes, hosts = self._database.read_all(
+            store.GROUPS, store.NODES, TASK_HOSTS, group_id=group
+        )
         if group is not None and not groups:
             raise NotFoundError(f"there is no group {group!r} in {self._resolved.label}")
         known = {(row["group_id"], row["task_id"]): row for row in hosts}
@@ -156,15 +158,17 @@ class StatusReader:
 
         Errors: NotFoundError when there is no such group.
         """
-        rows, known = self._eye.ask(store.HISTORY, store.KNOWN, group_id=group, since_s=since_s)
+        rows, known = self._database.read_all(
+            store.HISTORY, store.KNOWN, group_id=group, since_s=since_s
+        )
         if group is not None and not rows and not known[0]["exists"]:
             raise NotFoundError(f"there is no group {group!r} in {self._resolved.label}")
-        return History(server=self.server(), takeovers=tuple(_takeover(row) for row in rows))
+        return History(server=self.server(), takeovers=tuple(Takeover(**row) for row in rows))
 
     def server(self) -> Server:
         """Ask the server for its time, and measure how long the answer takes."""
         asked_at = time.monotonic()
-        server_time = self._eye.server_time()
+        server_time = self._database.server_time()
         return Server(
             label=self._resolved.label,
             scope=self._resolved.scope,
@@ -175,12 +179,14 @@ class StatusReader:
 
     def remarks(self) -> list[str]:
         """Return a sentence for whatever an operator should know of server and schema."""
-        version = f"PostgreSQL {self._eye.version()}; coord supports {VERSION_MIN_SAID} and later"
-        return [version, *self._eye.remarks()]
+        version = (
+            f"PostgreSQL {self._database.version()}; coord supports {VERSION_MIN_SAID} and later"
+        )
+        return [version, *self._database.remarks()]
 
     def close(self) -> None:
         """Close the connection."""
-        self._eye.close()
+        self._database.close()
 
 
 def _group(row: Row, nodes: Iterable[Row], hosts: Hosts) -> GroupLine:
@@ -234,22 +240,4 @@ def _node(row: Row, host: Row | None) -> NodeLine:
         end_reason=row["end_reason"],
         task_count=None if host is None else host["task_count"],
         observer=host is not None and host["observer"],
-    )
-
-
-def _takeover(row: Row) -> Takeover:
-    return Takeover(
-        group=row["group_id"],
-        term=row["term"],
-        acquired_at=row["acquired_at"],
-        age_s=row["age_s"],
-        ended_at=row["ended_at"],
-        previous=row["from_task"],
-        node=row["task_id"],
-        how=row["how"],
-        reason=row["reason"],
-        end_how=row["end_how"],
-        end_reason=row["end_reason"],
-        gap_s=row["gap_s"],
-        detected_s=row["detected_s"],
     )

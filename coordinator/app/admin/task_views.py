@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from coordinator.protocol.messages.group_record import TaskDef
 
 if TYPE_CHECKING:
-    from coordinator.store.admin.queries import Row
+    from coordinator.store.admin.connection import Row
 
 View = TypeVar("View")
 

@@ -16,20 +16,15 @@ from coordinator.protocol.messages.group_record import GroupRecord, TaskDef, Tas
 from coordinator.store.admin import declared_tasks, task_definitions, task_queries
 from coordinator.store.admin import nodes as node_admin
 from coordinator.store.admin import policy as task_policy
-from coordinator.store.admin.connection import Cursor, Desk, Rows
-from coordinator.store.admin.queries import Row
+from coordinator.store.admin.connection import AdminConnection, Cursor, Row, Rows
 from coordinator.store.admin.task_definitions import Change
 from coordinator.store.driver.errors import database_error
 from coordinator.store.node.group_record import READ_RECORD, Known, record_of
+from coordinator.store.sql.fence import NOT_CURRENT
 from coordinator.store.sql.statement import named
 from coordinator.store.sql.task_columns import task_of
 
 T = TypeVar("T")
-
-#: What coord_fence raises when (term, session) is not the current holding.
-NOT_CURRENT = "CF001"
-
-CLOCK: LiteralString = "SELECT clock_timestamp() AS server_time"
 
 SAVE_CURSOR: LiteralString = """
 SELECT {schema}.coord_save_cursor(
@@ -41,14 +36,14 @@ SELECT {schema}.coord_save_cursor(
 class AdminStore:
     """One connection. Every change is one transaction, an event, and a new version of the group."""
 
-    __slots__ = ("_desk",)
+    __slots__ = ("_database",)
 
     def __init__(self, conninfo: str, schema: str, where: str, timeout_s: float) -> None:
         """Connect.
 
         Errors: DatabaseUnreachableError, DatabaseRefusedError.
         """
-        self._desk = Desk(conninfo, schema, where, timeout_s)
+        self._database = AdminConnection(conninfo, schema, where, timeout_s)
 
     def __enter__(self) -> Self:
         return self
@@ -58,7 +53,7 @@ class AdminStore:
 
     def close(self) -> None:
         """Close the connection; never waits."""
-        self._desk.close()
+        self._database.close()
 
     # --- tasks ------------------------------------------------------------------------------------
 
@@ -137,7 +132,7 @@ class AdminStore:
         Returns a line for each that somebody else has defined, and that is left as it is.
         Errors: ConfigError for a name; DatabaseRefusedError where something has to be written.
         """
-        compared = self._desk.look(
+        compared = self._database.read_in(
             lambda cursor: declared_tasks.compare(self._as(cursor, group, who, None), definitions)
         )
         if any(found.ours for found in compared):
@@ -153,7 +148,9 @@ class AdminStore:
 
         Errors: NotFoundError.
         """
-        return self._desk.look(lambda cursor: task_policy.read(cursor, self._desk.schema, group))
+        return self._database.read_in(
+            lambda cursor: task_policy.read(cursor, self._database.schema, group)
+        )
 
     def set_policy(
         self, group: str, wanted: Mapping[str, float | None], *, who: str, reason: str | None = None
@@ -202,7 +199,7 @@ class AdminStore:
     def list(self, group: str | None = None) -> Rows:
         """Return a row of sys.ongoing_tasks for each task, with "definition" beside its columns."""
         return [
-            _defined(row) for row in self._desk.read(task_queries.TASKS, group=group, task=None)
+            _defined(row) for row in self._database.read(task_queries.TASKS, group=group, task=None)
         ]
 
     def show(self, group: str, task: str) -> tuple[Row, Rows]:
@@ -210,21 +207,23 @@ class AdminStore:
 
         Errors: NotFoundError.
         """
-        found = self._desk.read(task_queries.TASKS, group=group, task=task)
+        found = self._database.read(task_queries.TASKS, group=group, task=task)
         if not found:
             raise NotFoundError(f"{group}: there is no task {task!r}")
-        return _defined(found[0]), self._desk.read(task_queries.TASK_NODES, group=group, task=task)
+        return _defined(found[0]), self._database.read(
+            task_queries.TASK_NODES, group=group, task=task
+        )
 
     def nodes(self, group: str | None = None) -> Rows:
         """Return the rows of sys.nodes."""
-        return self._desk.read(task_queries.NODES, group=group)
+        return self._database.read(task_queries.NODES, group=group)
 
     def record(self, group: str) -> GroupRecord:
         """Return the group's record as its nodes read it.
 
         Errors: NotFoundError.
         """
-        found = self._desk.read(READ_RECORD, group=group)
+        found = self._database.read(READ_RECORD, group=group)
         if not found:
             raise NotFoundError(f"there is no group {group!r}")
         return record_of(tuple(found[0].values()), Known())
@@ -234,25 +233,24 @@ class AdminStore:
 
         Errors: NotFoundError.
         """
-        found = self._desk.read(task_queries.OBSERVER, group=group)
+        found = self._database.read(task_queries.OBSERVER, group=group)
         if not found:
             raise NotFoundError(f"there is no group {group!r}")
         return found[0]
 
     def decisions(self, group: str, count: int = 50) -> Rows:
         """Return the last rows of sys.observer_decisions, the newest first."""
-        return self._desk.read(task_queries.DECISIONS, group=group, count=count)
+        return self._database.read(task_queries.DECISIONS, group=group, count=count)
 
     def server_time(self) -> datetime:
         """Return the server's clock, in exactly one round trip."""
-        moment: datetime = self._desk.read(CLOCK)[0]["server_time"]
-        return moment
+        return self._database.server_time()
 
     # --- cursors ----------------------------------------------------------------------------------
 
     def cursor(self, group: str, task: str) -> Row:
         """Return how far a task has come: "cursor" is JSON text, or None when it never said."""
-        return self._desk.read(task_queries.CURSOR, group=group, task=task)[0]
+        return self._database.read(task_queries.CURSOR, group=group, task=task)[0]
 
     def save_cursor(self, group: str, task: str, term: int, session: str, cursor: str) -> None:
         """Save how far a task has come, under the term of its token.
@@ -260,15 +258,15 @@ class AdminStore:
         Errors: TokenLostError when that is not the current one.
         """
         holding = {"group": group, "task": task, "term": term, "session": session}
-        statement = named(SAVE_CURSOR, self._desk.schema)
+        statement = named(SAVE_CURSOR, self._database.schema)
         try:
-            self._desk.write(lambda at: at.execute(statement, holding | {"cursor": cursor}))
+            self._database.write(lambda at: at.execute(statement, holding | {"cursor": cursor}))
         except psycopg.Error as error:
             if error.sqlstate == NOT_CURRENT:
                 raise TokenLostError(
                     f"{group}/{task}: the token of term {term} is lost: nothing was saved"
                 ) from error
-            raise database_error(error, self._desk.where) from error
+            raise database_error(error, self._database.where) from error
 
     # --- inside -----------------------------------------------------------------------------------
 
@@ -293,18 +291,20 @@ class AdminStore:
             return outcome
 
         try:
-            return self._desk.write(whole)
+            return self._database.write(whole)
         except psycopg.errors.InsufficientPrivilege as error:
             raise DatabaseRefusedError(
-                f"{self._desk.where}: this login may not change tasks and nodes of {group}: what"
-                " a task runs, every node runs, so a system_administrator's login does it"
+                f"{self._database.where}: this login may not change tasks and nodes of {group}:"
+                " what a task runs, every node runs, so a system_administrator's login does it"
                 " (see `coord db roles`)"
             ) from error
         except psycopg.Error as error:
-            raise database_error(error, self._desk.where) from error
+            raise database_error(error, self._database.where) from error
 
     def _as(self, cursor: Cursor, group: str, who: str, reason: str | None) -> Change:
-        return Change(cursor=cursor, schema=self._desk.schema, group=group, who=who, reason=reason)
+        return Change(
+            cursor=cursor, schema=self._database.schema, group=group, who=who, reason=reason
+        )
 
 
 def _defined(row: Row) -> Row:

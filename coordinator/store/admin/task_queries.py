@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import LiteralString
 
-from psycopg import sql
-
 #: The view, and the definition as `task_of` reads it. A task's program and its options are its
 #: group's own: where rows are guarded, the logins of other groups do not see these lines.
 TASKS: LiteralString = """
@@ -74,11 +72,9 @@ LEFT JOIN {schema}.task_cursor AS kept ON kept.group_id = %(group)s AND kept.tas
 """
 
 #: Which nodes run tasks, and how many: what `coord status` adds for a group that spreads tasks.
-TASK_HOSTS = sql.SQL(
-    """
+TASK_HOSTS: LiteralString = """
 SELECT seen.group_id, seen.node AS task_id, seen.task_count, seen.observer
 FROM {schema}.sys_nodes AS seen
 JOIN {schema}.group_record AS record ON record.group_id = seen.group_id AND record.hosts_tasks
 WHERE CAST(%(group_id)s AS text) IS NULL OR seen.group_id = %(group_id)s
 """
-)

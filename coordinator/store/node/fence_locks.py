@@ -12,8 +12,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import LiteralString
 
-from psycopg import sql
-
 from coordinator.store.sql.statement import named
 from coordinator.store.sql.transaction import Cursor
 from coordinator.store.sql.view import Place
@@ -61,15 +59,6 @@ WHERE held.session = %(mine)s::uuid
         ) AS free
     )
 """
-
-
-def fence_sql(schema: str) -> str:
-    """Return the statement with which a user's transaction begins.
-
-    Takes the parameters group, term, session; raises SQLSTATE CF001 when they are not current.
-    """
-    call = sql.SQL("SELECT {}.coord_fence(%(group)s, %(term)s, %(session)s)")
-    return call.format(sql.Identifier(schema)).as_string(None)
 
 
 def terminate_fence_holders(

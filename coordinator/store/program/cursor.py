@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, LiteralString
 
-from psycopg import sql
 from sqlalchemy import Connection
 
+from coordinator.store.sql.statement import named
+
 #: Qualified in full: the search_path is the user's.
-_SAVE = sql.SQL(
-    "SELECT {home}.coord_save_cursor(CAST(%s AS pg_catalog.text), CAST(%s AS pg_catalog.text),"
+_SAVE: LiteralString = (
+    "SELECT {schema}.coord_save_cursor(CAST(%s AS pg_catalog.text), CAST(%s AS pg_catalog.text),"
     " CAST(%s AS pg_catalog.int8), CAST(%s AS pg_catalog.uuid), CAST(%s AS pg_catalog.jsonb))"
 )
-_READ = sql.SQL(
-    "SELECT {home}.coord_read_cursor(CAST(%s AS pg_catalog.text), CAST(%s AS pg_catalog.text))"
+_READ: LiteralString = (
+    "SELECT {schema}.coord_read_cursor(CAST(%s AS pg_catalog.text), CAST(%s AS pg_catalog.text))"
 )
 
 
@@ -32,16 +33,11 @@ def save_cursor(
 
     Errors: DBAPIError with SQLSTATE CF001 when the task's token has moved on.
     """
-    call = _SAVE.format(home=_home(schema)).as_string(None)
+    call = named(_SAVE, schema).decode()
     connection.exec_driver_sql(call, (group, task, term, session, json.dumps(cursor)))
 
 
 def read_cursor(connection: Connection, schema: str, *, group: str, task: str) -> Any:
     """Return the cursor as it was saved last; None when there is none."""
-    call = _READ.format(home=_home(schema)).as_string(None)
+    call = named(_READ, schema).decode()
     return connection.exec_driver_sql(call, (group, task)).scalar_one_or_none()
-
-
-def _home(schema: str) -> sql.SQL:
-    """Return the quoted schema, as a statement with parameters has it."""
-    return sql.SQL(sql.Identifier(schema).as_string(None).replace("%", "%%"))

@@ -13,7 +13,6 @@ from functools import lru_cache
 from typing import Any
 
 import psycopg
-from psycopg import sql
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
@@ -21,16 +20,9 @@ from coordinator.errors import OutcomeUnknownError, TokenLostError
 from coordinator.store.driver import connect as driver
 from coordinator.store.driver.engine import engine_of_users
 from coordinator.store.driver.errors import database_error, one_line
+from coordinator.store.sql.fence import FENCE, NOT_CURRENT
+from coordinator.store.sql.statement import named
 from coordinator.store.sql.transaction import DOUBTFUL_STATES, surely_failed
-
-#: What coord_fence raises when (term, session) is not the current holding.
-NOT_CURRENT = "CF001"
-
-#: Qualified in full: the search_path is the user's.
-_FENCE = sql.SQL(
-    "SELECT {schema}.coord_fence(CAST({group} AS pg_catalog.text),"
-    " CAST({term} AS pg_catalog.int8), CAST({session} AS pg_catalog.uuid))"
-)
 
 
 @lru_cache(maxsize=8)
@@ -47,19 +39,15 @@ def fenced_transaction(
     Errors: TokenLostError when it is not, or when the connection broke before the commit was sent:
     nothing was written. OutcomeUnknownError when it broke later: read again what was written.
     """
-    fence = _FENCE.format(
-        schema=sql.Identifier(schema),
-        group=sql.Literal(group),
-        term=sql.Literal(term),
-        session=sql.Literal(session),
-    )
+    holding = {"group": group, "term": term, "session": session}
     lost = f"the token of {group} (term {term}) is lost: nothing was written"
     try:
         with _engine(conninfo).connect() as connection:
             doubts = _doubts_of(connection)
             with connection.begin() as transaction:
                 _raw(connection).execute(driver.USER_BEGIN + ";" + driver.USER_SETTINGS)
-                _raw(connection).execute(fence)
+                with psycopg.ClientCursor(_raw(connection)) as cursor:
+                    cursor.execute(named(FENCE, schema), holding)
                 yield connection
                 if transaction.is_active:
                     _commit(transaction, doubts, f"{group} (term {term})")

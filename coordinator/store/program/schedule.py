@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import Any, LiteralString
 
 import psycopg
-from psycopg import IsolationLevel, sql
+from psycopg import IsolationLevel
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from coordinator.ports import Answered
@@ -33,19 +33,13 @@ from coordinator.protocol.messages.schedule_claims import (
     TooEarly,
 )
 from coordinator.store.driver import connect as driver
+from coordinator.store.sql.fence import FENCE, NOT_CURRENT
+from coordinator.store.sql.statement import named
 
-#: What coord_fence raises when (term, session) is not the current holding.
-NOT_CURRENT = "CF001"
 #: Longer than any of these transactions takes; beyond it a run is better skipped than late.
 TIMEOUT_S = 5.0
 
 Connection = psycopg.Connection[Any]
-
-_FENCE: LiteralString = """
-SELECT {schema}.coord_fence(
-    %(group)s, CAST(%(term)s AS bigint), CAST(%(session)s AS uuid)
-)
-"""
 
 _BEGIN: LiteralString = """
 INSERT INTO {schema}.schedule (group_id, name, updated_at)
@@ -257,7 +251,7 @@ def under_term(connection: Connection, me: Holding) -> Iterator[None]:
     """
     with connection.transaction():
         connection.execute(driver.preamble(connection, driver.limits(TIMEOUT_S)))
-        do(connection, me, _FENCE)
+        do(connection, me, FENCE)
         yield
 
 
@@ -265,7 +259,6 @@ def do(
     connection: Connection, me: Holding, statement: LiteralString, **more: Any
 ) -> psycopg.Cursor[Any]:
     """Run a statement with the names of a holding."""
-    query = sql.SQL(statement).format(schema=sql.Identifier(me.schema))
     known = {
         "group": me.group,
         "name": me.name,
@@ -275,4 +268,4 @@ def do(
         "task": me.task,
         "node": me.node,
     }
-    return connection.execute(query, known | more)
+    return connection.execute(named(statement, me.schema), known | more)

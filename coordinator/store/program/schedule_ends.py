@@ -17,13 +17,13 @@ from coordinator.protocol.messages.schedule_claims import Outcome
 from coordinator.store.connection.opening import channel_of
 from coordinator.store.driver.texts import ascii_text, clean_text
 from coordinator.store.program.schedule import (
-    NOT_CURRENT,
     Connection,
     Holding,
     do,
     tell,
     under_term,
 )
+from coordinator.store.sql.fence import NOT_CURRENT
 
 T = TypeVar("T")
 

@@ -22,6 +22,7 @@ from coordinator.store.driver.engine import engine
 from coordinator.store.driver.errors import database_error, label, role_of
 from coordinator.store.schema.aliases import make_aliases, missing_aliases, remarks
 from coordinator.store.schema.facts import refuse_incomplete
+from coordinator.store.sql.statement import named
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -45,6 +46,8 @@ TAKEN = (
 #: database's lock and never held while waiting for one.
 _ALEMBIC = threading.Lock()
 
+
+REVISION: LiteralString = "SELECT version_num FROM {schema}.coord_version"
 
 #: Why a schema has no revision. An earlier, unreleased revision kept it in alembic's own table.
 WHY_NONE: LiteralString = """
@@ -117,10 +120,9 @@ def current(conninfo: str, schema: str) -> str | None:
     Errors: SchemaError when it holds the tables of an unreleased revision.
     """
     with _session(conninfo) as connection:
-        query = sql.SQL("SELECT version_num FROM {}.coord_version").format(sql.Identifier(schema))
         rows: list[tuple[object, ...]] = []
         with suppress(psycopg.errors.UndefinedTable):
-            rows = driver.asked(connection, driver.begin(connection, None), query.as_bytes(None))
+            rows = driver.asked(connection, driver.begin(connection, None), named(REVISION, schema))
         if not rows:
             why_none(connection, schema, label(conninfo))
     return str(rows[0][0]) if rows else None
