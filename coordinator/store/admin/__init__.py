@@ -1,1 +1,1 @@
-"""Questions and changes of people."""
+"""Queries and changes that people make with commands."""

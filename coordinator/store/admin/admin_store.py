@@ -1,4 +1,4 @@
-"""A desk for people: tasks are defined, moved and looked at, nodes evicted, observers suspended.
+"""Commands of people: define, move and list tasks, evict nodes, suspend observers.
 
 Plain psycopg, without SQLAlchemy: these commands must start fast, and `coord run` uses it too.
 """
@@ -86,14 +86,14 @@ class AdminStore:
         )
 
     def enable(self, group: str, task: str, *, who: str, reason: str | None = None) -> bool:
-        """Let a task run; false when it may already.
+        """Let a task run; false when it is enabled already.
 
         Errors: NotFoundError, DatabaseRefusedError.
         """
         return self._switch(group, task, who, reason, enabled=True)
 
     def disable(self, group: str, task: str, *, who: str, reason: str | None = None) -> bool:
-        """Let a task run nowhere; false when it is so already.
+        """Let a task run nowhere; false when it is disabled already.
 
         Errors: NotFoundError, DatabaseRefusedError.
         """
@@ -116,7 +116,7 @@ class AdminStore:
         who: str,
         reason: str | None = None,
     ) -> None:
-        """Set who goes first; pinned None leaves that as it is.
+        """Set the preferred node; pinned None leaves `pinned` unchanged.
 
         Errors: NotFoundError, DatabaseRefusedError.
         """
@@ -129,7 +129,7 @@ class AdminStore:
     def declare(self, group: str, definitions: Sequence[TaskDef], *, who: str) -> tuple[str, ...]:
         """Add the tasks that are missing, and change those that a file defined otherwise.
 
-        Returns a line for each that somebody else has defined, and that is left as it is.
+        Returns a line for each task that was defined otherwise elsewhere, and is left unchanged.
         Errors: ConfigError for a name; DatabaseRefusedError where something has to be written.
         """
         compared = self._database.read_in(
@@ -155,14 +155,16 @@ class AdminStore:
     def set_policy(
         self, group: str, wanted: Mapping[str, float | None], *, who: str, reason: str | None = None
     ) -> bool:
-        """Set fields of the policy, None: as each node has it; false when they are so already.
+        """Set fields of the policy; false when they have these values already.
+
+        None: each node uses the value of its own file.
 
         Errors: NotFoundError, DatabaseRefusedError.
         """
         return self._change(group, who, reason, lambda at: task_policy.change_to(at, wanted))
 
     def declare_policy(self, group: str, said: TasksPolicy, *, who: str) -> tuple[str, ...]:
-        """Set what the record does not name yet; returns a line for what it says otherwise."""
+        """Set what the record does not name yet; returns a line for each difference."""
         declared = task_policy.compare(self.policy(group), said)
         if declared.new:
             try:
@@ -174,14 +176,14 @@ class AdminStore:
     # --- nodes ------------------------------------------------------------------------------------
 
     def suspend(self, group: str, *, who: str, reason: str | None = None) -> bool:
-        """Let the group's observer decide nothing; false when it is so already.
+        """Stop the decisions of the group's observer; false when it is suspended already.
 
         Errors: NotFoundError, DatabaseRefusedError.
         """
         return self._change(group, who, reason, node_admin.suspend)
 
     def resume(self, group: str, *, who: str, reason: str | None = None) -> bool:
-        """Let the group's observer decide again; false when it does.
+        """Let the group's observer decide again; false when it is not suspended.
 
         Errors: NotFoundError, DatabaseRefusedError.
         """
@@ -194,7 +196,7 @@ class AdminStore:
         """
         self._change(group, who, reason, lambda change: node_admin.evict(change, node))
 
-    # --- looking ----------------------------------------------------------------------------------
+    # --- reading ----------------------------------------------------------------------------------
 
     def list(self, group: str | None = None) -> Rows:
         """Return a row of sys.ongoing_tasks for each task, with "definition" beside its columns."""
@@ -229,7 +231,7 @@ class AdminStore:
         return record_of(tuple(found[0].values()), Known())
 
     def observer(self, group: str) -> Row:
-        """Return who observes the group, since when, and whether that is suspended.
+        """Return the observer of the group, its start, and the suspension if there is one.
 
         Errors: NotFoundError.
         """
@@ -249,13 +251,13 @@ class AdminStore:
     # --- cursors ----------------------------------------------------------------------------------
 
     def cursor(self, group: str, task: str) -> Row:
-        """Return how far a task has come: "cursor" is JSON text, or None when it never said."""
+        """Return the saved cursor of a task: JSON text, or None when none was saved."""
         return self._database.read(task_queries.CURSOR, group=group, task=task)[0]
 
     def save_cursor(self, group: str, task: str, term: int, session: str, cursor: str) -> None:
-        """Save how far a task has come, under the term of its token.
+        """Save the cursor of a task under the term of its token.
 
-        Errors: TokenLostError when that is not the current one.
+        Errors: TokenLostError when the term is not the current one.
         """
         holding = {"group": group, "task": task, "term": term, "session": session}
         statement = named(SAVE_CURSOR, self._database.schema)
@@ -281,7 +283,7 @@ class AdminStore:
         )
 
     def _change(self, group: str, who: str, reason: str | None, body: Callable[[Change], T]) -> T:
-        """Run `body` in a transaction and tell the group; False from it: nothing has changed."""
+        """Run `body` in a transaction and notify the group, unless it returns False: no change."""
 
         def whole(cursor: Cursor) -> T:
             change = self._as(cursor, group, who, reason)

@@ -1,7 +1,7 @@
 """Tasks that the files of nodes declare: added when they are new, changed when a file made them.
 
-Every node does this when it starts, so it reads first, and writes nothing where nothing differs: a
-node's login may then be one that may define nothing.
+Every node does this when it starts. It reads first and writes nothing where nothing differs, so
+that a node's login needs no right to define tasks.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ORDER BY wish.name COLLATE "C"
 class Compared:
     """A declared task beside the row of its name.
 
-    finished: it has disabled itself, because it had nothing left to do.
+    finished: the task has disabled itself, because it had nothing left to do.
     """
 
     name: str
@@ -48,17 +48,17 @@ class Compared:
 
     @property
     def ours(self) -> bool:
-        """True when it is for the file to write it."""
+        """True when the file may write the definition."""
         return self.missing or (self.differs and self.origin == ORIGIN)
 
     @property
     def left(self) -> bool:
-        """True when somebody else has defined it otherwise."""
+        """True when it was defined otherwise, and not by a file."""
         return not self.missing and self.differs and self.origin != ORIGIN
 
 
 def compare(change: Change, definitions: Sequence[TaskDef]) -> list[Compared]:
-    """Compare what is declared with what is there, by name.
+    """Compare declared tasks with the rows of the same names.
 
     Errors: ConfigError for a name that no task may have.
     """
@@ -71,7 +71,7 @@ def compare(change: Change, definitions: Sequence[TaskDef]) -> list[Compared]:
 
 
 def write(change: Change, definitions: Sequence[TaskDef]) -> list[Compared]:
-    """Add and change what a file may; return what was left, and what was written."""
+    """Add and change the tasks that the file may write; return all comparisons."""
     by_name = {definition.name: definition for definition in definitions}
     compared = compare(change, definitions)
     for found in compared:
@@ -85,7 +85,7 @@ def write(change: Change, definitions: Sequence[TaskDef]) -> list[Compared]:
 
 
 def line_of(found: Compared) -> str:
-    """Say that a declared task is left as it is."""
+    """Return the line for a declared task that is left unchanged."""
     return (
         f"task {found.name}: left as it is; it was defined by {found.origin}, and the file's"
         " definition differs"

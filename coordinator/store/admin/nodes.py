@@ -23,8 +23,8 @@ GROUP_EXISTS: LiteralString = """
 SELECT FROM {schema}.group_record WHERE group_id = %(group)s
 """
 
-#: By the server's clock, which may have been set: so a row whose session nobody ended goes only
-#: while that session holds nothing. Who beats on without its row finds out by its next beat.
+#: Ages are by the server's clock, which may have been set. So a row whose session was not ended is
+#: removed only while that session holds no token. A live node notices by its next heartbeat.
 EVICT: LiteralString = """
 DELETE FROM {schema}.health_check AS node
 WHERE node.group_id = %(group)s
@@ -51,7 +51,7 @@ FROM {schema}.health_check AS node
 WHERE node.group_id = %(group)s AND node.task_id = %(node)s
 """
 
-#: In the order of the names, as everybody locks these rows.
+#: All transactions lock these rows in the order of the names.
 FORGET_TASKS: LiteralString = """
 WITH known AS (
     SELECT known.task
@@ -67,7 +67,7 @@ WHERE gone.group_id = %(group)s AND gone.node = %(node)s AND gone.task = known.t
 
 
 def suspend(change: Change) -> bool:
-    """Let the observer decide nothing; false when it was so before.
+    """Stop the decisions of the observer; false when it is suspended already.
 
     Errors: NotFoundError.
     """
@@ -75,7 +75,7 @@ def suspend(change: Change) -> bool:
 
 
 def resume(change: Change) -> bool:
-    """Let the observer decide again; false when it does.
+    """Let the observer decide again; false when it is not suspended.
 
     Errors: NotFoundError.
     """
@@ -83,7 +83,7 @@ def resume(change: Change) -> bool:
 
 
 def evict(change: Change, node: str) -> None:
-    """Remove the row of a node that is gone; should it return, it is a new one.
+    """Remove the row of a node that is gone; a node that returns is a new one.
 
     Errors: NotFoundError; NodeAliveError when it may live, or holds a token all the same.
     """

@@ -1,7 +1,7 @@
-"""The policy of a group: by which times its observer judges nodes, for all of them at once.
+"""Policy of a group: the times by which its observer decides, the same for all nodes.
 
-A file declares at its node's start what the record does not name yet. What is named already is
-changed by people: a file that says otherwise is told of, and not obeyed.
+At its start a node writes those values of its file that the record lacks. Values in the record are
+changed by people; a file with another value causes a message and is not used.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SET to_member_ms = %(to_member_s)s::bigint,
 WHERE group_id = %(group)s
 """
 
-#: Before it is read in order to be changed: two that change it wait for each other.
+#: Taken before a read that precedes a change, so that two changes wait for each other.
 LOCK: LiteralString = """
 SELECT FROM {schema}.group_record WHERE group_id = %(group)s FOR NO KEY UPDATE
 """
@@ -62,7 +62,7 @@ def read(cursor: Cursor, schema: str, group: str) -> TasksPolicy:
 
 
 def change_to(change: Change, wanted: Mapping[str, float | None]) -> bool:
-    """Set fields of the policy, or with None take them back; false when they are so already.
+    """Set fields of the policy, or remove them with None; false when nothing changes.
 
     Errors: NotFoundError.
     """
@@ -71,7 +71,7 @@ def change_to(change: Change, wanted: Mapping[str, float | None]) -> bool:
 
 
 def declare(change: Change, said: TasksPolicy) -> bool:
-    """Set what the record does not name yet; false when it names all of it."""
+    """Set the fields that the record lacks; false when it has all of them."""
     change.run(LOCK)
     known = read(change.cursor, change.schema, change.group)
     return _write(change, known, compare(known, said).new)
@@ -93,7 +93,7 @@ def compare(known: TasksPolicy, said: TasksPolicy) -> Declared:
 
 
 def lines_of(declared: Declared) -> tuple[str, ...]:
-    """Say of each key that the record goes before the file, and how to change that."""
+    """Return a line for each key whose value in the record differs from the file's."""
     return tuple(
         f"tasksPolicy.{POLICY_KEYS[field]} = {wanted:.15g} in this node's file is not used: the"
         f" group's is {there:.15g}; `coord observer policy {POLICY_KEYS[field]}={wanted:.15g}`"
@@ -103,7 +103,7 @@ def lines_of(declared: Declared) -> tuple[str, ...]:
 
 
 def refused_line(declared: Declared) -> str:
-    """Say that a login may not declare what its file says."""
+    """Return the line for a login that may not declare the values of its file."""
     keys = " ".join(f"{POLICY_KEYS[field]}={value:.15g}" for field, value in declared.new.items())
     return (
         "tasksPolicy: this login may not make it the group's, so it is only what this node goes by;"

@@ -1,8 +1,8 @@
 """Definitions of tasks, written by people and by the files of nodes: one transaction each.
 
-Every change raises the group's version, is an event with who and why, and tells the group. The
-locks are taken in the order of everybody: tokens, tasks by name, what is known of them on nodes,
-the version last.
+Every change raises the group's version, writes an event with author and reason, and notifies the
+group. All transactions take locks in one order: tokens, tasks by name, rows of task_node, and the
+version last.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from coordinator.store.connection.opening import channel_of
 from coordinator.store.sql.statement import named
 from coordinator.store.sql.task_columns import values_of
 
-#: As the table's own check says it.
+#: The same rule as the check of the table.
 NAME = re.compile(r"[A-Za-z0-9.:@-][A-Za-z0-9_.:@-]*")
-#: Of a group's name and a task's together: the token's name is both, and a slash between.
+#: Length of a group's name and a task's together: the token's name joins both with a slash.
 LETTERS_MAX = 255
 
 #: Rows that must exist; a group may get tasks before its first node.
@@ -40,8 +40,8 @@ VALUES (%(group)s, %(name)s, {task_values}, %(origin)s, %(who)s)
 ON CONFLICT DO NOTHING
 """
 
-#: The revision rises when what runs changes: a program goes on when only its place does. A task
-#: that was deleted goes on counting, so that no two of its programs have the same.
+#: The revision rises when the program or its conduct changes, not when only its place does. The
+#: count continues after a task was deleted, so that no two of its programs share a revision.
 REPLACE: LiteralString = """
 UPDATE {schema}.task
 SET revision = revision + CASE
@@ -125,7 +125,7 @@ class Change:
     reason: str | None
 
     def run(self, statement: LiteralString, **values: object) -> int:
-        """Run a statement of ours; return how many rows it met."""
+        """Run a statement; return the number of rows that it affected."""
         known = {"group": self.group, "who": self.who, "reason": self.reason}
         self.cursor.execute(named(statement, self.schema), {**known, **values})
         return int(self.cursor.rowcount)
@@ -136,12 +136,12 @@ class Change:
         self.run(NOTE, kind=kind, subject=about)
 
     def tell(self) -> None:
-        """Raise the version and tell the group: the last thing in every transaction."""
+        """Raise the version and notify the group: the last step of every transaction."""
         self.run(RAISE, channel=channel_of(self.schema, self.group))
 
 
 def add(change: Change, definition: TaskDef, origin: str) -> TaskDef:
-    """Add a task; one that was deleted goes on with its terms and its revisions.
+    """Add a task; a task that was deleted continues its terms and revisions.
 
     Errors: DuplicateTaskError, ConfigError.
     """
@@ -158,7 +158,7 @@ def add(change: Change, definition: TaskDef, origin: str) -> TaskDef:
 
 
 def change_to(change: Change, definition: TaskDef, origin: str | None = None) -> TaskDef:
-    """Replace a task's definition, and forget who failed at it.
+    """Replace a task's definition, and reset the failures that nodes counted.
 
     Errors: NotFoundError, ConfigError.
     """
@@ -171,7 +171,7 @@ def change_to(change: Change, definition: TaskDef, origin: str | None = None) ->
 
 
 def switch(change: Change, name: str, *, enabled: bool) -> bool:
-    """Enable or disable a task; false when it was so before.
+    """Enable or disable a task; false when nothing changes.
 
     Errors: NotFoundError.
     """
@@ -184,7 +184,7 @@ def switch(change: Change, name: str, *, enabled: bool) -> bool:
 
 
 def move(change: Change, name: str, *, preferred: str | None, pinned: bool | None) -> None:
-    """Set the preferred node of a task, and, unless it is None, whether nobody else may run it.
+    """Set the preferred node of a task; pinned None leaves `pinned` unchanged.
 
     Errors: NotFoundError.
     """

@@ -71,7 +71,7 @@ FROM (SELECT) AS one
 LEFT JOIN {schema}.task_cursor AS kept ON kept.group_id = %(group)s AND kept.task = %(task)s
 """
 
-#: Which nodes run tasks, and how many: what `coord status` adds for a group that spreads tasks.
+#: Nodes that run tasks, and how many: `coord status` adds them for a group that spreads tasks.
 TASK_HOSTS: LiteralString = """
 SELECT seen.group_id, seen.node AS task_id, seen.task_count, seen.observer
 FROM {schema}.sys_nodes AS seen

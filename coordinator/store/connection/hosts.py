@@ -1,4 +1,4 @@
-"""A look at every host of a conninfo: which of them would take writes, and on which branch."""
+"""Queries to every host of a conninfo: the host that takes writes, and its branch."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from coordinator.store.driver import connect as driver
 from coordinator.store.driver.errors import parse
 from coordinator.store.sql.statement import named
 
-#: Everything that tells two runs of servers apart, and where the server itself says that it is; no
-#: row from a standby.
+#: All values that distinguish two runs of servers, and the address that the server itself reports;
+#: no row from a standby.
 IDENTITY: LiteralString = """
 SELECT
     (SELECT system_identifier FROM pg_control_system()),
@@ -58,11 +58,11 @@ def rotated(conninfo: str, turn: int) -> str:
 
 
 class HostLook:
-    """Looks at one address: which server takes writes there, if one does.
+    """Query to one address for the server that takes writes there, if one does.
 
-    over: the only address is the server's own, so that a look shows nothing which the node's own
-          connection does not show. What stands between may keep that connection at a primary that
-          was left behind, and lead new ones to another.
+    over: the only address is the server's own, so that a query shows nothing beyond the node's own
+          connection. A proxy may keep that connection at a primary that was left behind, and lead
+          new ones to another.
     """
 
     def __init__(self, conninfo: str, timeout_s: float, *, alone: bool) -> None:
@@ -75,7 +75,7 @@ class HostLook:
         self.over = False
 
     def __call__(self) -> Identity | None:
-        """Return who takes writes; None: nobody answered, or a standby did."""
+        """Return the server that takes writes; None: no answer, or a standby answered."""
         try:
             with driver.open_session(self._conninfo, timeout_s=self._timeout_s) as connection:
                 begin = driver.begin(connection, self._timeout_s, b"READ COMMITTED, READ ONLY")
@@ -87,7 +87,7 @@ class HostLook:
         if not rows:
             return None
         system_identifier, timeline, started_at, address, port = rows[0]
-        # A server's socket has neither; what passes on to one may itself be reached by TCP.
+        # A Unix socket has neither; a proxy in front of one may itself be reached by TCP.
         self.over = self._alone and ((address or "", port or reached[1]) == reached)
         return Identity(
             system_identifier=system_identifier, timeline=timeline, started_at=started_at
@@ -95,7 +95,7 @@ class HostLook:
 
 
 def looks(conninfo: str, timeout_s: float) -> list[HostLook]:
-    """Return a look for each host that a conninfo names."""
+    """Return a query for each host that a conninfo names."""
     hosts = hosts_of(conninfo)
     if not hosts:
         return [HostLook(conninfo, timeout_s, alone=True)]

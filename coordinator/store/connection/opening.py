@@ -1,4 +1,4 @@
-"""Opens a connection to a writable, safe server whose schema fits, and prepares our rows there."""
+"""Opening of a connection: to a writable, safe server with our schema; creates our rows there."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ from coordinator.store.sql.statement import named
 from coordinator.store.sql.transaction import Cursor
 from coordinator.store.sql.view import Place
 
-#: Locks are all that our statements wait for; this ends what its asker has left behind for another
-#: reason. Shorter than the time between two heartbeats it would wake each backend once more for
-#: each: PostgreSQL disarms the limit when a statement ends, and lets its alarm ring (ADR 12).
+#: Our statements wait for locks only; this limit ends a statement that its client abandoned for
+#: another reason. Shorter than the time between two heartbeats, it would wake each backend once
+#: more for each: PostgreSQL disarms the limit when a statement ends, and lets its alarm ring (ADR
+#: 12).
 STATEMENT_S = 10.0
 #: Only statements that ask for it are prepared: the heartbeat.
 PREPARE_ON_REQUEST_ONLY = 2**31 - 1
@@ -43,7 +44,7 @@ SELECT
 FROM (SELECT pg_backend_pid() <> %(greeted_by)s AS lent) AS session
 """
 
-#: For a database without our schema: a standby of one is to be told from one that lacks it.
+#: For a database without our schema: tells a standby from a primary that lacks the schema.
 PROBE_SERVER: LiteralString = """
 SELECT
     NULL,
@@ -69,7 +70,7 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 class Opened:
     """A connection that may be used, and where it leads.
 
-    lent:      a pooler stands between; nothing that we set in the session would stay ours.
+    lent:      a pooler is in between and lends the session; settings of the session would not last.
     listening: notifications of the group arrive here.
     """
 
@@ -138,7 +139,7 @@ def preamble(connection: Connection, schema: str, timeout_s: float) -> bytes:
 
 
 def listen(connection: Connection, channel: str) -> None:
-    """Have the session told of what is notified on a channel."""
+    """Subscribe the session to the notifications of a channel."""
     connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
 
 
@@ -150,7 +151,7 @@ def _prepare(
     timeout_s: float,
     verified: int | None,
 ) -> tuple[Place, bool]:
-    """Set the session up, judge server and schema, and make the rows beforehand.
+    """Set the session up, check server and schema, and create the rows beforehand.
 
     Returns whether the session is lent, too.
     """
@@ -176,7 +177,7 @@ def _prepare(
 
 
 def _probe(cursor: Cursor, schema: str, where: str, timeout_s: float) -> tuple[int, int, bool]:
-    """Judge the server; return its system identifier, its start, and whether the session is lent.
+    """Check the server; return its system identifier, its start, and whether the session is lent.
 
     Errors: when it is not writable, not safe, or lacks our schema.
     """

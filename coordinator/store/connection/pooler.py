@@ -1,7 +1,7 @@
 """Find out by trial whether a pooler between us and the server passes notifications on.
 
-A pooler in transaction mode lends a session for one transaction: what LISTEN asked for stays with
-the session, and who asked never hears of it. No setting tells; so one is sent and waited for.
+A pooler in transaction mode lends a session for one transaction: LISTEN stays with the session, and
+the client that asked for it gets no notification. No setting shows this; so one is sent.
 """
 
 from __future__ import annotations
@@ -21,18 +21,17 @@ from coordinator.store.driver import connect as driver
 
 #: A pooler without a free session keeps the sender waiting; a node starts without it then.
 SENT_WITHIN_S = 1.0
-#: From the sender's commit to the listener: a signal and a packet. Who misses one that comes later
-#: is only slower: polling is the truth.
+#: From the sender's commit to the listener: a signal and a packet. A node that misses a
+#: later one is only slower: it polls as well.
 HEARD_WITHIN_S = 0.25
 
 Connection = psycopg.Connection[Any]
 
 
 def hears(connection: Connection, heard: Callable[[], bool], conninfo: str) -> bool:
-    """Tell whether `connection` is told of what another one notifies.
+    """Return true when `connection` gets the notifications of another connection.
 
-    The channel is nobody else's: what a lent session goes on listening to must not reach the next
-    one that it is lent to.
+    The channel is new: a lent session keeps listening, and its next client must not be notified.
     Errors: psycopg.Error when `connection` breaks.
     """
     channel = sql.Identifier(f"coord_{uuid.uuid4().hex}")
@@ -44,9 +43,9 @@ def hears(connection: Connection, heard: Callable[[], bool], conninfo: str) -> b
 
 
 def _notify(conninfo: str, statement: sql.Composed) -> bool:
-    """Notify from another connection, for a session tells itself in the same breath.
+    """Notify from another connection: a session gets its own notification with the answer.
 
-    So the listener would hear of it even where it was lent that session for two transactions.
+    Otherwise the listener would get it even where that session was lent for two transactions.
     """
     try:
         with closing(driver.connect(conninfo)) as other:

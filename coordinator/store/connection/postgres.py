@@ -1,4 +1,4 @@
-"""The store port on PostgreSQL: one connection, one thread, all writes of a request at once."""
+"""Store port on PostgreSQL: one connection, one thread, all writes of a request at once."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ class PostgresConnection:
         self._last_seen = LastSeen(lent=opened.lent, hosts_tasks=facts.hosts_tasks)
         self._known = group_record.Known()
         self._connection.add_notice_handler(self._noticed)
-        self._connection.add_notify_handler(self._told)
+        self._connection.add_notify_handler(self._on_notification)
 
     def ask(self, request: Request, timeout_s: float) -> Answer:
         """Carry out one request; see `ports.StoreConnection`."""
@@ -222,7 +222,7 @@ class PostgresConnection:
         self._connection.close()
 
     def _carry_out(self, request: Request, deadline: float) -> Answer:
-        """Hand the request to the file that owns its statements."""
+        """Pass the request to the module that has its statements."""
         cursor, place = self._cursor, self._place
         match request:
             case Beat():
@@ -252,7 +252,7 @@ class PostgresConnection:
                 return self._carry_out_for_tasks(request)
 
     def _carry_out_for_tasks(self, request: TaskRequest) -> Answer:
-        """Do the same with what only a node of a task group asks."""
+        """Do the same for the requests of a node of a task group."""
         cursor, place = self._cursor, self._place
         match request:
             case ReadGroup():
@@ -285,7 +285,7 @@ class PostgresConnection:
         self._timeout_s = timeout_s
 
     def _judged(self, error: psycopg.Error) -> CoordError:
-        """Return our error; what is nobody's fault by name is worth another connection."""
+        """Map a psycopg error to ours; treat an unclassified one as unreachable."""
         if isinstance(
             error,
             (
@@ -304,6 +304,6 @@ class PostgresConnection:
         if diagnostic.severity_nonlocalized == "WARNING" and diagnostic.sqlstate in DOUBTFUL_STATES:
             self._doubt = diagnostic.message_primary or "the server warned of an unsafe commit"
 
-    def _told(self, _notification: psycopg.Notify) -> None:
+    def _on_notification(self, _notification: psycopg.Notify) -> None:
         """Remember that the group was notified while an answer was read."""
         self._last_seen = self._last_seen.after_notification()

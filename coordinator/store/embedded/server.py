@@ -1,6 +1,6 @@
 """A real PostgreSQL of our own for trying out: one per user of a machine, shared by its nodes.
 
-    <root>/lock   held (flock) by whoever starts or stops the server
+    <root>/lock   held (flock) by the process that starts or stops the server
     <root>/data   the cluster; appears complete or not at all
     <root>/run    the socket; nobody but the server's user can enter
     <root>/log    what the server writes to stderr
@@ -85,7 +85,7 @@ def start(root: Path | None = None) -> Running:
 
 
 def _start(home: Path) -> Running:
-    # Whoever finds it running needs no programs.
+    # A running server is used without any programs.
     running = status(home)
     if running is not None:
         return running

@@ -1,4 +1,4 @@
-"""Which history of the database may grant tokens, and the floor that keeps terms from repeating.
+"""Epochs: the histories of the database that may grant tokens; floors keep terms from repeating.
 
 After a promotion that lost commits the new primary may call a token free that the old one had
 granted. So nothing is taken on a run of a server before it is settled: either it is the first of a

@@ -2,7 +2,7 @@
 
 `coord_fence(group, term, session)` (a function of the schema) locks the token row FOR SHARE until
 the user's transaction ends, so nobody takes or releases the token under it. A frozen client would
-so block its successor for ever; whoever has the right to the token row ends that backend instead.
+so block its successor for ever; the session with the right to the token row ends that backend.
 The fence also holds a shared advisory lock, by which its backends are found in pg_locks. It does
 not wait for that lock, which anybody may take.
 """

@@ -1,7 +1,7 @@
 """The record of a group that spreads tasks: read whole, and its version, which covers it.
 
-Whatever changes what the record shows raises the version in the same transaction and tells the
-group. Only tokens come and go without it: a node that looks for free ones is told that some are.
+Each change of the record raises the version in the same transaction and notifies the group. Only
+tokens are taken and released without it: the group is notified that some are free.
 """
 
 from __future__ import annotations
@@ -65,9 +65,9 @@ _RECORD_COLUMNS: LiteralString = """
         WHERE failed.group_id = %(group)s AND failed.failed_count > 0
     ) AS failures
 """
-#: How many columns these are.
+#: Number of these columns.
 RECORD_WIDTH = 7
-#: Where the token's cells begin in a task's array: behind `deleted` and the definition.
+#: Index of the token's first cell in a task's array: behind `deleted` and the definition.
 _TOKEN_AT = 1 + TASK_WIDTH
 #: One statement, so one snapshot, in one round trip.
 READ_GROUP: LiteralString = "SELECT " + _RECORD_COLUMNS + ", {view_columns} {view_from}"
@@ -78,7 +78,7 @@ READ_RECORD: LiteralString = (
     + "FROM {schema}.group_record AS record WHERE record.group_id = %(group)s"
 )
 
-#: Whether a group spreads tasks is decided when a node joins it (session.py).
+#: The kind of a group, one program or tasks, is decided when a node joins it (session.py).
 RAISE_VERSION: LiteralString = """
 UPDATE {schema}.group_record
 SET version = version + 1
@@ -102,7 +102,7 @@ _STANDING = {word.value: word for word in Standing}
 
 
 def raise_version(cursor: Cursor, place: Place) -> int:
-    """Say that the group's record has changed: the last row that a transaction locks."""
+    """Raise the version of the group's record: the last row that a transaction locks."""
     statement = RAISE_AND_TELL if place.hosts_tasks else RAISE_VERSION
     cursor.execute(named(statement, place.schema), place.params())
     row = cursor.fetchone()
@@ -111,7 +111,7 @@ def raise_version(cursor: Cursor, place: Place) -> int:
 
 
 class Known:
-    """Tasks that were read before: of a thousand few have changed, and only those are made anew."""
+    """Cache of the tasks that were read last; only rows that changed are converted again."""
 
     def __init__(self) -> None:
         self._tasks: dict[str, tuple[Sequence[Any], TaskDef]] = {}
@@ -136,7 +136,7 @@ class Known:
     ) -> dict[str, TaskToken]:
         """Return the tokens, by task; a row that is missing belongs to nobody yet.
 
-        Who held it when this version was made is written beside a token that has changed since.
+        A token that has changed since this version was made also has its holder of that moment.
         """
         before, self._tokens = self._tokens, {}
         for row in rows:

@@ -44,7 +44,7 @@ FROM {schema}.health_check AS node
 WHERE node.group_id = %(group)s AND node.session IS NOT NULL AND node.ended_at IS NULL
 """
 
-#: Who would end this session has to wait, and only then can its token be taken.
+#: A transaction that ends this session has to wait; its token can be taken only afterwards.
 LOCK_OBSERVER: LiteralString = """
 SELECT
 FROM {schema}.health_check AS node

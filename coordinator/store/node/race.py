@@ -9,7 +9,7 @@ A takeover, told in order:
 A "no" at any step rolls all of it back: no session is ended without its token being taken.
 
 Each step is a compare-and-set by key on a row that exists; they exclude each other at every
-isolation level. SERIALIZABLE is the second belt. All steps are one call of a function of the
+isolation level. SERIALIZABLE is a backstop. All steps are one call of a function of the
 schema, for over a slow path one message for each step would outlast the watch for silent sessions;
 COMMIT is sent only when the answer to that call says yes.
 """

@@ -78,8 +78,8 @@ WHERE group_id = %(group)s AND task_id = %(node)s
     END
 """
 
-#: What the session before still holds was active until its last heartbeat, as far as is known: the
-#: row that says so is written over.
+#: Tokens that the previous session still holds were active until its last heartbeat, as far as is
+#: known: JOIN overwrites the row that has it.
 NOTE_LAST_BEAT: LiteralString = """
 UPDATE {schema}.token_history AS held
 SET active_until = coalesce(held.active_until, %(beaten_at)s),
@@ -89,7 +89,7 @@ WHERE token.session = %(before)s::uuid
     AND held.group_id = token.group_id AND held.term = token.term
 """
 
-#: Its own node knows better when its program ended, whoever has taken the token since.
+#: The node itself knows best when its program ended, even if the token was taken since.
 NOTE_PROGRAM_END: LiteralString = """
 UPDATE {schema}.token_history
 SET active_until = clock_timestamp() - %(ended_ms)s::bigint * interval '1 millisecond'

@@ -1,4 +1,4 @@
-"""A task's cursor: how far its work has got, saved under the fence of its token (H12)."""
+"""Cursor of a task: the progress of its work, saved under the fence of its token (H12)."""
 
 from __future__ import annotations
 

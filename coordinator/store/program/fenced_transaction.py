@@ -1,8 +1,8 @@
-"""A user's transaction under the fence: it commits only while the token is the caller's.
+"""Fenced transaction of a user: it commits only while the token is the caller's.
 
 It ends in one of three ways. Committed. Surely not written: TokenLostError, or the error of the
-user's own statement. Unknown: OutcomeUnknownError, for whatever broke while the commit was on its
-way; its rows may be there, and whoever would do the work again looks first.
+user's own statement. Unknown: OutcomeUnknownError, when anything broke while the commit was on its
+way; its rows may be there, so read them before the work is done again.
 """
 
 from __future__ import annotations

@@ -146,7 +146,9 @@ class Row:
     ended: bool
     end_reason: str
     terminated_at: datetime | None
-    task_asked_at: datetime | None  #: when the task was last defined, or enabled; None: it is not
+    task_asked_at: (
+        datetime | None
+    )  #: time of the task's last definition or enabling; None: disabled
     unfinished: bool  #: the last run was claimed, and its end was never written
     term: int  #: under which the record was last written
     now: datetime

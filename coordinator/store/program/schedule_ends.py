@@ -1,4 +1,4 @@
-"""How the runs of a schedule ended, and how the schedule itself does.
+"""Ends of a schedule's runs, and of the schedule itself.
 
 A schedule that its error policy ends is ended for the whole group, in the transaction that writes
 the failed run down; of a task the definition is disabled with it, so that no node takes it again.

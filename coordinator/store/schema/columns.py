@@ -11,7 +11,7 @@ import sqlalchemy as sa
 #: Stands for the real schema until execution: see `in_schema` and `metadata_for`.
 SCHEMA = "coord_schema_placeholder"
 
-#: What a groupId or taskId may look like; the database refuses anything else. The length is apart:
+#: Form of a groupId or taskId; the database refuses others. The length is checked separately:
 #: PostgreSQL's regular expressions count to 255 only.
 NAME_PATTERN = "^[A-Za-z0-9_.:@/-]+$"
 NAME_LENGTH_MAX = 256
@@ -40,13 +40,13 @@ def in_schema(schema: str) -> dict[str | None, str | None]:
     return {SCHEMA: schema}
 
 
-#: What every reader can show; what is not is refused, and a text that no reader would take.
+#: Moments that every reader can show; others are refused, and so is a text too long for a reader.
 _SHOWN = "BETWEEN '0001-01-02 00:00:00+00'::timestamptz AND '9999-12-30 00:00:00+00'::timestamptz"
 TEXT_BYTES_MAX = 1_000_000
 
 
 def shown(moments: str, texts: str = "", name: str = "values") -> sa.CheckConstraint:
-    """Return the check that people can be shown these columns, whoever wrote them."""
+    """Return the check that people can be shown these columns."""
     rules = [f"{moment} {_SHOWN}" for moment in moments.split()]
     rules += [f"octet_length({text}) <= {TEXT_BYTES_MAX}" for text in texts.split()]
     return sa.CheckConstraint(" AND ".join(rules), name=name)

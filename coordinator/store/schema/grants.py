@@ -6,7 +6,7 @@ from psycopg import sql
 
 from coordinator.store.schema.aliases import PEOPLE_VIEWS, for_each_alias
 
-#: What a running node does with each table, and what it declares; nothing is ever deleted.
+#: Rights of a running node on each table; nothing is ever deleted.
 TABLES = {
     "token_holder": "SELECT, INSERT, UPDATE",
     "health_check": "SELECT, INSERT, UPDATE",
@@ -21,18 +21,18 @@ TABLES = {
     "observer_decision": "SELECT, INSERT",
 }
 VIEWS = ("coord_status", "coord_nodes", "coord_history")
-#: What people read under other names, too.
+#: Views that people read under other names, too.
 VIEWS_FOR_PEOPLE = tuple(f"sys_{view}" for view in PEOPLE_VIEWS)
 #: Once the script of `coord db roles` was run, group_role says who writes for which group.
 READ = ("coord_version", "group_role", *VIEWS, *VIEWS_FOR_PEOPLE)
-#: What a view calls for whoever looks, and what tells how far a task has come.
+#: Functions that views call with the reader's rights, and the one that reads a cursor.
 READ_FUNCTIONS = ("coord_last_error(text, text, text)", "coord_read_cursor(text, text)")
-#: What a program of the holder calls in its own transactions.
+#: Functions that a holder's program calls in its own transactions.
 HOLDER_FUNCTIONS = (
     "coord_fence(text, bigint, uuid)",
     "coord_save_cursor(text, text, bigint, uuid, jsonb)",
 )
-#: What a running node calls in its races, with its own rights.
+#: Functions that a running node calls to take and release, with its own rights.
 RACE_FUNCTIONS = (
     "coord_view(bigint, text, text)",
     "coord_raise_version(text, text, boolean)",
@@ -43,7 +43,7 @@ RACE_FUNCTIONS = (
     "coord_release(bigint, text, text, text, uuid, bigint, text, text, boolean, bigint, bigint)",
     "coord_leave(bigint, text, text, text, uuid, text, text, boolean, boolean, bigint, bigint)",
 )
-#: What a running node and its programs call.
+#: Functions that a running node and its programs call.
 NODE_FUNCTIONS = (*READ_FUNCTIONS, *HOLDER_FUNCTIONS, *RACE_FUNCTIONS)
 
 

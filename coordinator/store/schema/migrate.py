@@ -35,7 +35,7 @@ SCHEMA_HEAD = REVISIONS[-1]
 #: Another node's migration may take this long before we give up waiting for it.
 LOCK_WAIT = "60s"
 
-#: What another's table, view, function or type of our name makes of a migration.
+#: Errors of a migration that meets another's table, view, function or type of the same name.
 TAKEN = (
     psycopg.errors.DuplicateTable,
     psycopg.errors.DuplicateObject,
@@ -49,7 +49,8 @@ _ALEMBIC = threading.Lock()
 
 REVISION: LiteralString = "SELECT version_num FROM {schema}.coord_version"
 
-#: Why a schema has no revision. An earlier, unreleased revision kept it in alembic's own table.
+#: Finds the reason why a schema has no revision. An earlier, unreleased revision kept it in
+#: alembic's own table.
 WHY_NONE: LiteralString = """
 SELECT
     to_regnamespace(quote_ident({text})) IS NOT NULL,
@@ -80,7 +81,7 @@ def upgrade(conninfo: str, schema: str) -> None:
 
     try:
         with engine(conninfo).begin() as connection:
-            # A second belt: where a role's default is SERIALIZABLE, the snapshot would be older
+            # A backstop: where a role's default is SERIALIZABLE, the snapshot would be older
             # than the lock, and the loser of the race would migrate again.
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE")
             connection.exec_driver_sql(driver.PREAMBLE_UNBOUNDED)

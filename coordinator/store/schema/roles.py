@@ -6,9 +6,9 @@
   system_administrator  looks, admits logins to groups, defines tasks, evicts dead nodes
 
 Only the last one defines tasks. A definition is a command, or a function's name, that every node of
-the group runs as its own user: whoever may write one may run anything there. So a node's login may
-not, not even in its own group, and what a node declares in its file is there already, or an
-administrator's `coord task` has to say it. All that a node does to a definition is to mark it as
+the group runs as its own user: a login that may write one may run anything there. So a node's login
+may not write any, not even in its own group: the tasks of a node's file exist already, or an
+administrator defines them with `coord task`. All that a node does to a definition is to mark it as
 finished.
 
 Which columns a node may touch is said here. Whose rows they are is said by the policies of the
@@ -32,7 +32,7 @@ from coordinator.store.schema.grants import (
 )
 from coordinator.store.schema.migrate import SCHEMA_HEAD
 
-#: Needs no quotes anywhere, and leaves room for the longest name below.
+#: Needs no quotes anywhere, and is short enough for the longest name below.
 PREFIX = re.compile(r"[a-z_][a-z0-9_]{0,30}")
 ROLES = ("owner", "node", "reader", "system_administrator")
 #: Others meet a locked table while the script waits for its own lock on it.
@@ -103,7 +103,7 @@ NODE: dict[str, Needs] = {
     "coord_version": Needs(),
 }
 TABLES = tuple(NODE)
-#: What runs by itself, as a trigger.
+#: Functions of triggers.
 TRIGGER_FUNCTIONS = (
     "coord_guard_token()",
     "coord_refuse_name()",
@@ -111,9 +111,9 @@ TRIGGER_FUNCTIONS = (
     "coord_restore_token()",
 )
 FUNCTIONS = (*NODE_FUNCTIONS, *TRIGGER_FUNCTIONS)
-#: What has no policies: one of them decides who is admitted, the other says the revision.
+#: Tables without policies: one decides which logins are admitted, the other has the revision.
 UNGUARDED = ("group_role", "coord_version")
-#: What an administrator writes, of any group: column lists, or "" for the whole row.
+#: Columns that an administrator writes, of any group: lists, or "" for the whole row.
 ADMINISTRATOR: dict[str, dict[str, str]] = {
     "group_role": {"INSERT": "", "DELETE": ""},
     "task": {"INSERT": "", "UPDATE": ""},
@@ -127,9 +127,9 @@ ADMINISTRATOR: dict[str, dict[str, str]] = {
     },
     "event": {"INSERT": "group_id, kind, reason, who"},
 }
-#: What belongs to a group alone, and to people.
+#: Tables that only the group's logins and people may read.
 PRIVATE = ("task", "task_node", "task_cursor")
-#: A node's row goes when its session is over, whoever asks for it.
+#: A node's row may be deleted when its session is over.
 ROW_THAT_MAY_GO = (
     "session IS NULL OR ended_at IS NOT NULL"
     " OR last_heartbeat < clock_timestamp() - liveness_ms * interval '1 ms'"

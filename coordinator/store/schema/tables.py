@@ -214,7 +214,7 @@ group_role = sa.Table(
     metadata,
     sa.Column("role_name", NAME, nullable=False),
     sa.Column("group_id", NAME, nullable=False),
-    # The role first: a policy asks for the groups of whoever is logged in.
+    # The role first: a policy asks for the groups of the login.
     sa.PrimaryKeyConstraint("role_name", "group_id"),
     sa.CheckConstraint(
         f"length(group_id) <= {NAME_LENGTH_MAX} AND group_id ~ '^[A-Za-z0-9_.:@-]+$'",

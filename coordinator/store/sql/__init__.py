@@ -1,1 +1,1 @@
-"""How statements are composed, committed and read."""
+"""Composition, commit and reading of statements."""

@@ -1,4 +1,4 @@
-"""How a statement gets its schema, and the fragments that several statements share.
+"""Composition of a statement from its schema and the fragments that several statements share.
 
 A statement is a constant beside its only user. Braces name what is put in once per schema: {schema}
 itself, and the fragments below; values are always bound parameters.
@@ -26,7 +26,7 @@ TIMELINE: LiteralString = (
 #: Read anew in every answer: a pooler may have moved us to another server.
 SERVER: LiteralString = "SELECT {timeline} AS timeline, {started_at} AS started_at"
 
-#: Since the last heartbeat of a row of health_check, called `node`, by the server's clock.
+#: Seconds since the last heartbeat of a row of health_check, called `node`, by the server's clock.
 AGE_S: LiteralString = "greatest(0, date_part('epoch', clock_timestamp() - node.last_heartbeat))"
 
 #: One row of health_check, called `node`, to be read by `view.node_seen`.
@@ -41,7 +41,7 @@ NODE_COLUMNS: LiteralString = """
     node.pid
 """
 
-#: Whether tokens may be taken: an epoch before which nothing can have been granted is settled for
+#: True when tokens may be taken: an epoch before which nothing can have been granted is settled for
 #: all groups, any other group by group. May be NULL.
 SETTLED: LiteralString = """
     (epoch.settled OR record.settled_branch = epoch.branch
@@ -69,8 +69,8 @@ THIS_EPOCH: LiteralString = """
     AND epoch.group_id = %(group)s
 """
 
-#: How long anybody has watched this server, while the group may have to wait for that: of all
-#: groups' rows. Needs tables `server`, `record` and `epoch`, and the parameter system.
+#: Longest time for which a node has watched this server, while the group may have to wait for it:
+#: of all groups' rows. Needs tables `server`, `record` and `epoch`, and the parameter system.
 WATCHED_MS: LiteralString = """
     CASE
         WHEN epoch.settled THEN 2147483647
@@ -84,7 +84,7 @@ WATCHED_MS: LiteralString = """
     END
 """
 
-#: Whether a copy of the server is made or kept, while the group's terms do not come from the clock
+#: True when a copy of the server is made or kept, while the group's terms are not of the clock
 #: yet: a server that is promoted by mistake is such a copy. Any login may ask who streams.
 COPIED: LiteralString = """
     coalesce(
@@ -137,7 +137,7 @@ BEAT: LiteralString = """
     RETURNING beat
 """
 
-#: What a node's session needs beside what every one of ours does. Needs a table `session`.
+#: Settings of a node's session beside those of all our sessions. Needs a table `session`.
 #: Index scans only: on a table of one page the planner prefers a sequential scan, whose predicate
 #: lock covers the whole table. jit off: a scan that cannot be avoided would look expensive to it.
 #: Generic plans: lookups by key have no other, and would be planned anew five times first; with a
@@ -153,8 +153,8 @@ STANDING_AFTER_END: LiteralString = """
     CASE WHEN %(hosts_tasks)s AND standing = 'member' THEN 'rehab' ELSE standing END
 """
 
-#: Whether anything may be granted or decided now. A pooler may have moved us to a copy, which has
-#: the epoch's row as well. Needs a table `record`, and the parameter system.
+#: True when something may be granted or decided now. A pooler may have moved us to a copy, which
+#: has the epoch's row as well. Needs a table `record`, and the parameter system.
 SETTLED_HERE: LiteralString = """
     EXISTS (
         SELECT
@@ -165,7 +165,7 @@ SETTLED_HERE: LiteralString = """
     )
 """
 
-#: Whether the session that a row `token` of token_holder names lives: in the asker's group, or in
+#: True when the session that a row `token` of token_holder names lives: in the asker's group, or in
 #: one of the token's own name. That a group does not know a holder makes no token free. Needs the
 #: parameter group.
 HOLDER_LIVES: LiteralString = """
@@ -179,7 +179,7 @@ HOLDER_LIVES: LiteralString = """
     )
 """
 
-#: Whether a row `backend` of pg_stat_activity is in a transaction that holds the fence of `token`:
+#: True when a row `backend` of pg_stat_activity is in a transaction that holds `token`'s fence:
 #: its advisory lock tells it, whose number is of that backend alone. Needs the parameter schema.
 HOLDS_FENCE: LiteralString = """
     EXISTS (

@@ -95,7 +95,7 @@ TASK_COLUMNS = (
     _interval("stop_timeout_s", "stop_timeout_ms"),
     TaskColumn(field="spec", name="spec", type="jsonb", default="'{}'::jsonb", restarts=True),
 )
-#: How many cells `task_cells` are: name, revision, and the columns.
+#: Number of cells in `task_cells`: name, revision, and the columns.
 TASK_WIDTH = 2 + len(TASK_COLUMNS)
 
 _DECLARED = [column for column in TASK_COLUMNS if column.declared]

@@ -1,8 +1,8 @@
-"""The three ways in which a statement is committed, and the only loop that retries.
+"""Three ways to commit a statement, and the only loop that retries.
 
   alone           one statement, autocommit: the beat
   read_committed  several statements; row locks and compare-and-set carry the decision
-  serializable    the race: one statement that is a whole body, with SERIALIZABLE as second belt
+  serializable    the race: one statement that is a whole body, with SERIALIZABLE as backstop
 
 A session that a pooler lends for one transaction keeps no settings: there each transaction begins
 with its own (`Cursor.preamble`), and what would be alone becomes a transaction in one message.
@@ -51,11 +51,11 @@ ATTEMPTS_MAX = 5
 PAUSE_MIN_S = 0.005
 PAUSE_MAX_S = 0.050
 
-#: What the server says when a commit stopped waiting for its synchronous standby: by a cancelled
-#: statement, or by a terminated backend. The commit is visible here and may be nowhere else.
+#: SQLSTATEs of a commit that stopped waiting for its synchronous standby: because of a cancelled
+#: statement, or of a terminated backend. The commit is visible here and may be nowhere else.
 DOUBTFUL_STATES = ("01000", "57P01")
 
-#: The server rolled back what met others' transactions; the same may succeed in another try.
+#: The server rolled back because of concurrent transactions; another attempt may succeed.
 ABORTED = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected)
 
 _BEGIN_READ_COMMITTED = b"BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE"
@@ -78,7 +78,7 @@ def alone(cursor: Cursor, statement: bytes, params: Params, *, prepare: bool) ->
 
 
 def write(cursor: Cursor, statement: bytes, params: Params) -> None:
-    """Run one writing statement as its own transaction; nobody waits for its rows.
+    """Run one writing statement as its own transaction; its rows are not read.
 
     Errors: psycopg.Error, whether it was rolled back or not: such a statement may run again.
     """
@@ -214,7 +214,7 @@ def _commit(cursor: Cursor) -> None:
 
 
 def surely_failed(error: psycopg.Error) -> bool:
-    """Tell whether the server itself said that the statement was rolled back.
+    """Return true when the server reported that the statement was rolled back.
 
     Without SQLSTATE the connection broke; 08 says so too; 57P0x, 58 and XX end a backend that may
     have committed just before.
@@ -223,14 +223,14 @@ def surely_failed(error: psycopg.Error) -> bool:
     return bool(state) and state[:2] not in ("08", "58", "XX") and not state.startswith("57P")
 
 
-#: What a pooler says that gets no server to carry a statement out: nothing was sent to one.
+#: Messages of a pooler that gets no server for a statement: nothing was sent to one.
 _NO_SERVER = re.compile(
     r"server login|login failed|authentication failed|cannot connect to server|query_wait_timeout"
 )
 
 
 def _unknown(error: psycopg.Error) -> CoordError:
-    """Return the error that says: read again, never assume."""
+    """Return the error of an unknown outcome; the caller must read again."""
     told = str(error).strip().splitlines() or ["the connection is closed"]
     if (error.sqlstate or "").startswith("08") and _NO_SERVER.search(told[0]):
         return DatabaseUnreachableError(f"a pooler got no server to carry it out: {told[0]}")

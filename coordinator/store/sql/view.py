@@ -1,4 +1,4 @@
-"""View that answers show: server, token, holder, group, looked up in one statement by keys only."""
+"""View that answers show: server, token, holder, group, read in one statement by keys only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ READ_VIEW: LiteralString = "SELECT {view_columns} {view_from}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where the statements of one connection run, and for whom.
+    """Schema, group, node and server of the statements of one connection.
 
     token: the row of token_holder that the node races for; the node beats in its group.
     """
@@ -27,7 +27,7 @@ class Place:
     hosts_tasks: bool
     system_identifier: int
     started_at: int  #: of the server, as the identity of every answer has it
-    channel: str  #: what the group's nodes LISTEN on
+    channel: str  #: for LISTEN of the group's nodes
 
     def params(self, **more: object) -> dict[str, object]:
         """Return the parameters that every statement may use, and `more`."""

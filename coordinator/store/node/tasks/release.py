@@ -1,7 +1,7 @@
 """Tokens of tasks that are given back after their programs have ended, many in one transaction.
 
-The locks are taken in the order of everybody: the own session, tokens, tasks, what is known of
-them on nodes, and the version last.
+All transactions take locks in one order: the own session, tokens, tasks, rows of task_node, and
+the version last.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ WITH given AS (
 SELECT given.task, given.reason, given.failed, given.done FROM given
 """
 
-#: Who held them when the present version was made goes on to show, until there is another version.
-#: Version and tokens belong together, so it waits for whoever raises the version at this moment.
+#: Keeps the holders at the moment when the present version was made, until the next version.
+#: Version and tokens belong together, so it waits for a transaction that raises the version now.
 KEEP_BASES: LiteralString = """
 UPDATE {schema}.token_holder AS token
 SET base_version = record.version,
@@ -84,7 +84,7 @@ ORDER BY task.name
 ON CONFLICT (group_id, task, node) DO UPDATE SET failed_count = known.failed_count + 1
 """
 
-#: Told once in a transaction, however many there are.
+#: Sent once in a transaction for all of its tokens.
 TELL_FREED: LiteralString = """
 SELECT pg_notify(%(channel)s, json_build_object('kind', 'freed')::text)
 """
@@ -124,7 +124,7 @@ def release_tasks(cursor: Cursor, place: Place, request: ReleaseTasks) -> Answer
 
 
 def _account(cursor: Cursor, place: Place, over: Sequence[Sequence[Any]]) -> None:
-    """Disable what is done, count what this node failed at, and let everybody look again.
+    """Disable finished tasks, count this node's failures, and raise the version for both.
 
     What is only given back changes nothing in the record: who should run it was decided before.
     """

@@ -1,4 +1,4 @@
-"""Write what a node says about its tasks and itself, for people; no token depends on it."""
+"""Reports of a node about its tasks and itself, for people; no token depends on them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from coordinator.store.sql.statement import named
 from coordinator.store.sql.transaction import Cursor, read_committed
 from coordinator.store.sql.view import Place, read_view
 
-#: An error's text is for a person who looks why; the whole of it is in the node's log.
+#: Letters of an error that are kept; the whole text is in the node's log.
 ERROR_TEXT_MAX = 1000
 
-#: Not in the beat, which tells nothing but that it beats.
+#: Not a part of the heartbeat, which carries nothing else.
 TELL_SEEN: LiteralString = """
 UPDATE {schema}.health_check
 SET seen_version = %(version)s
@@ -23,8 +23,8 @@ WHERE group_id = %(group)s AND task_id = %(node)s
     AND session = %(mine)s::uuid AND ended_at IS NULL
 """
 
-#: In the order of the names, as everybody locks these rows. Of a deleted task nothing is kept.
-#: A node that tells no error has none of its own; the runs of a schedule wrote theirs themselves.
+#: All transactions lock these rows in the order of the names. Nothing is kept of a deleted task. A
+#: report without an error keeps the one of the same term: a schedule's runs write their own.
 TELL_TASKS: LiteralString = """
 INSERT INTO {schema}.task_node AS known (group_id, task, node, state, term, error, told_at)
 SELECT %(group)s, told.task, %(node)s, told.state, told.term, told.error, clock_timestamp()
@@ -95,8 +95,8 @@ VALUES (
 
 
 def tell_tasks(cursor: Cursor, place: Place, request: ReportTasks) -> Answer:
-    """Write down what is told; not done without a session."""
-    # Of a task that is told twice the last word counts; each note is an event.
+    """Write down the reports; not done without a session."""
+    # The last report of each task counts; each note is an event.
     last = {told.task: told for told in request.told if told.state}
     notes = [told for told in request.told if told.note]
     words = place.params(

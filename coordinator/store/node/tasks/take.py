@@ -4,7 +4,7 @@ A taking, told in order:
   1. the taker's own session lives and is a Member's, and says so (a beat); its row stays locked,
      so nobody ends it or changes its standing before the tokens are its own;
   2. the group's version is still the one that the taker decided on, and stays it until the commit:
-     whoever reads a later version sees what was taken on this one;
+     a reader of a later version sees the tokens taken on this one;
   3. of the wanted tokens, those that are free under the term that was seen are locked; a row that
      somebody else has locked is passed over;
   4. they get their new terms, history and events in the same statement.
@@ -26,7 +26,7 @@ from coordinator.store.sql.statement import named
 from coordinator.store.sql.transaction import Cursor, read_committed, write
 from coordinator.store.sql.view import Place, read_view
 
-#: A live Member says that it lives; H1 rests on this condition.
+#: Heartbeat of a live Member; H1 rests on this condition.
 OWN_MEMBER_LIVES: LiteralString = """
 UPDATE {schema}.health_check
 SET beat = beat + 1, last_heartbeat = clock_timestamp()
@@ -43,7 +43,7 @@ WHERE record.group_id = %(group)s AND record.version = %(version)s
 FOR SHARE OF record
 """
 
-#: Rows that a compare-and-set needs; made beforehand. Usually whoever added the task has made them.
+#: Rows that a compare-and-set needs; made beforehand, usually when the task was added.
 ENSURE_TOKENS: LiteralString = """
 INSERT INTO {schema}.token_holder (group_id)
 SELECT wanted.token FROM unnest(%(tokens)s::text[]) AS wanted (token)
