@@ -14,7 +14,7 @@ from coordinator.errors import CoordError
 from coordinator.protocol.guardian import wire
 from coordinator.protocol.guardian.events import SessionTold
 from coordinator.protocol.messages.requests import Leave
-from coordinator.runtime.agent.backstop import ThirdBelt
+from coordinator.runtime.agent.backstop import SpareBackstop
 from coordinator.runtime.isolation.levels import Handle, kill_all
 from coordinator.runtime.linux.channel import Channel
 from coordinator.runtime.linux.clock import BoottimeClock
@@ -36,22 +36,22 @@ def wait(
 
     known: the runs that the agent it is a copy of has inherited.
     """
-    belt = ThirdBelt(channel, deadlines_fd, known or {})
+    backstop = SpareBackstop(channel, deadlines_fd, known or {})
     agent = os.getppid()
     session: str | None = None
     while True:
-        belt.watch()
+        backstop.watch()
         message, fds = channel.receive()
         if message is None:
-            _end_alone(belt, settings, session, agent_lives=os.getppid() == agent)
+            _end_alone(backstop, settings, session, agent_lives=os.getppid() == agent)
         match word := wire.for_spare(message):
             case wire.QuitOrdered():
                 os._exit(0)
             case wire.BecomeOrdered(found, term, dying):
-                belt.close()
-                return Legacy(found, term, dying, belt.handles), fds[0]
+                backstop.close()
+                return Legacy(found, term, dying, backstop.handles), fds[0]
             case wire.RunsTold() | wire.RunTold() | wire.RunOver():
-                belt.hear(word)
+                backstop.hear(word)
                 session = word.session if isinstance(word, wire.RunsTold) else session
             case SessionTold(found):
                 session = found
@@ -60,18 +60,18 @@ def wait(
 
 
 def _end_alone(
-    belt: ThirdBelt, settings: NodeSettings, session: str | None, *, agent_lives: bool
+    backstop: SpareBackstop, settings: NodeSettings, session: str | None, *, agent_lives: bool
 ) -> NoReturn:
     """End the node: the guardian is dead, and the agent may be.
 
     Nothing of any program may live. Each try is bounded; a process that the kernel cannot end now
     may end later.
     """
-    gone = any(not kill_all(belt.handles) for _ in range(KILLS_MAX))
-    if belt.killed:
+    gone = any(not kill_all(backstop.handles) for _ in range(KILLS_MAX))
+    if backstop.killed:
         _say(
             settings,
-            f"neither guardian nor agent ended {belt.killed} programs in time:"
+            f"neither guardian nor agent ended {backstop.killed} programs in time:"
             " the spare did, and ends the node",
         )
     elif not agent_lives:

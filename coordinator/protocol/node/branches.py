@@ -11,7 +11,7 @@ from coordinator.protocol.messages.requests import Identity, Join, View
 from coordinator.protocol.node.events import Answered, Command, LogLine
 from coordinator.protocol.node.state.node import Node
 from coordinator.protocol.rules import epoch
-from coordinator.protocol.rules.watch import looked
+from coordinator.protocol.rules.watch import watched_holder
 
 Step = tuple[Node, tuple[Command, ...]]
 
@@ -67,7 +67,7 @@ def note_silence(node: Node, view: View, now: float) -> Node:
     """Watch the holder on a branch whose answers are dropped: it may be used again (rule E4)."""
     if view.token.session is None:
         return node
-    return replace(node, watch=looked(node.watch, view, now, node.timing.gap_max_s))
+    return replace(node, watch=watched_holder(node.watch, view, now, node.timing.gap_max_s))
 
 
 def observed(node: Node, event: Answered) -> Node:

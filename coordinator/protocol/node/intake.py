@@ -56,7 +56,7 @@ from coordinator.protocol.node.tasks import read_record
 from coordinator.protocol.rules import epoch
 from coordinator.protocol.rules.ranking import rank
 from coordinator.protocol.rules.trust import trust_end
-from coordinator.protocol.rules.watch import looked
+from coordinator.protocol.rules.watch import watched_holder
 
 Step = tuple[Node, tuple[Command, ...]]
 
@@ -207,7 +207,7 @@ def _note_sight(node: Node, view: View, now: float) -> Node:
     if is_free(view) or holds(node):
         free_since = None if holds(node) else (node.free_since or now)
         return replace(node, watch=None, free_since=free_since)
-    watch = looked(node.watch, view, now, node.timing.gap_max_s)
+    watch = watched_holder(node.watch, view, now, node.timing.gap_max_s)
     return replace(node, free_since=None, watch=watch)
 
 

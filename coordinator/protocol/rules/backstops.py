@@ -10,14 +10,14 @@ import math
 from collections.abc import Mapping
 
 #: Any process with a handle may kill a run this long after its deadline; the guardian needs less.
-BELT_S = 0.05
+BACKSTOP_S = 0.05
 
 
 def late(deadlines: Mapping[int, float], now: float) -> set[int]:
     """Return the runs that the guardian should have killed by now."""
-    return {run for run, trusted_until in deadlines.items() if now >= trusted_until + BELT_S}
+    return {run for run, trusted_until in deadlines.items() if now >= trusted_until + BACKSTOP_S}
 
 
-def look_at(deadlines: Mapping[int, float]) -> float:
+def first_late_at(deadlines: Mapping[int, float]) -> float:
     """Return the moment at which the first run becomes late; infinity without runs."""
-    return min(deadlines.values(), default=math.inf) + BELT_S
+    return min(deadlines.values(), default=math.inf) + BACKSTOP_S

@@ -45,7 +45,7 @@ def watched(watch: Watch | None, sight: Sight, now: float, gap_max_s: float) -> 
     return replace(watch, confirmed_at=now)
 
 
-def looked(watch: Watch | None, view: View, now: float, gap_max_s: float) -> Watch:
+def watched_holder(watch: Watch | None, view: View, now: float, gap_max_s: float) -> Watch:
     """Return the watch of the token's holder after an answer with a view."""
     beat = NO_BEAT if view.holder is None else view.holder.beat
     sight = Sight(view.identity, view.token.term, view.token.session, beat)

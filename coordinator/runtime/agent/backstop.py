@@ -21,7 +21,7 @@ from coordinator.runtime.linux.channel import Channel
 from coordinator.runtime.linux.clock import BoottimeClock
 
 
-class ThirdBelt:
+class SpareBackstop:
     """The handles that a spare knows; `watch` kills late runs while the guardian is silent."""
 
     def __init__(

@@ -45,9 +45,9 @@ class RunProcess:
             with self._line.far:
                 self._board_fd = os.memfd_create("coord-trust", os.MFD_CLOEXEC)
                 undo.callback(os.close, self._board_fd)
-                self._room = isolation.build(level, marker)
+                self._container = isolation.build(level, marker)
                 undo.callback(self.clear)
-                undo.callback(self._room.close)
+                undo.callback(self._container.close)
                 undo.callback(deadlines.drop, self.run)
                 self.write_board(order.trusted_until, 0.0)
                 self._launch(order, marker)
@@ -61,9 +61,9 @@ class RunProcess:
             mark = marks.chained(os.environ.get(traces.VARIABLE, ""), marker)
             env = spawn.environment(order, mark, read_fd)
             own_only = self._level == plain.LEVEL and not syscalls.may_kill_others()
-            line_fd, enter = self._line.far.fileno(), self._room.enter
+            line_fd, enter = self._line.far.fileno(), self._container.enter
             launch = spawn.Launch(order, line_fd, read_fd, env, enter, own_only)
-            self._room.launch(lambda parent: spawn.become_program(launch, parent))
+            self._container.launch(lambda parent: spawn.become_program(launch, parent))
         finally:
             os.close(read_fd)
 
@@ -72,11 +72,11 @@ class RunProcess:
     @property
     def root(self) -> int:
         """The guardian's own child: the program, or its keeper."""
-        return self._room.root
+        return self._container.root
 
     def watched(self) -> dict[int, int]:
         """Return the descriptors that show news, with the events to poll for."""
-        change_fd = self._room.change_fd()
+        change_fd = self._container.change_fd()
         found = dict.fromkeys(self._talking(), select.EPOLLIN)
         return found if change_fd is None else found | {change_fd: select.EPOLLPRI}
 
@@ -87,7 +87,7 @@ class RunProcess:
 
     def _talking(self) -> list[int]:
         """Return the descriptors of the program's process before its exec, and of its keeper."""
-        line_fd, status_fd = self._line.fileno(), self._room.status_fd
+        line_fd, status_fd = self._line.fileno(), self._container.status_fd
         return [line_fd] if status_fd is None else [line_fd, status_fd]
 
     # --- orders ---------------------------------------------------------------------------------
@@ -104,7 +104,7 @@ class RunProcess:
 
     def signal(self, signum: int) -> None:
         """Signal the program's process group; SIGTERM also continues a stopped one."""
-        if not self.pid or not self._room.leads_group():
+        if not self.pid or not self._container.leads_group():
             return
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signum)
@@ -114,25 +114,25 @@ class RunProcess:
     @property
     def grew(self) -> bool:
         """True when the last round of SIGKILL found a new process."""
-        return self._room.grew
+        return self._container.grew
 
     def kill(self, look: ProcessSnapshot) -> tuple[Seen, ...]:
         """SIGKILL every known process of it once; return those that cannot be killed."""
         self.rounds += 1
         thorough = self.rounds > isolation.ROUNDS_QUICK
-        return self._room.kill(self.root_lives, look, thorough=thorough)
+        return self._container.kill(self.root_lives, look, thorough=thorough)
 
     def close(self) -> None:
         """Close the descriptors; nothing of the run is left."""
         self._deadlines.drop(self.run)
         self._line.close()
         os.close(self._board_fd)
-        self._room.close()
+        self._container.close()
 
     def clear(self) -> bool:
         """Remove what the system still holds of it; false when it must be called again."""
         self.clears += 1
-        return self._room.clear() or self.clears >= _CLEARS_MAX
+        return self._container.clear() or self.clears >= _CLEARS_MAX
 
     # --- what happened --------------------------------------------------------------------------
 
@@ -154,7 +154,7 @@ class RunProcess:
     def _ready(self, pid: int) -> Event:
         """Note the process that waits to become the program, if its handle can be made."""
         try:
-            handle = self._room.handle(pid)
+            handle = self._container.handle(pid)
         except OSError as error:
             return words.ProgramRefused(self.run, f"it cannot be guarded now: {error}", 0)
         self.pid = pid
@@ -162,7 +162,7 @@ class RunProcess:
 
     def _read_status(self) -> None:
         """Read the program's end from the keeper."""
-        fd = self._room.status_fd
+        fd = self._container.status_fd
         if fd is None or self._status_over:
             return
         with contextlib.suppress(BlockingIOError):
@@ -175,7 +175,7 @@ class RunProcess:
         """Collect the guardian's child, if it has ended; say whether nothing of the run is left."""
         if self.root_lives and os.waitpid(self.root, os.WNOHANG)[0]:
             self.root_ended()
-        return self._room.empty(self.root_lives, ProcessSnapshot())
+        return self._container.empty(self.root_lives, ProcessSnapshot())
 
     def root_ended(self) -> None:
         """Note that the guardian's child was collected."""
@@ -186,7 +186,7 @@ class RunProcess:
         """Return events about the end of the program, and whether nothing of it is left."""
         events = self._read_line()
         self._read_status()
-        gone = self._room.empty(self.root_lives, look)
+        gone = self._container.empty(self.root_lives, look)
         if self._status is None or self._told:
             if gone:
                 events.append(words.ProgramGone(self.run))

@@ -47,7 +47,7 @@ class RunProcesses:
         self._by_root: dict[int, RunProcess] = {}
         self._condemned: dict[int, RunProcess] = {}  #: to be killed at the end of this turn
         self._changed: dict[int, RunProcess] = {}  #: runs that may have news
-        self._busy_rooms: list[RunProcess] = []
+        self._busy: list[RunProcess] = []
         self._clear_at = math.inf
 
     def due(self) -> float:
@@ -59,8 +59,8 @@ class RunProcesses:
         if self._waiting:
             self._fork(self._waiting.pop(next(iter(self._waiting))))
         if now >= self._clear_at:
-            self._busy_rooms = [life for life in self._busy_rooms if not life.clear()]
-            self._clear_at = now + _CLEAR_AGAIN_S if self._busy_rooms else math.inf
+            self._busy = [life for life in self._busy if not life.clear()]
+            self._clear_at = now + _CLEAR_AGAIN_S if self._busy else math.inf
 
     # --- orders ---------------------------------------------------------------------------------
 
@@ -106,7 +106,7 @@ class RunProcesses:
                 life.kill(look)
             select.poll().poll(_CLEAR_AGAIN_S * 1000)
             left = [life for life in left if not life.collected()]
-        for life in self._busy_rooms:
+        for life in self._busy:
             while not life.clear():
                 select.poll().poll(_CLEAR_AGAIN_S * 1000)
 
@@ -166,5 +166,5 @@ class RunProcesses:
             self._loop.unwatch(fd)
         life.close()
         if not life.clear():
-            self._busy_rooms.append(life)
+            self._busy.append(life)
             self._clear_at = 0.0

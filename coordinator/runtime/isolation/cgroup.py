@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from coordinator.runtime.isolation import plain, traces
-from coordinator.runtime.isolation.plain import PlainRoom
+from coordinator.runtime.isolation.plain import PlainContainer
 from coordinator.runtime.isolation.traces import Chase, Trace
 from coordinator.runtime.linux import processes, spawn, syscalls
 from coordinator.runtime.linux.processes import ProcessSnapshot, Seen
@@ -32,7 +32,7 @@ _REMOVALS_MAX = 5
 _REMOVE_AGAIN_S = 0.01
 
 
-class CgroupRoom:
+class CgroupContainer:
     """One cgroup for one run, and a keeper below which processes that left the cgroup are found."""
 
     def __init__(self, marker: str) -> None:
@@ -45,7 +45,7 @@ class CgroupRoom:
         except OSError:
             os.rmdir(self._path)
             raise
-        self._kept = PlainRoom(marker)
+        self._kept = PlainContainer(marker)
 
     @property
     def root(self) -> int:
@@ -102,9 +102,9 @@ class CgroupRoom:
         return _removed(self._path)
 
 
-def build(marker: str) -> CgroupRoom:
+def build(marker: str) -> CgroupContainer:
     """Make the cgroup of one run; marker is unique to the run."""
-    return CgroupRoom(marker)
+    return CgroupContainer(marker)
 
 
 def reach(*, others: bool) -> str:

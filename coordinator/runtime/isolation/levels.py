@@ -43,7 +43,7 @@ class Level(NamedTuple):
     promise: str  #: the guarantee, as a text for people
 
 
-class Room(Protocol):
+class Container(Protocol):
     """The isolation of one run of the program."""
 
     @property
@@ -111,7 +111,7 @@ class LevelModule(Protocol):
         """Try it; return why the level is not available here, or nothing."""
         ...
 
-    def build(self, marker: str) -> Room:
+    def build(self, marker: str) -> Container:
         """Make the isolation of one run."""
         ...
 
@@ -179,7 +179,7 @@ def reach(level: str) -> str:
     return _BY_NAME[level].reach(others=syscalls.may_kill_others())
 
 
-def build(level: str, marker: str) -> Room:
+def build(level: str, marker: str) -> Container:
     """Make the isolation of one run; marker is unique to the run."""
     return _BY_NAME[level].build(marker)
 

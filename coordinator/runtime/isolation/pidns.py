@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from coordinator.runtime.isolation import plain
-from coordinator.runtime.isolation.plain import PlainRoom
+from coordinator.runtime.isolation.plain import PlainContainer
 from coordinator.runtime.isolation.traces import Chase
 from coordinator.runtime.linux import processes, spawn, syscalls
 from coordinator.runtime.linux.processes import ProcessSnapshot, Seen
@@ -23,11 +23,11 @@ LEVEL = "pidns"
 PROMISE = "no process survives; it dies with the guardian by itself"
 
 
-class PidnsRoom:
+class PidnsContainer:
     """One PID namespace for one run."""
 
     def __init__(self, marker: str) -> None:
-        self._kept = PlainRoom(marker)
+        self._kept = PlainContainer(marker)
 
     @property
     def root(self) -> int:
@@ -102,9 +102,9 @@ class PidnsRoom:
         return True
 
 
-def build(marker: str) -> PidnsRoom:
+def build(marker: str) -> PidnsContainer:
     """Make the namespace for one run; marker is unique to it."""
-    return PidnsRoom(marker)
+    return PidnsContainer(marker)
 
 
 def reach(*, others: bool) -> str:  # noqa: ARG001 - as all levels

@@ -28,7 +28,7 @@ HIDDEN = (
 )
 
 
-class PlainRoom:
+class PlainContainer:
     """One keeper for one run; the other levels add what the kernel offers."""
 
     def __init__(self, marker: str) -> None:
@@ -120,9 +120,9 @@ class PlainRoom:
         return True
 
 
-def build(marker: str) -> PlainRoom:
+def build(marker: str) -> PlainContainer:
     """Prepare one run; marker is unique to the run."""
-    return PlainRoom(marker)
+    return PlainContainer(marker)
 
 
 def reach(*, others: bool) -> str:

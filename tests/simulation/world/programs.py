@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from coordinator.protocol.guardian import events as words
-from coordinator.protocol.rules.backstops import BELT_S
+from coordinator.protocol.rules.backstops import BACKSTOP_S
 from coordinator.protocol.rules.timing import KILL_BOUND_S
 from tests.simulation.world.history import Ran
 from tests.simulation.world.processes import LATE_MAX_S, Process
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 #: Killing takes as long as the bound on it allows, less what goes by before anybody begins.
 KILL_MAX_S = KILL_BOUND_S - LATE_MAX_S - 0.005
-LATE_KILL_MAX_S = KILL_BOUND_S - BELT_S - LATE_MAX_S - 0.01
+LATE_KILL_MAX_S = KILL_BOUND_S - BACKSTOP_S - LATE_MAX_S - 0.01
 #: A program that obeys SIGTERM has ended after this.
 TERM_MAX_S = 0.2
 #: A program that reports progress does so this many times within the time it has for it.

@@ -233,7 +233,7 @@ class GuardianWatch:
             moments.append(self.unanswered_since + echo_max_s(self.timing))
         if self.runs:
             own = {number: run.trusted_until for number, run in self.runs.items()}
-            first = min(backstops.look_at(own), backstops.look_at(left))
+            first = min(backstops.first_late_at(own), backstops.first_late_at(left))
             moments.append(max(first, now + KILL_AGAIN_S))
         return min(moments)
 

@@ -94,7 +94,7 @@ class SpareWatch:
 
     def wake_at(self, shown: Mapping[int, float]) -> float:
         """Return the moment of the next action, if no message of the guardian comes before."""
-        late_at = max(backstops.look_at(self._living(shown)), self.again_at)
+        late_at = max(backstops.first_late_at(self._living(shown)), self.again_at)
         return min(late_at, self.unnoticed_since + UNNOTICED_MAX_S) if self.dead else late_at
 
     def _living(self, shown: Mapping[int, float]) -> dict[int, float]:

@@ -16,7 +16,7 @@ from coordinator.protocol.node.state.guardian_watch import (
 )
 from coordinator.protocol.node.state.run import INHERITED
 from coordinator.protocol.node.state.spare_watch import AGAIN_S, UNNOTICED_MAX_S, SpareWatch
-from coordinator.protocol.rules.backstops import BELT_S
+from coordinator.protocol.rules.backstops import BACKSTOP_S
 from coordinator.protocol.rules.timing import Timing
 
 TIMING = Timing(liveness_s=30.0, heartbeat_s=1.0, stop_timeout_s=5.0)
@@ -79,8 +79,8 @@ def test_the_first_reason_of_a_loss_counts() -> None:
 def test_a_run_is_late_a_little_after_its_own_deadline() -> None:
     watch = running(1).after_start(2, 20.0, 5.0, 0.0).after_handle(2)
 
-    assert watch.tick(10.0 + BELT_S - 0.01, {})[1].late == frozenset()
-    assert watch.tick(10.0 + BELT_S, {})[1].late == {1}
+    assert watch.tick(10.0 + BACKSTOP_S - 0.01, {})[1].late == frozenset()
+    assert watch.tick(10.0 + BACKSTOP_S, {})[1].late == {1}
     assert watch.tick(99.0, {})[1].late == {1, 2}
 
 
@@ -93,7 +93,7 @@ def test_what_nobody_can_kill_yet_is_not_late() -> None:
 def test_an_extension_moves_every_run_but_what_was_told_to_end() -> None:
     watch = running(1, 2).after_stopping(1).after_extension(EVERY_RUN, 30.0)
 
-    assert watch.tick(10.0 + BELT_S, {})[1].late == {1}
+    assert watch.tick(10.0 + BACKSTOP_S, {})[1].late == {1}
 
 
 def test_an_extension_never_shortens() -> None:
@@ -106,7 +106,7 @@ def test_an_extension_never_shortens() -> None:
 def test_what_dead_agents_left_is_late_by_the_deadlines_that_the_guardian_shows() -> None:
     watch = IDLE.after_inheriting(0.0).after_extension(EVERY_RUN, 999.0)
 
-    _, due = watch.tick(5.0 + BELT_S, {1001: 5.0, 1002: 50.0})
+    _, due = watch.tick(5.0 + BACKSTOP_S, {1001: 5.0, 1002: 50.0})
 
     assert due.left == {1001}
     assert watch.runs[INHERITED].trusted_until == TIMING.lease_s
@@ -116,9 +116,9 @@ def test_what_is_late_is_tried_again_soon() -> None:
     watch, due = running(1).tick(0.0, {})
     assert due.wake_at == pytest.approx(ping_s(TIMING))
 
-    _, due = watch.after_echo().tick(10.0 + BELT_S, {})
+    _, due = watch.after_echo().tick(10.0 + BACKSTOP_S, {})
 
-    assert due.wake_at == pytest.approx(10.0 + BELT_S + KILL_AGAIN_S)
+    assert due.wake_at == pytest.approx(10.0 + BACKSTOP_S + KILL_AGAIN_S)
 
 
 # --- the spare ------------------------------------------------------------------------------------
@@ -128,8 +128,8 @@ def test_the_spare_kills_what_it_knows_and_is_late() -> None:
     watch = SpareWatch().after_runs((1, 2)).after_start(3).after_end(2)
     shown = {1: 10.0, 2: 10.0, 3: 20.0, 4: 1.0}
 
-    assert watch.wake_at(shown) == 10.0 + BELT_S
-    assert watch.late(shown, 10.0 + BELT_S) == {1}
+    assert watch.wake_at(shown) == 10.0 + BACKSTOP_S
+    assert watch.late(shown, 10.0 + BACKSTOP_S) == {1}
 
 
 def test_what_the_spare_could_not_kill_it_tries_again_and_what_it_killed_it_leaves() -> None:

@@ -17,7 +17,7 @@ from coordinator.protocol.node.events import ProgramEnded
 from coordinator.protocol.node.state import spare_watch
 from coordinator.protocol.node.state.run import INHERITED
 from coordinator.protocol.rules import backstops
-from coordinator.runtime.agent.backstop import ThirdBelt
+from coordinator.runtime.agent.backstop import SpareBackstop
 from coordinator.runtime.isolation import deadlines
 from coordinator.runtime.isolation.deadlines import Deadlines
 from coordinator.runtime.linux import processes as proctable
@@ -57,7 +57,7 @@ class Spare:
     def __init__(self, shown: Deadlines, handles: dict[int, Message]) -> None:
         self.guardian, channel = pair()
         self.ended = threading.Event()
-        self.belt = ThirdBelt(channel, shown.fd, handles, self.ended.set)
+        self.belt = SpareBackstop(channel, shown.fd, handles, self.ended.set)
         self._channel: Channel = channel
         self._thread = threading.Thread(target=self.belt.watch, daemon=True)
         self._thread.start()
@@ -74,11 +74,11 @@ class Spare:
 def test_what_is_late_is_late_a_little_after_its_deadline():
     seen = {1: 10.0, 2: 20.0, 3: math.inf}
 
-    assert backstops.look_at(seen) == 10.0 + backstops.BELT_S
+    assert backstops.first_late_at(seen) == 10.0 + backstops.BACKSTOP_S
     assert backstops.late(seen, 10.0) == set()
-    assert backstops.late(seen, 10.0 + backstops.BELT_S) == {1}
+    assert backstops.late(seen, 10.0 + backstops.BACKSTOP_S) == {1}
     assert backstops.late(seen, 1e9) == {1, 2}
-    assert backstops.look_at({}) == math.inf
+    assert backstops.first_late_at({}) == math.inf
 
 
 def test_spare_kills_what_is_late_and_nothing_else(shown: Deadlines, sleepers: list[Message]):
@@ -97,11 +97,11 @@ def test_spare_waits_as_long_as_the_deadline_moves(shown: Deadlines, sleepers: l
     """Nobody tells it: it sees that the deadline has moved when the old one has come."""
     shown.put(1, now() + 0.2)
     spare = Spare(shown, {1: sleepers[0]})
-    looked_at = now() + 0.2 + backstops.BELT_S
+    looked_at = now() + 0.2 + backstops.BACKSTOP_S
     shown.put(1, now() + FAR_S)
     shown.put(2, looked_at)  # which it does not know how to kill
 
-    while now() < looked_at + backstops.BELT_S:
+    while now() < looked_at + backstops.BACKSTOP_S:
         threading.Event().wait(0.01)
     spare.leave()
 
@@ -168,8 +168,8 @@ def test_promoted_spare_kills_what_it_inherited_when_it_is_late(
     shown.put(1, 100.5)
     shown.put(2, 200.0)
 
-    assert line.link.tick(100.0)[0] <= 100.5 + backstops.BELT_S
-    line.clock.moment = 100.5 + backstops.BELT_S
+    assert line.link.tick(100.0)[0] <= 100.5 + backstops.BACKSTOP_S
+    line.clock.moment = 100.5 + backstops.BACKSTOP_S
     line.heard(say="echo", n=1)
     line.link.tick(line.clock.moment)
 

@@ -25,7 +25,7 @@ from coordinator.protocol.node.events import (
 from coordinator.protocol.node.state.guardian_watch import ping_s
 from coordinator.protocol.node.state.node import Node, Policy
 from coordinator.protocol.node.state.run import INHERITED
-from coordinator.protocol.rules.backstops import BELT_S
+from coordinator.protocol.rules.backstops import BACKSTOP_S
 from coordinator.protocol.rules.timing import Timing
 from coordinator.runtime.agent.guardian_link import MESSAGES_PER_TURN, GuardLink, Orders
 from coordinator.runtime.agent.left_behind import LeftBehind
@@ -232,7 +232,7 @@ def test_second_belt_kills_only_the_run_whose_own_deadline_passed(sleepers: list
         line.start(run, lease_s=10.0 * run)
         line.runs_as(run, handle)
 
-    line.clock.moment = 110.0 + BELT_S
+    line.clock.moment = 110.0 + BACKSTOP_S
     line.heard(say="echo", n=1)
     line.link.tick(line.clock.now())
 
@@ -249,7 +249,7 @@ def test_one_extension_keeps_the_second_belt_from_all_but_the_stopped(sleepers: 
     line.link.kill(KillProgram(1, "test"))
 
     line.link.extend(ExtendTrust(EVERY_RUN, 130.0))
-    line.clock.moment = 110.0 + BELT_S
+    line.clock.moment = 110.0 + BACKSTOP_S
     line.heard(say="echo", n=1)
     line.link.tick(line.clock.now())
 
@@ -265,7 +265,7 @@ def test_next_tick_is_due_at_the_first_deadline_of_all():
 
     due_at, _ = line.link.tick(line.clock.now())
 
-    assert due_at == pytest.approx(100.01 + BELT_S)
+    assert due_at == pytest.approx(100.01 + BACKSTOP_S)
 
 
 def test_dead_guardian_ends_every_run_and_asks_once_to_stop(sleepers: list[Message]):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from coordinator.runtime.isolation import cgroup, plain, traces
-from coordinator.runtime.isolation.plain import PlainRoom
+from coordinator.runtime.isolation.plain import PlainContainer
 from coordinator.runtime.linux import marks, processes
 from coordinator.runtime.linux.processes import ProcessSnapshot
 from tests.support.nodes.guarded_node import WAIT_S, await_fact
@@ -20,12 +20,12 @@ from tests.support.nodes.guarded_node import WAIT_S, await_fact
 _WITHOUT_DESCRIPTORS = """
 import os, resource
 from coordinator.runtime.isolation import plain, traces
-from coordinator.runtime.isolation.plain import PlainRoom
+from coordinator.runtime.isolation.plain import PlainContainer
 from coordinator.runtime.linux import processes
 from coordinator.runtime.linux.processes import ProcessSnapshot
 
 parent, started = os.getppid(), processes.started(os.getppid())
-room = PlainRoom("nothing-carries-this")
+room = PlainContainer("nothing-carries-this")
 handle = {"level": "plain", "keeper": 0, "keeper_started": 0, "pid": 0, "started": 0}
 handle["marker"] = "nothing-carries-this"
 assert room.empty(False, ProcessSnapshot())
@@ -126,7 +126,7 @@ def test_no_trace_leads_to_process_1_to_this_process_or_to_those_above_it():
 
 
 def test_a_kill_that_finds_somebody_new_has_grown():
-    room, grew = PlainRoom("carried-by-two"), []
+    room, grew = PlainContainer("carried-by-two"), []
     env = os.environ | {traces.VARIABLE: "carried-by-two"}
     sleepers = []
 
