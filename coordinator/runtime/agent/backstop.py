@@ -61,7 +61,7 @@ class SpareBackstop:
         """Return when the guardian has sent a message or is dead; meanwhile kill late runs."""
         while True:
             if self._now() >= self._due():
-                self._strike()
+                self._kill_late()
             self._alarm.set(self._due())
             ready = {fd for fd, _ in self._poll.poll()}
             self._alarm.silence()
@@ -80,7 +80,7 @@ class SpareBackstop:
         """Return each run's deadline, as the guardian shows it."""
         return deadlines.read(self._deadlines_fd) if self.handles else {}
 
-    def _strike(self) -> None:
+    def _kill_late(self) -> None:
         late = self._watch.late(self._shown(), self._now())
         if late:
             left = kill_all({run: self.handles[run] for run in late})

@@ -78,7 +78,7 @@ class Guardian:
                 until = min(guardian_machine.due(self._guard), self._lives.due())
                 self._loop.turn(until, self._peers.agent_fd())
                 self._feed(words.Ticked())
-                if self._lives.strike():
+                if self._lives.kill_condemned():
                     self._reap()
                 self._lives.turn(self._clock.now())
                 self._log.turn()  # after everything that had to be killed (G10)

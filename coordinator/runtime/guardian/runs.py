@@ -79,7 +79,7 @@ class RunProcesses:
         elif (life := self._lives.get(run)) is not None:
             self._condemned[run] = life
 
-    def strike(self) -> bool:
+    def kill_condemned(self) -> bool:
         """SIGKILL condemned runs once; `settle` reports the results; false when there were none."""
         condemned, self._condemned = self._condemned, {}
         look = ProcessSnapshot()

@@ -113,17 +113,17 @@ def reach(*, others: bool) -> str:
     return f"everything in the program's cgroup, and what left it{left}"
 
 
-def strike(handle: dict[str, Any], look: ProcessSnapshot, chase: Chase) -> bool:
+def kill_by_handle(handle: dict[str, Any], look: ProcessSnapshot, chase: Chase) -> bool:
     """SIGKILL a run through its handle; true when nothing is left, inside or outside."""
     path = str(handle["path"])
-    inside = _struck(path)
-    if not plain.strike(handle, look, chase) or inside:
+    inside = _kill_inside(path)
+    if not plain.kill_by_handle(handle, look, chase) or inside:
         return False
     _remove(path)
     return True
 
 
-def _struck(path: str) -> bool:
+def _kill_inside(path: str) -> bool:
     """SIGKILL everything in a cgroup; say whether anything is left in it."""
     try:
         _write(path, "cgroup.kill", b"1")

@@ -122,7 +122,9 @@ class LevelModule(Protocol):
         """
         ...
 
-    def strike(self, handle: dict[str, Any], look: ProcessSnapshot, chase: traces.Chase) -> bool:
+    def kill_by_handle(
+        self, handle: dict[str, Any], look: ProcessSnapshot, chase: traces.Chase
+    ) -> bool:
         """SIGKILL a run by its handle; true when no known process of it is left."""
         ...
 
@@ -203,11 +205,11 @@ def kill_all(handles: Mapping[int, Handle], within_s: float = KILL_MAX_S) -> set
     for rounds in itertools.count():
         look = ProcessSnapshot()
         # Known processes of all runs are killed before the marks of any run are searched.
-        known = {n for n, handle in left.items() if not _strike(handle, look, chases[n])}
+        known = {n for n, handle in left.items() if not _kill_known(handle, look, chases[n])}
         marked = {
             number
             for number, handle in left.items()
-            if (number not in known or rounds >= ROUNDS_QUICK) and _strike_marked(handle, look)
+            if (number not in known or rounds >= ROUNDS_QUICK) and _kill_marked(handle, look)
         }
         left = {number: left[number] for number in known | marked}
         if not left or time.monotonic() >= until:
@@ -216,7 +218,7 @@ def kill_all(handles: Mapping[int, Handle], within_s: float = KILL_MAX_S) -> set
     return set(left)
 
 
-def _strike_marked(handle: Handle, look: ProcessSnapshot) -> bool:
+def _kill_marked(handle: Handle, look: ProcessSnapshot) -> bool:
     """SIGKILL the processes with the run's mark; say whether there were any."""
     trace = traces.traced(handle)
     victims = trace.marked(look)
@@ -224,11 +226,11 @@ def _strike_marked(handle: Handle, look: ProcessSnapshot) -> bool:
     return bool(victims)
 
 
-def _strike(handle: Handle, look: ProcessSnapshot, chase: traces.Chase) -> bool:
+def _kill_known(handle: Handle, look: ProcessSnapshot, chase: traces.Chase) -> bool:
     module = _BY_NAME.get(str(handle.get("level")))
     if module is None:
         raise ValueError(f"no such isolation level: {handle.get('level')}")
-    return module.strike(dict(handle), look, chase)
+    return module.kill_by_handle(dict(handle), look, chase)
 
 
 def clean_leftovers() -> None:

@@ -112,16 +112,16 @@ def reach(*, others: bool) -> str:  # noqa: ARG001 - as all levels
     return "everything in the program's PID namespace"
 
 
-def strike(handle: dict[str, Any], look: ProcessSnapshot, chase: Chase) -> bool:
+def kill_by_handle(handle: dict[str, Any], look: ProcessSnapshot, chase: Chase) -> bool:
     """SIGKILL a run through its handle; true when nothing is left."""
     init, started = int(handle["keeper"]), int(handle["keeper_started"])
     # Process 1 is dead only when all others of its namespace are dead.
-    if not _struck(init, started):
+    if not _kill_init(init, started):
         return False
-    return plain.strike(handle, look, chase)
+    return plain.kill_by_handle(handle, look, chase)
 
 
-def _struck(init: int, started: int) -> bool:
+def _kill_init(init: int, started: int) -> bool:
     """SIGKILL process 1; say whether it is dead."""
     try:
         pidfd = os.pidfd_open(init)

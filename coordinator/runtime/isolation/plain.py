@@ -86,7 +86,7 @@ class PlainContainer:
         keeper = look.of(self.root) if root_lives and not victims else None
         if thorough or not (victims or keeper):
             victims |= self._trace.marked(look)
-        refused = self._chase.strike(victims, self.root)
+        refused = self._chase.stop_or_kill(victims, self.root)
         if keeper is not None:
             traces.kill_one(keeper)
         return refused
@@ -134,11 +134,11 @@ def reach(*, others: bool) -> str:
     )
 
 
-def strike(handle: dict[str, Any], look: ProcessSnapshot, chase: Chase) -> bool:
+def kill_by_handle(handle: dict[str, Any], look: ProcessSnapshot, chase: Chase) -> bool:
     """SIGKILL the known processes of a run through its handle; true when none of them is left."""
     trace = traces.traced(handle)
     victims = trace.related(look)
-    chase.strike(victims, trace.keeper)
+    chase.stop_or_kill(victims, trace.keeper)
     if look.blind or trace.unsure(look):
         return False
     keeper = look.of(trace.keeper)

@@ -121,7 +121,7 @@ class Chase:
         self._stops = 0
         self.grew = False  #: the last round found a process that no earlier round had found
 
-    def strike(self, victims: Mapping[int, Seen], keeper: int) -> tuple[Seen, ...]:
+    def stop_or_kill(self, victims: Mapping[int, Seen], keeper: int) -> tuple[Seen, ...]:
         """Stop or SIGKILL each; return those that the kernel protects."""
         found = {(seen.pid, seen.started) for seen in victims.values()}
         self.grew = bool(self._found) and not found <= self._found

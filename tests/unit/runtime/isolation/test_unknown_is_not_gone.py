@@ -29,14 +29,14 @@ room = PlainContainer("nothing-carries-this")
 handle = {"level": "plain", "keeper": 0, "keeper_started": 0, "pid": 0, "started": 0}
 handle["marker"] = "nothing-carries-this"
 assert room.empty(False, ProcessSnapshot())
-assert plain.strike(handle, ProcessSnapshot(), traces.Chase())
+assert plain.kill_by_handle(handle, ProcessSnapshot(), traces.Chase())
 usual = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (3, usual[1]))
 seen = processes.look(parent)
 told = [seen is not None and seen.unknown and seen.alive]
 told += [processes.lives(parent, started), ProcessSnapshot().blind]
 told += [room.empty(False, ProcessSnapshot())]
-told += [plain.strike(handle, ProcessSnapshot(), traces.Chase())]
+told += [plain.kill_by_handle(handle, ProcessSnapshot(), traces.Chase())]
 resource.setrlimit(resource.RLIMIT_NOFILE, usual)
 assert not ProcessSnapshot().blind
 print(*told)
@@ -90,8 +90,8 @@ def test_a_cgroup_of_which_nothing_can_be_read_may_have_processes(tmp_path: Path
         os.close(write_fd)
     (tmp_path / "file").touch()
 
-    assert cgroup._struck(str(tmp_path / "file")), "ENOTDIR"
-    assert not cgroup._struck(str(tmp_path / "removed")), "ENOENT"
+    assert cgroup._kill_inside(str(tmp_path / "file")), "ENOTDIR"
+    assert not cgroup._kill_inside(str(tmp_path / "removed")), "ENOENT"
 
 
 def test_a_trace_without_a_keeper_is_related_to_nobody():
