@@ -1,1 +1,1 @@
-"""The command line: parse, call the app, print, exit."""
+"""Command line: parse the arguments, call the app, print its answer, exit."""

@@ -1,6 +1,6 @@
-"""Complete names of groups, nodes and tasks in a shell.
+"""Completion of names of groups, nodes and tasks in a shell.
 
-It asks the database as `coord status` does, for a short time, and says nothing when that fails.
+It reads the database as `coord status` does, within a short time, and offers nothing on errors.
 """
 
 from __future__ import annotations
@@ -16,60 +16,60 @@ if TYPE_CHECKING:
     from coordinator.app.admin.tasks import Tasks
 
 #: A completion takes no longer than this.
-PATIENCE_S = 1.0
+TIMEOUT_S = 1.0
 
 
 def groups(context: typer.Context, incomplete: str) -> list[str]:
     """Complete the name of a group."""
-    return _looked_up(context, incomplete, lambda look, _: _groups(look))
+    return _from_reader(context, incomplete, lambda reader, _: _groups(reader))
 
 
 def nodes(context: typer.Context, incomplete: str) -> list[str]:
-    """Complete the name of a node of the group that is meant."""
-    return _looked_up(context, incomplete, _nodes)
+    """Complete the name of a node of the chosen group."""
+    return _from_reader(context, incomplete, _nodes)
 
 
 def tasks(context: typer.Context, incomplete: str) -> list[str]:
-    """Complete the name of a task of the group that is meant."""
+    """Complete the name of a task of the chosen group."""
     from coordinator.cli.connect import open_tasks
     from coordinator.cli.shared import shared
 
     def ask() -> Iterable[str]:
-        options = replace(shared(context), quiet=True, said_timeout_s=PATIENCE_S)
+        options = replace(shared(context), quiet=True, given_timeout_s=TIMEOUT_S)
         with open_tasks(options) as (found, group, _):
             return _tasks(found, group)
 
     return _matching(ask, incomplete)
 
 
-def _looked_up(
+def _from_reader(
     context: typer.Context, incomplete: str, names: Callable[[StatusReader, str], Iterable[str]]
 ) -> list[str]:
     from coordinator.cli.connect import open_reader
     from coordinator.cli.shared import named_group, shared
 
     def ask() -> Iterable[str]:
-        options = replace(shared(context), quiet=True, said_timeout_s=PATIENCE_S)
-        with open_reader(options) as (look, configured):
-            return names(look, named_group(options, None) or configured)
+        options = replace(shared(context), quiet=True, given_timeout_s=TIMEOUT_S)
+        with open_reader(options) as (reader, configured):
+            return names(reader, named_group(options, None) or configured)
 
     return _matching(ask, incomplete)
 
 
 def _matching(ask: Callable[[], Iterable[str]], incomplete: str) -> list[str]:
-    """Return the names that begin as what was typed; none when they cannot be had."""
+    """Return the names that begin with the typed text; none if they cannot be read."""
     try:
         return sorted(name for name in ask() if name.startswith(incomplete))
-    except Exception:  # noqa: BLE001 - an error in the midst of a line that is typed helps nobody
+    except Exception:  # noqa: BLE001 - an error message would garble the line being typed
         return []
 
 
-def _groups(look: StatusReader) -> list[str]:
-    return [group.group for group in look.status().groups]
+def _groups(reader: StatusReader) -> list[str]:
+    return [group.group for group in reader.status().groups]
 
 
-def _nodes(look: StatusReader, group: str) -> list[str]:
-    return [node.node for each in look.status(group).groups for node in each.nodes]
+def _nodes(reader: StatusReader, group: str) -> list[str]:
+    return [node.node for each in reader.status(group).groups for node in each.nodes]
 
 
 def _tasks(found: Tasks, group: str) -> list[str]:

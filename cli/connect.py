@@ -1,4 +1,4 @@
-"""From the options of a command to its settings, its database, and a bound on the wait for it."""
+"""Settings and database of a command, from its options, and a bound on the wait for an answer."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 def settings_of(
     options: Shared, *, flags: Mapping[str, Any] | None = None, argv: Sequence[str] = ()
 ) -> NodeSettings:
-    """Load the configuration with what the command line said above it."""
+    """Load the configuration; values of the command line take precedence."""
     import os
 
     from coordinator.app.config.loader import load
 
-    said = {**options.flags(), **(flags or {})}
-    return load(_path(options), flags=said, environ=os.environ, argv=argv)
+    given = {**options.flags(), **(flags or {})}
+    return load(_path(options), flags=given, environ=os.environ, argv=argv)
 
 
-def looking_settings_of(options: Shared) -> NodeSettings:
-    """Load the configuration for a command that only looks at the database.
+def database_settings_of(options: Shared) -> NodeSettings:
+    """Load the configuration for a command that needs only the database of it.
 
-    What is wrong elsewhere (a trigger, a task) is a warning: it does not concern a look.
-    Errors: ConfigError with every problem when the part about the database is wrong, too.
+    A problem elsewhere (in a trigger, in a task) is only a warning then.
+    Errors: ConfigError with every problem if the part about the database is wrong, too.
     """
     import os
 
@@ -63,35 +63,37 @@ def _path(options: Shared) -> str | None:
 
 @cache
 def _warn(options: Shared, lines: tuple[str, ...]) -> None:
-    """Say what is odd; once, however often a command opens its database."""
+    """Print warnings, once, however often a command opens its database."""
     if not options.quiet:
         for line in lines:
             say(f"warning: {line}")
 
 
 def database_of(options: Shared, settings: NodeSettings, *, footed: bool = False) -> Resolved:
-    """Find the database of a command, and say so when it is the embedded one. Starts nothing.
+    """Find the database of a command, and note it if it is the embedded one. Starts nothing.
 
-    footed: the answer itself says which server it is from.
+    footed: the answer's own footer names the server, so no note is needed.
     """
     from coordinator.app.config.database_choice import look_up
 
-    return told(options, look_up(settings), footed=footed)
-
-
-def told(options: Shared, resolved: Resolved, *, footed: bool = False) -> Resolved:
-    """Say where the embedded server is, when that is the database."""
-    if resolved.note and not options.quiet and not footed:
-        say(resolved.note)
+    resolved = look_up(settings)
+    if not footed:
+        print_note(options, resolved)
     return resolved
+
+
+def print_note(options: Shared, resolved: Resolved) -> None:
+    """Print the note about the database: the place of the embedded server, if it is that."""
+    if resolved.note and not options.quiet:
+        say(resolved.note)
 
 
 @contextmanager
 def within(timeout_s: float, label: str) -> Iterator[None]:
-    """Bound the work inside, whatever it waits for: a name server, a stopped server, a lock.
+    """Bound the time of the work inside, whatever it waits for: DNS, a stopped server, a lock.
 
     The driver's own time-outs start anew for each address and do not cover a server that was
-    stopped after it accepted. Usable in the main thread only, and not nested.
+    stopped after it accepted. Works in the main thread only, and not nested.
     Errors: DatabaseUnreachableError when the time is over.
     """
 
@@ -109,10 +111,10 @@ def within(timeout_s: float, label: str) -> Iterator[None]:
 
 @contextmanager
 def open_reader(options: Shared) -> Iterator[tuple[StatusReader, str]]:
-    """Open the reader of a database, within the time-out; also return the configured group."""
+    """Open the reader of a database within the time-out; also return the configured group."""
     from coordinator.app.admin.status import StatusReader
 
-    settings = looking_settings_of(options)
+    settings = database_settings_of(options)
     resolved = database_of(options, settings, footed=True)
     with within(options.timeout_s, resolved.label):
         reader = StatusReader(
@@ -128,10 +130,10 @@ def open_reader(options: Shared) -> Iterator[tuple[StatusReader, str]]:
 def open_tasks(
     options: Shared, named: str | None = None
 ) -> Iterator[tuple[Tasks, str, NodeSettings]]:
-    """Open the tasks of a group, within the time-out; return the group and the settings, too."""
+    """Open the tasks of a group within the time-out; also return the group and the settings."""
     from coordinator.app.admin.tasks import Tasks
 
-    settings = looking_settings_of(options)
+    settings = database_settings_of(options)
     group = named_group(options, named) or settings.group_id
     resolved = database_of(options, settings)
     with within(options.timeout_s, resolved.label):

@@ -1,8 +1,8 @@
-"""The first lines of `coord`: a node that is about to start is not ended by a signal meant for it.
+"""Entry point of `coord`: signals meant for a node do not kill it while it is still starting.
 
-HUP, USR1, USR2 and QUIT speak to a node, and their default action is to end the process that they
-find. The command line takes seconds to load on a busy machine; until the guardian listens, what
-comes waits.
+HUP, USR1, USR2 and QUIT are requests to a running node, but by default each ends the process. The
+command line takes seconds to load on a busy machine; a signal that arrives meanwhile stays pending
+until the guardian listens.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable
 from typing import NoReturn
 
-#: Signals that a running node understands; a starting one holds them back. TERM and INT end both.
+#: Signals that a running node handles and a starting one blocks. TERM and INT end both.
 HELD_BACK = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT)
 #: The shared options that take a value; the names are declared in `options`, which needs typer.
 WITH_VALUE = frozenset(
@@ -32,7 +32,7 @@ WITH_VALUE = frozenset(
 
 
 def main() -> NoReturn:
-    """Hold the signals back for `coord run`, then load the command line and run it."""
+    """Block the signals for `coord run`, then load the command line and run it."""
     if starts_node(sys.argv[1:]):
         signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
     from coordinator.cli.main import main as command_line
@@ -41,7 +41,7 @@ def main() -> NoReturn:
 
 
 def starts_node(arguments: Iterable[str]) -> bool:
-    """Tell whether the command is `run`: the first word that is no option and no option's value."""
+    """Return True if the first word that is neither option nor option's value is `run`."""
     words = iter(arguments)
     for word in words:
         if word in WITH_VALUE:

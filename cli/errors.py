@@ -1,4 +1,4 @@
-"""Turn a failure into a line for people, and an exit code for scripts."""
+"""Conversion of a failure to a line for people and an exit code for scripts."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import sys
 
 from coordinator.errors import CoordError
 
-#: A process that the terminal interrupted, and one whose reader went away, as a shell counts them.
+#: Exit codes, as a shell reports them: interrupted by the terminal; the reader of stdout is gone.
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 API_VERSION = "coord/v1"
-#: Control characters that a terminal would obey; a tab and the end of a line do no harm.
+#: Control characters that a terminal would obey; a tab and a line feed are harmless.
 CONTROLS = {code: "?" for code in (*range(0x20), *range(0x7F, 0xA0)) if code not in (0x09, 0x0A)}
 
 
@@ -19,7 +19,7 @@ def report(error: Exception, *, verbose: bool, as_json: bool = False) -> int:
     """Print one line for an error (or all lines of a list of them); return the exit code.
 
     verbose: print the traceback first; it is never printed otherwise.
-    as_json: print one document instead, for whoever asked for the answer as JSON.
+    as_json: print one JSON document instead, for a caller that asked for JSON.
     """
     if isinstance(error, BrokenPipeError):
         silence()
@@ -46,17 +46,17 @@ def report(error: Exception, *, verbose: bool, as_json: bool = False) -> int:
 
 def say(line: str) -> None:
     """Print one line for a person to stderr."""
-    # A name that somebody else wrote must not command the terminal.
+    # A name from the database may hold escape sequences, which the terminal must not obey.
     _write(f"coord: {line}".translate(CONTROLS))
 
 
 def silence(fd: int = 1) -> None:
-    """Let whatever is still buffered go nowhere: the reader of stdout is gone."""
+    """Discard what is still buffered: the reader is gone."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), fd)
 
 
 def _write(line: str) -> None:
-    """Print to stderr; where nothing can be written, the exit code alone tells what happened."""
+    """Print to stderr; if it cannot be written to, only the exit code reports the error."""
     try:
         print(line, file=sys.stderr, flush=True)
     except OSError:

@@ -1,7 +1,7 @@
-"""The entry `coord`: every command, and what happens to every error.
+"""Command line of `coord`: every command, and the report of every error.
 
-Only typer and the standard library are imported here and in the modules of the commands; what is
-heavy is imported inside the command that needs it.
+Only typer and the standard library are imported here and in the modules of the commands; a heavy
+module is imported inside the command that needs it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from coordinator.cli import errors, manual, options, shared
 from coordinator.cli.commands import config as config_command
 from coordinator.cli.commands import db, demo, doctor, init, nodes, observer
 from coordinator.cli.commands import run as run_command
-from coordinator.cli.commands import status as look
+from coordinator.cli.commands import status as status_command
 from coordinator.cli.commands.task import commands
 from coordinator.runtime.linux.descriptors import open_standard
 
@@ -48,9 +48,9 @@ app.command(
     options_metavar="[OPTIONS]",
     epilog=run_command.SIGNALS,
 )(run_command.run)
-app.command(cls=look.Watchable)(look.status)
-app.command()(look.leader)
-app.command()(look.history)
+app.command(cls=status_command.Watchable)(status_command.status)
+app.command()(status_command.leader)
+app.command()(status_command.history)
 app.add_typer(commands.app, name="task")
 app.command()(nodes.nodes)
 app.add_typer(observer.app, name="observer")
@@ -67,23 +67,23 @@ app.command()(version)
 def main(argv: list[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
     open_standard()
-    said: dict[str, Any] = {}
+    given: dict[str, Any] = {}
     command: Any = typer.main.get_command(app)
     options.attach(command)
     try:
-        code = _run(command, argv, said)
+        code = _run(command, argv, given)
         sys.stdout.flush()
     except KeyboardInterrupt:
         code = errors.INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - the top of the program: nothing may pass it
-        code = errors.report(error, verbose=shared.verbose(said), as_json=shared.wants_json(said))
+    except Exception as error:  # noqa: BLE001 - the top of the program reports every error
+        code = errors.report(error, verbose=shared.verbose(given), as_json=shared.wants_json(given))
     sys.exit(code)
 
 
-def _run(command: Any, argv: list[str] | None, said: dict[str, Any]) -> int | str | None:
-    """Run the command; usage errors have been printed when it returns."""
+def _run(command: Any, argv: list[str] | None, given: dict[str, Any]) -> int | str | None:
+    """Run the command and return its exit code; typer has printed usage errors by then."""
     try:
-        command.main(args=argv, prog_name="coord", obj=said)
+        command.main(args=argv, prog_name="coord", obj=given)
     except SystemExit as end:
         return end.code
     return 0

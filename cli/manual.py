@@ -1,4 +1,4 @@
-"""How help is laid out, and `coord help`."""
+"""Layout of the help texts, and `coord help`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Section = list[tuple[str, str]]
 
 
 def lay_out(command: Any, shared: Collection[str]) -> None:
-    """Let a command's help show what is its own first, and what all commands have below."""
+    """Let a command's help list its own options first, and the shared ones below."""
 
     def format_options(ctx: Any, formatter: Any) -> None:
         arguments, own, common = _sections(command, ctx, shared)

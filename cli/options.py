@@ -1,6 +1,6 @@
-"""The options that every command understands, wherever they stand on the line.
+"""Options that every command understands, wherever they stand on the command line.
 
-They are parsed by each command and by each group of commands, and meet in the context's `obj`, a
+Each command and each group of commands parses them, and stores them in the context's `obj`, a
 plain dict that `main` made: `coord -g x status` and `coord status -g x` are the same.
 """
 
@@ -37,7 +37,7 @@ def _extend(command: Any, options: list[Any]) -> None:
 
 
 def _keep(context: typer.Context, param: typer.CallbackParam, value: Any) -> None:
-    """Keep what was said; the innermost command is parsed last and wins."""
+    """Store a value that was given; the innermost command is parsed last and wins."""
     if value is not None and value is not False:
         context.obj[param.name] = value
 
@@ -59,14 +59,14 @@ def _option(*names: str, env: str, help: str, **more: Any) -> Any:  # noqa: A002
 def _prototype(
     config: Annotated[
         Path | None,
-        _option("-c", "--config", env="COORD_CONFIG", help="Config.toml to read.", metavar="PATH"),
+        _option("-c", "--config", env="COORD_CONFIG", help="Path of Config.toml.", metavar="PATH"),
     ] = None,
     database_url: Annotated[
         str | None,
         _option(
             "--database-url",
             env="COORD_DATABASE_URL",
-            help="Database, without a password.",
+            help="URL of the database, without a password.",
             metavar="URL",
             callback=_keep_url,
         ),
@@ -84,20 +84,20 @@ def _prototype(
     ] = None,
     output: Annotated[
         Output | None,
-        _option("-o", "--output", env="COORD_OUTPUT", help="Default table."),
+        _option("-o", "--output", env="COORD_OUTPUT", help="Format of the answer; default table."),
     ] = None,
     time: Annotated[
-        TimeStyle | None, _option("--time", env="COORD_TIME", help="How moments are written.")
+        TimeStyle | None, _option("--time", env="COORD_TIME", help="Format of moments in a table.")
     ] = None,
     color: Annotated[
-        Color | None, _option("--color", env="COORD_COLOR, NO_COLOR", help="Default auto.")
+        Color | None, _option("--color", env="COORD_COLOR, NO_COLOR", help="Colours; default auto.")
     ] = None,
     timeout: Annotated[
         float | None,
         _option(
             "--timeout",
             env="COORD_TIMEOUT",
-            help="Seconds for the database to answer; default 5.",
+            help="Seconds to wait for the database; default 5.",
             metavar="SECS",
             min=0.01,
         ),
@@ -107,7 +107,9 @@ def _prototype(
     ] = None,
     verbose: Annotated[
         bool | None,
-        _option("-v", "--verbose", env="COORD_VERBOSE", help="More; tracebacks of errors."),
+        _option(
+            "-v", "--verbose", env="COORD_VERBOSE", help="More details, and tracebacks of errors."
+        ),
     ] = None,
 ) -> None:
-    """Stand for every command: typer makes the shared options from this signature."""
+    """Declare the shared options: typer makes them from this signature."""

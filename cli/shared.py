@@ -1,6 +1,6 @@
-"""The shared options as a command sees them, gathered from the line and the environment.
+"""Values of the shared options, from the command line and the environment.
 
-The environment is read here only where the configuration's loader does not read it itself.
+This module reads only the variables that the configuration's loader does not read itself.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ import typer
 
 from coordinator.errors import ConfigError, NotFoundError
 
-#: Seconds that a question to the database may take.
+#: Seconds that a request to the database may take.
 TIMEOUT_S = 5.0
-#: The words of a switch in a variable; an empty variable is as good as none.
+#: Values of a variable that is a switch; an empty variable counts as unset.
 YES = ("1", "true", "yes", "on")
 NO = ("", "0", "false", "no", "off")
 
 
 class Output(StrEnum):
-    """How an answer is written."""
+    """Format of an answer."""
 
     TABLE = "table"
     JSON = "json"
@@ -33,7 +33,7 @@ class Output(StrEnum):
 
 
 class TimeStyle(StrEnum):
-    """How a moment is written for people."""
+    """Format of a moment, for people."""
 
     ISO = "iso"
     AGO = "ago"
@@ -41,7 +41,7 @@ class TimeStyle(StrEnum):
 
 
 class Color(StrEnum):
-    """When colours are used."""
+    """Use of colours."""
 
     AUTO = "auto"
     ALWAYS = "always"
@@ -50,7 +50,7 @@ class Color(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shared:
-    """The shared options as one command sees them; None is "not said"."""
+    """Values of the shared options for one command; None: not given."""
 
     config: Path | None
     database_url: str | None
@@ -58,67 +58,67 @@ class Shared:
     output: Output
     time: TimeStyle | None
     color: Color
-    said_timeout_s: float | None
+    given_timeout_s: float | None
     quiet: bool
     verbose: bool
 
     @property
     def timeout_s(self) -> float:
-        """The seconds that a question to the database may take."""
-        return self.said_timeout_s or TIMEOUT_S
+        """Seconds that a request to the database may take."""
+        return self.given_timeout_s or TIMEOUT_S
 
     def flags(self) -> dict[str, Any]:
-        """Return what the configuration's loader must know of them, by its own keys."""
-        said = {
+        """Return the options that the configuration's loader takes, by its keys."""
+        given = {
             "databaseConfig.url": self.database_url,
-            "databaseConfig.connectTimeout": self.said_timeout_s,
+            "databaseConfig.connectTimeout": self.given_timeout_s,
             "groupId": self.group,
         }
-        return {key: value for key, value in said.items() if value is not None}
+        return {key: value for key, value in given.items() if value is not None}
 
 
 def shared(context: typer.Context) -> Shared:
-    """Gather what was said, on the line or in the environment, in front of the defaults."""
-    said: Mapping[str, Any] = context.obj
+    """Return the values: of the command line, else of the environment, else the defaults."""
+    given: Mapping[str, Any] = context.obj
     return Shared(
-        config=said.get("config"),
-        database_url=said.get("database_url"),
-        group=said.get("group_id"),
-        output=said.get("output") or _chosen(Output, "COORD_OUTPUT") or Output.TABLE,
-        time=said.get("time") or _chosen(TimeStyle, "COORD_TIME"),
-        color=said.get("color") or _chosen(Color, "COORD_COLOR") or Color.AUTO,
-        said_timeout_s=said.get("timeout") or _timeout(),
-        quiet=bool(said.get("quiet")) or _yes("COORD_QUIET"),
-        verbose=_yes("COORD_VERBOSE") or verbose(said),
+        config=given.get("config"),
+        database_url=given.get("database_url"),
+        group=given.get("group_id"),
+        output=given.get("output") or _chosen(Output, "COORD_OUTPUT") or Output.TABLE,
+        time=given.get("time") or _chosen(TimeStyle, "COORD_TIME"),
+        color=given.get("color") or _chosen(Color, "COORD_COLOR") or Color.AUTO,
+        given_timeout_s=given.get("timeout") or _timeout(),
+        quiet=bool(given.get("quiet")) or _yes("COORD_QUIET"),
+        verbose=_yes("COORD_VERBOSE") or verbose(given),
     )
 
 
-def verbose(said: Mapping[str, Any]) -> bool:
-    """Say whether tracebacks are wanted; asked before a command could gather its options."""
-    return bool(said.get("verbose")) or os.environ.get("COORD_VERBOSE", "").lower() in YES
+def verbose(given: Mapping[str, Any]) -> bool:
+    """Return True if tracebacks are wanted; usable before `shared` is."""
+    return bool(given.get("verbose")) or os.environ.get("COORD_VERBOSE", "").lower() in YES
 
 
-def wants_json(said: Mapping[str, Any]) -> bool:
-    """Say whether the answer, and so an error, is to be JSON."""
-    wanted = said.get("output") or os.environ.get("COORD_OUTPUT", "").lower()
+def wants_json(given: Mapping[str, Any]) -> bool:
+    """Return True if the answer, and so an error, is to be JSON."""
+    wanted = given.get("output") or os.environ.get("COORD_OUTPUT", "").lower()
     return wanted in (Output.JSON, Output.JSONL)
 
 
 def named_group(options: Shared, argument: str | None) -> str | None:
-    """Return the group that the line or the environment names; None means all, or the file's."""
+    """Return the group of the command line or environment; None: all groups, or the file's."""
     if argument and options.group and argument != options.group:
         raise typer.BadParameter(f"GROUP {argument} and --group {options.group} differ")
     named = argument or options.group
     # A program sees the group of its own node as COORD_GROUP.
     named = named or os.environ.get("COORD_GROUP_ID") or os.environ.get("COORD_GROUP") or None
     if named is not None and not named.isascii():
-        # Bytes that are no text cannot even be asked for; and no group has such a name.
+        # Bytes that are not text cannot be sent to the database, and no group has such a name.
         raise NotFoundError(f"there is no group {named!a}: names have ASCII letters only")
     return named
 
 
 def _chosen(words: type[StrEnum], name: str) -> Any:
-    """Return the word of an enumeration that an environment variable names."""
+    """Return the member of an enumeration that an environment variable names."""
     text = os.environ.get(name)
     if not text:
         return None

@@ -1,4 +1,4 @@
-"""`coord config`: what is written, what it means, and where each value comes from."""
+"""`coord config`: check and show the configuration, and print its JSON schema."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ def check(context: typer.Context) -> None:
 def show(
     context: typer.Context,
     origin: Annotated[
-        bool, typer.Option("--origin", help="Say where each value comes from.")
+        bool, typer.Option("--origin", help="Also show where each value comes from.")
     ] = False,
 ) -> None:
-    """Show every setting as a node would run with it; secrets are hidden."""
+    """Show every setting as a node would use it; secrets are hidden."""
     from coordinator.app.config.loader import show as rows_of
     from coordinator.cli.connect import settings_of
     from coordinator.cli.render import documents

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
     from coordinator.app.config.database_choice import Resolved
 
-#: A warning for the superuser who runs the script under living nodes.
+#: A warning for the superuser who runs the script while nodes are running.
 LOCKED_OUT = (
-    "the script takes the rights of every other role away at once: a role that nodes use now is"
-    " locked out, unless it owns the tables or is a superuser; make each group's login first, as"
+    "the script revokes the rights of every other role at once: a role that nodes use now is"
+    " locked out, unless it owns the tables or is a superuser; create each group's login first, as"
     " the end of the script shows"
 )
 
@@ -33,15 +33,16 @@ app = typer.Typer(
 
 @app.command()
 def upgrade(context: typer.Context) -> None:
-    """Bring the schema to this version's; start the embedded server where that is meant."""
+    """Upgrade the schema to this version; start the embedded server if it is the database."""
     from coordinator.app.config.database_choice import resolve
-    from coordinator.cli.connect import settings_of, told
+    from coordinator.cli.connect import print_note, settings_of
     from coordinator.store.schema import migrate
 
     options = shared(context)
     settings = settings_of(options)
-    resolved, schema = told(options, resolve(settings.database)), settings.database.schema
-    # Somebody else's migration is waited for, so this command has no time-out of its own.
+    resolved, schema = resolve(settings.database), settings.database.schema
+    print_note(options, resolved)
+    # A migration by another process is waited for, so this command has no time-out of its own.
     before = migrate.current(resolved.conninfo, schema)
     migrate.upgrade(resolved.conninfo, schema)
     missing = migrate.offer_aliases(resolved.conninfo, schema)
@@ -55,7 +56,7 @@ def upgrade(context: typer.Context) -> None:
 
 @app.command()
 def current(context: typer.Context) -> None:
-    """Print the revision of the schema; exit 3 when there is none."""
+    """Print the revision of the schema; exit 3 if there is none."""
     from coordinator.cli.connect import within
     from coordinator.cli.render import documents
     from coordinator.store.schema import migrate
@@ -75,7 +76,7 @@ def current(context: typer.Context) -> None:
 
 @app.command()
 def check(context: typer.Context) -> None:
-    """Check that the schema is this version's; exit 78 when it is not."""
+    """Check that the schema is the one of this version; exit 78 if it is not."""
     from coordinator.cli.connect import within
     from coordinator.store.schema import migrate
 
@@ -102,10 +103,10 @@ def grants(
         str, typer.Argument(metavar="[ROLE]", help="Role that the nodes connect as; default coord.")
     ] = "coord",
     read_only: Annotated[
-        bool, typer.Option("--read-only", help="For a role that only looks.")
+        bool, typer.Option("--read-only", help="For a role that only reads.")
     ] = False,
 ) -> None:
-    """Print the GRANTs that a role needs when the tables belong to another."""
+    """Print the GRANTs that a role needs when another role owns the tables."""
     from coordinator.store.schema.grants import grants_for
 
     try:
@@ -123,16 +124,17 @@ def roles(
         typer.Option("--schema", metavar="NAME", help="Default: the configured schema."),
     ] = None,
     prefix: Annotated[
-        str, typer.Option("--prefix", metavar="NAME", help="How the roles' names begin.")
+        str, typer.Option("--prefix", metavar="NAME", help="Prefix of the roles' names.")
     ] = "coord",
 ) -> None:
-    """Print the script that makes roles with least privileges, for a superuser to run."""
+    """Print a script that creates roles with least privileges, for a superuser to run."""
     from coordinator.cli.connect import settings_of
     from coordinator.store.schema.roles import PREFIX, roles_for
 
     if not PREFIX.fullmatch(prefix):
         raise typer.BadParameter(
-            "must be 1 to 31 of a-z, 0-9 and _, no digit first", param_hint="--prefix"
+            "must be 1 to 31 characters of a-z, 0-9 and _, not a digit first",
+            param_hint="--prefix",
         )
     settings = settings_of(shared(context), flags={"databaseConfig.schema": schema})
     say(LOCKED_OUT)
@@ -146,7 +148,7 @@ def url(
         bool, typer.Option("--show-password", help="Print the password too.")
     ] = False,
 ) -> None:
-    """Print how the database is connected to."""
+    """Print the connection string of the database."""
     resolved, _ = _database(shared(context))
     keys, password = _without_password(resolved)
     if password is not None:
@@ -160,7 +162,7 @@ def url(
 def psql(
     context: typer.Context,
     arguments: Annotated[
-        list[str] | None, typer.Argument(metavar="[--] [ARGUMENT]...", help="For psql.")
+        list[str] | None, typer.Argument(metavar="[--] [ARGUMENT]...", help="Arguments of psql.")
     ] = None,
 ) -> None:
     """Run psql on the database, with coord's schema first in the search path."""
@@ -172,7 +174,7 @@ def psql(
     keys, password = _without_password(resolved)
     environment = dict(os.environ)
     if password is not None:
-        # Not in the arguments, which every user of the machine may read.
+        # Not in the arguments, which every user of the machine can read.
         environment["PGPASSWORD"] = password
     given = " ".join(part for part in (keys.get("options"), _search_path(schema)) if part)
     keys["options"] = given
@@ -182,7 +184,7 @@ def psql(
 
 @app.command()
 def up(context: typer.Context) -> None:
-    """Start the embedded server, when it does not run yet."""
+    """Start the embedded server, unless it is running."""
     from coordinator.store.embedded import server as embedded
 
     options = shared(context)
@@ -199,12 +201,12 @@ def down(context: typer.Context) -> None:
     options = shared(context)
     stopped = embedded.stop(_root(options))
     if not options.quiet:
-        print("stopped" if stopped else "did not run")
+        print("stopped" if stopped else "was not running")
 
 
 @app.command()
 def path(context: typer.Context) -> None:
-    """Print the directory of the embedded server; say on stderr whether it runs."""
+    """Print the directory of the embedded server; note on stderr whether it is running."""
     from coordinator.store.embedded import server as embedded
 
     options = shared(context)
@@ -212,13 +214,13 @@ def path(context: typer.Context) -> None:
     running = embedded.status(root)
     print(running.path if running else root or embedded.default_root())
     if not options.quiet:
-        say(f"runs with pid {running.pid}" if running else "does not run")
+        say(f"running with pid {running.pid}" if running else "not running")
 
 
 def _database(options: Shared) -> tuple[Resolved, str]:
-    from coordinator.cli.connect import database_of, looking_settings_of
+    from coordinator.cli.connect import database_of, database_settings_of
 
-    settings = looking_settings_of(options)
+    settings = database_settings_of(options)
     return database_of(options, settings), settings.database.schema
 
 
@@ -229,7 +231,7 @@ def _schema(options: Shared) -> str:
 
 
 def _root(options: Shared) -> Path | None:
-    """Return the embedded server's directory when the configuration names one."""
+    """Return the embedded server's directory if the configuration names one."""
     from pathlib import Path
 
     from coordinator.cli.connect import settings_of
@@ -239,7 +241,7 @@ def _root(options: Shared) -> Path | None:
 
 
 def _without_password(resolved: Resolved) -> tuple[dict[str, str], str | None]:
-    """Return the keys of a conninfo, and its password apart."""
+    """Return the keys of a conninfo without the password, and the password."""
     from coordinator.store.driver.errors import parse
     from coordinator.store.driver.password_file import with_password
 

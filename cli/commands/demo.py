@@ -1,4 +1,4 @@
-"""`coord demo`: real nodes in one terminal; the holder is killed, and another takes over."""
+"""`coord demo`: real nodes in one terminal; the holder is killed, and another node takes over."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ from coordinator.errors import CoordError
 if TYPE_CHECKING:
     from coordinator.app.admin.demo import Demo, Kill
     from coordinator.app.admin.status import GroupLine, Takeover
-    from coordinator.cli.render.demo_stage import Stage
+    from coordinator.cli.render.demo_display import Display
 
-#: Between two looks at the database; each one redraws.
-LOOK_S = 0.1
-#: --once kills soon: long enough to see that somebody works.
+#: Seconds between two reads of the database; each one redraws.
+READ_EVERY_S = 0.1
+#: --once kills soon, but after the program has printed a few lines.
 ONCE_AFTER_S = 4.0
 #: Cold start of the nodes on a busy machine.
 READY_TIMEOUT_S = 60.0
-#: After a kill nobody waits longer than this before the demonstration has failed.
+#: The demonstration has failed if no node has taken over this long after a kill.
 TAKEOVER_TIMEOUT_S = 30.0
 
 
 def demo(
     context: typer.Context,
     nodes: Annotated[
-        int, typer.Option("--nodes", metavar="N", min=2, max=20, help="How many.")
+        int, typer.Option("--nodes", metavar="N", min=2, max=20, help="Number of nodes.")
     ] = 3,
     kill_every: Annotated[
-        str, typer.Option("--kill-every", metavar="TIME", help="Between two kills.")
+        str, typer.Option("--kill-every", metavar="TIME", help="Time between two kills.")
     ] = "10s",
     once: Annotated[
         bool, typer.Option("--once", help="End after one takeover; exit 0 if it was in time.")
     ] = False,
 ) -> None:
-    """Start real nodes, kill the active one, again and again.
+    """Start real nodes and kill the active one, again and again.
 
-    They use the embedded server and a group of their own.
+    The nodes use the embedded server and a group of their own.
     """
     options = shared(context)
     try:
@@ -52,44 +52,44 @@ def demo(
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--kill-every") from None
     from coordinator.app.admin.demo import Demo
-    from coordinator.cli.render.demo_stage import Stage
+    from coordinator.cli.render.demo_display import Display
 
     for signum in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, _interrupt)
-    stage = Stage(options)
+    display = Display(options)
     try:
-        stage.say("starting the embedded PostgreSQL")
+        display.say("starting the embedded PostgreSQL")
         with Demo(nodes) as group:
             try:
-                with stage:
-                    Play(group, stage).run(min(every_s, ONCE_AFTER_S) if once else every_s, once)
+                with display:
+                    Play(group, display).run(min(every_s, ONCE_AFTER_S) if once else every_s, once)
             finally:
-                # A second Ctrl-C must not leave half of it behind.
+                # A second Ctrl-C must not interrupt the clean-up.
                 for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                     signal.signal(signum, signal.SIG_IGN)
-                stage.say("stopping the nodes")
-        stage.say("nothing is left running")
+                display.say("stopping the nodes")
+        display.say("nothing is left running")
     except KeyboardInterrupt:
-        stage.say("nothing is left running")
+        display.say("nothing is left running")
 
 
 class Play:
-    """Run the steps of the demonstration in order."""
+    """Steps of the demonstration, in order."""
 
-    def __init__(self, group: Demo, stage: Stage) -> None:
+    def __init__(self, group: Demo, display: Display) -> None:
         self._group = group
-        self._stage = stage
+        self._display = display
         self._pause = threading.Event()
-        self._told_term = 0  # the last term that was spoken of
+        self._reported_term = 0  # the last term that an event line has named
         self._killing = False
 
     def run(self, every_s: float, once: bool) -> None:
-        """Kill and watch until Ctrl-C; `once`, until the first takeover.
+        """Kill and watch until Ctrl-C; with `once`, until the first takeover.
 
-        Errors: CoordError when the nodes do not start, or a takeover is late.
+        Errors: CoordError if the nodes do not start, or a takeover is late.
         """
         names = ", ".join(self._group.names)
-        self._stage.say(f"{names} start as group {self._group.group}")
+        self._display.say(f"starting {names} as group {self._group.group}")
         self._until(_all_ready, READY_TIMEOUT_S, "the nodes were not ready")
         while True:
             self._watch(every_s)
@@ -97,25 +97,25 @@ class Play:
             if once:
                 return
             self._group.start(kill.node)
-            self._stage.say(f"{kill.node} is started again")
-            self._until(_all_ready, READY_TIMEOUT_S, "the killed node did not come back")
+            self._display.say(f"starting {kill.node} again")
+            self._until(_all_ready, READY_TIMEOUT_S, "the killed node did not rejoin the group")
 
     def _kill_and_wait(self) -> Kill:
         from coordinator.app.admin.demo import BOUND_S
 
-        group = self._until(_active, TAKEOVER_TIMEOUT_S, "nobody was active")
+        group = self._until(_active, TAKEOVER_TIMEOUT_S, "no node became active")
         kill = self._group.kill(group)
-        self._stage.say(
+        self._display.say(
             f"SIGKILL to all {kill.processes} processes of {kill.node}, active in term {kill.term}",
             style="bold red",
         )
         self._killing = True
         takeover = self._takeover(kill)
         self._killing = False
-        self._told_term = takeover.term
+        self._reported_term = takeover.term
         after_s = (takeover.acquired_at - kill.at).total_seconds()
         late = takeover.gap_s is None or takeover.gap_s > BOUND_S
-        self._stage.say(
+        self._display.say(
             f"{takeover.node} took over with term {takeover.term}: {gap(takeover.gap_s)} after the"
             f" last heartbeat (bound {BOUND_S:.1f} s), {after_s:.2f} s after the kill",
             style="bold yellow" if late else "bold green",
@@ -127,45 +127,46 @@ class Play:
     def _takeover(self, kill: Kill) -> Takeover:
         give_up_at = time.monotonic() + TAKEOVER_TIMEOUT_S
         while time.monotonic() < give_up_at:
-            self._look()
+            self._redraw()
             takeover = self._group.takeover_after(kill)
             if takeover is not None:
                 return takeover
-            self._pause.wait(LOOK_S)
-        raise CoordError(f"nobody took over in {TAKEOVER_TIMEOUT_S:g} s")
+            self._pause.wait(READ_EVERY_S)
+        raise CoordError(f"no node took over within {TAKEOVER_TIMEOUT_S:g} s")
 
     def _watch(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            self._look()
-            self._pause.wait(LOOK_S)
+            self._redraw()
+            self._pause.wait(READ_EVERY_S)
 
     def _until(
         self, found: Callable[[Demo, GroupLine], bool], timeout_s: float, otherwise: str
     ) -> GroupLine:
         give_up_at = time.monotonic() + timeout_s
         while time.monotonic() < give_up_at:
-            group = self._look()
+            group = self._redraw()
             if group is not None and found(self._group, group):
                 return group
-            self._refuse_the_dead()
-            self._pause.wait(LOOK_S)
-        raise CoordError(f"{otherwise} in {timeout_s:g} s")
+            self._fail_if_one_ended()
+            self._pause.wait(READ_EVERY_S)
+        raise CoordError(f"{otherwise} within {timeout_s:g} s")
 
-    def _refuse_the_dead(self) -> None:
+    def _fail_if_one_ended(self) -> None:
         for name in self._group.ended():
-            said = self._group.last_line(name).removeprefix("coord: ")
-            raise CoordError(f"{name} ended by itself: {said}")
+            line = self._group.last_line(name).removeprefix("coord: ")
+            raise CoordError(f"{name} ended by itself: {line}")
 
-    def _look(self) -> GroupLine | None:
-        status, group = self._group.look()
+    def _redraw(self) -> GroupLine | None:
+        """Read the group and redraw it; report a new term once."""
+        status, group = self._group.read()
         work = ""
         if group is not None:
-            if group.holder is not None and group.term > self._told_term and not self._killing:
-                self._stage.say(f"{group.holder} is active, term {group.term}", style="green")
-                self._told_term = group.term
+            if group.holder is not None and group.term > self._reported_term and not self._killing:
+                self._display.say(f"{group.holder} is active, term {group.term}", style="green")
+                self._reported_term = group.term
             work = self._group.last_line(group.holder) if group.holder else ""
-        self._stage.draw(status, group, work)
+        self._display.draw(status, group, work)
         return group
 
 

@@ -1,4 +1,4 @@
-"""`coord doctor`: what a node started here could promise, and whether its database answers."""
+"""`coord doctor`: the guarantees that this machine allows, and a check of the database."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 from coordinator.cli.shared import Output, Shared, shared
 
 if TYPE_CHECKING:
-    from coordinator.app.admin.doctor import Catch
+    from coordinator.app.admin.doctor import Level
 
 COLUMNS = ("level", "available", "used", "promise", "whyNot")
 
@@ -17,12 +17,12 @@ COLUMNS = ("level", "available", "used", "promise", "whyNot")
 def doctor(
     context: typer.Context,
     guardian: Annotated[
-        bool, typer.Option("--guardian", help="Only how surely programs are caught here.")
+        bool, typer.Option("--guardian", help="Check the machine only, not the database.")
     ] = False,
 ) -> None:
     """Check this machine and its database.
 
-    It tells how surely programs are stopped on this machine, and whether the database answers.
+    It shows how reliably a node can kill its program here, and whether the database answers.
     """
     from coordinator.app.admin.doctor import guardian_levels
     from coordinator.cli.connect import settings_of
@@ -35,16 +35,16 @@ def doctor(
         _print_database(options)
 
 
-def _print_levels(options: Shared, levels: tuple[Catch, ...]) -> None:
+def _print_levels(options: Shared, levels: tuple[Level, ...]) -> None:
     rows = [
         dict(
             zip(
                 COLUMNS,
-                (catch.level, catch.available, catch.used, catch.promise, catch.why_not),
+                (level.name, level.available, level.used, level.promise, level.why_not),
                 strict=True,
             )
         )
-        for catch in levels
+        for level in levels
     ]
     from coordinator.cli.render import documents
     from coordinator.cli.render.emit import emit
@@ -58,16 +58,16 @@ def _print_levels(options: Shared, levels: tuple[Catch, ...]) -> None:
     )
 
 
-def _print_table(options: Shared, levels: tuple[Catch, ...]) -> None:
+def _print_table(options: Shared, levels: tuple[Level, ...]) -> None:
     from coordinator.cli.render.tables import show, table_of
 
     cells = [
         (
-            ("* " if catch.used else "  ") + catch.level,
-            "yes" if catch.available else f"no: {catch.why_not}",
-            catch.promise,
+            ("* " if level.used else "  ") + level.name,
+            "yes" if level.available else f"no: {level.why_not}",
+            level.promise,
         )
-        for catch in levels
+        for level in levels
     ]
     columns = ("  ISOLATION", "AVAILABLE", "PROMISE")
     show(options, table_of(columns, cells, wraps=columns[1:]))
@@ -79,9 +79,9 @@ def _print_database(options: Shared) -> None:
     from coordinator.cli.connect import open_reader
     from coordinator.cli.render.tables import footer
 
-    with open_reader(options) as (look, _):
-        server = look.server()
-        remarks = look.remarks()
+    with open_reader(options) as (reader, _):
+        server = reader.server()
+        remarks = reader.remarks()
     print(footer(server))
     for sentence in remarks:
         print(sentence)

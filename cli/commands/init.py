@@ -1,4 +1,4 @@
-"""`coord init`: the files that a new directory needs, none of them ever overwritten unasked."""
+"""`coord init`: write the files that a new directory needs; overwrite none without --force."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from coordinator.errors import ConfigError
 def init(
     context: typer.Context,
     directory: Annotated[
-        Path, typer.Argument(metavar="[DIRECTORY]", help="Where to write.", show_default=False)
+        Path,
+        typer.Argument(metavar="[DIRECTORY]", help="Directory to write to.", show_default=False),
     ] = Path(),
-    force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
 ) -> None:
-    """Write Config.toml and what goes with it.
+    """Write Config.toml and the files that go with it.
 
-    That is coord.schema.json for editors, docker-compose.yml with a PostgreSQL, and .env with a new
-    password.
+    These are coord.schema.json for editors, docker-compose.yml with a PostgreSQL, and .env with a
+    new password.
     """
     from coordinator.app.config.template import files
 
@@ -31,8 +32,8 @@ def init(
     there = [name for name in texts if os.path.lexists(directory / name)]
     if there and not force:
         raise ConfigError(
-            f"{', '.join(str(directory / name) for name in there)}: there already;"
-            " nothing was written; --force overwrites"
+            f"{', '.join(str(directory / name) for name in there)}: exists already;"
+            " nothing was written; pass --force to overwrite"
         )
     for name, text in texts.items():
         _write(directory / name, text, mode=0o600 if name == ".env" else 0o644)
@@ -41,7 +42,7 @@ def init(
 
 
 def _write(path: Path, text: str, *, mode: int) -> None:
-    """Write a file whole or not at all; one that holds a password is never open to others."""
+    """Write a file whole or not at all; a file with a password is never readable by others."""
     partial = path.with_name(f"{path.name}.new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

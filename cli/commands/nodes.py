@@ -1,4 +1,4 @@
-"""`coord nodes` and `coord evict`: the nodes of a group, and the row of a dead one removed."""
+"""`coord nodes` and `coord evict`: show the nodes of a group, remove the row of a dead one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def nodes(
         ),
     ] = None,
 ) -> None:
-    """Show the nodes of a group, their standing and their tasks."""
+    """Show the nodes of a group, their standings and tasks."""
     from coordinator.cli.render import documents, tables, task_documents, task_tables
     from coordinator.cli.render.emit import emit
 
@@ -52,9 +52,10 @@ def evict(
     reason: Reason = None,
     yes: Yes = False,
 ) -> None:
-    """Remove a dead node's row: nothing waits for its return any more.
+    """Remove the row of a dead node.
 
-    A node whose session lives is refused. Should it come back, it is a new node.
+    No task waits for its return any more. A node whose session lives is refused. An evicted node
+    that comes back is a new node.
     """
     options = shared(context)
     if not yes:

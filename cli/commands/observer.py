@@ -1,4 +1,4 @@
-"""`coord observer`: who watches the nodes of a group, what it decided, and a stop for it."""
+"""`coord observer`: the observer of a group and its decisions; suspend and resume it."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ app.command()(observer_policy.policy)
 
 @app.callback(invoke_without_command=True)
 def observer(context: typer.Context) -> None:
-    """Show who watches the nodes of a group, stop it from deciding, let it go on."""
+    """Show, suspend and resume the observer of a group."""
     if context.invoked_subcommand is None:
         status(context)
 
 
 @app.command()
 def status(context: typer.Context) -> None:
-    """Show who observes, whether it is suspended, and its last decisions."""
+    """Show the observer, whether it is suspended, and its last decisions."""
     from coordinator.cli.render import documents, tables, task_documents, task_tables
     from coordinator.cli.render.emit import emit
 
@@ -85,16 +85,16 @@ def decisions(
 
 @app.command()
 def suspend(context: typer.Context, reason: Reason = None) -> None:
-    """Let the observer decide nothing; tasks go on where they are, and nobody takes a dead one's.
+    """Stop the observer from deciding: running tasks go on, a dead node's tasks are not taken over.
 
-    Sessions that are ended by their own node still give their tasks back.
+    A node that leaves by itself still gives its tasks back.
     """
     _switch(context, reason, suspended=True)
 
 
 @app.command()
 def resume(context: typer.Context, reason: Reason = None) -> None:
-    """Let the observer decide again."""
+    """Let a suspended observer decide again."""
     _switch(context, reason, suspended=False)
 
 

@@ -1,4 +1,4 @@
-"""`coord observer policy`: by which times whoever observes a group judges its nodes."""
+"""`coord observer policy`: the times by which the observer of a group judges its nodes."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from coordinator.cli.connect import open_tasks
 from coordinator.cli.shared import Output, shared
 
 LATE_MAX = "lateMax"
-#: So many late beats are more than ever come; the file has the same limit.
+#: Upper limit of lateMax; Config.toml has the same.
 LATE_MOST = 1_000_000
-#: This word takes a value back: each node then goes by its own file, or by its default.
+#: This value removes the group's own: each node then uses its own file's, or its default.
 DEFAULT = "default"
 
 
@@ -23,12 +23,12 @@ def policy(
         list[str] | None,
         typer.Argument(
             metavar="[KEY=VALUE ...]",
-            help="toMember, lateMax, lateWithin, observerGrace; KEY=default takes one back.",
+            help="toMember, lateMax, lateWithin, observerGrace; KEY=default removes a value.",
         ),
     ] = None,
     reason: Reason = None,
 ) -> None:
-    """Show by which times nodes are judged, or change them for all nodes at once."""
+    """Show the times by which nodes are judged, or change them for all nodes at once."""
     from coordinator.cli.render import documents, tables, task_documents, task_tables
     from coordinator.cli.render.emit import emit
 
@@ -41,7 +41,7 @@ def policy(
         head = documents.head("Policy", tasks.asked())
     if wanted and options.output is Output.TABLE:
         if not options.quiet:
-            print(f"{group}: the policy {'is changed' if changed else 'was so already'}")
+            print(f"{group}: the policy {'is changed' if changed else 'is unchanged'}")
         return
     fields = task_documents.policy_fields(found)
     emit(
@@ -53,7 +53,7 @@ def policy(
 
 
 def _change(word: str) -> tuple[str, float | None]:
-    """Return the field that KEY=VALUE changes, and its new value; None takes it back."""
+    """Return the field that KEY=VALUE changes, and its new value; None removes the value."""
     from coordinator.cli.render.units import seconds_of
     from coordinator.protocol.messages.group_record import POLICY_KEYS
 

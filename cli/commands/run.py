@@ -1,4 +1,4 @@
-"""`coord run`: options to settings, settings to a node."""
+"""`coord run`: make settings from the options, and start a node with them."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ from coordinator.errors import CoordError
 if TYPE_CHECKING:
     from coordinator.app.config.model.table import Key
 
-#: Where the options of settings meet, by key, in the context's `obj`.
+#: Entry of the context's `obj` that collects the options of settings, by key.
 SETTINGS = "settings"
 
 
 #: The last lines of `coord run --help`.
 SIGNALS = (
     "Signals: TERM and INT end the program within --stop-timeout, then the node; HUP reads the"
-    " configuration again; USR1 gives the token up; USR2 logs the state; QUIT logs the stacks."
-    " The program gets none of HUP, USR1, USR2 and QUIT, unless [program] forwardSignals names it."
+    " configuration again; USR1 gives up the token; USR2 logs the state; QUIT logs the stacks."
+    " HUP, USR1, USR2 and QUIT reach the program only if [program] forwardSignals names them."
 )
 
 
 class Configurable(TyperCommand):
-    """A command with an option for each setting that has a flag.
+    """Command with an option for each setting that has a flag.
 
-    They are made when somebody asks for them: the models of Config.toml are not imported before.
+    The options are made on demand: the models of Config.toml are not imported before.
     """
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """Return those of the settings, and the command's own."""
+        """Return the options of the settings, then the command's own parameters."""
         return [*setting_options(), *super().get_params(ctx)]
 
 
 @cache
 def setting_options() -> tuple[Any, ...]:
-    """Return the options of all settings; what is said is kept by its key in the context's obj."""
+    """Return the options of all settings; each value given is stored in the context by its key."""
     from coordinator.app.config.model.names import run_options
 
     def prototype(**_: object) -> None:
-        """Stand for the command: typer makes the options from its signature."""
+        """Carry the signature from which typer makes the options."""
 
     parameters = [_parameter(each) for each in run_options()]
     prototype.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
@@ -68,8 +68,8 @@ def _parameter(each: Key) -> Parameter:
     def keep(context: typer.Context, value: Any) -> None:
         if value is not None and value is not False:
             word = str(value)
-            said = context.obj.setdefault(SETTINGS, {})
-            said[".".join(each.keys)] = value is True or stated.words.get(word, word)
+            given = context.obj.setdefault(SETTINGS, {})
+            given[".".join(each.keys)] = value is True or stated.words.get(word, word)
 
     option = typer.Option(
         *stated.flags,
@@ -90,7 +90,7 @@ def _parameter(each: Key) -> Parameter:
 
 
 def _help(each: Key) -> str:
-    """Return the first of a setting's sentences, and the variable that says the same."""
+    """Return the first sentence about a setting, and the environment variable that sets it."""
     first = each.setting.help or re.split(r"(?<=\.) (?=[A-Z])", each.text)[0]
     return f"{first} [env: {each.setting.env}]" if each.setting.env else first
 
@@ -105,7 +105,7 @@ def run(
     """Run a node of a group.
 
     COMMAND, or the program of Config.toml, runs here while this node holds the group's token.
-    With --tasks the group has many tasks instead, and this node runs those that fall to it.
+    With --tasks the group has many tasks instead, and this node runs its share of them.
     """
     chosen = shared(context)
     flags: dict[str, Any] = dict(context.obj.get(SETTINGS, {}))
@@ -126,7 +126,7 @@ def run(
 def _refuse(
     error: CoordError, *, style: str | None, group: str | None, node: str | None
 ) -> NoReturn:
-    """End with an error; where the node's lines would have been JSON, this one is."""
+    """Exit with an error, printed as JSON if the node's log lines would be JSON."""
     import os
     import sys
 

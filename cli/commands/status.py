@@ -1,4 +1,4 @@
-"""`coord status`, `coord leader`, `coord history`: what is, and what was."""
+"""`coord status`, `coord leader`, `coord history`: groups as they are now, and past takeovers."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ OneGroup = Annotated[
     ),
 ]
 
-#: Seconds between two looks of -w when none are given.
+#: Default of -w: seconds between two reads.
 WATCH_S = "1"
 
 
 class Watchable(TyperCommand):
-    """A command whose -w may stand alone: `-w`, `-w 2` and `-w orders` all mean something."""
+    """Command whose -w may stand alone: `-w`, `-w 2` and `-w orders` are all valid."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Give each -w its seconds before typer asks for them."""
+        """Add the default to each -w without seconds, then let typer parse."""
         rest: list[str] = super().parse_args(ctx, spelled_out(args))
         return rest
 
@@ -57,7 +57,11 @@ def status(
     watch: Annotated[
         float | None,
         typer.Option(
-            "-w", "--watch", metavar="[SECS]", min=0.05, help="Look again and again; default 1 s."
+            "-w",
+            "--watch",
+            metavar="[SECS]",
+            min=0.05,
+            help="Refresh every SECS seconds; default 1.",
         ),
     ] = None,
     check: Annotated[
@@ -69,9 +73,9 @@ def status(
     named = named_group(options, group)
     if watch is not None:
         if options.output in (Output.JSON, Output.TSV):
-            raise typer.BadParameter("-w works with -o table and -o jsonl")
+            raise typer.BadParameter("-w works only with -o table and -o jsonl")
         if check:
-            raise typer.BadParameter("--check looks once; leave out -w")
+            raise typer.BadParameter("-w and --check cannot be combined")
         from coordinator.cli.commands.status_watch import watch_status
 
         watch_status(options, named, watch)
@@ -84,7 +88,7 @@ def status(
 
 
 def leader(context: typer.Context, group: OneGroup = None) -> None:
-    """Print the active node; exit 3 when there is none."""
+    """Print the active node; exit 3 if there is none."""
     options = shared(context)
     named = named_group(options, group)
     with open_reader(options) as (reader, configured):
@@ -117,10 +121,11 @@ def history(
         typer.Option("--since", metavar="TIME", help='Only the last TIME, as "24h" or "30m".'),
     ] = None,
     plot: Annotated[
-        bool, typer.Option("--plot", help="Draw how long nobody was active, term by term.")
+        bool,
+        typer.Option("--plot", help="Draw a bar for each takeover: how long nobody was active."),
     ] = False,
 ) -> None:
-    """Show the takeovers: who, when, why, how long."""
+    """Show past takeovers: when, from whom to whom, why, how long."""
     from coordinator.cli.render import documents, tables
     from coordinator.cli.render.emit import emit
     from coordinator.cli.render.units import seconds_of
@@ -153,7 +158,7 @@ def history(
 
 
 def print_status(options: Shared, found: Status, group: str | None) -> None:
-    """Print a status in the form that was asked for."""
+    """Print a status in the requested format."""
     from coordinator.cli.render import documents, tables
     from coordinator.cli.render.emit import emit
 

@@ -1,4 +1,4 @@
-"""`coord status -w`: the same look again and again, also through an outage of the database."""
+"""`coord status -w`: refresh the status periodically, also through an outage of the database."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from coordinator.cli.connect import database_of, looking_settings_of, within
+from coordinator.cli.connect import database_of, database_settings_of, within
 from coordinator.cli.errors import say
 from coordinator.cli.shared import Output, Shared, TimeStyle
 from coordinator.errors import DatabaseUnreachableError, NotFoundError
@@ -19,46 +19,46 @@ if TYPE_CHECKING:
 
 
 class Watch:
-    """The last answer, and what went wrong since."""
+    """Last answer of the database, and the error since then, if any."""
 
     def __init__(self, options: Shared, group: str | None) -> None:
-        settings = looking_settings_of(options)
+        settings = database_settings_of(options)
         self._options = options
         self._group = group
         self._schema = settings.database.schema
         self._resolved: Resolved = database_of(options, settings, footed=True)
-        self._look: StatusReader | None = None
+        self._reader: StatusReader | None = None
         self._answered_at = time.monotonic()
         self.found: Status | None = None
         self.trouble = ""
 
-    def look_again(self) -> None:
-        """Ask once more; an outage is remembered, and the next look connects anew."""
+    def refresh(self) -> None:
+        """Read the status once more; after an outage, the next call connects anew."""
         from coordinator.app.admin.status import StatusReader
 
         timeout_s = self._options.timeout_s
         try:
             with within(timeout_s, self._resolved.label):
-                if self._look is None:
-                    self._look = StatusReader(
+                if self._reader is None:
+                    self._reader = StatusReader(
                         self._resolved, schema=self._schema, timeout_s=timeout_s
                     )
-                self.found = self._look.status(self._group)
+                self.found = self._reader.status(self._group)
         except NotFoundError as error:
             self.found, self.trouble = None, f"{error} yet"
         except DatabaseUnreachableError as error:
-            if self._look is not None:
-                self._look.close()
-                self._look = None
+            if self._reader is not None:
+                self._reader.close()
+                self._reader = None
             if self.found is None and not self.trouble:
-                raise  # the first look
+                raise  # the first read
             self.trouble = str(error)
         else:
             self._answered_at = time.monotonic()
             self.trouble = ""
 
     def parts(self) -> list[RenderableType]:
-        """Return what is shown now."""
+        """Return the tables and lines to show now."""
         from rich.text import Text
 
         from coordinator.cli.render.tables import status_parts
@@ -69,14 +69,14 @@ class Watch:
         parts = status_parts(self.found, self._group, style, everything=self._options.verbose)
         if self.trouble:
             old_s = time.monotonic() - self._answered_at
-            parts.append(Text(f"this is {old_s:.0f} s old: {self.trouble}", style="red"))
+            parts.append(Text(f"the above is {old_s:.0f} s old: {self.trouble}", style="red"))
         return parts
 
 
 def watch_status(options: Shared, group: str | None, every_s: float) -> None:
     """Show the status until Ctrl-C."""
     watch = Watch(options, group)
-    watch.look_again()
+    watch.refresh()
     pause = threading.Event()
     if options.output is Output.JSONL:
         _stream(watch, pause, every_s)
@@ -87,16 +87,16 @@ def watch_status(options: Shared, group: str | None, every_s: float) -> None:
 def _stream(watch: Watch, pause: threading.Event, every_s: float) -> None:
     from coordinator.cli.render.documents import one, status_lines
 
-    told = ""
+    printed = ""
     while True:
         if watch.trouble:
-            if watch.trouble != told:
+            if watch.trouble != printed:
                 say(watch.trouble)
         elif watch.found is not None:
             print("\n".join(map(one, status_lines(watch.found))), flush=True)
-        told = watch.trouble
+        printed = watch.trouble
         pause.wait(every_s)
-        watch.look_again()
+        watch.refresh()
 
 
 def _redraw(options: Shared, watch: Watch, pause: threading.Event, every_s: float) -> None:
@@ -110,9 +110,9 @@ def _redraw(options: Shared, watch: Watch, pause: threading.Event, every_s: floa
         while True:
             show(options, *watch.parts(), "")
             pause.wait(every_s)
-            watch.look_again()
+            watch.refresh()
     with Live(Group(*watch.parts()), console=screen, auto_refresh=False) as live:
         while True:
             live.update(Group(*watch.parts()), refresh=True)
             pause.wait(every_s)
-            watch.look_again()
+            watch.refresh()

@@ -1,1 +1,1 @@
-"""How answers look: tables, documents, units."""
+"""Rendering of answers: tables, documents, units."""

@@ -53,7 +53,7 @@ def pretty(document: dict[str, Any]) -> str:
 
 
 def head(kind: str, server: Server | Asked) -> dict[str, Any]:
-    """Return what every document begins with."""
+    """Return the fields with which every document begins."""
     return {
         "apiVersion": API_VERSION,
         "kind": kind,
@@ -76,7 +76,7 @@ def status_document(status: Status) -> dict[str, Any]:
 
 
 def primaries_fields(primaries: tuple[Primary, ...] | None) -> list[dict[str, Any]] | None:
-    """Return who takes writes among several hosts; None where the database has one address."""
+    """Return the hosts that take writes; None if the database has only one address."""
     if primaries is None:
         return None
     return [{"address": each.address, "timeline": each.timeline} for each in primaries]
@@ -119,7 +119,7 @@ def group_fields(group: GroupLine) -> dict[str, Any]:
 
 
 def wait_fields(wait: Wait) -> dict[str, Any]:
-    """Return what holds up a group after a failover."""
+    """Return the wait of a group after a failover, and its reason."""
     return {"timeline": wait.timeline, "why": wait.why, "seconds": seconds(wait.left_s)}
 
 
@@ -191,12 +191,12 @@ def history_rows(history: History, style: TimeStyle) -> list[Sequence[Any]]:
 
 
 def tsv(rows: Iterable[Sequence[Any]]) -> str:
-    """Write rows with tabs between; nothing is an empty field."""
+    """Write rows as tab-separated lines; None is an empty field."""
     return "\n".join("\t".join(_cell(cell) for cell in row) for row in rows)
 
 
 def _cell(value: object) -> str:
-    """Write one field; yes and no as in JSON."""
+    """Write one field; booleans as in JSON."""
     if value is None:
         return ""
     return str(value).lower() if isinstance(value, bool) else safe(value)
@@ -208,12 +208,12 @@ def rows(columns: Sequence[str], lines: Iterable[dict[str, Any]]) -> list[Sequen
 
 
 def as_rows(fields: dict[str, Any]) -> list[Sequence[Any]]:
-    """Return the fields of one thing as a row below the row of their names."""
+    """Return fields as a row below the row of their names."""
     return [tuple(fields), tuple(fields.values())]
 
 
 def styled(moment: datetime | None, age_s: float | None, style: TimeStyle) -> str | None:
-    """Write a moment in the style that was asked for; None stays nothing."""
+    """Write a moment in the requested style; None stays None."""
     if moment is None:
         return None
     return moment_text(moment) if style is TimeStyle.ISO else when(moment, age_s, style)

@@ -1,4 +1,4 @@
-"""Print an answer in the form that was asked for; no other module knows which forms there are."""
+"""Output of an answer in the requested format; no other module lists the formats."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables and lines that fit a narrow terminal: what matters least gives way, and never a figure."""
+"""Tables and lines that fit a narrow terminal: unimportant parts go first, and never a number."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
     from rich.measure import Measurement
     from rich.table import Table
 
-#: Blanks between two columns.
+#: Spaces between two columns.
 GAP = 2
-#: A name is never cut to fewer letters than these.
+#: A name is never cut to fewer letters than this.
 LETTERS_MIN = 6
 #: The longest bar of a plot, in columns.
 BAR_COLUMNS = 40
 
 
 class FittedTable:
-    """A table without lines; a column named ">X" holds numbers.
+    """Table without rules; a column named ">X" holds numbers.
 
-    Where it is too wide, the columns in `droppable` go first, in this order; then the longest
-    texts are cut. The columns in `wraps` are broken into lines instead.
+    If it is too wide, the columns in `droppable` are dropped first, in this order; then the longest
+    texts are cut. Texts of the columns in `wraps` are wrapped instead of cut.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class FittedTable:
         self._droppable, self._wraps = droppable, wraps
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Draw it for the width that there is."""
+        """Draw the table for the available width."""
         yield self._table(options.max_width)
 
     def _table(self, width: int) -> Table:
@@ -66,7 +66,7 @@ class FittedTable:
         return table
 
     def _fit(self, width: int) -> tuple[list[int], dict[int, int]]:
-        """Return the columns that stay, and how wide each may be."""
+        """Return the columns that stay, and the greatest width of each."""
         kept = list(range(len(self._columns)))
         widths = {index: self._natural(index) for index in kept}
 
@@ -95,13 +95,13 @@ class FittedTable:
 
 
 class FittedLine:
-    """Parts of one line; where it is too long, those in `droppable` go, the last one first."""
+    """Parts of one line; if it is too long, up to `droppable` parts are dropped from its end."""
 
     def __init__(self, parts: Sequence[str], *, droppable: int) -> None:
         self._parts, self._droppable = list(parts), droppable
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Write it for the width that there is."""
+        """Write the line for the available width."""
         from rich.text import Text
 
         for kept in range(len(self._parts), len(self._parts) - self._droppable - 1, -1):
@@ -112,19 +112,19 @@ class FittedLine:
 
 
 class FittedBar:
-    """A fraction as a bar that is as long as there is room for."""
+    """Bar that shows a fraction, as long as the available width allows."""
 
     def __init__(self, fraction: float, style: str) -> None:
         self._fraction, self._style = fraction, style
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        """Tell how little and how much room it needs."""
+        """Return the least and the greatest width of the bar."""
         from rich.measure import Measurement
 
         return Measurement(1, min(BAR_COLUMNS, options.max_width))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Draw it for the width that there is."""
+        """Draw the bar for the available width."""
         from rich.text import Text
 
         columns = min(BAR_COLUMNS, options.max_width)
@@ -132,7 +132,7 @@ class FittedBar:
 
 
 def bar(fraction: float, columns: int = BAR_COLUMNS) -> str:
-    """Draw a fraction of `columns` in eighths of a column; what is not nothing is visible."""
+    """Draw a fraction of `columns` in eighths of a column; anything above 0 is visible."""
     eighths = max(1, round(fraction * columns * 8)) if fraction > 0 else 0
     full, rest = divmod(eighths, 8)
     return "█" * full + (" ▏▎▍▌▋▊▉"[rest] if rest else "")

@@ -1,4 +1,4 @@
-"""The console of a command: colours only where they are wanted, lines never cut in a pipe."""
+"""Tables of groups, nodes and takeovers for people, and the console that they are printed on."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 #: A pipe has no width; no table is wider than this.
 PIPE_COLUMNS = 1000
-#: So many nodes are told to differ; a group in the midst of a change has many.
+#: Differences are listed for so many nodes; during a rollout there are many.
 DIFFERENCES_MAX = 5
 
 #: The tokens of a group's tasks have histories of their own.
-NOTHING_TAKEN = "nothing was taken in this time; a task's takeovers: `coord history GROUP/TASK`"
+NO_TAKEOVERS = "no takeovers in this time; a task's takeovers: `coord history GROUP/TASK`"
 
 STYLES = {
     "active": "green",
@@ -42,7 +42,7 @@ STYLES = {
 
 
 def console(options: Shared, *, stderr: bool = False) -> Console:
-    """Return rich's console as the options and NO_COLOR want it."""
+    """Return a rich console that honours the options and NO_COLOR; lines in a pipe are not cut."""
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
@@ -53,7 +53,7 @@ def console(options: Shared, *, stderr: bool = False) -> Console:
         emoji=False,
         force_terminal=True if options.color is Color.ALWAYS else None,
         no_color={Color.ALWAYS: False, Color.NEVER: True}.get(options.color),
-        # Else TERM=dumb would take away the colours that were asked for.
+        # Otherwise TERM=dumb would suppress the colours that were asked for.
         color_system=_colours(options),
         width=None if stream.isatty() else PIPE_COLUMNS,
     )
@@ -61,13 +61,13 @@ def console(options: Shared, *, stderr: bool = False) -> Console:
 
 def _colours(options: Shared) -> Literal["auto", "standard"] | None:
     if options.color is Color.NEVER:
-        return None  # not even bold, which is no colour to rich where FORCE_COLOR is set
+        return None  # no bold either, which rich would print if FORCE_COLOR is set
     dumb = os.environ.get("TERM", "") in ("", "dumb", "unknown")
     return "standard" if options.color is Color.ALWAYS and dumb else "auto"
 
 
 def show(options: Shared, *parts: RenderableType) -> None:
-    """Print tables and lines to stdout, without the blanks that pad a table."""
+    """Print tables and lines to stdout, without trailing spaces."""
     from rich.console import Group
 
     screen = console(options)
@@ -80,7 +80,7 @@ def show(options: Shared, *parts: RenderableType) -> None:
 def status_parts(
     status: Status, group: str | None, style: TimeStyle, *, everything: bool
 ) -> list[RenderableType]:
-    """Return what `coord status` shows: the groups, or the nodes of one."""
+    """Return the output of `coord status`: the groups, or the nodes of one."""
     if group is None:
         parts: list[RenderableType] = [groups_table(status, style)]
         notes = [] if status.groups else ["no groups yet: start a node with `coord run`"]
@@ -91,19 +91,19 @@ def status_parts(
 
 
 def _two_primaries(status: Status) -> list[RenderableType]:
-    """Return a line when several hosts take writes: one will lose what was written there."""
+    """Return a warning if several hosts take writes: all but one will lose what was written."""
     from rich.text import Text
 
     primaries = status.primaries or ()
     if len(primaries) < 2:
         return []
     named = ", ".join(f"{each.address} (timeline {each.timeline})" for each in primaries)
-    told = f"{len(primaries)} primaries take writes at once: {named}; end all but one"
-    return [Text(told, style="bold red")]
+    warning = f"{len(primaries)} primaries take writes at once: {named}; stop all but one"
+    return [Text(warning, style="bold red")]
 
 
 def groups_table(status: Status, style: TimeStyle) -> FittedTable:
-    """Return one line for each group."""
+    """Return a table with a line for each group."""
     columns = ("GROUP", "STATE", "ACTIVE", ">TERM", "SINCE", ">STANDBY", ">LAST BEAT", ">LEASE")
     rows = [
         (
@@ -123,7 +123,7 @@ def groups_table(status: Status, style: TimeStyle) -> FittedTable:
 
 
 def nodes_table(nodes: Sequence[NodeLine]) -> tuple[FittedTable, bool]:
-    """Return one line for each node, and whether some differ from the active one."""
+    """Return a table with a line for each node, and True if any differs from the active one."""
     active = _active(nodes)
     of_tasks = any(node.task_count is not None for node in nodes)
     columns = (
@@ -136,7 +136,7 @@ def nodes_table(nodes: Sequence[NodeLine]) -> tuple[FittedTable, bool]:
         version = _compared(node, active, "version")
         config = _compared(node, active, "config_hash")
         marked = marked or "!" in version + config
-        # One whose heartbeats stopped is nothing to be glad about, though it holds the token.
+        # A holder whose heartbeats have stopped is not shown in green.
         styles.append("active" if node is active and node.state == "ok" else node.state)
         rows.append(
             (
@@ -156,7 +156,7 @@ def nodes_table(nodes: Sequence[NodeLine]) -> tuple[FittedTable, bool]:
 
 
 def history_parts(history: History, style: TimeStyle, *, several: bool) -> list[RenderableType]:
-    """Return what `coord history` shows; with a column for the group when there are several."""
+    """Return the output of `coord history`; with a column for the group if there are several."""
     group = ("GROUP",) if several else ()
     columns = (*group, ">TERM", "AT", "FROM", "TO", "REASON", ">GAP", ">DETECTED")
     rows = [
@@ -172,7 +172,7 @@ def history_parts(history: History, style: TimeStyle, *, several: bool) -> list[
         )
         for each in history.takeovers
     ]
-    notes = [] if history.takeovers else [NOTHING_TAKEN]
+    notes = [] if history.takeovers else [NO_TAKEOVERS]
     table = table_of(columns, rows, droppable=(">DETECTED",), wraps=("REASON",))
     return [table, *(dim(note) for note in notes), footer_line(history.server)]
 
@@ -187,7 +187,7 @@ def plot_parts(history: History) -> list[RenderableType]:
     table.add_column("TERM", justify="right", no_wrap=True)
     table.add_column("AT", no_wrap=True)
     table.add_column("GAP", justify="right", no_wrap=True)
-    table.add_column("")  # the only one that gives way where the terminal is narrow
+    table.add_column("")  # the only column that shrinks on a narrow terminal
     for each in known:
         fraction = (each.gap_s or 0.0) / longest if longest > 0 else 0.0
         colour = "green" if each.how == "release" else "yellow"
@@ -199,17 +199,17 @@ def plot_parts(history: History) -> list[RenderableType]:
 
 
 def cause(how: str, reason: str | None) -> str:
-    """Say in words how a token changed hands."""
+    """Return the kind of a takeover, with its reason."""
     return f"{how} ({reason})" if reason and reason != how else how
 
 
 def footer(server: Server) -> str:
-    """Say who answered, and how fast."""
+    """Return the line that names the server and its round-trip time."""
     return "  ".join(_footer_parts(server))
 
 
 def footer_line(server: Server) -> FittedLine:
-    """Return the footer, as much of it as fits."""
+    """Return the footer, shortened to the terminal's width."""
     return FittedLine(_footer_parts(server), droppable=2)
 
 
@@ -242,9 +242,9 @@ def _nodes_parts(group: GroupLine, *, everything: bool) -> tuple[list[Renderable
 
 
 def _differences(nodes: Sequence[NodeLine]) -> list[str]:
-    """Say in which settings nodes differ from the active one."""
+    """Return a sentence for each node whose settings differ from the active node's."""
     active = _active(nodes)
-    said = []
+    found = []
     for node in nodes:
         if active is None or node.state == "ended" or node.config_hash == active.config_hash:
             continue
@@ -257,8 +257,8 @@ def _differences(nodes: Sequence[NodeLine]) -> list[str]:
             if mine != others
         ]
         what = "; ".join(keys) or "differs in stopTimeout, the program, its trigger or a policy"
-        said.append(f"{node.node}: {what}")
-    return said[:DIFFERENCES_MAX]
+        found.append(f"{node.node}: {what}")
+    return found[:DIFFERENCES_MAX]
 
 
 def _active(nodes: Sequence[NodeLine]) -> NodeLine | None:
@@ -266,7 +266,7 @@ def _active(nodes: Sequence[NodeLine]) -> NodeLine | None:
 
 
 def nobody(group: GroupLine, *, of_tasks: bool = False) -> str:
-    """Say that a group has no active node, and for how long."""
+    """Return a clause: the group has no active node, and since when."""
     if group.leaderless_s is None:
         return "nobody observes" if of_tasks else "nobody is active"
     did = "observed" if of_tasks else "been active"
@@ -274,14 +274,14 @@ def nobody(group: GroupLine, *, of_tasks: bool = False) -> str:
 
 
 def left_out(count: int) -> str:
-    """Say how many nodes are not shown."""
+    """Return a sentence about the nodes that are not shown."""
     if count == 1:
         return "1 node has left and is not shown (-v)"
     return f"{count} nodes have left and are not shown (-v)"
 
 
 def _compared(node: NodeLine, active: NodeLine | None, field: str) -> str:
-    """Return a field of a node, marked when the active node's is another."""
+    """Return a field of a node, marked if it differs from the active node's."""
     mine = getattr(node, field)
     differs = active is not None and node.state != "ended" and mine != getattr(active, field)
     return f"{mine or '-'}{' !' if differs else ''}"
@@ -293,12 +293,12 @@ def table_of(
     styles: Sequence[str] = (),
     **fitting: Any,
 ) -> FittedTable:
-    """Return a table of plain cells; `styles` are words of STYLES, one for each row."""
+    """Return a table of plain cells; `styles` are keys of STYLES, one for each row."""
     return FittedTable(columns, rows, [STYLES.get(style, "") for style in styles], **fitting)
 
 
 def dim(line: str) -> RenderableType:
-    """Return a line that stands below what was asked for."""
+    """Return a dimmed line, for notes below an answer."""
     from rich.text import Text
 
     return Text(line, style="dim")

@@ -1,6 +1,6 @@
 """Tasks, their nodes and their observer as JSON documents and as rows of tab-separated text.
 
-Fields are only ever added. A task's own fields are called as in [[tasks]] of Config.toml.
+Fields are only ever added. A task's own fields have the names of [[tasks]] in Config.toml.
 """
 
 from __future__ import annotations
@@ -68,14 +68,14 @@ def task_fields(task: TaskLine) -> dict[str, Any]:
 
 
 def page_fields(page: TaskPage) -> dict[str, Any]:
-    """Return one task with what it is on each node."""
+    """Return one task with its state on each node."""
     responsible = {"node": page.responsible, "reason": page.reason, "alert": page.alert}
     nodes = [on_node_fields(each) for each in page.nodes]
     return task_fields(page.task) | {"responsible": responsible, "onNodes": nodes}
 
 
 def on_node_fields(each: TaskOnNode) -> dict[str, Any]:
-    """Return what one node has to do with a task."""
+    """Return the state of a task on one node."""
     return {
         "taskId": each.node,
         "state": each.state,
@@ -145,14 +145,14 @@ def observer_fields(page: ObserverPage) -> dict[str, Any]:
 
 
 def policy_fields(policy: TasksPolicy) -> dict[str, float | None]:
-    """Return a group's policy by the keys of [tasksPolicy]; None: each node's own."""
+    """Return a group's policy by the keys of [tasksPolicy]; None: each node uses its own value."""
     from coordinator.protocol.messages.group_record import POLICY_KEYS
 
     return {key: getattr(policy, field) for field, key in POLICY_KEYS.items()}
 
 
 def cursor_fields(page: CursorPage) -> dict[str, Any]:
-    """Return how far a task has come."""
+    """Return the cursor of a task."""
     return {
         "groupId": page.group,
         "task": page.task,

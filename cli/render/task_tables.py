@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     )
     from coordinator.cli.shared import TimeStyle
 
-#: An error is shown so that it is recognised; `task show` has the whole of it.
+#: A longer error is cut here; `coord task show` has all of it.
 ERROR_LETTERS_MAX = 60
 
 
 def tasks_parts(tasks: Sequence[TaskLine], group: str, style: TimeStyle) -> list[RenderableType]:
-    """Return what `coord task list` shows."""
+    """Return the output of `coord task list`."""
     rows = [
         (
             task.definition.name,
@@ -46,7 +46,7 @@ def tasks_parts(tasks: Sequence[TaskLine], group: str, style: TimeStyle) -> list
 
 
 def page_parts(page: TaskPage, style: TimeStyle) -> list[RenderableType]:
-    """Return what `coord task show` shows."""
+    """Return the output of `coord task show`."""
     rows = [
         (each.node, each.state, each.standing, each.node_state, each.last_error or "-")
         for each in page.nodes
@@ -60,7 +60,7 @@ def page_parts(page: TaskPage, style: TimeStyle) -> list[RenderableType]:
 
 
 def hosts_parts(hosts: Sequence[TaskHost], *, everything: bool) -> list[RenderableType]:
-    """Return what `coord nodes` shows."""
+    """Return the output of `coord nodes`."""
     shown = [host for host in hosts if everything or host.state != "ended"]
     rows = [
         (
@@ -88,7 +88,7 @@ def hosts_parts(hosts: Sequence[TaskHost], *, everything: bool) -> list[Renderab
 
 
 def observer_parts(page: ObserverPage, style: TimeStyle) -> list[RenderableType]:
-    """Return what `coord observer` shows."""
+    """Return the output of `coord observer`."""
     if page.state == "active":
         since = when(page.since, page.since_age_s, style)
         first = f"{page.group}: {page.node} observes, term {page.term}, since {since}"
@@ -104,16 +104,16 @@ def observer_parts(page: ObserverPage, style: TimeStyle) -> list[RenderableType]
 
 
 def policy_parts(fields: Mapping[str, float | None]) -> list[RenderableType]:
-    """Return what `coord observer policy` shows."""
+    """Return the output of `coord observer policy`."""
     rows = [(key, "-" if value is None else f"{value:.15g}") for key, value in fields.items()]
     parts: list[RenderableType] = [table_of(("KEY", "VALUE"), rows)]
     if None in fields.values():
-        parts.append(dim("-: each node goes by its own file, or by its default"))
+        parts.append(dim("-: each node uses its own configuration, or its default"))
     return parts
 
 
 def decisions_parts(decisions: Sequence[DecisionLine], style: TimeStyle) -> list[RenderableType]:
-    """Return what `coord observer decisions` shows."""
+    """Return the output of `coord observer decisions`."""
     rows = [
         (
             when(each.at, each.age_s, style),
@@ -167,12 +167,12 @@ def _short(error: str | None) -> str:
 
 
 def _seen(host: TaskHost) -> str:
-    """Say which version of the group's record a node acts on, and which there is."""
+    """Return the version of the record that a node acts on, and the latest if it is behind."""
     if host.seen_version is None:
         return "-"
     behind = host.seen_version < host.group_version and host.state != "ended"
     return f"{host.seen_version}{f' of {host.group_version}' if behind else ''}"
 
 
-def _yes(word: bool) -> str:
-    return "yes" if word else "no"
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"

@@ -1,4 +1,4 @@
-"""Ages and moments as people write them, and text of others made safe for a terminal."""
+"""Ages and moments as people write them, and foreign text made safe for a terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NOTHING = "-"
 
 
 def age(seconds: float | None) -> str:
-    """Write an age in its one most telling unit: 0.3 s, 14m, 3h, 12d."""
+    """Write an age in one suitable unit: 0.3 s, 14m, 3h, 12d."""
     if seconds is None:
         return NOTHING
     if seconds < MINUTE_S:
@@ -27,7 +27,7 @@ def age(seconds: float | None) -> str:
 
 
 def gap(seconds: float | None) -> str:
-    """Write how long nobody was active; below 0, how long two were."""
+    """Write how long no node was active; below 0, how long two were."""
     if seconds is None:
         return NOTHING
     return f"overlap {-seconds:.2f} s" if seconds < 0 else f"{seconds:.2f} s"
@@ -41,7 +41,7 @@ def iso(moment: datetime | None, *, digits: str = "seconds") -> str:
 
 
 def when(moment: datetime | None, age_s: float | None, style: TimeStyle) -> str:
-    """Write a moment in the style that was asked for."""
+    """Write a moment in the requested style."""
     if moment is None:
         return NOTHING
     if style is TimeStyle.AGO:
@@ -52,14 +52,14 @@ def when(moment: datetime | None, age_s: float | None, style: TimeStyle) -> str:
 
 
 def safe(text: object) -> str:
-    """Replace what a terminal would obey, or a line-based reader would trip over."""
-    return "".join(letter if letter.isprintable() else "?" for letter in str(text))
+    """Replace characters that a terminal would obey, or that would break a line."""
+    return "".join(each if each.isprintable() else "?" for each in str(text))
 
 
 def seconds_of(text: str) -> float:
     """Return the seconds of "10", "10s", "24h" or "500ms".
 
-    Errors: ValueError says what may be written.
+    Errors: ValueError with examples of valid times.
     """
     number = text.strip().rstrip("msdh").rstrip()
     unit = text.strip()[len(number) :].strip()

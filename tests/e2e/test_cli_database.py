@@ -78,9 +78,9 @@ def test_the_embedded_server_goes_up_and_down(root: Path) -> None:
 
     assert coord("db", "path", **home).stdout == f"{root}\n"
     assert "runs in" in coord("db", "up", **home).stdout
-    assert "runs with pid" in coord("db", "path", **home).stderr
+    assert "running with pid" in coord("db", "path", **home).stderr
     assert coord("db", "down", **home).stdout == "stopped\n"
-    assert coord("db", "down", **home).stdout == "did not run\n"
+    assert coord("db", "down", **home).stdout == "was not running\n"
 
 
 def test_a_demonstration_takes_over_in_time_and_leaves_nothing_behind(
@@ -92,7 +92,7 @@ def test_a_demonstration_takes_over_in_time_and_leaves_nothing_behind(
 
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert "took over with term 2" in answer.stdout
-    assert coord("db", "path", **home).stderr == "coord: does not run\n"
+    assert coord("db", "path", **home).stderr == "coord: not running\n"
     assert not [pid for pid in everyone() if _cwd(pid).startswith(str(tmp_path))]
     assert list(tmp_path.iterdir()) == []
 
@@ -104,7 +104,7 @@ def test_a_demonstration_leaves_the_users_server_as_it_was(root: Path) -> None:
     answer = coord("demo", "--once", "--nodes", "2", timeout_s=150, **home)
 
     assert answer.returncode == 0, answer.stdout + answer.stderr
-    assert "runs with pid" in coord("db", "path", **home).stderr
+    assert "running with pid" in coord("db", "path", **home).stderr
     assert json.loads(coord("status", "-o", "json", **home).stdout)["groups"] == []
 
 

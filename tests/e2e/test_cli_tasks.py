@@ -339,7 +339,7 @@ def test_a_person_at_a_terminal_is_asked(
         os.close(terminal)
 
     assert process.returncode == code
-    assert "delete task copy of night?" in asked
+    assert "Delete task copy of night?" in asked
     assert night.query("SELECT count(*) FROM task WHERE enabled AND NOT deleted") == [(left,)]
 
 
@@ -379,7 +379,7 @@ def test_the_policy_of_a_group_is_shown_and_changed_for_all_nodes(night: Databas
     policy = {"toMember": 10.0, "lateMax": 0, "lateWithin": None, "observerGrace": None}
     assert json.loads(said)["policy"] == policy
     _, said, _ = coord(night, *arguments, "toMember=10")
-    assert said == "night: the policy was so already\n"
+    assert said == "night: the policy is unchanged\n"
     coord(night, *arguments, "toMember=default", "lateMax=default")
     _, said, _ = coord(night, *arguments, "-o", "tsv")
     assert said.splitlines()[:2] == ["key\tvalue", "toMember\t"]

@@ -1,4 +1,4 @@
-"""`coord task add`: a definition, flag by flag."""
+"""`coord task add`: define a task by flags."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
-from coordinator.cli.commands.task.common import Name, Reason, found_task, tell_task
+from coordinator.cli.commands.task.common import Name, Reason, found_task, report_task
 from coordinator.cli.connect import open_tasks
 from coordinator.cli.shared import shared
 from coordinator.errors import UsageError
 
-NO_PROGRAM = "the task runs nothing yet: give a COMMAND behind --, or --callable MODULE:FUNCTION"
+NO_PROGRAM = "the task has no program: give a COMMAND after --, or --callable MODULE:FUNCTION"
 
 
 class OnPartition(StrEnum):
-    """Conduct of a running task when its node is cut off from the database."""
+    """Behaviour of a running task when its node is cut off from the database."""
 
     STOP = "stop"
     CONTINUE = "continue"
@@ -39,88 +39,99 @@ def add(
     name: Name,
     command: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[-- COMMAND]...", help="What it runs, with its own options."),
+        typer.Argument(metavar="[-- COMMAND]...", help="The program, with its own options."),
     ] = None,
     target: Annotated[
         str | None,
         _text("--callable", "MODULE:FUNCTION", "A Python function instead of COMMAND."),
     ] = None,
-    shell: Annotated[bool, typer.Option("--shell", help="Give COMMAND to /bin/sh.")] = False,
+    shell: Annotated[bool, typer.Option("--shell", help="Run COMMAND by /bin/sh -c.")] = False,
     every: Annotated[str | None, _text("--every", "SECS", "Seconds between two starts.")] = None,
-    cron: Annotated[str | None, _text("--cron", "FIELDS", 'As "*/5 * * * *".')] = None,
-    at: Annotated[str | None, _text("--at", "MOMENT", "Once.")] = None,
-    timezone: Annotated[str | None, _text("--timezone", "ZONE", "Of --cron; default UTC.")] = None,
+    cron: Annotated[str | None, _text("--cron", "FIELDS", 'A schedule, as "*/5 * * * *".')] = None,
+    at: Annotated[str | None, _text("--at", "MOMENT", "Start once, at this moment.")] = None,
+    timezone: Annotated[
+        str | None, _text("--timezone", "ZONE", "Time zone of --cron; default UTC.")
+    ] = None,
     max_count: Annotated[
-        str | None, _text("--max-count", "N", "Runs until the schedule is done.")
+        str | None, _text("--max-count", "N", "Number of runs after which the schedule ends.")
     ] = None,
     start_time: Annotated[
-        str | None, _text("--start-time", "MOMENT", "Nothing runs before.")
+        str | None, _text("--start-time", "MOMENT", "No run before this moment.")
     ] = None,
-    end_time: Annotated[str | None, _text("--end-time", "MOMENT", "Nothing runs after.")] = None,
+    end_time: Annotated[
+        str | None, _text("--end-time", "MOMENT", "No run after this moment.")
+    ] = None,
     node: Annotated[
         list[str] | None,
-        _text("--node", "NODE", "Who may run it; again for more; default all."),
+        _text("--node", "NODE", "A node that may run it; repeat for more; default all."),
     ] = None,
     preferred: Annotated[
-        str | None, _text("--preferred", "NODE", "Goes first while it is a live member.")
+        str | None, _text("--preferred", "NODE", "Runs it whenever it is a live Member.")
     ] = None,
     pinned: Annotated[
-        bool, typer.Option("--pinned", help="Nobody but the preferred node ever runs it.")
+        bool, typer.Option("--pinned", help="Only the preferred node ever runs it.")
     ] = False,
     failover: Annotated[
         bool | None,
         typer.Option(
-            "--failover/--no-failover", help="Whether another node takes it from a dead one."
+            "--failover/--no-failover", help="Let another node take it over from a dead one."
         ),
     ] = None,
     failback: Annotated[
         bool | None,
-        typer.Option(
-            "--failback/--no-failback", help="Whether it goes back to a node that returns."
-        ),
+        typer.Option("--failback/--no-failback", help="Let it go back to a node that returns."),
     ] = None,
     on_partition: Annotated[
         OnPartition | None,
-        typer.Option("--on-partition", help="continue: cut off, it goes on; may run twice."),
+        typer.Option(
+            "--on-partition", help="Without the database; with continue it may run twice."
+        ),
     ] = None,
     on_done: Annotated[
         OnDone | None,
-        typer.Option("--on-done", help="When it ends; default finish with a trigger."),
+        typer.Option(
+            "--on-done", help="After its program ended; default restart, finish with a trigger."
+        ),
     ] = None,
     progress_timeout: Annotated[
-        str | None, _text("--progress-timeout", "SECS", "Without progress so long, it has hung.")
+        str | None,
+        _text("--progress-timeout", "SECS", "Treat it as hung after so long without progress."),
     ] = None,
     stop_timeout: Annotated[
         str | None, _text("--stop-timeout", "SECS", "Seconds from SIGTERM to SIGKILL.")
     ] = None,
     env: Annotated[
-        list[str] | None, _text("--env", "NAME=VALUE", "For the program; no secrets.")
+        list[str] | None,
+        _text("--env", "NAME=VALUE", "A variable of the program; not for secrets."),
     ] = None,
     cwd: Annotated[str | None, _text("--cwd", "PATH", "Directory to run in.")] = None,
     forward: Annotated[
         list[str] | None,
-        _text("--forward-signal", "NAME", "Of the node, for the program: HUP, USR1, USR2, QUIT."),
+        _text(
+            "--forward-signal", "NAME", "Pass on this signal of the node: HUP, USR1, USR2, QUIT."
+        ),
     ] = None,
     options: Annotated[
-        str | None, _text("--options", "JSON", "An object; given in COORD_OPTIONS.")
+        str | None,
+        _text("--options", "JSON", "A JSON object; the program gets it in COORD_OPTIONS."),
     ] = None,
     disabled: Annotated[
-        bool, typer.Option("--disabled", help="Define it only; `task enable` starts it.")
+        bool, typer.Option("--disabled", help="Only define it; `coord task enable` starts it.")
     ] = False,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Change the definition if there is one.")
+        bool, typer.Option("--replace", help="Change the definition if the task exists.")
     ] = False,
     reason: Reason = None,
 ) -> None:
     """Define a task; one of the group's nodes starts it at once.
 
-    Whoever may do this says what the nodes run: see docs/tasks.md.
+    Everyone who can define a task decides what the nodes run: see docs/tasks.md.
     """
     from coordinator.cli.commands.task import flags
 
     if not command and target is None:
         raise UsageError(NO_PROGRAM)
-    said = {
+    given = {
         ("name",): name,
         ("command",): _command(command, shell=shell),
         ("callable",): target,
@@ -149,10 +160,10 @@ def add(
     }
     chosen = shared(context)
     with open_tasks(chosen) as (tasks, group, settings):
-        defined = flags.task_of_flags(said, failover=settings.tasks_policy.failover)
+        defined = flags.task_of_flags(given, failover=settings.tasks_policy.failover)
         warnings = tasks.add(group, defined, replace=replace, reason=reason)
         found = found_task(tasks, group, name)
-    tell_task(chosen, found, "defined" if replace else "added", warnings)
+    report_task(chosen, found, "defined" if replace else "added", warnings)
 
 
 def _command(words: list[str] | None, *, shell: bool) -> object:

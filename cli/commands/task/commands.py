@@ -1,4 +1,4 @@
-"""`coord task`: define tasks of a group, look at them, move them, save how far they came."""
+"""`coord task`: define, show and move the tasks of a group, and save their cursors."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from coordinator.cli.commands.task.common import (
     confirm,
     found_task,
     print_task,
-    tell_task,
+    report_task,
 )
 from coordinator.cli.connect import open_tasks
 from coordinator.cli.shared import TimeStyle, shared
 
 app = typer.Typer(
-    help="Tasks of a group: define, look, move, stop.",
+    help="Define, show, move and stop the tasks of a group.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -30,7 +30,7 @@ app.command()(task_add.add)
 
 @app.command(name="list")
 def list_(context: typer.Context) -> None:
-    """Show the tasks of a group: where each runs, since when, what went wrong last."""
+    """Show the tasks of a group: where each runs, since when, and its last error."""
     from coordinator.cli.render import documents, tables, task_documents, task_tables
     from coordinator.cli.render.emit import emit
 
@@ -51,7 +51,7 @@ def list_(context: typer.Context) -> None:
 
 @app.command()
 def show(context: typer.Context, name: Name) -> None:
-    """Show one task: its definition, who should run it and why, what it is on each node."""
+    """Show one task: its definition, the node that should run it and why, its state on each."""
     options = shared(context)
     with open_tasks(options) as (tasks, group, _):
         found = found_task(tasks, group, name)
@@ -76,8 +76,8 @@ def delete(context: typer.Context, name: Name, reason: Reason = None, yes: Yes =
     options = shared(context)
     if not yes:
         with open_tasks(options) as (tasks, group, _):
-            tasks.page(group, name)  # nobody is asked about a task that is not there
-        confirm(f"delete task {name} of {group}?")
+            tasks.page(group, name)  # a task that does not exist needs no confirmation
+        confirm(f"Delete task {name} of {group}?")
     with open_tasks(options) as (tasks, group, _):
         tasks.delete(group, name, reason=reason)
     if not options.quiet:
@@ -91,11 +91,11 @@ def move(
     to: Annotated[str, typer.Option("--to", metavar="NODE", help="The new preferred node.")],
     pin: Annotated[
         bool | None,
-        typer.Option("--pin/--no-pin", help="Nobody else ever; or anybody else too."),
+        typer.Option("--pin/--no-pin", help="Let only this node run it; or others too."),
     ] = None,
     reason: Reason = None,
 ) -> None:
-    """Make a node the preferred one of a task; it goes there as soon as that node is a member."""
+    """Make a node the preferred one of a task; the task moves once that node is a Member."""
     from coordinator.cli.commands.task import flags
 
     flags.checked_node("to", to)
@@ -103,7 +103,7 @@ def move(
     with open_tasks(options) as (tasks, group, _):
         warnings = tasks.move(group, name, to, pinned=pin, reason=reason)
         found = found_task(tasks, group, name)
-    tell_task(options, found, f"prefers {to}", warnings)
+    report_task(options, found, f"prefers {to}", warnings)
 
 
 @app.command()
@@ -117,11 +117,11 @@ def cursor(
         typer.Option(
             "--save",
             metavar="JSON",
-            help="Save it, under the COORD_TERM and COORD_SESSION of the program that asks.",
+            help="Save this cursor, under COORD_TERM and COORD_SESSION of the calling program.",
         ),
     ] = None,
 ) -> None:
-    """Print how far a task has come, as its program saved it; null when it never did."""
+    """Print a task's cursor as its program saved it; null if it never did."""
     from coordinator.cli.commands.task import flags
     from coordinator.cli.render import documents, task_documents
     from coordinator.cli.render.emit import emit
@@ -129,7 +129,7 @@ def cursor(
     options = shared(context)
     task = name or os.environ.get("COORD_TASK")
     if not task:
-        raise typer.BadParameter("there is no COORD_TASK here: give the NAME")
+        raise typer.BadParameter("COORD_TASK is not set: give the NAME of a task")
     flags.json_of("save", save)
     with open_tasks(options) as (tasks, group, _):
         if save is not None:
@@ -153,14 +153,15 @@ def _switch(context: typer.Context, name: str, reason: str | None, *, on: bool) 
         changed = tasks.switch(group, name, on=on, reason=reason)
         found = found_task(tasks, group, name)
     word = "enabled" if on else "disabled"
-    tell_task(options, found, word if changed else f"was already {word}", ())
+    report_task(options, found, word if changed else f"was already {word}", ())
 
 
 def _holding() -> tuple[int, str]:
-    """Return the term and the session of the program that asks."""
+    """Return the term and the session of the calling program."""
     term, session = os.environ.get("COORD_TERM", ""), os.environ.get("COORD_SESSION", "")
     if not term.isdecimal() or not session:
         raise typer.BadParameter(
-            "--save is for programs that coord runs: COORD_TERM and COORD_SESSION are not set"
+            "--save works only in a program that coord runs: COORD_TERM and COORD_SESSION are not"
+            " set"
         )
     return int(term), session

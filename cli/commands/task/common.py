@@ -1,4 +1,4 @@
-"""Arguments and answers that the commands about tasks and nodes share."""
+"""Arguments and outputs that the commands about tasks and nodes share."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ Name = Annotated[
     str, typer.Argument(metavar="NAME", help="Name of the task.", autocompletion=complete.tasks)
 ]
 Reason = Annotated[
-    str | None, typer.Option("--reason", metavar="TEXT", help="Kept beside the change.")
+    str | None, typer.Option("--reason", metavar="TEXT", help="Reason, recorded with the change.")
 ]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 
 
 def confirm(question: str) -> None:
-    """Ask, and end with 1 when the answer is no; a script has to say --yes."""
+    """Ask for confirmation; exit with 1 if the answer is no. A script must pass --yes."""
     import sys
 
     if not sys.stdin.isatty():
@@ -40,21 +40,21 @@ def found_task(tasks: Tasks, group: str, name: str) -> Found:
     return tasks.page(group, name), tasks.asked()
 
 
-def tell_task(options: Shared, found: Found, done: str, warnings: Sequence[str]) -> None:
-    """Say what was done, or print the task as it is now in the form that was asked for."""
+def report_task(options: Shared, found: Found, done: str, warnings: Sequence[str]) -> None:
+    """Print what was done, or the task as it is now in the requested format."""
     page, _ = found
     for warning in warnings:
         say(f"warning: {warning}")
     if options.output is not Output.TABLE:
         print_task(options, found)
     elif not options.quiet:
-        said = f"{page.responsible}: {page.reason}" if page.responsible else page.reason
-        what = done if said == done else f"{done}; {said}"
+        state = f"{page.responsible}: {page.reason}" if page.responsible else page.reason
+        what = done if state == done else f"{done}; {state}"
         print(f"{page.task.group}/{page.task.definition.name}: {what}")
 
 
 def print_task(options: Shared, found: Found) -> None:
-    """Print a task in the form that was asked for."""
+    """Print a task in the requested format."""
     from coordinator.cli.render import documents, tables, task_documents, task_tables
     from coordinator.cli.render.emit import emit
 

@@ -1,4 +1,4 @@
-"""From the flags of `coord task add` to a definition, by the keys of [[tasks]] in Config.toml."""
+"""Conversion of the flags of `coord task add`, by the keys of [[tasks]], to a definition."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 Keys = tuple[str, ...]
 Path = tuple[str | int, ...]
 
-#: Of each key whose flag has another name.
+#: Flag of each key whose flag has another name.
 FLAGS: Mapping[Keys, str] = {
     ("name",): "argument NAME",
     ("command",): "command line",
@@ -27,31 +27,31 @@ FLAGS: Mapping[Keys, str] = {
 }
 
 
-def task_of_flags(said: Mapping[Keys, object], *, failover: bool) -> TaskDef:
-    """Return the definition; what is None was not said.
+def task_of_flags(given: Mapping[Keys, object], *, failover: bool) -> TaskDef:
+    """Return the definition; a key whose value is None was not given.
 
-    failover: of tasks that do not say it themselves.
-    Errors: UsageError with the flag, the key, the rule and the value of all that is wrong.
+    failover: of tasks that do not set it themselves.
+    Errors: UsageError with the flag, the key, the rule and the value of each problem.
     """
     from coordinator.app.config.task_spec import task_from_flags
 
-    values = {keys: value for keys, value in said.items() if value is not None}
+    values = {keys: value for keys, value in given.items() if value is not None}
     places: dict[Path, str] = {keys: FLAGS.get(keys) or _flag_of(keys[-1]) for keys in values}
     return task_from_flags(values, places, failover=failover)
 
 
 def _flag_of(key: str) -> str:
-    """Name the flag of a key: --max-count of maxCount."""
+    """Return the name of a key's flag: --max-count of maxCount."""
     return "flag --" + "".join(f"-{char.lower()}" if char.isupper() else char for char in key)
 
 
-def variables(said: Sequence[str]) -> dict[str, str] | None:
+def variables(given: Sequence[str]) -> dict[str, str] | None:
     """Return the variables of NAME=VALUE texts.
 
     Errors: UsageError for a text without a name.
     """
     found = {}
-    for text in said:
+    for text in given:
         name, equals, value = text.partition("=")
         if not equals or not name:
             # The text may be a secret that was meant as a value.
@@ -61,7 +61,7 @@ def variables(said: Sequence[str]) -> dict[str, str] | None:
 
 
 def json_of(flag: str, text: str | None) -> object:
-    """Return what a flag's JSON says.
+    """Return the value of a flag that holds JSON.
 
     Errors: UsageError for any other text.
     """
@@ -70,14 +70,14 @@ def json_of(flag: str, text: str | None) -> object:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        why = str(error) if isinstance(error, ValueError) else "nested without end"
+        why = str(error) if isinstance(error, ValueError) else "nested too deeply"
         raise UsageError(f"--{flag}: must be JSON: {why}") from None
 
 
 def checked_node(flag: str, name: str) -> str:
     """Return the name of a node unchanged.
 
-    Errors: UsageError for what no node may be called.
+    Errors: UsageError for a name that no node may have.
     """
     from coordinator.app.config.model import values as config_values
 

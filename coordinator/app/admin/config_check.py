@@ -1,4 +1,4 @@
-"""Checks of `coord config check` that a node which is started does not make."""
+"""Checks that only `coord config check` makes, and the start of a node does not."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from coordinator.app.config.settings import NodeSettings
 from coordinator.app.program.import_check import check_callable
 from coordinator.errors import ConfigError
 
-#: The name in the file that `coord init` writes, and in the origin's.
+#: The taskId in the file that `coord init` writes.
 TEMPLATE_NAME = "add-unique-task"
 
 
 def problems_of(settings: NodeSettings) -> tuple[str, ...]:
-    """Return a line for each thing that will go wrong once a node runs with these settings."""
+    """Return a line for each problem that a node with these settings will have."""
     found = []
     if settings.task_id == TEMPLATE_NAME:
         place = settings.origins.get("taskId", "taskId")
         found.append(
             f"{place}: taskId: {TEMPLATE_NAME!r} is the template's: give this node a name that no"
-            " other has, or delete the line"
+            " other node has, or delete the line"
         )
     for key, target in _callables(settings):
         try:

@@ -1,7 +1,7 @@
-"""A group of real nodes on the embedded server, one of which dies now and then.
+"""Group of real nodes on the embedded server, for `coord demo`, which kills one now and then.
 
 The nodes are ordinary `coord run` processes. They get a group of their own, so that nothing else
-on the embedded server is touched, and they end when this process ends, however that happens.
+on the embedded server is touched, and they end when this process ends, whatever ends it.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from coordinator.runtime.linux.syscalls import set_death_signal
 SCHEMA = DEFAULT_SCHEMA
 HEARTBEAT_S = 1.0
 LIVENESS_S = 3.0
-#: A takeover that begins later than this after the last heartbeat breaks the promise.
+#: A takeover is late if it begins later than this after the last heartbeat.
 BOUND_S = LIVENESS_S + HEARTBEAT_S + 0.1
-#: How long nodes may take to leave after SIGTERM, all together.
+#: Time for all nodes to leave after SIGTERM.
 LEAVE_TIMEOUT_S = 5.0
-#: One question to the database.
+#: One request to the database.
 ASK_TIMEOUT_S = 5.0
-#: What the holder runs: a line each second.
+#: The program of the holder: it prints a line each second.
 PROGRAM = (
     "n=0; while :; do n=$((n+1));"
     ' echo "$COORD_NODE works: term $COORD_TERM, step $n"; sleep 1; done'
@@ -44,7 +44,7 @@ PROGRAM = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kill:
-    """The death of a whole node."""
+    """Death of a whole node."""
 
     node: str
     term: int
@@ -60,18 +60,18 @@ class _Node:
 
 
 class Demo:
-    """Some nodes and the server they share; use it as a context manager."""
+    """Nodes and the server that they share; use it as a context manager."""
 
     def __init__(self, count: int) -> None:
         self.names = tuple(f"node-{number}" for number in range(1, count + 1))
         self.group = f"demo-{os.getpid()}"
         self._nodes: dict[str, _Node] = {}
         self._home = Path(tempfile.mkdtemp(prefix="coord-demo-"))
-        self._look: StatusReader | None = None
+        self._reader: StatusReader | None = None
         self._started_server = False
 
     def __enter__(self) -> Demo:
-        """Start the server when it does not run, and all nodes.
+        """Start the server unless it is running, then all nodes.
 
         Errors: ConfigError, DatabaseUnreachableError of the embedded server.
         """
@@ -85,14 +85,14 @@ class Demo:
             migrate.upgrade(self._conninfo, SCHEMA)
             for name in self.names:
                 self.start(name)
-            self._look = StatusReader(self._resolved(), schema=SCHEMA, timeout_s=ASK_TIMEOUT_S)
+            self._reader = StatusReader(self._resolved(), schema=SCHEMA, timeout_s=ASK_TIMEOUT_S)
         except BaseException:
             self.__exit__()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End all nodes, forget the group, and leave the server as it was found."""
+        """Stop all nodes, delete the group, and stop the server if it was started here."""
         with contextlib.suppress(CoordError):
             self._leave()
         shutil.rmtree(self._home, ignore_errors=True)
@@ -114,34 +114,35 @@ class Demo:
                 stderr=log,
                 cwd=self._home,  # no Config.toml
                 env=self._environment(),
-                start_new_session=True,  # a Ctrl-C is for the demonstration alone
+                start_new_session=True,  # Ctrl-C reaches the demonstration only
                 preexec_fn=_end_with_parent,
             )
         self._nodes[name] = _Node(name, process, path)
 
-    def look(self) -> tuple[Status, GroupLine | None]:
-        """Return what the database shows of the group; None before a node has joined."""
-        assert self._look is not None, "the demonstration is entered"
+    def read(self) -> tuple[Status, GroupLine | None]:
+        """Read the group from the database; None before a node has joined."""
+        assert self._reader is not None, "the demonstration is entered"
         try:
-            status = self._look.status(self.group)
+            status = self._reader.status(self.group)
         except NotFoundError:
-            return Status(server=self._look.server(), groups=()), None
+            return Status(server=self._reader.server(), groups=()), None
         return status, status.groups[0]
 
     def kill(self, group: GroupLine) -> Kill:
         """Kill every process of the holder at once, as a power cut would."""
-        assert self._look is not None, "the demonstration is entered"
-        assert group.holder is not None, "somebody is active"
-        at = self._look.server().server_time
+        assert self._reader is not None, "the demonstration is entered"
+        assert group.holder is not None, "a node is active"
+        at = self._reader.server().server_time
         victim = self._nodes[group.holder].process
         processes = _kill_tree(victim.pid)
         victim.wait()
         return Kill(node=group.holder, term=group.term, at=at, processes=processes)
 
     def takeover_after(self, kill: Kill) -> Takeover | None:
-        """Return the first term after a kill, once there is one."""
-        assert self._look is not None, "the demonstration is entered"
-        later = [each for each in self._look.history(self.group).takeovers if each.term > kill.term]
+        """Return the first term after a kill; None before there is one."""
+        assert self._reader is not None, "the demonstration is entered"
+        takeovers = self._reader.history(self.group).takeovers
+        later = [each for each in takeovers if each.term > kill.term]
         return later[-1] if later else None
 
     def ended(self) -> list[str]:
@@ -154,7 +155,7 @@ class Demo:
         if node is None:
             return ""
         lines = node.log.read_text(errors="replace").splitlines()
-        # The line of a node begins with its time, which the picture has already.
+        # A node's line begins with a time, which the display shows itself.
         return lines[-1].rpartition(" coord: ")[2] if lines else ""
 
     def _resolved(self) -> Resolved:
@@ -162,7 +163,7 @@ class Demo:
         return Resolved(conninfo=self._conninfo, label=label, scope="this-machine")
 
     def _environment(self) -> dict[str, str]:
-        """Return our environment without what the user's own nodes would be told."""
+        """Return this process's environment without the settings of the user's own nodes."""
         ours = {
             key: value for key, value in os.environ.items() if not key.startswith(("COORD_", "PG"))
         }
@@ -170,8 +171,8 @@ class Demo:
 
     def _leave(self) -> None:
         _end([node.process for node in self._nodes.values()])
-        if self._look is not None:
-            self._look.close()
+        if self._reader is not None:
+            self._reader.close()
         if not hasattr(self, "server"):
             return
         from coordinator.store.admin.demo import forget_group
@@ -183,15 +184,15 @@ class Demo:
 
 
 def _end_with_parent() -> None:
-    """Run in a new node: it gets a SIGTERM when the demonstration dies."""
+    """Let a new node get SIGTERM when the demonstration dies; called in the child."""
     set_death_signal(signal.SIGTERM)
 
 
 def _kill_tree(root: int) -> int:
-    """SIGKILL a process and all its descendants; return how many.
+    """SIGKILL a process and all its descendants; return their number.
 
-    They are stopped first: whoever saw another die would end the node's session in the database
-    in a few ms, and a machine that loses its power does not.
+    They are stopped first: otherwise a survivor would see another die and end the node's session in
+    the database within a few ms, which a machine without power cannot do.
     """
     seen = look(root)
     tree: dict[int, Seen] = {} if seen is None else {root: seen}
@@ -208,7 +209,7 @@ def _signal_all(pids: Iterable[int], signum: signal.Signals) -> None:
 
 
 def _end(processes: list[subprocess.Popen[bytes]]) -> None:
-    """Ask the nodes to leave, all at once; kill what has not left in time."""
+    """Ask the nodes to leave, all at once; kill those that have not left in time."""
     living = [process for process in processes if process.poll() is None]
     waits = {os.pidfd_open(process.pid): process for process in living}
     for process in living:

@@ -1,4 +1,4 @@
-"""Tell an operator how surely a program is caught here, before a node guards anything."""
+"""Levels of isolation that this machine allows, for an operator who plans to run a node here."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from coordinator.runtime.isolation import levels as isolation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Catch:
-    """One level of isolation, and whether a node started here would use it."""
+class Level:
+    """One level of isolation, and its use by a node that is started here."""
 
-    level: str
+    name: str
     available: bool
     used: bool  #: by `isolation = "auto"`, or as configured
     promise: str
     why_not: str
 
 
-def guardian_levels(wanted: str = "auto") -> tuple[Catch, ...]:
+def guardian_levels(wanted: str = "auto") -> tuple[Level, ...]:
     """Try each level, strongest first.
 
-    Errors: ConfigError when the wanted level cannot be had here.
+    Errors: ConfigError if the wanted level is not available here.
     """
     chosen = isolation.choose(wanted)
     return tuple(
-        Catch(
-            level=level.name,
+        Level(
+            name=level.name,
             available=level.available,
             used=level.name == chosen,
             promise=level.promise,

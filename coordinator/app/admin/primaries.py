@@ -1,4 +1,4 @@
-"""Servers that take writes among the hosts of a database, for people: one, if all is well (E4)."""
+"""Servers that take writes among the hosts of a database, for people; there should be one (E4)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from coordinator.protocol.messages.requests import Identity
 from coordinator.store.connection import hosts
 
-#: A host that swallows packets holds up nobody who looks for longer than this.
+#: A host that drops packets delays an answer by no more than this.
 WITHIN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Primary:
-    """A server that takes writes, and its address as the configuration names it."""
+    """Server that takes writes, and its address as the configuration names it."""
 
     address: str
     timeline: int
@@ -23,7 +23,7 @@ class Primary:
 
 
 class Primaries:
-    """A look at all hosts of a conninfo at once; it begins when it is made."""
+    """Query of all hosts of a conninfo at once; it begins when it is made."""
 
     def __init__(self, conninfo: str) -> None:
         self._conninfo = conninfo
@@ -34,31 +34,31 @@ class Primaries:
         looks = hosts.looks(conninfo, WITHIN_S) if self._hosts else []
         for number, look in enumerate(looks):
             threading.Thread(
-                target=self._look, args=(number, look), name="coord-look", daemon=True
+                target=self._query, args=(number, look), name="coord-look", daemon=True
             ).start()
 
-    def _look(self, number: int, look: hosts.HostLook) -> None:
+    def _query(self, number: int, look: hosts.HostLook) -> None:
         seen = look()
         with self._changed:
             self._seen[number] = seen
             self._changed.notify()
 
     def found(self) -> tuple[Primary, ...] | None:
-        """Return who takes writes; None where one address alone is known.
+        """Return the servers that take writes; None if only one address is known.
 
-        Looks at two hosts may have a switchover between them. So of several servers those count
-        that a second look, which begins after the first, shows again.
+        A switchover may happen between the queries of two hosts. Therefore, if several servers
+        take writes, only those count that a second query, begun after the first, finds again.
         """
         if not self._hosts:
             return None
-        first = self._waited_for()
+        first = self._answers()
         if len(first) < 2:
             return tuple(first.values())
-        again = Primaries(self._conninfo)._waited_for()
+        again = Primaries(self._conninfo)._answers()
         return tuple(primary for run, primary in again.items() if run in first)
 
-    def _waited_for(self) -> dict[Identity, Primary]:
-        """Return who was seen in time; a server that two of the names lead to once."""
+    def _answers(self) -> dict[Identity, Primary]:
+        """Return the servers that answered in time; once, if two names lead to one."""
         with self._changed:
             self._changed.wait_for(
                 lambda: len(self._seen) == len(self._hosts),

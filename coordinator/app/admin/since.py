@@ -1,4 +1,4 @@
-"""Since when somebody has what this node wanted: a look, for the last line of a node."""
+"""Last line of a node that gave up: the time since when another node has the token or the name."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from coordinator.errors import CoordError
 from coordinator.protocol.node.events import Finish
 from coordinator.protocol.node.join import NAME_TAKEN_CODE
 
-#: The line is worth a moment, not an outage of the database.
-LOOK_S = 1.0
+#: The line waits for the database for no longer than this.
+READ_MAX_S = 1.0
 
 
 def trouble_of(settings: NodeSettings, finish: Finish) -> str:
-    """Return why a node ended, with since when the token or the name has been somebody else's."""
+    """Return the reason for a node's end, with the time when another took the token or the name."""
     gave_up = settings.nonblock or settings.wait_s is not None
     conflict = gave_up and finish.code == settings.conflict_exit_code
     if not finish.trouble or not (conflict or finish.code == NAME_TAKEN_CODE):
         return finish.trouble
-    found = _look(settings)
+    found = _read(settings)
     if found is None:
         return finish.trouble
     return since_when(finish.trouble, found, settings.task_id)
 
 
 def since_when(trouble: str, found: Status, node: str) -> str:
-    """Add to the words of the machine what only the database's rows tell."""
+    """Add the time, which only the rows of the database hold, to the machine's sentence."""
     group = found.groups[0]
     held = f"(term {group.term})"
     if group.state == "active" and group.since is not None and held in trouble:
@@ -41,19 +41,19 @@ def since_when(trouble: str, found: Status, node: str) -> str:
     return trouble
 
 
-def _look(settings: NodeSettings) -> Status | None:
+def _read(settings: NodeSettings) -> Status | None:
     database = settings.database
     resolved = Resolved(conninfo=database.conninfo, label=database.label, scope="server")
     try:
-        look = StatusReader(resolved, schema=database.schema, timeout_s=LOOK_S)
+        reader = StatusReader(resolved, schema=database.schema, timeout_s=READ_MAX_S)
     except CoordError:
         return None
     try:
-        return look.status(settings.group_id)
+        return reader.status(settings.group_id)
     except CoordError:
         return None
     finally:
-        look.close()
+        reader.close()
 
 
 def _moment(moment: datetime) -> str:

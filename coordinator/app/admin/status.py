@@ -15,7 +15,7 @@ from coordinator.store.admin.connection import AdminConnection, Row
 from coordinator.store.admin.task_queries import TASK_HOSTS
 from coordinator.store.driver.connect import VERSION_MIN_SAID
 
-#: What each node is to the tasks of its group, by group and node.
+#: Row of each node that runs tasks, by group and node.
 Hosts = Mapping[tuple[str, str], Row]
 
 
@@ -56,19 +56,18 @@ class NodeLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
-    """Wait of a group after a failover: nobody takes a token before it is over (rule E3)."""
+    """Wait of a group after a failover: no node takes a token before it is over (rule E3)."""
 
     timeline: int
     why: str  #: "failover" or "restart", as the log of the nodes has it
-    left_s: float | None  #: at least; None: no node is there to wait
+    left_s: float | None  #: at least; None: no live node is waiting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupLine:
     """One group; `holder` is None unless it is active.
 
-    Of a task group the observer counts as the holder: while there is none, nobody ends dead
-    sessions.
+    In a task group the observer counts as the holder: without one, dead sessions are not ended.
     """
 
     group: str
@@ -89,7 +88,7 @@ class GroupLine:
 class Status:
     """All groups, or the one that was asked for.
 
-    primaries: who takes writes among the hosts of the database; None: it has one address alone.
+    primaries: hosts of the database that take writes; None: it has only one address.
     """
 
     server: Server
@@ -99,7 +98,7 @@ class Status:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Takeover:
-    """One term: who got it, from whom, and how long nobody was active before."""
+    """One term: its holder, the one before, and the gap between them in which none was active."""
 
     group: str
     term: int
@@ -125,7 +124,7 @@ class History:
 
 
 class StatusReader:
-    """A connection that answers what people ask; close it after use."""
+    """Connection that reads groups, nodes and takeovers for people; close it after use."""
 
     __slots__ = ("_database", "_resolved", "_revision")
 
@@ -141,7 +140,7 @@ class StatusReader:
     def status(self, group: str | None = None) -> Status:
         """Return all groups, or one.
 
-        Errors: NotFoundError when there is no such group.
+        Errors: NotFoundError if there is no such group.
         """
         primaries = Primaries(self._resolved.conninfo)
         groups, nodes, hosts = self._database.read_all(
@@ -156,7 +155,7 @@ class StatusReader:
     def history(self, group: str | None = None, *, since_s: float | None = None) -> History:
         """Return the terms that began in the last `since_s` seconds, or all.
 
-        Errors: NotFoundError when there is no such group.
+        Errors: NotFoundError if there is no such group.
         """
         rows, known = self._database.read_all(
             store.HISTORY, store.KNOWN, group_id=group, since_s=since_s
@@ -166,7 +165,7 @@ class StatusReader:
         return History(server=self.server(), takeovers=tuple(Takeover(**row) for row in rows))
 
     def server(self) -> Server:
-        """Ask the server for its time, and measure how long the answer takes."""
+        """Ask the server for its time, and measure the round trip."""
         asked_at = time.monotonic()
         server_time = self._database.server_time()
         return Server(
@@ -178,7 +177,7 @@ class StatusReader:
         )
 
     def remarks(self) -> list[str]:
-        """Return a sentence for whatever an operator should know of server and schema."""
+        """Return sentences about the server and the schema that an operator should read."""
         version = (
             f"PostgreSQL {self._database.version()}; coord supports {VERSION_MIN_SAID} and later"
         )
@@ -219,7 +218,7 @@ def _wait(row: Row) -> Wait | None:
 
 
 def _node(row: Row, host: Row | None) -> NodeLine:
-    """Return a node; `host` is what it is to the tasks of its group, if the group has any."""
+    """Return a node; `host` is its row as a node that runs tasks, if its group has tasks."""
     active = row["role"] == "active" and row["beat_age_s"] is not None
     return NodeLine(
         node=row["task_id"],

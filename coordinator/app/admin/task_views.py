@@ -19,7 +19,7 @@ View = TypeVar("View")
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """When a question was answered, by the server's clock; scope as in look.Server."""
+    """Moment of an answer, by the server's clock; scope as in status.Server."""
 
     server_time: datetime
     scope: str
@@ -30,10 +30,10 @@ class TaskLine:
     """One task of a group; ages by the server's clock.
 
     state:  "running", "starting", "stuck", "waiting" or "disabled".
-    node:   who holds its token; None: nobody.
-    last_node: who holds it, or held it last.
-    since:  of the state.
-    origin: who defined it: "cli", "file" or "api".
+    node:   the holder of its token; None: there is none.
+    last_node: the holder, or the last one.
+    since:  moment at which the state began.
+    origin: source of the definition: "cli", "file" or "api".
     """
 
     group: str
@@ -67,7 +67,7 @@ class TaskOnNode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskPage:
-    """One task, who should run it and why, and what it is on each node."""
+    """One task, the node that should run it and why, and its state on each node."""
 
     task: TaskLine
     responsible: str | None
@@ -81,7 +81,7 @@ class TaskHost:
     """One node of a task group.
 
     state: "ok", "late", "dead" or "ended".
-    behind: so many versions of the group's record it has not acted on yet; None: it never did.
+    seen_version: of the group's record, on which it last acted; None: it never did.
     """
 
     group: str
@@ -121,7 +121,7 @@ class DecisionLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObserverPage:
-    """Observer of a group: its node, whether it may decide, and its last decision."""
+    """Observer of a group: its node, its suspension if there is one, and its last decisions."""
 
     group: str
     state: str  #: "active", "leaderless" or "idle"
@@ -138,7 +138,7 @@ class ObserverPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CursorPage:
-    """How far a task has come, as its program saved it; `cursor` is JSON text."""
+    """Cursor of a task, as its program saved it; `cursor` is JSON text."""
 
     group: str
     task: str
@@ -154,7 +154,7 @@ def line_of(row: Row) -> TaskLine:
 
 
 def on_node_of(row: Row) -> TaskOnNode:
-    """Return what a node has to do with a task."""
+    """Return the state of a task on one node."""
     return _view(TaskOnNode, row)
 
 

@@ -126,7 +126,7 @@ def test_the_footer_keeps_who_answered_and_loses_what_matters_least():
 
 
 def test_a_column_that_wraps_loses_no_word():
-    text = "what left its session and cleared its environment may survive the guardian"
+    text = "a process that left its session and cleared its environment may survive the guardian"
     table = FittedTable(("LEVEL", "PROMISE"), [("plain", text)], wraps=("PROMISE",))
     shown = lines(table, 40)
 

@@ -1,4 +1,4 @@
-"""Where `coord demo` is seen: a picture on a terminal, lines of text elsewhere."""
+"""Display of `coord demo`: a live picture on a terminal, lines of text elsewhere."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
     from coordinator.app.admin.status import GroupLine, Status
 
-#: Lines of what happened that a terminal shows.
+#: Lines about events that a terminal shows.
 LINES_SHOWN = 10
 
 
-class Stage:
-    """Shows the group as it is, and what happened to it; use it as a context manager."""
+class Display:
+    """Display of a group's state and of its events; use it as a context manager."""
 
     def __init__(self, options: Shared) -> None:
         from coordinator.cli.render.tables import console
@@ -32,7 +32,7 @@ class Stage:
         self._picture: list[RenderableType] = []
         self._height = 0  #: rows of the picture
 
-    def __enter__(self) -> Stage:
+    def __enter__(self) -> Display:
         """Begin to draw, on a terminal."""
         if self._console.is_terminal:
             from rich.live import Live
@@ -54,7 +54,7 @@ class Stage:
             self._live = None
 
     def say(self, text: str, style: str = "") -> None:
-        """Tell what happened, with the seconds since the beginning."""
+        """Show an event, with the seconds since the start."""
         from rich.text import Text
 
         line = Text()
@@ -67,7 +67,7 @@ class Stage:
             self._refresh()
 
     def draw(self, status: Status, group: GroupLine | None, work: str) -> None:
-        """Show the nodes as the database sees them, and the last line of the program."""
+        """Show the nodes as the database has them, and the last line of the program."""
         if self._live is None or group is None:
             return
         from rich.text import Text
@@ -89,7 +89,7 @@ class Stage:
             Text(""),
             Text(f"program: {safe(work) or '-'}"),
             footer_line(status.server),
-            Text("Ctrl-C ends the nodes and this demonstration", style="dim"),
+            Text("Ctrl-C stops the nodes and this demonstration", style="dim"),
             Text(""),
         ]
         self._refresh()
@@ -98,7 +98,7 @@ class Stage:
         from rich.console import Group
 
         assert self._live is not None, "only called while drawing"
-        # A small terminal shows the last lines, below a picture that is whole.
-        room = max(1, self._console.size.height - self._height - 1)
-        lines = list(self._lines)[-room:]
+        # A small terminal shows the whole picture, and fewer of the lines below it.
+        rows_left = max(1, self._console.size.height - self._height - 1)
+        lines = list(self._lines)[-rows_left:]
         self._live.update(Group(*self._picture, *lines), refresh=True)
