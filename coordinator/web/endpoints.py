@@ -34,7 +34,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Status and JSON body; the term goes into a header as well."""
+    """Status and JSON body; the term is sent in a header, too."""
 
     status: int
     body: dict[str, Any]
@@ -45,11 +45,11 @@ def reply(path: str, snapshot: Snapshot, now: float) -> Reply:
     """Answer one path."""
     node = snapshot.node
     body = _describe(node, now)
-    judge = JUDGES.get(path.rstrip("/") or "/")
-    if judge is None:
-        known = ", ".join(sorted(JUDGES))
+    check = CHECKS.get(path.rstrip("/") or "/")
+    if check is None:
+        known = ", ".join(sorted(CHECKS))
         return Reply(NOT_FOUND, {"error": f"no such endpoint; there are {known}"}, body["term"])
-    parts = judge(snapshot, now)
+    parts = check(snapshot, now)
     good = all(parts.values())
     return Reply(OK if good else UNAVAILABLE, {**body, **parts}, body["term"])
 
@@ -71,8 +71,8 @@ def _describe(node: Node, now: float) -> dict[str, Any]:
 def _database(node: Node, now: float) -> dict[str, Any] | None:
     """Describe the branch of the database that the node is on; None: it has not seen one yet.
 
-    waitSeconds, why: until nobody waits any more after a failover (E3), and what has made it wait.
-    leftBehindTimeline: of a primary that answers, although a later one takes writes (E4).
+    waitSeconds, why: rest of the wait after a failover (E3), and its cause; None: no wait.
+    leftBehindTimeline: of a primary that answers although a later one takes writes (E4).
     secondPrimaryTimeline: of an earlier one that takes writes beside the node's own (E4).
     """
     known = node.epoch
@@ -91,7 +91,7 @@ def _database(node: Node, now: float) -> dict[str, Any] | None:
 
 
 def _lease_left_s(node: Node, now: float) -> float | None:
-    """Return how long the holder may still run; a standby has no lease to show."""
+    """Return the rest of the holder's lease in seconds; None for a standby, which has no lease."""
     return None if node.run is None else round(max(0.0, node.trusted_until - now), 3)
 
 
@@ -126,20 +126,20 @@ def _is_ready(snapshot: Snapshot, now: float) -> dict[str, bool]:
     }
 
 
-def _is_told(snapshot: Snapshot, now: float) -> dict[str, bool]:  # noqa: ARG001
+def _always(snapshot: Snapshot, now: float) -> dict[str, bool]:  # noqa: ARG001
     return {}
 
 
-Judge = Callable[[Snapshot, float], dict[str, bool]]
+Check = Callable[[Snapshot, float], dict[str, bool]]
 
-#: Each path, and what must all be true for 200.
-JUDGES: dict[str, Judge] = {
+#: Each path, and its check: 200 if all the returned values are true, else 503.
+CHECKS: dict[str, Check] = {
     "/active": _is_active,
     "/leader": _is_active,
     "/primary": _is_active,
     "/standby": _is_standby,
     "/livez": _is_alive,
     "/readyz": _is_ready,
-    "/healthz": _is_told,
-    "/": _is_told,
+    "/healthz": _always,
+    "/": _always,
 }

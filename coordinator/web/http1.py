@@ -44,9 +44,9 @@ class Refusal:
 
 
 def parse(received: bytes) -> tuple[Request | Refusal, int] | None:
-    """Read the first request of what was received, and say how many bytes it had.
+    """Return the first request in the received bytes, and its length in bytes.
 
-    Returns None while it is not complete and may still become one.
+    Returns None while the request is incomplete.
     """
     # RFC 9112, 2.2: empty lines before a request are skipped.
     skipped = len(received) - len(received.lstrip(b"\r\n"))
@@ -69,7 +69,7 @@ def _request(lines: list[bytes]) -> Request | Refusal:
     if first is None:
         return Refusal(400, "the request line is not METHOD PATH HTTP/1.1")
     if first[3] != b"1":
-        return Refusal(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
+        return Refusal(505, "only HTTP/1.0 and HTTP/1.1 are supported")
     headers: dict[str, str] = {}
     for line in lines[1:]:
         found = HEADER.fullmatch(line)
@@ -81,7 +81,7 @@ def _request(lines: list[bytes]) -> Request | Refusal:
 
 
 def _keeps_open(is_1_1: bool, headers: Mapping[str, str]) -> bool:
-    """Say whether another request may follow; a body is never read, so it ends the connection."""
+    """Return True if another request may follow; a body is never read and ends the connection."""
     has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
     words = {word.strip() for word in headers.get("connection", "").split(",")}
     wanted = "close" not in words if is_1_1 else "keep-alive" in words
@@ -89,7 +89,7 @@ def _keeps_open(is_1_1: bool, headers: Mapping[str, str]) -> bool:
 
 
 def render(reply: Reply, *, with_body: bool, keeps_open: bool) -> bytes:
-    """Write a reply; one without a body still tells the body's length, as HEAD must."""
+    """Write a reply; without its body it still states the body's length, as HEAD must."""
     body = json.dumps(reply.body).encode() + b"\n"
     status = HTTPStatus(reply.status)
     headers = {

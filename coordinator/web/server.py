@@ -1,4 +1,4 @@
-"""The thread that answers HTTP on a node: GET, HEAD and OPTIONS, nothing that changes anything.
+"""Thread that answers HTTP on a node: GET, HEAD and OPTIONS, nothing that changes state.
 
 One thread serves all connections. Their number, the size of a request and the time for it are
 bounded; a connection that is slow, broken or reset costs nothing but itself and is never logged.
@@ -21,20 +21,20 @@ from coordinator.errors import ConfigError
 from coordinator.web.endpoints import Reply
 from coordinator.web.http1 import METHODS, Refusal, Request, parse, render
 
-#: From its first byte to its answer a request has this long, and so has an idle connection.
+#: Time limit of a request, from its first byte to its answer, and of an idle connection.
 REQUEST_MAX_S = 5.0
-#: What a refused client still sends is read for this long: a close at once would lose the answer.
+#: The rest of a refused request is read for this long: an immediate close would lose the answer.
 LINGER_S = 1.0
-#: Enough for some tens of load balancers. When all are in use, the one nearest its end makes room.
+#: Enough for tens of load balancers. At the limit, the connection nearest its end is closed.
 CONNECTIONS_MAX = 128
-#: The agent needs descriptors for its database more than for its health checks.
+#: At most this share of the descriptors: the agent needs the others, above all for its database.
 DESCRIPTORS_SHARE = 4
 BACKLOG = 128
 READ_BYTES = 4096
-#: Out of descriptors: accepting pauses for so long instead of spinning.
+#: Out of descriptors, accepting pauses for so long instead of spinning.
 ACCEPT_PAUSE_S = 0.1
 JOIN_S = 2.0
-#: This machine does not have the address, or not its family.
+#: This machine lacks the address, or its family.
 ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 Answer = Callable[[str], Reply]
@@ -42,26 +42,26 @@ Answer = Callable[[str], Reply]
 
 @dataclass(slots=True, eq=False)
 class Connection:
-    """One client: what came, what is to be sent, and when it is cut off."""
+    """Connection of a client: bytes received, bytes to send, and the moment of its end."""
 
     socket: socket.socket
     ends_at: float
     received: bytearray = field(default_factory=bytearray)
     sending: bytearray = field(default_factory=bytearray)
-    closing: bool = False  #: ends when everything is sent
-    lingering: bool = False  #: everything is sent; what still comes is thrown away
+    closing: bool = False  #: ends once everything is sent
+    lingering: bool = False  #: everything is sent; further input is discarded
 
 
 class Server:
-    """Serves until it is closed; `address` is where, with the port that the system chose."""
+    """HTTP server, until it is closed; `address` has the port that the system chose."""
 
     def __init__(self, host: str, port: int, answer: Answer) -> None:
         self._answer = answer
         self._listeners = _listen(host, port)
         self.address: tuple[str, int] = (host, self._listeners[0].getsockname()[1])
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        room = CONNECTIONS_MAX if soft < 0 else min(CONNECTIONS_MAX, soft // DESCRIPTORS_SHARE)
-        self._connections_max = max(1, room)
+        limit = CONNECTIONS_MAX if soft < 0 else min(CONNECTIONS_MAX, soft // DESCRIPTORS_SHARE)
+        self._connections_max = max(1, limit)
         self._connections: set[Connection] = set()
         self._selector = selectors.DefaultSelector()
         self._stop, self._stopped = socket.socketpair()
@@ -73,7 +73,7 @@ class Server:
         self.begin()
 
     def begin(self) -> None:
-        """Begin to serve, unless it has begun; without a thread to spare, call it again later."""
+        """Begin to serve, unless it has begun; if no thread can be made, call it again later."""
         if self._thread is not None:
             return
         thread = threading.Thread(target=self._serve, name="coord-http", daemon=True)
@@ -85,11 +85,11 @@ class Server:
 
     @property
     def where(self) -> str:
-        """The address as it is written in a URL."""
+        """Address, as it is written in a URL."""
         return _written(*self.address)
 
     def close(self) -> None:
-        """Stop serving; whoever is connected is cut off."""
+        """Stop serving; open connections are closed."""
         self._stopping.set()
         self._stop.send(b".")
         if self._thread is not None:
@@ -99,7 +99,7 @@ class Server:
         try:
             while not self._stopping.is_set():
                 self._turn()
-        except Exception:  # the top of the thread: a load balancer must see that it is over
+        except Exception:  # top of the thread: the port is closed, so a load balancer sees the end
             logging.getLogger("coord").exception("the HTTP endpoints have ended")
         finally:
             for connection in tuple(self._connections):
@@ -109,7 +109,7 @@ class Server:
             self._selector.close()
 
     def _turn(self) -> None:
-        """Wait for the next thing to do, and do it."""
+        """Wait for the next event, and handle it."""
         now = time.monotonic()
         ends = [connection.ends_at for connection in self._connections]
         if self._accept_at is not None:
@@ -130,7 +130,7 @@ class Server:
         try:
             accepted, _ = listener.accept()
         except (BlockingIOError, ConnectionError):
-            return  # it was reset before it was accepted
+            return  # the client reset it before it was accepted
         except OSError:
             self._pause_accepting()
             return
@@ -153,9 +153,9 @@ class Server:
             self._selector.register(listener, selectors.EVENT_READ, None)
 
     def _attend(self, connection: Connection, events: int) -> None:
-        """Read, answer and write as far as the client lets us; whatever breaks ends it silently."""
+        """Read, answer and write as far as possible without waiting; an error ends it silently."""
         if connection not in self._connections:
-            return  # it was dropped for another in this very turn
+            return  # it was dropped for another one in this turn
         try:
             if events & selectors.EVENT_READ and not self._read(connection):
                 self._drop(connection)
@@ -171,7 +171,7 @@ class Server:
             self._selector.modify(connection.socket, waits_for, connection)
 
     def _read(self, connection: Connection) -> bool:
-        """Take in what came and answer it; False when the client has gone."""
+        """Read what has arrived and answer it; return False if the client is gone."""
         received = connection.socket.recv(READ_BYTES)
         if not received:
             return False
@@ -194,8 +194,8 @@ class Server:
             return render(refused, with_body=True, keeps_open=False)
         reply = self._answer(request.path)
         if request.method not in METHODS:
-            told = f"{request.method} is not allowed; this node answers {', '.join(METHODS)}"
-            reply = Reply(405, {"error": told}, reply.term)
+            error = f"{request.method} is not allowed; this node answers {', '.join(METHODS)}"
+            reply = Reply(405, {"error": error}, reply.term)
         with_body = request.method != "HEAD"
         return render(reply, with_body=with_body, keeps_open=request.keeps_open)
 
@@ -215,7 +215,7 @@ class Server:
 
 
 def split_address(text: str) -> tuple[str, int]:
-    """Return host and port of "host:port" or ":port"; no host is the loopback interface."""
+    """Return host and port of "host:port" or ":port"; without a host, the loopback interface."""
     host, _, port = text.rpartition(":")
     return host.strip("[]") or "127.0.0.1", int(port)
 
@@ -223,7 +223,7 @@ def split_address(text: str) -> tuple[str, int]:
 def _listen(host: str, port: int) -> list[socket.socket]:
     """Listen on every address of the host; "::" takes IPv4 as well.
 
-    Errors: ConfigError when none of them can be listened on, or one is in use.
+    Errors: ConfigError if it cannot listen on any of them, or one is in use.
     """
     opened: list[socket.socket] = []
     try:

@@ -162,7 +162,7 @@ def test_usr2_tells_the_state_in_one_line(nodes):
 
     eventually(lambda: "state: " in node.said(), 10, lambda: f"the state{nodes.story()}")
     (line,) = [line for line in node.said().splitlines() if "state: " in line]
-    assert "the program runs under term 1" in line
+    assert "the program has run under term 1" in line
     assert "trusted for" in line
     assert len(line) < 400
 

@@ -1,12 +1,12 @@
-"""The agent's process, and its spare.
+"""Process of the agent, and of its spare.
 
     guardian ── agent ── spare
 
-The first thing an agent does is to fork a spare of itself: loaded, without a thread, a connection
-or a token, waiting on a socket of the guardian's. When the agent dies, the spare becomes the
-agent at once, waits until the guardian has killed the programs, ends the dead agent's session (so
-that a standby need not wait for its lease) and joins again. When the guardian dies too, the spare
-kills the programs and ends the session itself.
+An agent first forks a spare of itself: fully loaded, without a thread, a connection or a token,
+waiting on a socket of the guardian's. When the agent dies, the spare becomes the agent at once,
+waits until the guardian has killed the programs, ends the dead agent's session (so that a standby
+need not wait for its lease) and joins again. When the guardian dies too, the spare kills the
+programs and ends the session itself.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ def main() -> None:
     open_standard()
     arguments = _arguments(sys.argv[1:])
     for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
-        # The guardian gets these and says what they mean; a service manager sends them to all.
+        # The guardian handles these; a service manager sends them to all processes of the unit.
         signal.signal(signum, signal.SIG_IGN)
-    # Until an agent is at work and knows where to say its stacks: see stacks.py.
+    # Until the agent's log is set up, to which it writes its stacks: see stacks.py.
     signal.signal(signal.SIGQUIT, signal.SIG_IGN)
     leave_no_core()
     settings = from_json(recall(arguments.settings_fd))
@@ -48,13 +48,13 @@ def main() -> None:
         legacy = Legacy(arguments.previous_session or None, arguments.previous_term, True)
     if arguments.as_spare:
         legacy, spare_fd = spare.wait(channel, settings, deadlines_fd)
-    # What was imported is no garbage: a full collection went through 100,000 objects, which took
-    # 90 ms in the midst of a takeover. And what nobody touches stays shared with the spare.
+    # Imported objects are no garbage: a full collection of 100,000 of them took 90 ms in the middle
+    # of a takeover. And pages that are not written to stay shared with the spare.
     gc.freeze()
     while (child := _forked()) == 0:
         channel.close()
         channel = Channel.from_fd(spare_fd)
-        # The spare knows without being told what its agent has inherited.
+        # The spare is a copy: it already has the runs that its agent inherited.
         known = {} if legacy is None else legacy.handles
         legacy, spare_fd = spare.wait(channel, settings, deadlines_fd, known)
     os.close(spare_fd)
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def _forked() -> int | None:
-    """Fork; None when no process can be made now: the guardian makes a spare later."""
+    """Fork; return None if no process can be made now: the guardian makes a spare later."""
     try:
         return os.fork()
     except OSError:

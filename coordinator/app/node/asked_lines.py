@@ -9,10 +9,10 @@ from coordinator.protocol.node.state.node import Node, active, holds
 from coordinator.runtime.isolation.levels import reach
 from coordinator.runtime.log import logger as log
 
-#: What became of the guardian, by the agent's word for it.
+#: Sentence about the loss of the guardian, by the agent's reason.
 _GUARDIAN = {
     "the guardian is frozen": (
-        "the guardian is frozen: it was stopped (Ctrl-Z, SIGSTOP), or the machine was held up;"
+        "the guardian is frozen: it was stopped (Ctrl-Z, SIGSTOP), or the machine stalled;"
         " it and the program are killed, and this node leaves"
     ),
     "the guardian died": "the guardian was killed; the program is killed, and this node leaves",
@@ -20,7 +20,7 @@ _GUARDIAN = {
 
 
 def say_warnings(logger: logging.Logger, settings: NodeSettings) -> None:
-    """Say what is odd in the configuration, and that the embedded server is the database."""
+    """Log the warnings about the configuration, and the note about the embedded server."""
     for line in settings.warnings:
         log.say(logger, "warning", line, {})
 
@@ -28,21 +28,21 @@ def say_warnings(logger: logging.Logger, settings: NodeSettings) -> None:
 def first_words(
     logger: logging.Logger, settings: NodeSettings, level: str, *, listening: bool
 ) -> None:
-    """Say which level of isolation was reached, and whether notifications come."""
+    """Log the level of isolation, and a warning if notifications do not arrive."""
     group = settings.group_id
     fields = {"group": group, "node": settings.task_id}
     text = f"{group}: isolation {level}: it kills {reach(level)}"
     log.say(logger, "isolation", text, fields | {"isolation": level})
     if not listening:
         text = (
-            f"{group}: a pooler stands before the database and passes no notifications on:"
+            f"{group}: a pooler between this node and the database passes no notifications on:"
             " a handover takes up to one heartbeat"
         )
         log.say(logger, "no-push", text, fields)
 
 
 def say_guardian_lost(logger: logging.Logger, settings: NodeSettings, why: str) -> None:
-    """Say why a shell reports no more than "Killed"."""
+    """Log the loss of the guardian, of which a shell reports only "Killed"."""
     text = f"{settings.group_id}: {_GUARDIAN.get(why, why)}"
     fields = {"group": settings.group_id, "node": settings.task_id, "why": why}
     log.say(logger, "guardian-lost", text, fields)
@@ -56,27 +56,28 @@ def say_state(logger: logging.Logger, node: Node, now: float) -> None:
 
 
 def state_of(node: Node, now: float) -> str:
-    """Describe the node at this moment in a few words."""
-    told = [node.standing or "starting", _session(node, now)]
+    """Describe the node at this moment in one line."""
+    parts = [node.standing or "starting", _session(node, now)]
     run = node.run
     if run is not None:
-        word = "stopping" if run.stopping else "trusted" if active(node, now) else "not trusted"
-        told.append(f"the program runs under term {run.term} since {now - run.started_at:.1f} s")
-        told.append(f"it is {word}" + (f" ({run.stopping})" if run.stopping else ""))
+        state = "stopping" if run.stopping else "trusted" if active(node, now) else "not trusted"
+        age_s = now - run.started_at
+        parts.append(f"the program has run under term {run.term} for {age_s:.1f} s")
+        parts.append(f"it is {state}" + (f" ({run.stopping})" if run.stopping else ""))
     if node.task_state is not None:
         running = sum(1 for _ in node.task_state.runs())
-        told.append(f"{len(node.task_state.works)} tasks held, {running} running")
+        parts.append(f"{len(node.task_state.works)} tasks held, {running} running")
     view = node.view
     if view is None:
-        told.append("nothing of the database is known for sure")
+        parts.append("the state of the database is not known for sure")
     else:
         holder = "this node" if holds(node) else view.token.node or "nobody"
-        told.append(f"term {view.token.term} of {holder}, timeline {view.identity.timeline}")
+        parts.append(f"term {view.token.term} of {holder}, timeline {view.identity.timeline}")
     if node.failures:
-        told.append(f"{node.failures} questions in a row without an answer")
+        parts.append(f"{node.failures} requests in a row without an answer")
     if node.leaving is not None:
-        told.append(f"leaving: {node.leaving.reason}")
-    return "; ".join(told)
+        parts.append(f"leaving: {node.leaving.reason}")
+    return "; ".join(parts)
 
 
 def _session(node: Node, now: float) -> str:
@@ -86,14 +87,14 @@ def _session(node: Node, now: float) -> str:
 
 
 def say_started(logger: logging.Logger, settings: NodeSettings, term: int, pid: int) -> None:
-    """Say what was started."""
+    """Log the start of the program."""
     program = settings.program
-    assert program is not None, "what was started is known"
+    assert program is not None, "a started program is configured"
     what = program.callable or " ".join(program.argv or ())
     if settings.trigger is None:
         text = f"{settings.group_id}: started: {what} (pid {pid}, term {term})"
     else:
-        # Nothing has run yet; the schedule's own process says when it will.
+        # Nothing has run yet; the schedule's own process logs each run.
         text = f"{settings.group_id}: armed: {what} (pid {pid} of its schedule, term {term})"
     fields = {"group": settings.group_id, "node": settings.task_id, "term": term, "pid": pid}
     log.say(logger, "program-started", text, fields)

@@ -1,4 +1,4 @@
-"""Composing one node: settings, store, program and machine meet here."""
+"""Composition of one node from its settings, store, program and machine."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ from coordinator.store.connection.postgres import PostgresConnection, PostgresSt
 
 #: Between two tries to reach the database at the start.
 FIRST_RETRY_S = 0.1
-#: The other hosts of the database are looked at once in so many heartbeats: a connection each.
+#: The other hosts of the database are queried once in so many heartbeats, each by a new connection,
 LOOK_BEATS = 5
-#: But sooner than a node may act on the new identity, which takes a whole livenessCheckInterval.
+#: but more often than a whole livenessCheckInterval, after which a node may act on a new identity.
 LOOK_SHARE = 1 / 3
 
 
@@ -72,7 +72,7 @@ class Legacy:
     handles: Mapping[int, Handle] = field(default_factory=dict)  #: of its runs, as far as known
 
     def left_behind(self, deadlines_fd: int) -> LeftBehind | None:
-        """Return what is still to die; None when nothing is."""
+        """Return the programs that are still to die; None if there are none."""
         return LeftBehind(self.handles, deadlines_fd) if self.program_dying else None
 
 
@@ -122,7 +122,7 @@ def run(
     spare: int | None,
     deadlines_fd: int = -1,
 ) -> int:
-    """Run the node until it is finished; returns its exit code."""
+    """Run the node until it is finished; return its exit code."""
     logger = _logger(settings)
     made = parts(settings, isolation)
     clock = BoottimeClock()
@@ -166,7 +166,7 @@ def run(
     if tasks is not None:
         agent.sources += (tasks.progress,)
         agent.onlookers.append(tasks.look)
-    _be_told(link, agent, live, logger)
+    _connect_callbacks(link, agent, live, logger)
     lookout = _lookout(settings, made.timing, clock, agent)
     agent.onlookers.append(lambda _node: lookout.begin())
     try:
@@ -185,7 +185,7 @@ def run(
 
 
 def _logger(settings: NodeSettings) -> logging.Logger:
-    """Return what this process says its lines with: none of them waits for a reader (G10)."""
+    """Return the logger of this process; no line of it waits for a reader (G10)."""
     logger = log.set_up(
         settings.log_level, settings.log_format, group=settings.group_id, node=settings.task_id
     )
@@ -197,7 +197,7 @@ def _logger(settings: NodeSettings) -> logging.Logger:
 def _lookout(
     settings: NodeSettings, timing: Timing, clock: BoottimeClock, agent: Agent
 ) -> HostWatch:
-    """Look at the other hosts of the database, or at what stands before it."""
+    """Return a watch of the other hosts of the database, or of a proxy in front of it."""
     looks = hosts.looks(settings.database.conninfo, timing.attempt_s)
     every_s = min(LOOK_BEATS * timing.heartbeat_s, LOOK_SHARE * timing.liveness_s)
     return HostWatch(looks, clock, agent.inbox.put, every_s)
@@ -221,7 +221,7 @@ def first_node(made: Parts, now: float, legacy: Legacy | None) -> Node:
         once=once,
         observer_policy=observer_policy_of(settings) if settings.hosts_tasks else None,
     )
-    # Numbers of runs rise through the lives of several agents under one guardian.
+    # The numbers of runs rise through all agents of one guardian.
     node = Node(
         policy=policy,
         timing=made.timing,
@@ -242,9 +242,9 @@ def _collect(spare: int | None) -> None:
 
 
 def first_connection(made: Parts, settings_fd: int, clock: BoottimeClock) -> PostgresConnection:
-    """Connect for the first time, and bring the schema up to date when that is allowed.
+    """Connect for the first time, and upgrade the schema if that is allowed.
 
-    Errors: any CoordError; after this first time, a node waits for its database for ever.
+    Errors: any CoordError; later a node waits for its database for ever.
     """
     database = made.settings.database
     give_up_at = clock.now() + database.connect_timeout_s
@@ -279,17 +279,21 @@ def _suspends(
 
 
 def _die_of_sleep(channel: Channel, logger: logging.Logger, settings: NodeSettings) -> None:
-    """Have all programs killed, and end as an agent that dies: its successor begins anew (T6)."""
+    """Have all programs killed, then die; the successor begins with a new session (T6)."""
     channel.send(wire.build(KillOrdered(EVERY_RUN)))
-    text = f"{settings.group_id}: this machine was suspended: whatever was trusted is over"
+    text = (
+        f"{settings.group_id}: this machine was suspended: all trust is over, programs are killed"
+    )
     fields = {"group": settings.group_id, "node": settings.task_id}
     log.say(logger, "suspended", text, fields)
     log.end()
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _be_told(link: GuardLink, agent: Agent, live: LiveSettings, logger: logging.Logger) -> None:
-    """Have signals obeyed, and the loss of the guardian explained."""
+def _connect_callbacks(
+    link: GuardLink, agent: Agent, live: LiveSettings, logger: logging.Logger
+) -> None:
+    """Handle signals that the guardian forwards, and log the loss of the guardian."""
     link.on_lost = partial(say_guardian_lost, logger, live.now)
     link.on_signal = lambda signum: _on_signal(signum, agent, live, logger)
 
@@ -307,7 +311,7 @@ def _say(logger: logging.Logger, report: LogLine, node: Node) -> None:
 
 
 def _with_origin(settings: NodeSettings, trouble: str) -> str:
-    """Put the place of a setting before a trouble that begins with its key."""
+    """Return an error text, with the place of the setting if it begins with a setting's key."""
     key, colon, _ = trouble.partition(":")
     origin = settings.origins.get(key) if colon else None
     return f"{origin}: {trouble}" if origin else trouble

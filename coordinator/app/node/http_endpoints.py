@@ -1,4 +1,4 @@
-"""The node's state, shown over HTTP where `--listen` or `[http] listen` asks for it."""
+"""State of the node over HTTP, if `--listen` or `[http] listen` is set."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from coordinator.web.server import Server, split_address
 
 
 class HttpEndpoints:
-    """Keeps the last snapshot of a node, and serves it.
+    """Last snapshot of a node, served over HTTP.
 
-    Errors: ConfigError when the address cannot be listened on.
+    Errors: ConfigError if it cannot listen on the address.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The log lines of a node, as sentences for a person."""
+"""Log lines of a node, as sentences for a person."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from coordinator.protocol.node.events import LogLine
 from coordinator.protocol.node.state.node import Node
 
 UNSETTLED = (
-    "nobody takes the token yet: the database is on timeline {timeline}, {because};"
-    " what was granted there may still run"
+    "no node takes the token yet: the database is on timeline {timeline}, {because};"
+    " a program that an earlier grant started may still run"
 )
-#: A sentence for each word of the machine; the names in braces are the report's fields.
+#: A sentence for each event of the machine; the names in braces are the report's fields.
 SENTENCES = {
     "active": "ACTIVE term {term}",
     "standby": "standby ({holding})",
     "stopping": "stopping the program of term {term}: {stopping}",
     "candidate": "candidate (no session in the database)",
-    "promotable": "promotable: new here, not yet a Member",
+    "promotable": "Promotable: new in the group, not yet a Member",
     "member": "Member: may run tasks",
     "rehab": "Rehab: catching up before it may run tasks again",
     "observing": "this node is the observer of the group",
-    "observing-no-more": "this node is not the observer any more",
+    "observing-no-more": "this node is no longer the observer of the group",
     "decided": "decision about {about}: {what} ({why})",
     "alert": "ALERT: task {task}: {why}",
     "task-taken": "task {task}: taken, term {term}",
     "task-ended": "task {task}: its program ended ({status}, {why})",
-    "task-crash-loop": "task {task}: {why}: it is given back, and other nodes go first",
+    "task-crash-loop": "task {task}: {why}: it is given back, and other nodes are preferred",
     "task-refused": "task {task}: its program was not started: {why}",
-    "task-lost": "task {task}: the database names another holding than term {term}",
+    "task-lost": "task {task}: lost: in the database the token is not held under term {term}",
     "task-apart": 'task {task}: goes on without the database (onPartition = "continue")',
     "tasks-removed": "all tasks of this node have ended",
     "left": "left the group",
@@ -49,62 +49,63 @@ SENTENCES = {
     "unsettled": f"{UNSETTLED}, so this node waits {{wait_s:.1f}} s",
     "settled": "the wait on timeline {timeline} of the database is over",
     "two-primaries": (
-        "two primaries: another server takes writes on timeline {later}, ours on {timeline} was"
-        " left behind and still answers; the program is stopped and the other one is used"
+        "two primaries: another server takes writes on timeline {later}, and this node's server, on"
+        " timeline {timeline}, is an old primary that still answers; the program is stopped, and"
+        " the node changes to the other server"
     ),
     "second-primary": (
-        "two primaries: a server on timeline {timeline} takes writes beside ours on timeline"
-        " {ours}, which is the later one; what is written there will be lost: end that server"
+        "two primaries: a server on timeline {timeline} takes writes beside this node's server, on"
+        " the later timeline {ours}; what is written to the former will be lost: stop that server"
     ),
     "dead-branch": (
         "the server that answers, on timeline {timeline}, was left behind by one on timeline"
-        " {later}: an old primary, or that one was promoted by mistake; when it stays away,"
-        " this one is used after {wait_s:.1f} s"
+        " {later}: it is an old primary, or the other was promoted by mistake; if the other stays"
+        " away, this one is used after {wait_s:.1f} s"
     ),
 }
 
-#: What the guardian calls the end of a run.
+#: Sentence about the end of a run, by the guardian's reason.
 CAUSES = {
     "itself": "by itself",
-    "stopped": "as it was told to",
+    "stopped": "as requested",
     "killed": "it was killed",
     "agent": "the agent had died",
 }
-#: Why a program is stopped, where the machine has one word for it.
+#: Why a program is stopped, for those reasons of the machine that are one word.
 STOPPING = {
     "trust": "no heartbeat was acknowledged in time",
     "trust ended": "no heartbeat was acknowledged in time",
 }
-#: What has made a node wait on an identity of the database.
+#: Why a node waits on an identity of the database.
 BECAUSE = {
     "failover": "after a failover or a restore, which may have lost the last commits",
-    "restart": "started anew, and it lacks what was acknowledged to this node, or that is unknown",
+    "restart": "restarted, and commits that this node saw acknowledged are missing, or may be",
     "another": "another branch or another database than before",
-    "start": "and no node that could tell has seen this run of the server from its start",
+    "start": "and no live node has seen this run of the server from its start",
 }
 
 
 def sentence(report: LogLine, node: Node) -> str:
-    """Return the line for one report, without the leading "coord: "."""
+    """Return the line for one report, without "coord: " at its beginning."""
     fields = dict(report.fields)
     if report.event in ("program-ended", "task-ended"):
         fields["status"] = _status(fields["status"])
         fields["why"] = _cause(str(fields["why"]))
     if report.event == "unsettled":
         fields["because"] = BECAUSE[str(fields["why"])]
-    said = SENTENCES[report.event].format(
+    line = SENTENCES[report.event].format(
         **fields,
         holding=_holding(fields),
         stopping=STOPPING.get(node.run.stopping, node.run.stopping) if node.run else "",
     )
     if fields.get("forced"):
-        said += "; it did not end within stopTimeout, and was killed"
-    return f"{node.policy.group}: {said}"
+        line += "; it did not end within stopTimeout and was killed"
+    return f"{node.policy.group}: {line}"
 
 
 def waits(timeline: int, why: str, left_s: float | None) -> str:
-    """Say that nobody takes a token of a group yet, for how long, and why (rule E3)."""
-    left = "it is waited out when a node is there" if left_s is None else f"{left_s:.1f} s are left"
+    """Return a sentence: no node takes a token of a group yet, why, and for how long (rule E3)."""
+    left = "the wait begins once a node is live" if left_s is None else f"{left_s:.1f} s are left"
     return f"{UNSETTLED.format(timeline=timeline, because=BECAUSE[why])}; {left}"
 
 
@@ -124,5 +125,5 @@ def _status(status: object) -> str:
 
 
 def _cause(why: str) -> str:
-    """Say why a program ended; what is none of the guardian's words is why it was stopped."""
+    """Return why a program ended; a reason that is not the guardian's is why it was stopped."""
     return CAUSES.get(why, f"stopped: {STOPPING.get(why, why)}")

@@ -1,4 +1,4 @@
-"""Keep the password of the database in the memory of the processes that need it."""
+"""Protection of the database's password: no core dump of a process that has it in memory."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ _PR_SET_DUMPABLE = 4
 
 
 def leave_no_core() -> None:
-    """Let no core file of this process be written, nor of those that it forks.
+    """Forbid core files of this process and of those that it forks.
 
-    Its memory cannot be read by other processes of the same user either, unless by root's.
+    Other processes of the same user cannot read its memory either, except root's.
     """
-    # What it executes later inherits this limit, but not the flag.
+    # A program that it executes inherits this limit, but not the flag below.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # Where core_pattern is a pipe, the kernel asks for this flag and ignores the limit.
+    # If core_pattern is a pipe, the kernel heeds this flag and ignores the limit.
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)

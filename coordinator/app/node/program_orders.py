@@ -1,4 +1,4 @@
-"""How a program is started under a term, and what its exit codes mean.
+"""Orders to start a program under a term, and the meaning of its exit codes.
 
 A node has one program, or the programs of tasks, each described by the spec of its definition.
 """
@@ -20,7 +20,7 @@ from coordinator.runtime.agent.guardian_link import Orders
 from coordinator.runtime.linux import interpreter
 from coordinator.store.driver.password_file import for_program
 
-#: What the program does not inherit, unless it was asked for.
+#: Variables that the program does not inherit, unless passDatabase is set.
 SECRETS = (
     *("COORD_DATABASE_URL", "COORD_DATABASE_PASSWORD", "COORD_DATABASE_PASSWORD_FILE"),
     "PGPASSWORD",
@@ -28,7 +28,7 @@ SECRETS = (
 
 
 def orders(settings: NodeSettings, settings_fd: int, term: int, session: str) -> Orders:
-    """Return how the program of a node is started under a term."""
+    """Return the orders to start the program of a node under a term."""
     program = settings.program
     assert program is not None, "a node without a program never takes"
     env = _holding(settings, term, session)
@@ -50,12 +50,12 @@ def task_orders(
     notify: str | None,
     stop_timeout_s: float,
 ) -> Orders:
-    """Return how the program of a task is started under a term.
+    """Return the orders to start the program of a task under a term.
 
-    notify: where it is to report progress; None when nobody waits for that.
+    notify: address for its progress reports; None if none are expected.
     stop_timeout_s: between SIGTERM and SIGKILL, as this node can keep it.
-    Errors: CommandNotExecutableError when the spec cannot be read, or this node runs only what
-    its own file lists.
+    Errors: CommandNotExecutableError if the spec cannot be read, or this node runs only the tasks
+    that its own file lists.
     """
     text = _allowed(settings, definition)
     spec = _readable(definition.name, text)
@@ -85,15 +85,15 @@ def task_orders(
 
 
 def signals_of(program: ProgramSettings) -> tuple[int, ...]:
-    """Return the numbers of the node's signals that a program gets, too."""
+    """Return the numbers of the signals that the node passes on to its program."""
     return tuple(int(signal.Signals[f"SIG{name}"]) for name in program.forward_signals)
 
 
 def meanings(settings: NodeSettings) -> tuple[tuple[int, OnExit], ...]:
-    """Return what some exit codes of the program mean.
+    """Return the exit codes of the program that have a meaning of their own.
 
-    A schedule's process ends with 0 when there is nothing left to fire (for the whole group: so
-    the node is done), with 70 when its error policy ended it, with 76 when it was refused a run.
+    A schedule's process exits with 0 if no run is left for the whole group (so the node is done),
+    with 70 if its error policy ended the schedule, with 76 if it was refused a run.
     """
     if settings.trigger is not None:
         terminated = OnExit.STOP if settings.policy.on_terminate == "stop" else OnExit.RETIRE
@@ -114,7 +114,7 @@ def _holding(settings: NodeSettings, term: int, session: str) -> dict[str, str]:
 
 
 def _database(settings: NodeSettings, env: dict[str, str]) -> tuple[str, ...]:
-    """Put the database's URL into env if the program may know it; returns what is unset."""
+    """Put the database's URL into env if the program may know it; return the variables to unset."""
     if not settings.pass_database:
         return SECRETS
     env["COORD_DATABASE_URL"] = url_of(for_program(settings.database.conninfo))
@@ -130,14 +130,14 @@ def _readable(task: str, text: str) -> Spec:
     try:
         return spec_of(text)
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-        # Somebody wrote it by hand: that must stop this task alone, and no node.
+        # It was written by hand: that must stop this task only, and no node.
         raise CommandNotExecutableError(
             f"{task}: its spec cannot be read ({type(error).__name__}: {error})"
         ) from error
 
 
 def _allowed(settings: NodeSettings, definition: TaskDef) -> str:
-    """Return the spec that this node runs: the database's, or only its own file's."""
+    """Return the spec that this node runs: the database's, or if so configured its own file's."""
     if settings.tasks_policy.commands == "any":
         return definition.spec
     own = next((task for task in settings.tasks if task.name == definition.name), None)

@@ -1,7 +1,6 @@
-"""SIGHUP: read Config.toml again, take over what can change in a running node, name the rest.
+"""SIGHUP: read Config.toml again, apply what can change in a running node, report the rest.
 
-The reading is done by a child process: the configuration's library would stay in the agent's
-memory for good.
+A child process reads it: otherwise the configuration's library would stay in the agent's memory.
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ from coordinator.runtime.linux.descriptors import open_standard
 from coordinator.runtime.linux.interpreter import answer_of
 from coordinator.runtime.log import logger as log
 
-#: What the next start of the program, or the next log line, simply looks up.
+#: Settings that the next start of the program, or the next log line, reads anew.
 LIVE = ("program", "trigger", "policy", "pass_database", "log_level")
-#: What has no meaning of its own for a running node.
+#: Fields that have no meaning of their own for a running node.
 UNSEEN = ("origins", "warnings", "config_hash", "config_path", "task_id", "started_at_s")
-#: Origins of what the command line said; it is not asked again.
+#: Origins of settings of the command line, which a reload keeps.
 FLAGS = ("flag ", "command line")
-#: A configuration that is not read by then never will be.
+#: Time limit for reading the configuration.
 READ_MAX_S = 30.0
 
 #: Names for people: keys of Config.toml, and of its tables.
@@ -40,10 +39,10 @@ NAMES = keys_of(NodeSettings) | {
 
 
 class LiveSettings:
-    """The settings of a running node; `now` is replaced as a whole, from any thread.
+    """Settings of a running node; `now` is replaced as a whole, from any thread.
 
-    One thread at a time reads, and one child: a later request is served by a reading that begins
-    after it, so that an earlier state of the file never overwrites a later one.
+    Only one thread with one child reads at a time. A later request is served by a reading that
+    begins after it, so that an earlier state of the file never overwrites a later one.
     """
 
     def __init__(
@@ -53,7 +52,7 @@ class LiveSettings:
         self._start = start or _in_thread
         self._lock = threading.Lock()
         self._reading = False  #: a thread reads, or is about to
-        self._again = False  #: it was asked for since the reading began
+        self._again = False  #: another reload was requested since the reading began
 
     def reload(self, logger: logging.Logger) -> None:
         """Read the configuration again, in a thread: the node's loop must not wait for it."""
@@ -69,7 +68,7 @@ class LiveSettings:
             log.fail(logger, "reload", f"reload: nothing changed: {error}")
 
     def _read_all(self, logger: logging.Logger) -> None:
-        """Read until nobody has asked since the last reading began."""
+        """Read until no reload was requested since the last reading began."""
         try:
             while self._reading:
                 self._reload(logger)
@@ -83,10 +82,10 @@ class LiveSettings:
 
     def _reload(self, logger: logging.Logger) -> None:
         try:
-            said = to_json(self.now)
-            answer = answer_of("coordinator.app.node.reload", said=said, timeout_s=READ_MAX_S)
+            text = to_json(self.now)
+            answer = answer_of("coordinator.app.node.reload", said=text, timeout_s=READ_MAX_S)
         except subprocess.TimeoutExpired:
-            text = f"reload: the configuration could not be read in {READ_MAX_S:g} s"
+            text = f"reload: nothing changed: reading the configuration took over {READ_MAX_S:g} s"
             log.fail(logger, "reload", text)
             return
         except OSError as error:
@@ -109,7 +108,7 @@ def _in_thread(body: Callable[[], None]) -> None:
 def merged(
     old: NodeSettings, new: NodeSettings
 ) -> tuple[tuple[str, ...], tuple[str, ...], NodeSettings]:
-    """Return what changes now, what is kept until a restart, and the settings from now on."""
+    """Return the fields that change now, those kept until a restart, and the resulting settings."""
     differing = [
         field.name
         for field in fields(NodeSettings)
@@ -121,16 +120,16 @@ def merged(
 
 
 def summary(changed: tuple[str, ...], kept: tuple[str, ...]) -> str:
-    """Say what a reload did, with the names that Config.toml uses."""
+    """Return a sentence about a reload, with the names of Config.toml."""
     if not changed and not kept:
         return "nothing has changed"
-    said = []
+    parts = []
     if changed:
         names = ", ".join(NAMES.get(name, name) for name in changed)
-        said.append(f"{names} changed (a program from its next start on)")
+        parts.append(f"{names} changed (a program from its next start on)")
     if kept:
-        said.append(f"kept until a restart: {', '.join(NAMES.get(name, name) for name in kept)}")
-    return "; ".join(said)
+        parts.append(f"kept until a restart: {', '.join(NAMES.get(name, name) for name in kept)}")
+    return "; ".join(parts)
 
 
 def main() -> int:
@@ -149,7 +148,7 @@ def main() -> int:
 
 
 def given(old: NodeSettings, new: NodeSettings) -> dict[str, Any]:
-    """Return what stays as it was: what the command line said, and the database in use."""
+    """Return the fields that stay: settings of the command line, and the database in use."""
     keys = keys_of(NodeSettings).items()
     kept = {name: getattr(old, name) for name, key in keys if _from_flag(old, key)}
     kept |= {"nonblock": old.nonblock, "wait_s": old.wait_s}

@@ -1,7 +1,7 @@
-"""Bringing the schema up to date at the start of a node, in a process of its own.
+"""Upgrade of the schema at the start of a node, in a process of its own.
 
-Alembic and SQLAlchemy cost a third of a second and some 20 MB: a node that finds its schema right
-never loads them, and one that does not lets a child do it.
+Alembic and SQLAlchemy cost a third of a second and some 20 MB: a node whose schema is current never
+loads them, and any other lets a child do the upgrade.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from coordinator.runtime.linux.interpreter import answer_of
 def upgrade_in_child(settings_fd: int) -> None:
     """Run the migrations in a child process.
 
-    Errors: SchemaError with the child's line when it failed.
+    Errors: SchemaError with the child's last line if it failed.
     """
     answer = answer_of(
         "coordinator.app.node.schema_upgrade", str(settings_fd), pass_fds=(settings_fd,)
@@ -31,7 +31,7 @@ def upgrade_in_child(settings_fd: int) -> None:
 
 
 def main() -> int:
-    """Upgrade the schema that the settings behind a descriptor name."""
+    """Upgrade the schema; argv[1] is the descriptor of the settings that name it."""
     open_standard()
     from coordinator.store.schema.migrate import upgrade
 
@@ -41,7 +41,7 @@ def main() -> int:
     except CoordError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    except Exception as error:  # noqa: BLE001 - the top of a process: one line, no traceback
+    except Exception as error:  # noqa: BLE001 - top of the process: one line, no traceback
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return ConfigError.exit_code
     return 0

@@ -1,4 +1,4 @@
-"""The spare: a copy of the agent that waits, and what it does when it is needed."""
+"""The spare: a copy of the agent that waits to replace it, or to clean up after it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from coordinator.runtime.linux.channel import Channel
 from coordinator.runtime.linux.clock import BoottimeClock
 from coordinator.runtime.log import logger as log
 
-#: Tries to kill what a dead guardian left, of 0.2 s each.
+#: Tries, of 0.2 s each, to kill the programs that a dead guardian left.
 KILLS_MAX = 25
-#: Ending a dead agent's session is tried for this long when nobody else is left to do it.
+#: Ending a dead agent's session is tried for this long if no other process is left to do it.
 BURY_S = 5.0
 
 
@@ -32,9 +32,9 @@ def wait(
     deadlines_fd: int = -1,
     known: Mapping[int, Handle] | None = None,
 ) -> tuple[Legacy, int]:
-    """Wait until this process is to be the agent; ends it when it is not needed any more.
+    """Wait until this process becomes the agent; exit when it is no longer needed.
 
-    known: the runs that the agent it is a copy of has inherited.
+    known: the runs that its agent has inherited.
     """
     backstop = SpareBackstop(channel, deadlines_fd, known or {})
     agent = os.getppid()
@@ -64,8 +64,8 @@ def _end_alone(
 ) -> NoReturn:
     """End the node: the guardian is dead, and the agent may be.
 
-    Nothing of any program may live. Each try is bounded; a process that the kernel cannot end now
-    may end later.
+    No process of any program may survive. Each try is bounded; a process that the kernel cannot
+    kill now may die later.
     """
     gone = any(not kill_all(backstop.handles) for _ in range(KILLS_MAX))
     if backstop.killed:
@@ -76,7 +76,7 @@ def _end_alone(
         )
     elif not agent_lives:
         _say(settings, "guardian and agent were killed; the programs are killed, the node leaves")
-    # What cannot be killed keeps the token for the rest of the lease (L1).
+    # If a process cannot be killed, the token is kept for the rest of the lease (L1).
     if session is not None and gone:
         bury(settings, session)
     log.end()
@@ -84,7 +84,7 @@ def _end_alone(
 
 
 def _say(settings: NodeSettings, why: str) -> None:
-    """Say what a shell, whose child was killed, does not know."""
+    """Log what a shell, which reports only "Killed", does not know."""
     group, node = settings.group_id, settings.task_id
     logger = log.set_up(settings.log_level, settings.log_format, group=group, node=node)
     log.say(logger, "guardian-lost", f"{group}: {why}", {})

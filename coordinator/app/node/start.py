@@ -1,8 +1,8 @@
 """`coord run`: check what can be checked, then become the guardian of the node.
 
-The process that a supervisor sees is the guardian itself: this one replaces itself by it, so that
-nothing of the command line (typer, pydantic) stays in memory. The settings travel in a memfd,
-because they hold the password: not in the arguments, which everybody may read, nor in the
+The process that a supervisor sees is the guardian itself: this process executes it, so that no
+library of the command line (typer, pydantic) stays in memory. The settings are passed in a memfd
+because they hold the password: not in the arguments, which every user can read, nor in the
 environment, which the program inherits.
 """
 
@@ -45,7 +45,7 @@ def run_node(settings: NodeSettings) -> NoReturn:
     limits.check()
     check_program(settings)
     resolved = resolve(settings.database)
-    # The agent says them, in the form of all its lines.
+    # The agent logs them, in the format of all its lines.
     notes = (resolved.note,) if resolved.note else ()
     settings = replace(settings, warnings=(*notes, *settings.warnings))
     database = replace(
@@ -58,9 +58,9 @@ def run_node(settings: NodeSettings) -> NoReturn:
     fd = keep(to_json(replace(settings, database=database, started_at_s=started_at_s)))
     sys.stdout.flush()
     arguments = guardian_arguments(fd, settings)
-    # Until the guardian listens to them: each would end it before it could say with which code.
+    # Until the guardian handles them: each would end it before it could exit with its own code.
     signal.pthread_sigmask(signal.SIG_BLOCK, HEEDED)
-    os.execv(arguments[0], arguments)  # noqa: S606 - the point of it: no shell, no child
+    os.execv(arguments[0], arguments)  # noqa: S606 - no shell and no child, on purpose
 
 
 def guardian_arguments(settings_fd: int, settings: NodeSettings) -> list[str]:
@@ -73,25 +73,25 @@ def guardian_arguments(settings_fd: int, settings: NodeSettings) -> list[str]:
 
 
 def keep(text: str) -> int:
-    """Put a text where only this process and its children can read it, again and again."""
+    """Store a text where only this process and its children can read it, any number of times."""
     made = os.memfd_create("coord-settings", os.MFD_CLOEXEC)
-    # Never as 0, 1 or 2, which everything that is started inherits, and prints to.
+    # Never as 0, 1 or 2: every child inherits those, and prints to them.
     fd = fcntl.fcntl(made, fcntl.F_DUPFD_CLOEXEC, FIRST_OWN)
     os.close(made)
-    os.set_inheritable(fd, True)  # it must live through the exec
+    os.set_inheritable(fd, True)  # it must survive the exec
     with open(fd, "wb", closefd=False) as file:
         file.write(text.encode())
     return fd
 
 
 def recall(fd: int) -> str:
-    """Read what `keep` put away; any process may do so any number of times."""
+    """Read the text that `keep` stored; any process may do so any number of times."""
     size = os.fstat(fd).st_size
     return os.pread(fd, size, 0).decode()
 
 
 def check_program(settings: NodeSettings) -> None:
-    """Refuse a program that cannot start, before the node could hold a token for it."""
+    """Refuse a program that cannot start, before the node holds a token for it."""
     program = settings.program
     if program is None:
         if settings.priority > 0 and not settings.hosts_tasks:
@@ -105,22 +105,22 @@ def check_program(settings: NodeSettings) -> None:
 
 
 def _no_program(path: str | None) -> ConfigError:
-    """Say what to write, and where."""
+    """Return an error that says what to write, and where."""
     if path is None:
         return UsageError(
             "no program to run: write `coord run -- COMMAND`, or a Config.toml with [program]"
-            " command (`coord init` makes one); `coord run --observe` watches only"
+            " command (`coord init` writes one); `coord run --observe` only watches"
         )
     return ConfigError(
         f"{path}: no program to run: write `coord run -- COMMAND`, or add these two lines at the"
-        " end of the file (`coord run --observe` watches only):\n"
+        " end of the file (`coord run --observe` only watches):\n"
         "    [program]\n"
         '    command = ["python", "my_program.py"]'
     )
 
 
 def check_executable(command: str, cwd: str | None) -> None:
-    """Refuse a command that is not there (127) or not executable (126), as a shell does."""
+    """Refuse a command that does not exist (127) or is not executable (126), as a shell does."""
     path = programs.found(command, os.environ, cwd)
     if path is None:
         raise CommandNotFoundError(programs.not_found(command, None))
@@ -131,7 +131,7 @@ def check_executable(command: str, cwd: str | None) -> None:
 
 
 def check_killable(command: str, cwd: str | None, wanted: str) -> None:
-    """Refuse a command that runs as another user where this node could not kill it (126)."""
+    """Refuse a command that runs as another user if this node could not kill it (126)."""
     path = programs.found(command, os.environ, cwd)
     if path is None or not programs.of_another_user(path) or syscalls.may_kill_others():
         return

@@ -1,4 +1,4 @@
-"""Parts of a node whose group spreads tasks, beside those of every node."""
+"""Parts of a node whose group spreads tasks, in addition to those of every node."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from coordinator.runtime.agent.guardian_link import Orders
 from coordinator.runtime.agent.progress_sockets import ProgressLines
 from coordinator.runtime.log import logger as log
 
-#: The origin of what nobody said.
+#: Origin of a setting that was not given.
 DEFAULT = "default"
 
 
 class TaskNode:
-    """Orders for the programs of tasks, and their lines for progress."""
+    """Orders for the programs of tasks, and the sockets of their progress reports."""
 
     def __init__(self, settings: NodeSettings, settings_fd: int, clock: Clock) -> None:
         self._settings, self._settings_fd = settings, settings_fd
         self.progress = ProgressLines(clock)
 
     def orders(self, command: StartProgram, session: str, node: Node) -> Orders:
-        """Return how the task's program is started.
+        """Return the orders to start the task's program.
 
-        Errors: CoordError when this node may not run it.
+        Errors: CoordError if this node may not run it.
         """
         definition = _definition(node, command)
         try:
@@ -44,7 +44,7 @@ class TaskNode:
         )
 
     def look(self, node: Node) -> None:
-        """Close the lines of programs that have ended."""
+        """Close the sockets of programs that have ended."""
         if node.task_state is not None:
             runs = {work.run.number for work in node.task_state.runs() if work.run is not None}
             self.progress.keep(runs)
@@ -52,7 +52,7 @@ class TaskNode:
     def say_started(
         self, logger: logging.Logger, command: StartProgram, pid: int, node: Node
     ) -> None:
-        """Say that a task's program runs, or its schedule waits for the first slot."""
+        """Log that a task's program runs, or its schedule waits for the first slot."""
         settings = self._settings
         work = None if node.task_state is None else node.task_state.works.get(command.task)
         done = "armed" if work is not None and work.definition.scheduled else "started"
@@ -62,7 +62,7 @@ class TaskNode:
 
 
 def observer_policy_of(settings: NodeSettings) -> ObserverPolicy:
-    """Return the times by which this node observes where the group's record names none."""
+    """Return the times by which this node, as observer, judges nodes if the record has none."""
     policy = settings.tasks_policy
     return ObserverPolicy(
         to_member_s=policy.to_member_s,
@@ -73,7 +73,7 @@ def observer_policy_of(settings: NodeSettings) -> ObserverPolicy:
 
 
 def policy_said(settings: NodeSettings) -> TasksPolicy:
-    """Return what the configuration itself says about how the observer judges; no defaults."""
+    """Return the times of the observer that the configuration itself sets; no defaults."""
     own = observer_policy_of(settings)
     return TasksPolicy(
         **{
@@ -85,14 +85,14 @@ def policy_said(settings: NodeSettings) -> TasksPolicy:
 
 
 def declare(settings: NodeSettings, logger: logging.Logger) -> None:
-    """Add what this node's own file says to the group: its policy, its tasks.
+    """Add the policy and the tasks of this node's own file to the group's record.
 
-    What the group's record says otherwise stays, with a warning.
+    An entry that the record has with another value stays, with a warning.
 
-    Errors: CoordError when the database cannot be asked; the node's start fails then.
+    Errors: CoordError if the database does not answer; the node's start fails then.
     """
-    said = policy_said(settings)
-    if not settings.tasks and said == NO_POLICY:
+    own = policy_said(settings)
+    if not settings.tasks and own == NO_POLICY:
         return
     from coordinator.store.admin.admin_store import AdminStore
 
@@ -102,11 +102,11 @@ def declare(settings: NodeSettings, logger: logging.Logger) -> None:
         schema=database.schema,
         where=database.label,
         timeout_s=database.connect_timeout_s,
-    ) as desk:
+    ) as store:
         who = settings.task_id
-        lines = () if said == NO_POLICY else desk.declare_policy(settings.group_id, said, who=who)
+        lines = () if own == NO_POLICY else store.declare_policy(settings.group_id, own, who=who)
         if settings.tasks:
-            lines += desk.declare(settings.group_id, settings.tasks, who=who)
+            lines += store.declare(settings.group_id, settings.tasks, who=who)
         for line in lines:
             logger.warning("%s: %s", settings.group_id, line, extra={"event": "warning"})
 
@@ -114,5 +114,5 @@ def declare(settings: NodeSettings, logger: logging.Logger) -> None:
 def _definition(node: Node, command: StartProgram) -> TaskDef:
     work = None if node.task_state is None else node.task_state.works.get(command.task)
     if work is None:
-        raise CoordError(f"task {command.task}: not held any more")
+        raise CoordError(f"task {command.task}: no longer held")
     return work.definition
