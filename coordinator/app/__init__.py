@@ -1,1 +1,1 @@
-"""Where the store meets the runtime."""
+"""Composition of store and runtime to nodes, and to answers for people."""

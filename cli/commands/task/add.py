@@ -66,7 +66,7 @@ def add(
         _text("--node", "NODE", "A node that may run it; repeat for more; default all."),
     ] = None,
     preferred: Annotated[
-        str | None, _text("--preferred", "NODE", "Runs it whenever it is a live Member.")
+        str | None, _text("--preferred", "NODE", "The first choice, while it is a live Member.")
     ] = None,
     pinned: Annotated[
         bool, typer.Option("--pinned", help="Only the preferred node ever runs it.")

@@ -1,9 +1,10 @@
-"""The name under which code in a process contends for a token.
+"""Name under which code in a process contends for a token.
 
 A node's name (taskId) says which machine and configuration it is; a lock needs one that tells two
 threads, two forks and two processes of one configuration apart. The kernel keeps such names apart
-on one machine: a number belongs to whoever has bound its abstract socket, and is free again when
-that process is dead, whatever it died of. So the names are few and come again: each is a row.
+on one machine: a number belongs to the process that has bound its abstract socket, and is free
+again when that process is dead, whatever killed it. So the names are few and are used again, which
+matters because each is a row.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from collections.abc import Iterator
 
 from coordinator.errors import CoordError
 
-#: Processes begin to look for a free number at different ones. After a crash the next process
-#: does not get the dead one's name, whose session may have to be waited for.
+#: Processes begin to search for a free number at different ones. Thus after a crash the next
+#: process does not get the dead one's name, whose session it might have to wait for.
 FIRST_NUMBERS = 256
 #: More contenders than this for one token on one machine are a mistake.
 CONTENDERS_MAX = 10_000
@@ -48,11 +49,11 @@ def _reserved(key: str) -> tuple[socket.socket, int]:
                 raise
         else:
             return line, number
-    raise CoordError(f"{CONTENDERS_MAX} contenders of this machine want the token already")
+    raise CoordError(f"{CONTENDERS_MAX} contenders on this machine already wait for the token")
 
 
 def _place() -> str:
-    """Return what the numbers are counted in: this machine, or this container."""
+    """Return a digest of the machine or container, within which the numbers are unique."""
     network = ""
     with contextlib.suppress(OSError):
         network = os.readlink("/proc/self/ns/net")

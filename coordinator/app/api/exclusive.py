@@ -1,4 +1,4 @@
-"""The decorator that has a function run while its process holds a token."""
+"""Decorator: a function runs only while its process holds a token."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def exclusive(
 ) -> Callable[P, R]:
     """Wrap a function, or a coroutine function, so that each run of its body is inside a holding.
 
-    Errors: TypeError for a generator function; and, in the call, for an answer whose body has not
-    run yet: an awaitable or a generator that a plain function returns.
+    Errors: TypeError for a generator function; and, in the call, for a returned awaitable or
+    generator of a plain function, whose body has not run yet.
     """
     if _is(inspect.isgeneratorfunction, function) or _is(inspect.isasyncgenfunction, function):
         raise TypeError(
@@ -54,12 +54,12 @@ def _of_coroutines(
 
 
 def _is(question: Question, function: object) -> bool:
-    """Ask about a function, or about the `__call__` of an object."""
+    """Apply a predicate to a function, and to the `__call__` of an object."""
     return question(function) or question(getattr(function, "__call__", None))  # noqa: B004
 
 
 def _refuse_later_body(function: object, answer: object) -> None:
-    """Refuse what was made and not run: its body would run without the token.
+    """Refuse an answer whose body has not run: it would run without the token.
 
     Errors: TypeError.
     """

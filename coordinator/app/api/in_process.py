@@ -1,11 +1,11 @@
-"""One contender for a token in this process: a node in a thread of its own, under its own name.
+"""Contender for a token in this process: a node in a thread of its own, under its own name.
 
     held(contest)        the token for the body of a `with`
     held_async(contest)  the same for an `async with`; nothing of it waits in an executor
 
-Whatever becomes of the waiting code (an exception, a cancelled task, an event loop that is closed),
-the last thing it does is to give back: from then on the node's own thread refuses a grant that is
-still under way, releases what was granted, and ends.
+However the waiting code ends (an exception, a cancelled task, a closed event loop), it finally
+calls `give_back`: from then on the node's own thread refuses a grant that is still under way,
+releases a token that was granted, and ends.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ from coordinator.runtime.linux.clock import BoottimeClock
 from coordinator.runtime.log.logger import LOGGER
 
 T = TypeVar("T")
-#: What a contender is told: its holding, or why there is none.
+#: Answer to a contender: its holding, or the error that explains why there is none.
 Answer = Holding | CoordError
 
-#: Leaving tells the database; this is how long the end of a block may wait for that.
+#: Time that the end of a block may wait until the database has acknowledged the leave.
 LEAVE_MAX_S = 5.0
-#: The first connection must be there in this time; later ones are waited for.
+#: Time limit of the first connection; later ones are waited for.
 CONNECT_S = 5.0
 
 _logger = logging.getLogger(LOGGER)
@@ -51,7 +51,7 @@ _logger = logging.getLogger(LOGGER)
 class Contest:
     """Wishes of a contender: the token, and how to hold it.
 
-    token: its name, which in this API is the group's as well.
+    token: its name, which in this API is the group's name, too.
     task_id: the first part of the contender's own name.
     timeout_s: None waits for ever, 0 does not wait.
     """
@@ -96,7 +96,7 @@ async def held_async(contest: Contest) -> AsyncIterator[Holding]:
         yield holding
         holding.check()
     except GeneratorExit:
-        may_wait = False  # the task was thrown away: there is no loop to wait in
+        may_wait = False  # the task was discarded: there is no loop to wait in
         raise
     finally:
         contender.give_back()
@@ -105,16 +105,16 @@ async def held_async(contest: Contest) -> AsyncIterator[Holding]:
 
 
 def _granted(answer: Answer) -> Holding:
-    """Return the holding; raise why there is none."""
+    """Return the holding; raise the error if there is none."""
     if isinstance(answer, CoordError):
         raise answer
     return answer
 
 
 def _resolver(loop: asyncio.AbstractEventLoop, future: asyncio.Future[T]) -> Callable[[T], None]:
-    """Return what resolves a future of the loop from another thread, once.
+    """Return a function that resolves a future of the loop from another thread, once.
 
-    Errors: RuntimeError when the loop is closed.
+    Errors: RuntimeError in its call if the loop is closed.
     """
 
     def resolve(value: T) -> None:
@@ -128,11 +128,11 @@ def _resolver(loop: asyncio.AbstractEventLoop, future: asyncio.Future[T]) -> Cal
 
 
 class Contender:
-    """A node in a thread, from the wait for the token to its release.
+    """Node in a thread, from the wait for the token to its release.
 
     answered: called in that thread with the holding or the error; RuntimeError means that nobody
-    can be told any more.
-    left: called in that thread at its end; RuntimeError is of no interest.
+    waits for the answer any more.
+    left: called in that thread at its end; RuntimeError is ignored.
     """
 
     def __init__(
@@ -148,16 +148,16 @@ class Contender:
         self._thread = threading.Thread(target=self._live, name="coord-node", daemon=True)
 
     def start(self) -> None:
-        """Begin to wait for the token. Whatever is opened belongs to the thread."""
+        """Begin to wait for the token. Everything that is opened belongs to the thread."""
         self._thread.start()
 
     def give_back(self) -> None:
-        """Want the token no more, whether it was granted or not; never blocks."""
+        """Release the token, or stop waiting for it; never blocks."""
         if not self._is_forked():
             self._program.give_back()
 
     def is_alive(self) -> bool:
-        """Say whether the node's thread goes on."""
+        """Return True while the node's thread runs."""
         return not self._is_forked() and self._thread.is_alive()
 
     def join(self, timeout_s: float) -> None:
@@ -166,7 +166,7 @@ class Contender:
             self._thread.join(timeout_s)
 
     def _is_forked(self) -> bool:
-        """Say whether this is a child's copy: the thread and its session are the parent's."""
+        """Return True in a forked child, where the thread and its session are the parent's."""
         return os.getpid() != self._pid
 
     def _live(self) -> None:
@@ -175,7 +175,7 @@ class Contender:
             trouble = _as_error(self._run())
         except CoordError as error:
             trouble = error
-        except Exception as error:  # the top of a thread: nobody else would say it
+        except Exception as error:  # top of the thread: nothing else would report it
             _logger.exception("the node for the token of %s has ended", self._contest.token)
             trouble = CoordError(f"the node has ended: {type(error).__name__}: {error}")
         self._program.abandon(str(trouble))
@@ -202,7 +202,7 @@ class Contender:
         try:
             self._answered(answer)
         except RuntimeError:
-            # The event loop was closed: a grant that nobody can fetch must end.
+            # The event loop is closed: a grant that nobody can fetch must be released.
             self._program.give_back()
 
     def _policy(self, name: str) -> Policy:
@@ -233,11 +233,11 @@ class Contender:
 
 
 def _as_error(finish: Finish) -> CoordError:
-    """Return a node's end as what a caller who still waits is told."""
+    """Return the error, for a caller that still waits, that describes a node's end."""
     if finish.code == ConfigError.exit_code:
         return ConfigError(finish.trouble)
     return TokenHeldError(finish.trouble)
 
 
 def _quiet(report: LogLine, node: Node) -> None:
-    """A library does not talk; `Token.on_lost` does."""
+    """Log nothing: this is a library; `Token.on_lost` reports what matters."""

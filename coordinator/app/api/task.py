@@ -1,4 +1,4 @@
-"""For the program of a task: its token, its cursor, and its word that it gets on.
+"""API for the program of a task: its token, its cursor, and its reports of progress.
 
 from coordinator import HeldTask
 
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 
-#: Of the time that a program has for its progress; more often is said for nothing.
+#: Share of progressTimeout; reports that follow sooner are not sent.
 PROGRESS_SHARE = 0.1
 
 
 class HeldTask:
-    """The holding under which this process runs, as its environment names it.
+    """Holding under which this process runs, as its environment names it.
 
     Attributes: group, task, node, term (the fencing token), session, options (of the task).
-    Errors: ConfigError when this process was not started as a task by a node, or has no database
-    to write to: give `database_url`, or start the node with --pass-database.
+    Errors: ConfigError if this process was not started as a task by a node, or has no database to
+    write to: give `database_url`, or start the node with --pass-database.
     """
 
     def __init__(
@@ -59,16 +59,16 @@ class HeldTask:
         self._database_url = database_url or environ.get("COORD_DATABASE_URL")
         self._schema = schema or environ.get("COORD_DATABASE_SCHEMA", DEFAULT_SCHEMA)
         self._notify = environ.get("NOTIFY_SOCKET")
-        # A loop may say it at every turn; the node need not hear each of them.
+        # A loop may report at every turn; the node does not need each report.
         self._progress_every_s = float(environ.get("WATCHDOG_USEC", "0")) / 1e6 * PROGRESS_SHARE
         self._progress_at = float("-inf")
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """Open a transaction that can only commit while the task's token is this run's.
+        """Open a transaction that can commit only while this run holds the task's token.
 
-        Errors: TokenLostError when it is not any more: nothing was written. OutcomeUnknownError
-        when the answer to the commit was lost: read again what was written.
+        Errors: TokenLostError if it no longer does: nothing was written. OutcomeUnknownError if the
+        answer to the commit was lost: read again what was written.
         """
         from coordinator.store.program.fenced_transaction import fenced_transaction
 
@@ -79,18 +79,18 @@ class HeldTask:
             yield connection
 
     def cursor(self) -> Any:
-        """Return how far the task has got, as saved by whoever ran it last; None at first."""
+        """Return the task's cursor, as the last run saved it; None at first."""
         with self.transaction() as connection:
             return self.cursor_in(connection)
 
     def cursor_in(self, connection: Connection) -> Any:
-        """Return how far the task has got, as seen in a transaction of `transaction`."""
+        """Return the task's cursor, as seen in a transaction of `transaction`."""
         from coordinator.store.program.cursor import read_cursor
 
         return read_cursor(connection, self._schema, group=self.group, task=self.task)
 
     def save_cursor(self, connection: Connection, cursor: object) -> None:
-        """Save how far the task has got, in a transaction of `transaction`.
+        """Save the task's cursor, in a transaction of `transaction`.
 
         cursor: anything that JSON can hold.
         """
@@ -107,7 +107,7 @@ class HeldTask:
         )
 
     def progress(self) -> None:
-        """Say that the task gets on; without effect when nobody waits for that."""
+        """Report progress to the node; without effect if the task has no progressTimeout."""
         now = time.monotonic()
         if not self._notify or now < self._progress_at:
             return

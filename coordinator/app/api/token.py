@@ -1,4 +1,4 @@
-"""The in-process API: a token for code that runs in your own process.
+"""In-process API: a token for code that runs in your own process.
 
     from coordinator import Coordinator
 
@@ -9,8 +9,8 @@
             do_some(token.term)
 
 What this does not guarantee: nothing can stop your code when the token is lost. A thread that is
-paused between `check` and a write may write late. Use `token.transaction()` for what is written to
-the same database; pass `token.term` to whatever else can refuse an older one; or let `coord run`
+paused between `check` and a write may write late. Use `token.transaction()` for writes to the same
+database; make every other system that you write to reject a lower `token.term`; or let `coord run`
 guard a process, which it can kill.
 """
 
@@ -37,12 +37,12 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-#: Of a group and the token's name together, as the tables have it.
+#: Longest name of group and token together, as in the tables.
 NAME_LENGTH_MAX = 256
 
 
 class Token:
-    """A token that is held by this process.
+    """Token that this process holds.
 
     Attributes: name (of the token), node (this contender's own name, which begins with the
     taskId), term (the fencing token), session.
@@ -61,21 +61,21 @@ class Token:
 
     @property
     def seconds_left(self) -> float:
-        """How long the token may still be trusted, by this machine's own clock."""
+        """Seconds for which the token may still be trusted, by this machine's own clock."""
         return self._holding.seconds_left
 
     def is_held(self) -> bool:
-        """Say whether the token may be acted on at this moment."""
+        """Return True if this process may act on the token at this moment."""
         return self._holding.is_held()
 
     def check(self) -> None:
-        """Return when the token is held at this moment; TokenLostError otherwise."""
+        """Raise TokenLostError unless the token is held at this moment."""
         self._holding.check()
 
     def on_lost(self, callback: OnLost) -> None:
-        """Call back with the reason when the token is lost; keep it short, it must not block.
+        """Call back with the reason once the token is lost; the callback must not block.
 
-        What a callback raises is logged, and stops neither the other callbacks nor the release.
+        An exception of a callback is logged, and stops neither other callbacks nor the release.
         """
         self._holding.on_lost(callback)
 
@@ -102,7 +102,7 @@ class Token:
 
 
 class Coordinator:
-    """One configuration for tokens that code in this process holds.
+    """Configuration of the tokens that code in this process holds.
 
     Any number of threads, tasks, forks and processes may use it at the same time: each block
     contends under a name of its own.
@@ -110,8 +110,8 @@ class Coordinator:
     task_id: the first part of those names; the machine's name when it is not given.
     Units: heartbeat_frequency, liveness_check_interval, stop_timeout in seconds, or texts such as
     "6s", as in Config.toml.
-    Errors: ConfigError for what is malformed; TimingError when the intervals cannot keep their
-    promise.
+    Errors: ConfigError for a malformed value; TimingError for intervals that cannot keep the
+    guarantees.
     """
 
     def __init__(
@@ -170,7 +170,7 @@ class Coordinator:
         with in_process.held(self._contest(name, timeout)) as holding:
             yield Token(holding, self._conninfo, self._schema)
 
-    #: The same, in the words of those who think of being active rather than of holding a lock.
+    #: The same, for code that is active rather than holds a lock.
     active = token
 
     @asynccontextmanager

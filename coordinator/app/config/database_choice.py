@@ -1,4 +1,4 @@
-"""Which database a command talks to: the named one, or the embedded default."""
+"""Choice of the database of a command: the named one, or the embedded default."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Resolved:
 
 
 def resolve(database: DatabaseSettings) -> Resolved:
-    """Return the named database, or start the embedded one when nothing names any.
+    """Return the named database, or start the embedded one if none is named.
 
     Errors: ConfigError when nothing names a database and the embedded one is forbidden or its
     binaries are missing. A named database that does not answer is never replaced.
@@ -48,10 +48,10 @@ def resolve(database: DatabaseSettings) -> Resolved:
 
 
 def look_up(settings: NodeSettings) -> Resolved:
-    """Return the named database, or the embedded one if it runs: looking starts nothing.
+    """Return the named database, or the embedded one if it runs; start nothing.
 
-    Errors: ConfigError when nothing names a database, DatabaseUnreachableError when the embedded
-    server that the configuration asks for does not run.
+    Errors: ConfigError if no database is named, DatabaseUnreachableError if the embedded server
+    that the configuration asks for does not run.
     """
     database = settings.database
     if database.named:
@@ -95,7 +95,7 @@ def _embedded_root(database: DatabaseSettings) -> Path | None:
 def _embedded(running: Running) -> Resolved:
     note = (
         f"no database configured: using the embedded PostgreSQL {running.version} in"
-        f" {running.path} - this machine only; nodes elsewhere will not see it."
+        f" {running.path} - this machine only; nodes on other machines do not see it."
         " Set [databaseConfig] or COORD_DATABASE_URL."
     )
     return Resolved(

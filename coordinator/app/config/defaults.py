@@ -1,4 +1,4 @@
-"""From checked models to plain settings: the effective value of every default."""
+"""Conversion of checked models to plain settings, with the effective value of every default."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from coordinator.store.driver import password_file
 
 
 class KeyRefusedError(ValueError):
-    """A key of [databaseConfig] that only shows itself wrong once all of them are known."""
+    """Error of a key of [databaseConfig] that shows only once all keys are known."""
 
     def __init__(self, key: str, rule: str) -> None:
         super().__init__(rule)
@@ -46,7 +46,7 @@ def settled(
     warnings: tuple[str, ...],
     commanded: bool,
 ) -> NodeSettings:
-    """Put the settings of one node together.
+    """Return the settings of one node.
 
     commanded: the program came from the command line, and then its end is the node's end.
     """
@@ -99,7 +99,7 @@ def database_settings(
     liveness_s: float,
     patient: bool = False,
 ) -> DatabaseSettings:
-    """Settle which database is meant.
+    """Return the settings of the database.
 
     described: the file or the environment speaks of a database, be it without a host.
     patient: one command was told to wait longer than a node ever may; that is no mistake.
@@ -171,7 +171,7 @@ def _program(table: ProgramTable) -> ProgramSettings | None:
 
 
 def _tasks_policy(config: ConfigFile) -> TasksPolicySettings:
-    """Return the policy; where the file names no times, they follow from the node's intervals."""
+    """Return the policy; times that the file does not set follow from the node's intervals."""
     table, silence_s = config.tasks_policy, config.liveness_check_interval
     times = {
         "to_member_s": (table.to_member, 2 * silence_s),

@@ -1,4 +1,4 @@
-"""The rules of Config.toml that join [[tasks]] with the rest of it, once each table is right."""
+"""Rules of Config.toml that join [[tasks]] with other tables, each of which is valid by itself."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from coordinator.app.config.model.file import ConfigFile, RunOptions
 from coordinator.app.config.problems import COMMAND_LINE, Places, Problem, place_of
 from coordinator.app.config.task_spec import SPEC_LETTERS_MAX, task_of
 
-#: Where a program of the group may have been named, the most telling place first.
+#: Keys that may have named a program of the group, the most telling one first.
 PROGRAM = (("program", "command"), ("program", "callable"), ("program", "onExit"), ("program",))
 
 
 def hosts_tasks(config: ConfigFile) -> bool:
-    """Say whether this is a node of a task group."""
+    """Return True if this is a node of a task group."""
     return bool(config.hosts_tasks or config.tasks)
 
 

@@ -1,4 +1,4 @@
-"""From Config.toml, COORD_* and flags to the settings of one node, or to a list of what is wrong.
+"""Load Config.toml, COORD_* and flags: the settings of one node, or a list of all problems.
 
 Order: flag > COORD_* > Config.toml > libpq's own sources (PG*, service file, password file) >
 default > the embedded server, and that one only when nothing names a database.
@@ -47,7 +47,7 @@ from coordinator.protocol.rules.timing import Timing
 
 Model = TypeVar("Model", bound=Table)
 
-#: The keys that Timing joins, in the order in which its message may name them.
+#: Keys that Timing joins, in the order in which its message may name them.
 TIMING_KEYS = ("livenessCheckInterval", "heartbeatFrequency", "stopTimeout")
 DEFAULTS = NodeSettings(task_id="")
 #: Settings that name the database and the group a command looks at.
@@ -235,7 +235,7 @@ def _warnings(sources: Sources, environ: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _schedule_warnings(settings: NodeSettings, places: Places, now: datetime) -> tuple[str, ...]:
-    """Say which schedules will never run, or run at once because their moment has passed."""
+    """Return warnings about schedules that never run, or run at once as their moment has passed."""
     triggers: list[tuple[tuple[str | int, ...], str, Trigger | None]] = [
         (("trigger",), "trigger", settings.trigger),
         *(
@@ -253,7 +253,7 @@ def _schedule_warnings(settings: NodeSettings, places: Places, now: datetime) ->
 def _tls_warnings(
     database: DatabaseSettings, environ: Mapping[str, str], places: Places
 ) -> tuple[str, ...]:
-    """Say when the password and the answers could be those of somebody in between."""
+    """Return a warning if a man in the middle could read the password and forge answers."""
     if not database.named:
         return ()
     found = libpq.url_parameters(database.conninfo) if database.conninfo else {}

@@ -25,13 +25,13 @@ Known = Mapping[tuple[str, ...], tuple[str, ...]]  #: table -> its keys
 SECRET_KEYS = (("databaseConfig", "password"), ("databaseConfig", "url"))
 #: An element of a list is written as tasks[0].name.
 ELEMENT = re.compile(r"\.(\d+)(?=\.|$)")
-#: A value is shown so that it is found, not so that it is read.
+#: A value is shown so that it can be found, not in full.
 SHOWN_LETTERS_MAX = 60
 
 
 #: Between a key and its rule; another gap makes the key the first word of a sentence.
 KEY_GAP = ": "
-#: How the places of a command line begin.
+#: Prefixes of places on a command line.
 FLAG, ARGUMENT, COMMAND_LINE = "flag ", "argument ", "command line"
 
 
@@ -70,17 +70,17 @@ def place_of(path: Path, places: Places) -> str | None:
 
 
 def is_usage(place: str) -> bool:
-    """Say whether a place is on the command line."""
+    """Return True if a place is on the command line."""
     return place.startswith((FLAG, ARGUMENT, COMMAND_LINE))
 
 
 def problems_of(error: ValidationError, known: Known) -> list[Problem]:
-    """Turn what pydantic refused into our words."""
+    """Convert pydantic's errors to problems."""
     return [_problem(each, known) for each in error.errors(include_url=False)]
 
 
 def in_order(problems: list[Problem], places: Places) -> list[Problem]:
-    """Sort problems by the line of the file; what stands in no file comes first."""
+    """Sort problems by the line of the file; those outside of a file come first."""
 
     def line(problem: Problem) -> int:
         at = re.search(r":(\d+)$", problem.place(places) or "")

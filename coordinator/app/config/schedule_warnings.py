@@ -1,4 +1,4 @@
-"""Warn a person who defines a schedule that will not run, or runs at once."""
+"""Warnings about a schedule that never runs, or runs at once because its moment has passed."""
 
 from __future__ import annotations
 

@@ -23,11 +23,11 @@ Isolation = Literal["auto", "cgroup", "pidns", "plain"]
 LogFormat = Literal["auto", "text", "json"]
 Commands = Literal["any", "listed"]
 
-#: What is read where nothing names a file: in the working directory, else what a package or an
-#: administrator has put into the system's.
+#: Files that are read if none is named: in the working directory, else the system's, which a
+#: package or an administrator provides.
 DEFAULT_FILE, SYSTEM_FILE = "Config.toml", "/etc/coord/Config.toml"
 
-#: Where coord's tables are, unless databaseConfig.schema says it.
+#: Schema of coord's tables, unless databaseConfig.schema names another.
 DEFAULT_SCHEMA = "coord"
 #: Fields of a trigger that are moments.
 MOMENTS = ("at", "opens_at", "closes_at")
@@ -46,9 +46,9 @@ class ProgramSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TasksPolicySettings:
-    """How this node keeps its part of a task group; its times where the group names none."""
+    """Policy of this node for its group's tasks; its times count if the group's record has none."""
 
-    failover: bool = field_of("failover", True)  #: of tasks that do not say it themselves
+    failover: bool = field_of("failover", True)  #: of tasks that do not set it themselves
     to_member_s: float = field_of("toMember", 60.0)
     late_max: int = field_of("lateMax", 3)  #: late heartbeats within `late_within_s`, for Rehab
     late_within_s: float = field_of("lateWithin", 300.0)
@@ -58,7 +58,7 @@ class TasksPolicySettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseSettings:
-    """Which database, and how far we may go to get one."""
+    """Database of a node, and what may be done to get one."""
 
     #: Only the keys that the user gave: libpq's own sources (PG*, service and password files)
     #: fill the rest, below the file. "" when nothing was given.
@@ -67,7 +67,7 @@ class DatabaseSettings:
     auto_migrate: bool = field_of("autoMigrate", True)
     #: A path puts the embedded server there; False forbids it.
     embedded: bool | str | None = field_of("embedded", None)
-    named: bool = False  #: something names a database, so the embedded one is out of the question
+    named: bool = False  #: a database is named, so the embedded one is not used
     require_database: bool = False
     label: str = ""  #: "user@host:port/dbname", for messages
     connect_timeout_s: float = field_of("connectTimeout", 5.0)
@@ -80,7 +80,7 @@ class DatabaseSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSettings:
-    """Everything that one node was told, with the effective values of all defaults."""
+    """All settings of one node, with the effective values of all defaults."""
 
     task_id: str = field(metadata={"key": "taskId"})
     group_id: str = field_of("groupId", "default")
@@ -108,7 +108,7 @@ class NodeSettings:
     origins: dict[str, str] = field(default_factory=dict)  #: "taskId" -> "Config.toml:1"
     warnings: tuple[str, ...] = ()  #: lines for the operator; nothing is refused for them
     config_hash: str = ""  #: equal in all nodes of a group that agree
-    started_at_s: float = 0.0  #: when `coord run` began, on CLOCK_BOOTTIME
+    started_at_s: float = 0.0  #: start of `coord run`, on CLOCK_BOOTTIME
 
 
 def keys_of(kind: type[Any]) -> dict[str, str]:

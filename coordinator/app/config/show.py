@@ -1,4 +1,4 @@
-"""Show the settings of a node, key by key, and where each value came from."""
+"""Rows of `coord config show`: the settings of a node, key by key, with the origin of each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from coordinator.store.driver import password_file
 
 HIDDEN = "********"
 BY_LIBPQ = "(read by libpq)"
-#: What libpq reads by itself when neither the file nor COORD_* nor a flag says it.
+#: Keys that libpq reads by itself if neither the file nor COORD_* nor a flag sets them.
 LIBPQ_VARIABLES = {
     "host": ("PGHOST", "PGHOSTADDR"),
     "port": ("PGPORT",),
@@ -37,7 +37,7 @@ EVERY_KEY = tuple(keys for keys in SETTINGS if keys[0] != "tasks")
 def origins(
     values: Mapping[Keys, object], places: Places, environ: Mapping[str, str]
 ) -> dict[str, str]:
-    """Name the origin of every key; "default" where nobody said anything."""
+    """Return the origin of every key; "default" if it is not set."""
     found = {}
     for keys in EVERY_KEY:
         origin = "default"
@@ -69,7 +69,7 @@ def rows(settings: NodeSettings) -> list[tuple[str, str, str]]:
 
 
 def _task_origins(raw: object, places: Places) -> dict[str, str]:
-    """Name where each task begins; a file that is wrong is told so elsewhere."""
+    """Return the place where each task begins; errors of the file are reported elsewhere."""
     tables = raw if isinstance(raw, list) else []
     return {
         f"tasks.{table['name']}": place_of(("tasks", index), places) or "default"

@@ -1,4 +1,4 @@
-"""Read the file, the environment and the command line, each value with its origin.
+"""Sources of settings: the file, the environment and the command line, each value with its origin.
 
 Order: flag > COORD_* > Config.toml. Values are raw here; model/ gives them types.
 """
@@ -20,7 +20,7 @@ from coordinator.app.config.settings import DEFAULT_FILE, SYSTEM_FILE
 from coordinator.app.config.toml_lines import Path, key_lines
 from coordinator.errors import ConfigError
 
-#: A configuration of a megabyte is some other file.
+#: A larger file is not a configuration.
 FILE_BYTES_MAX = 1_048_576
 #: No key of ours lies deeper than 2 ([[tasks]] is one value: a list whose tables stay whole); what
 #: lies deeper than this is an unknown key as it is.
@@ -83,7 +83,7 @@ def read_sources(
     environ: Mapping[str, str],
     argv: Sequence[str],
 ) -> Sources:
-    """Read everything that a node was told.
+    """Read all sources.
 
     Errors: ConfigError for a file that was named and is missing, or is not TOML.
     """

@@ -1,4 +1,4 @@
-"""Specs of tasks: written from checked values, read by a node, and told to people.
+"""Specs of tasks: written from checked values, read by a node, and described for people.
 
 The spec is JSON in one fixed form, so that two equal definitions are equal texts. Both ways in,
 [[tasks]] of Config.toml and the flags of `coord task`, are checked by one type, TaskTable.
@@ -31,9 +31,9 @@ Keys = tuple[str, ...]
 TRIGGER_FIELDS = {each.metadata["key"]: each for each in fields(Trigger)}
 #: A definition longer than this is a program in itself, and every node reads all of them.
 SPEC_LETTERS_MAX = 65_536
-#: Which task's program a process of ours is to run, beside the node's settings.
+#: Variable with the spec of the task that the program's process is to run.
 SPEC_VARIABLE = "COORD_TASK_SPEC"
-#: Seconds that its runs have to end, as the node can keep it.
+#: Variable with the seconds from SIGTERM to SIGKILL, as the node can keep it.
 STOP_TIMEOUT_VARIABLE = "COORD_TASK_STOP_TIMEOUT"
 
 

@@ -1,4 +1,4 @@
-"""At which line of a TOML text each key stands; tomllib knows lines only for syntax errors.
+"""Line numbers of the keys of a TOML text; tomllib reports lines only for syntax errors.
 
 The text has been accepted by tomllib before, so this scanner need not refuse anything: it only
 has to know where a key ends, a value ends, and which brackets, quotes and hashes mean nothing.

@@ -71,12 +71,12 @@ CAUSES = {
     "killed": "it was killed",
     "agent": "the agent had died",
 }
-#: Why a program is stopped, for those reasons of the machine that are one word.
+#: Sentence about the stop of a program, for those reasons of the machine that are one word.
 STOPPING = {
     "trust": "no heartbeat was acknowledged in time",
     "trust ended": "no heartbeat was acknowledged in time",
 }
-#: Why a node waits on an identity of the database.
+#: Clause about an identity of the database on which a node waits, by the machine's reason.
 BECAUSE = {
     "failover": "after a failover or a restore, which may have lost the last commits",
     "restart": "restarted, and commits that this node saw acknowledged are missing, or may be",

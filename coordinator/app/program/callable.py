@@ -1,4 +1,4 @@
-"""Finding the user's function, and saying in one line why it cannot be found."""
+"""Import of the user's function, with an error of one line if it cannot be imported."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ Function = Callable[..., object]
 def load_callable(target: str, origins: Mapping[str, str] | None = None) -> Function:
     """Import "module:function" and return the function.
 
-    Errors: ConfigError, one line: where it was asked for, what is wrong with it, where the error
-    was raised.
+    Errors: ConfigError, one line: the place of the setting, the problem, the place of the error.
     """
     place = (origins or {}).get("program.callable")
     prefix = f"{place}: program.callable" if place else "program.callable"
@@ -42,7 +41,7 @@ def load_callable(target: str, origins: Mapping[str, str] | None = None) -> Func
         except AttributeError:
             raise ConfigError(f"{where}: module {module_name!r} has no {path!r}") from None
     if not callable(found):
-        raise ConfigError(f"{where} is no function but {type(found).__name__}")
+        raise ConfigError(f"{where} is not a function but {type(found).__name__}")
     try:
         wants_context(found)
     except ConfigError as error:
@@ -51,7 +50,7 @@ def load_callable(target: str, origins: Mapping[str, str] | None = None) -> Func
 
 
 def _names(module: str, missing: str | None) -> bool:
-    """Tell whether the missing module is the one that was asked for, or a package of it."""
+    """Return True if the missing module is the requested one, or a package of it."""
     return missing is not None and (module == missing or module.startswith(f"{missing}."))
 
 

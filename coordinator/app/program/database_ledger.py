@@ -1,4 +1,4 @@
-"""The ledger of a schedule on PostgreSQL: one connection, opened anew when it breaks."""
+"""Ledger of a schedule on PostgreSQL: one connection, opened anew when it breaks."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ T = TypeVar("T")
 
 
 class DatabaseLedger:
-    """Keeps the promises of `Ledger`; used by one thread.
+    """Implementation of `Ledger`, for one thread.
 
-    Every verb is tried twice: between two runs of a slow schedule a firewall or a failover may
-    have closed the connection, which only its next use shows. The second try is on a new one.
+    Every method is tried twice: between two runs of a slow schedule a firewall or a failover may
+    have closed the connection, which only its next use shows. The second try uses a new one.
     """
 
     def __init__(
@@ -42,11 +42,11 @@ class DatabaseLedger:
         self._database, self._me, self._max_count = database, me, max_count
         self._clock, self._node_started_at = clock, node_started_at
         self._connection: store.Connection | None = None
-        #: The slot whose claim ended without an answer: if it is found fired, we have fired it.
+        #: Slot whose claim ended without an answer: if it turns out fired, this process fired it.
         self._unknown: datetime | None = None
 
     def open(self) -> ScheduleSeen:
-        """Read the record, or begin it."""
+        """Read the schedule's record, or create it."""
         row = self._twice(lambda connection: store.read(connection, self._me))
         asked_at = row.task_asked_at
         if not self._me.owner:
@@ -64,11 +64,11 @@ class DatabaseLedger:
         )
 
     def reopen(self, reason: str) -> bool:
-        """Take back that the schedule has ended."""
+        """Revoke the end of the schedule."""
         return self._twice(lambda connection: ends.reopen(connection, self._me, reason=reason))
 
     def settle(self) -> str | None:
-        """Write down a run that never ended as one that died; returns what to tell of it."""
+        """Record a run that never ended as one that died; return a sentence about it."""
         died = self._twice(lambda connection: ends.settle(connection, self._me))
         if died is None:
             return None
@@ -76,7 +76,7 @@ class DatabaseLedger:
         return f"{run} died: its process, or its node, ended before it; it counts as made"
 
     def claim(self, slot: datetime, next_at: datetime | None, skipped: int) -> Answered:
-        """Count `slot` as fired; an answer that was lost is asked for again."""
+        """Count `slot` as fired; if the answer is lost, ask again."""
 
         def ask(connection: store.Connection) -> Answered:
             asked_before, self._unknown = self._unknown == slot, slot
@@ -89,7 +89,7 @@ class DatabaseLedger:
                 skipped=skipped,
             )
             self._unknown = None
-            # Under our term nobody else claims: that was us.
+            # Under this term no other process claims: the lost claim was this process's.
             match answered.claim:
                 case AlreadyFired(term, count, same=True) if asked_before and term == self._me.term:
                     return Answered(Claimed(count), answered.now)
@@ -99,7 +99,7 @@ class DatabaseLedger:
         return self._twice(ask)
 
     def unsure(self, slot: datetime) -> bool:
-        """Tell whether a claim of this slot was sent, and its answer lost."""
+        """Return True if a claim of this slot was sent and its answer was lost."""
         return self._unknown == slot
 
     def finish(
@@ -110,7 +110,7 @@ class DatabaseLedger:
         error: str | None,
         terminate: str | None,
     ) -> bool:
-        """Write how the run of `slot` went, and the end of the schedule with it."""
+        """Record the outcome of the run of `slot`, and the end of the schedule if it is one."""
         return self._twice(
             lambda connection: ends.finish(
                 connection,
@@ -130,7 +130,7 @@ class DatabaseLedger:
         )
 
     def alert(self, kind: str, reason: str) -> bool:
-        """Write down what an operator should hear of."""
+        """Record an alert for operators."""
         return self._twice(
             lambda connection: ends.alert(connection, self._me, kind=kind, reason=reason)
         )
@@ -142,23 +142,23 @@ class DatabaseLedger:
                 self._connection.close()
             self._connection = None
 
-    def _twice(self, verb: Callable[[store.Connection], T]) -> T:
+    def _twice(self, request: Callable[[store.Connection], T]) -> T:
         try:
-            return self._once(verb)
+            return self._once(request)
         except DatabaseUnreachableError:
-            return self._once(verb)
+            return self._once(request)
 
-    def _once(self, verb: Callable[[store.Connection], T]) -> T:
-        """Run a verb; after any error the connection is thrown away.
+    def _once(self, request: Callable[[store.Connection], T]) -> T:
+        """Send a request; after any error the connection is discarded.
 
-        Errors: one of ours, whatever was raised: nobody above knows the driver's.
+        Errors: always a CoordError: callers do not know the driver's errors.
         """
         try:
             if self._connection is None:
                 self._connection = store.open_connection(
                     self._database.conninfo, self._database.connect_timeout_s
                 )
-            return verb(self._connection)
+            return request(self._connection)
         except psycopg.Error as error:
             self.close()
             raise database_error(error, self._database.label) from error

@@ -1,4 +1,4 @@
-"""The program's own process: `python -m coordinator.app.program.process`.
+"""Process of the program: `python -m coordinator.app.program.process`.
 
 The guardian starts it for a callable, or for a command with a trigger. Its environment names the
 holding (COORD_GROUP, COORD_NODE, COORD_TERM, COORD_SESSION) and two descriptors: the board with
@@ -6,9 +6,9 @@ the deadline of trust (COORD_TRUST_FD), and the node's settings (COORD_SETTINGS_
 
     --check module:function    import it, and exit with 0, or with 78 and one line that says why
 
-Exit codes: 0 told to stop, the service returned, or no run is left for the whole group; 70 ended
-by the error policy; 76 the token is not ours; 143 told to stop, and a command had to be ended; 1
-the program failed; others as in errors.py.
+Exit codes: 0 asked to stop, the service returned, or no run is left for the whole group; 70 ended
+by the error policy; 76 the token is lost; 143 asked to stop, and a command had to be ended; 1 the
+program failed; others as in errors.py.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ logger = logging.getLogger(log.LOGGER)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """Arguments that this process was started with."""
+    """Arguments of this process."""
 
     settings: NodeSettings
     group: str
@@ -54,7 +54,7 @@ class Start:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the program, or check a callable; returns the exit code."""
+    """Run the program, or check a callable; return the exit code."""
     open_standard()
     arguments = sys.argv[1:] if arguments is None else arguments
     _put_cwd_first()
@@ -84,9 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def started(environ: Mapping[str, str]) -> Start:
-    """Read what the guardian has left for us, and take its secrets out of the environment.
+    """Read the guardian's arguments, and remove its secrets from the environment.
 
-    Errors: ConfigError when something is missing: nobody but the guardian starts this process.
+    Errors: ConfigError if something is missing: only the guardian starts this process.
     """
     try:
         settings_fd = int(environ["COORD_SETTINGS_FD"])
@@ -115,7 +115,7 @@ def started(environ: Mapping[str, str]) -> Start:
 
 
 def _whole(fd: int) -> str:
-    """Read a descriptor from its beginning; others read the same one."""
+    """Read a descriptor from its beginning; other processes read the same one."""
     parts: list[bytes] = []
     while part := os.pread(fd, 1 << 16, sum(map(len, parts))):
         parts.append(part)
@@ -167,7 +167,7 @@ def serve(function: Function, context: RunContext) -> int:
     except TokenLostError as error:
         run_log.warn("token-lost", str(error))
         return error.exit_code
-    except Exception as error:  # noqa: BLE001 - whatever the user's program raises is its failure
+    except Exception as error:  # noqa: BLE001 - any exception of the user's program is its failure
         text = f"{_name(function)} failed: {error_text(error)}"
         run_log.fail("service-failed", text, error)
         return 1
@@ -180,7 +180,7 @@ def _name(function: Function) -> str:
 
 
 def _put_cwd_first() -> None:
-    """Let the user's modules be found, also where python was told to be safe about it."""
+    """Let the user's modules be imported, also if python was started with -P."""
     cwd = os.getcwd()
     if sys.path[:1] not in ([""], [cwd]):
         sys.path.insert(0, cwd)

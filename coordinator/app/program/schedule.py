@@ -21,7 +21,7 @@ from coordinator.store.program.schedule import Holding
 def run_schedule(
     settings: NodeSettings, job: Job, context: RunContext, stop: StopSignal, clock: Clock
 ) -> int:
-    """Run `job` as the trigger says, until the schedule ends; returns the exit code."""
+    """Run `job` as the trigger says, until the schedule ends; return the exit code."""
     assert settings.trigger is not None, "a service has no schedule"
     _check_readable(settings.trigger)
     owner, _, task = context.group.rpartition("/")  # the token of a task is named GROUP/TASK
@@ -62,7 +62,7 @@ def run_schedule(
 
 
 def exit_code(ending: Ending, log: RunLog, how_to_resume: str) -> int:
-    """Say why the schedule runs nothing more here, and return the code that says it too."""
+    """Log why no further run begins here, and return the exit code for that reason."""
     match ending.kind:
         case "stopped":
             return 0

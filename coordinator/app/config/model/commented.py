@@ -23,7 +23,7 @@ HEAD = """\
 ## "2m", "1h". COORD_* in the environment stands above this file, and a flag above both.
 """
 WIDTH = 100
-#: Where the sentence begins that stands behind a line.
+#: Column of a sentence that stands behind a line.
 BEHIND = 48
 
 

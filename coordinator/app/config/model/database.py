@@ -46,8 +46,8 @@ class DatabaseTable(Table):
     )
     password: SecretStr | None = setting(
         "password",
-        "Better than a password here: ~/.pgpass, passwordFile, COORD_DATABASE_PASSWORD. Whoever may"
-        " read this file reads the password.",
+        "Better than a password here: ~/.pgpass, passwordFile, COORD_DATABASE_PASSWORD. Every"
+        " reader of this file can read the password.",
         by="COORD_DATABASE_PASSWORD",
         shown="password",
     )
@@ -88,12 +88,12 @@ class DatabaseTable(Table):
     )
     auto_migrate: bool = _database(
         "autoMigrate",
-        "Create and update the tables at start; false: somebody runs `coord db upgrade`.",
+        "Create and update the tables at start; false: run `coord db upgrade` for that.",
         by="COORD_AUTO_MIGRATE",
     )
     connect_timeout: Interval = _database(
         "connectTimeout",
-        "Seconds until a connection must stand; less than livenessCheckInterval.",
+        "Time limit for a connection, in seconds; less than livenessCheckInterval.",
         by="COORD_DATABASE_CONNECT_TIMEOUT --timeout",
         everywhere=True,
     )

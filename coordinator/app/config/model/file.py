@@ -2,7 +2,7 @@
 
 The keys are camelCase, the origin's among them unchanged. An unknown key is refused. Rules that
 join several keys of one table stand in that table; those that join tables are the loader's. The
-docstring of a table is what stands above it in the commented Config.toml.
+docstring of a table is also the text above it in the commented Config.toml.
 """
 
 from __future__ import annotations
@@ -47,8 +47,7 @@ class LogTable(Table):
     )
     format: Annotated[LogFormat, BeforeValidator(values.lower)] = _node(
         "log.format",
-        'How log lines are written: "text", "json", or "auto": text on a terminal and JSON'
-        " elsewhere.",
+        'Format of log lines: "text", "json", or "auto": text on a terminal and JSON elsewhere.',
         by="COORD_LOG_FORMAT --log-format",
     )
 
@@ -58,7 +57,7 @@ class HttpTable(Table):
 
     listen: Address | None = _node(
         "http.listen",
-        "Where the node answers /active, /standby, /livez, /readyz and /healthz. Default: nowhere.",
+        "Address for /active, /standby, /livez, /readyz and /healthz. Default: none.",
         by="COORD_LISTEN --listen HOST:PORT",
         shown="127.0.0.1:8008",
     )
@@ -69,9 +68,9 @@ class ConfigFile(Table):
 
     task_id: NodeName = _node(
         "taskId",
-        "Name of this node. It must be unique in the group, and copying this line to the next"
-        " machine is the commonest mistake: there, change it, set COORD_TASK_ID, or delete the"
-        " line, which gives every node a name of its own.",
+        "Name of this node. It must be unique in the group. The most common mistake is to copy this"
+        " line to the next machine: there, change it, set COORD_TASK_ID, or delete the line, which"
+        " gives every node a name of its own.",
         by="COORD_TASK_ID --task-id NAME",
         default="{hostname}-{pid}",
         validate_default=True,  # so that the names in braces are filled in
@@ -94,7 +93,7 @@ class ConfigFile(Table):
     )
     liveness_check_interval: Interval = _node(
         "livenessCheckInterval",
-        "Seconds of silence after which the active node counts as dead; at least 3 x"
+        "Seconds without a heartbeat after which the active node counts as dead; at least 3 x"
         " heartbeatFrequency.",
         by="COORD_LIVENESS_CHECK_INTERVAL --liveness-check-interval",
         shown=6,
@@ -110,24 +109,25 @@ class ConfigFile(Table):
     )
     priority: Annotated[Count, Field(ge=0, le=1_000_000)] = _node(
         "priority",
-        "Order in which nodes take the token: a higher number first. 0 never takes it and only"
-        " observes.",
+        "Order in which nodes take the token: a higher number first. With 0 a node never takes it"
+        " and only watches.",
         by="COORD_PRIORITY",
     )
     isolation: Isolation = _node(
         "isolation",
-        'How the program\'s processes are caught: "auto", "cgroup", "pidns" or "plain".',
+        "Means to find and kill all processes of the program:"
+        ' "auto", "cgroup", "pidns" or "plain".',
         by="COORD_ISOLATION --isolation",
     )
     hosts_tasks: bool | None = _node(
         "hostsTasks",
-        "A node for the group's tasks, without a program of its own; [[tasks]] implies it.",
+        "Run the group's tasks instead of a program; [[tasks]] implies it.",
         by="COORD_HOSTS_TASKS --tasks",
         default=None,
         shown=True,
         aside=True,
         lead="Instead of one program the group may have many tasks, each on one of its nodes: see"
-        " [[tasks]] below. A node that defines none itself says so with this line, or `coord run"
+        " [[tasks]] below. A node that runs tasks but defines none needs this line, or `coord run"
         " --tasks`:",
     )
     database_config: DatabaseTable = Field(default_factory=DatabaseTable, alias="databaseConfig")
@@ -144,10 +144,10 @@ class ConfigFile(Table):
 
 
 class RunOptions(Table):
-    """The options of one start of one node: flags and environment, never the file."""
+    """Options of one start of one node: flags and environment, never the file."""
 
     nonblock: bool = _node(
-        "nonblock", "Give up at once when the token is held.", by="-n, --nonblock"
+        "nonblock", "Give up at once if another node holds the token.", by="-n, --nonblock"
     )
     wait: Wait | None = _node(
         "wait", "Give up after waiting so many seconds for the token.", by="-w, --wait"
@@ -159,7 +159,7 @@ class RunOptions(Table):
     )
     pass_database: bool = _node(
         "passDatabase",
-        "Give COORD_DATABASE_URL to the program.",
+        "Pass COORD_DATABASE_URL to the program.",
         by="COORD_PASS_DATABASE --pass-database",
     )
     require_database: bool = setting(

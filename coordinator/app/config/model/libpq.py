@@ -1,4 +1,4 @@
-"""From what names a database to one libpq conninfo, without losing libpq's own rules.
+"""Conversion of the settings that name a database to one libpq conninfo, by libpq's own rules.
 
 The conninfo holds only what the user gave. libpq adds the PG* environment, the service file and
 the password file below it, and that is the documented order. PGPASSWORD alone is taken over here,
@@ -16,11 +16,11 @@ from collections.abc import Mapping
 from coordinator.app.config.model.values import embedded
 from coordinator.store.driver import password_file
 
-#: Each of these says by itself where the database is; a higher layer's replaces a lower one whole.
+#: Each of these names a database by itself; one of a higher layer replaces a lower one as a whole.
 WHOLE = ("url", "service")
 PARTS = ("host", "port", "user", "database")
 CREDENTIALS = ("password", "passwordFile", "sslmode", "sslrootcert", "sslcert", "sslkey")
-#: What libpq itself takes as the name of a database, below the file.
+#: Variables by which libpq itself names a database; the file takes precedence.
 LIBPQ_NAMES = ("PGSERVICE", "PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE")
 #: Our keys, where they differ from libpq's.
 LIBPQ_KEYS = {"database": "dbname"}

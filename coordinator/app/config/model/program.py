@@ -38,7 +38,7 @@ _policy, _retry = partial(setting, of=Policy), partial(setting, of=Retry)
 def check_program(
     command: tuple[str, ...] | str | None, function: str | None, *, shell: bool
 ) -> None:
-    """Refuse what is no program; one of the two is given."""
+    """Refuse an invalid program; command or function is given."""
     if command is not None and function is not None:
         raise broken_rule("callable", "cannot be combined with command; give one of them")
     if shell and not isinstance(command, str):
@@ -53,7 +53,7 @@ def check_program(
 class ProgramTable(Table):
     """The program that the active node runs.
 
-    `coord run -- COMMAND` stands above this table and [trigger].
+    `coord run -- COMMAND` takes precedence over this table and [trigger].
     """
 
     callable: CallablePath | None = _program(
@@ -68,9 +68,9 @@ class ProgramTable(Table):
     )
     shell: bool = _program(
         "shell",
-        "Give the one line of command to /bin/sh.",
+        "Run the one line of command by /bin/sh -c.",
         by="--shell",
-        help="Give COMMAND to /bin/sh.",
+        help="Run COMMAND by /bin/sh -c.",
         shown=True,
         aside=True,
     )
@@ -121,8 +121,8 @@ class TriggerTable(Table):
     )
     max_count: Annotated[Count, Field(ge=1, le=1_000_000_000)] | None = _trigger(
         "maxCount",
-        "Runs of the whole group until the schedule is done; a takeover goes on counting. Default:"
-        " no limit.",
+        "Number of runs of the whole group after which the schedule ends; a takeover goes on"
+        " counting. Default: no limit.",
         shown=100,
     )
     start_time: Moment | None = _trigger(
@@ -171,23 +171,25 @@ class TaskPolicyTable(Table):
     )
     on_terminate: OnTerminate = _policy(
         "onTerminate",
-        'A terminated schedule must not sit on the token: "stop" ends the node, "release" hands'
-        " over.",
+        'A terminated schedule does not keep the token: "stop" ends the node, "release" hands the'
+        " token over.",
     )
 
 
 class RetryTable(Table):
-    """How often a failed run is tried again before errorPolicy applies. Default: not at all."""
+    """Retries of a failed run, before errorPolicy applies. Default: none."""
 
     max_attempts: Annotated[Count, Field(ge=0, le=1_000_000)] = _retry(
         "maxAttempts", "Tries after the first one; none that would begin after the next slot."
     )
     retry_interval: ScheduleInterval = _retry("retryInterval", "Seconds before the first retry.")
     backoff_strategy: Annotated[Backoff, BeforeValidator(values.upper)] = _retry(
-        "backoffStrategy", '"FIXED", or "EXPONENTIAL": the seconds double each time.'
+        "backoffStrategy", '"FIXED", or "EXPONENTIAL": the wait doubles each time.'
     )
     max_interval: ScheduleInterval | None = _retry(
-        "maxInterval", "Seconds that a doubled wait never exceeds. Default: no limit.", shown=60
+        "maxInterval",
+        "Longest wait in seconds, however often doubled. Default: no limit.",
+        shown=60,
     )
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Config.toml as types: the tasks of a group, and how a node keeps its part of them.
+"""Config.toml as types: the tasks of a group, and a node's policy for them.
 
 A definition of a task is checked by the same type wherever it comes from: the file, or the flags
 of `coord task add` (task_spec.py).
@@ -45,11 +45,14 @@ class TaskTable(Table):
     )
     callable: CallablePath | None = _line("callable", 'A Python function as "module:function".')
     shell: bool = _line(
-        "shell", "Give the one line of command to /bin/sh.", default=False, shown=None
+        "shell", "Run the one line of command by /bin/sh -c.", default=False, shown=None
     )
     cwd: str | None = _line("cwd", "Directory to run in.")
     env: Variables = _line(
-        "env", "For the program; kept readable in the database.", default={}, shown={"LEVEL": "3"}
+        "env",
+        "Variables of the program; readable in the database.",
+        default={},
+        shown={"LEVEL": "3"},
     )
     options: Options = _line(
         "options",
@@ -64,9 +67,9 @@ class TaskTable(Table):
         shown=["node-1", "node-2"],
     )
     preferred: OtherNode | None = _line(
-        "preferred", "The node that goes first while it is a live Member.", shown="node-1"
+        "preferred", "The first choice, while it is a live Member.", shown="node-1"
     )
-    pinned: bool = _line("pinned", "true: no node but the preferred one.", default=False)
+    pinned: bool = _line("pinned", "true: only the preferred node ever runs it.", default=False)
     failover: bool | None = _line(
         "failover", "false: it waits for the node that had it last.", shown=True
     )
@@ -84,7 +87,7 @@ class TaskTable(Table):
     )
     progress_timeout: Wait = _line(
         "progressTimeout",
-        "No progress for so long: it has hung; default never.",
+        "No progress for so long: it counts as hung; default never.",
         default=0.0,
         shown="30s",
     )
@@ -93,7 +96,7 @@ class TaskTable(Table):
     )
     forward_signals: tuple[ForwardedSignal, ...] = _line(
         "forwardSignals",
-        "Of the node: HUP, USR1, USR2, QUIT; default none.",
+        "Signals passed on: HUP, USR1, USR2, QUIT; default none.",
         default=(),
         shown=["HUP"],
     )
@@ -115,13 +118,13 @@ class TaskTable(Table):
 
 
 class TasksPolicyTable(Table):
-    """How this node keeps its part of a task group.
+    """Policy of this node for the tasks of its group.
 
     The times are the group's: the first file that names one declares it, and `coord observer
     policy` changes it for all nodes.
     """
 
-    failover: bool = _own("failover", "For tasks that do not say it themselves.")
+    failover: bool = _own("failover", "For tasks that do not set it themselves.")
     to_member: Wait | None = _own(
         "toMember",
         "Seconds that a new or returned node must be live before it may run tasks. Default 2 x"
@@ -131,7 +134,7 @@ class TasksPolicyTable(Table):
     )
     late_max: Annotated[Count, Field(ge=0, le=1_000_000)] = _own(
         "lateMax",
-        "So many late heartbeats within lateWithin send a node to Rehab; 0: they never do.",
+        "Number of late heartbeats within lateWithin that send a node to Rehab; 0: never.",
     )
     late_within: Wait | None = _own(
         "lateWithin",
@@ -141,12 +144,12 @@ class TasksPolicyTable(Table):
     )
     observer_grace: Wait | None = _own(
         "observerGrace",
-        "Seconds that a new observer only watches. Default 2 x heartbeatFrequency.",
+        "Seconds for which a new observer only watches. Default 2 x heartbeatFrequency.",
         default=None,
         shown=2,
     )
     commands: Commands = _own(
         "commands",
         '"listed": run only the tasks that this file lists, with this file\'s command, whatever the'
-        ' database says. "any": whoever may write to the database\'s tasks says what runs here.',
+        ' database says. "any": everyone who can write to the database decides what runs here.',
     )

@@ -1,4 +1,4 @@
-"""How single values of a configuration are read: durations, moments, names, commands.
+"""Readers of single values of a configuration: durations, moments, names, commands.
 
 Every function refuses with a ValueError whose text is the rule alone; the loader adds the place
 and, when it is no secret, the value.
@@ -25,7 +25,7 @@ TASK_NAME_RULE = (
     " no _ first (it is reserved, as '/' is)"
 )
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-#: What every node of the group reads again with each change must stay small.
+#: Bounds for values that every node of the group reads again after each change.
 OPTIONS_LETTERS_MAX = 16_384
 DURATION = re.compile(r"\s*(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|m|h|d|)\s*", re.ASCII)
 NEGATIVE = re.compile(r"\s*-\s*[\d.]+\s*[a-z]*\s*", re.ASCII)
@@ -34,7 +34,7 @@ UNIT_S = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 CALLABLE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 TRUE_WORDS = ("true", "yes", "on", "1")
 FALSE_WORDS = ("false", "no", "off", "0")
-#: What stands between "//user:" and the last "@", or behind "password=", is nobody's business.
+#: A password: the text between "//user:" and the last "@", or after "password=".
 SECRETS = re.compile(r"(://[^:/@\s]*:).*@|(\b\w*pass\w*\s*=\s*)('(?:[^'\\]|\\.)*'|\S+)", re.I)
 
 
