@@ -457,7 +457,7 @@ BAD = (
     (("task", "add", "copy", "-g", "night", "--", "true"), 2, "there is a task 'copy' already"),
     (("task", "add", "a/b", "-g", "night", "--", "true"), 2, "argument NAME: must be"),
     (("task", "add", "_a", "-g", "night", "--", "true"), 2, "argument NAME: must be"),
-    (("task", "add", "a", "-g", "night"), 2, "give a COMMAND behind --, or --callable"),
+    (("task", "add", "a", "-g", "night"), 2, "give a COMMAND after --, or --callable"),
     (
         ("task", "add", "a", "-g", "night", "--callable", "x", "--", "true"),
         2,

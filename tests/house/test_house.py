@@ -205,9 +205,8 @@ HEADLESS = re.compile(r"(Who|Whom|Whose|What|Whether)\b")
 CLAUSE = re.compile(
     r"(Who|Whom|Whose|What|Whether|How|When|Where|Which|Since|Until|Why)\b", flags=re.IGNORECASE
 )
-#: Add a folder here once it has been read; in the end this is coordinator and cli.
-READ_FOLDERS = ("coordinator/protocol", "coordinator/runtime", "coordinator/store")
-READ_FOLDERS += ("coordinator/errors.py", "coordinator/ports.py")
+#: The product, which was read for it.
+READ_FOLDERS = ("coordinator", "cli")
 #: The same beside the product; not tests/house, which shows bad texts.
 READ_BESIDE = ("bench", "examples", "migrations", "tests/conformance", "tests/e2e", "tests/faults")
 READ_BESIDE += (

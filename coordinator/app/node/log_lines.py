@@ -26,7 +26,7 @@ SENTENCES = {
     "alert": "ALERT: task {task}: {why}",
     "task-taken": "task {task}: taken, term {term}",
     "task-ended": "task {task}: its program ended ({status}, {why})",
-    "task-crash-loop": "task {task}: {why}: it is given back, and other nodes are preferred",
+    "task-crash-loop": "task {task}: {why}: it is given back, and other nodes go first",
     "task-refused": "task {task}: its program was not started: {why}",
     "task-lost": "task {task}: lost: in the database the token is not held under term {term}",
     "task-apart": 'task {task}: goes on without the database (onPartition = "continue")',
@@ -99,7 +99,7 @@ def sentence(report: LogLine, node: Node) -> str:
         stopping=STOPPING.get(node.run.stopping, node.run.stopping) if node.run else "",
     )
     if fields.get("forced"):
-        line += "; it did not end within stopTimeout and was killed"
+        line += "; it did not end within stopTimeout, and was killed"
     return f"{node.policy.group}: {line}"
 
 

@@ -354,7 +354,7 @@ def test_name_that_the_module_lacks_is_told(user_code: Path) -> None:
 
 
 def test_what_cannot_be_called_is_refused(user_code: Path) -> None:
-    assert "is no function but str" in refusal("json:__name__")
+    assert "is not a function but str" in refusal("json:__name__")
 
 
 def test_function_that_needs_more_than_a_context_is_refused(user_code: Path) -> None:
