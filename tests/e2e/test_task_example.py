@@ -44,7 +44,7 @@ def machines(net, tmp_path):
             made.conninfo = outside
             for node in made.nodes.values():
                 # The first one makes the tables.
-                eventually(lambda node=node: "promotable" in node.said(), 30, made.story())
+                eventually(lambda node=node: "Promotable" in node.said(), 30, made.story())
             made.wait_for_members(*NODES, within_s=40)
             yield made
 
