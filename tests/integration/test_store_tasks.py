@@ -305,6 +305,25 @@ def test_a_release_ends_the_fences_of_what_it_gives_back_and_no_others(database)
         running.execute("COMMIT")
 
 
+def test_a_task_that_is_given_back_late_was_active_until_its_programs_end(database):
+    with members(database, "a", tasks=("mail", "report")) as (node,):
+        taken = take(node, "mail", "report").taken
+        given = (
+            GivenTask(task="mail", term=dict(taken)["mail"], reason="moved", ended_s=3.0),
+            GivenTask(task="report", term=dict(taken)["report"], reason="moved"),
+        )
+        assert node.ask(ReleaseTasks(session=node.session, given=given)).done
+
+    idle = dict(
+        database.query(
+            "SELECT group_id, extract(epoch FROM ended_at - active_until)::float8"
+            " FROM token_history WHERE group_id IN ('orders/mail', 'orders/report')"
+        )
+    )
+    assert 3.0 <= idle["orders/mail"] < 4.0
+    assert 0.0 <= idle["orders/report"] < 1.0
+
+
 def test_the_observers_release_leaves_the_fences_of_tasks_alone(database):
     with members(database, "a", tasks=("mail",)) as (first,):
         term = first.win()

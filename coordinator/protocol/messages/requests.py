@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from coordinator.errors import ConfigError
 from coordinator.protocol.messages.group_record import OBSERVER, GroupRecord, token_name
-from coordinator.protocol.messages.task_requests import SessionSeen, TaskRequest
+from coordinator.protocol.messages.task_requests import ReleaseTasks, SessionSeen, TaskRequest
 
 #: Valid names of nodes, groups and tokens, here and in the database's own checks.
 NAME = re.compile(r"[A-Za-z0-9_.:@/-]{1,256}")
@@ -237,6 +237,12 @@ def sent_later(request: Request, by_s: float) -> Request:
     """Return a request that is sent later than decided: ends that it reports are longer ago."""
     if isinstance(request, Join | Release | Leave) and request.ended_s:
         return replace(request, ended_s=request.ended_s + by_s)
+    if isinstance(request, ReleaseTasks):
+        given = (
+            replace(one, ended_s=one.ended_s + by_s) if one.ended_s else one
+            for one in request.given
+        )
+        return replace(request, given=tuple(given))
     return request
 
 

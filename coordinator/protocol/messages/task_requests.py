@@ -47,6 +47,7 @@ class GivenTask:
 
     failed: its program failed here again and again: other nodes go first from now on.
     done:   the task has nothing left to do: it is disabled.
+    ended_s: seconds between the program's end and the sending, own clock; 0.0: nothing ran.
     """
 
     task: str
@@ -54,6 +55,7 @@ class GivenTask:
     reason: str
     failed: bool = False
     done: bool = False
+    ended_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,6 +37,7 @@ class TaskHolding:
     lost:       the token is no longer this session's: there is nothing to give back.
     detached_since: own clock: since then the program continues without token and session.
     progressed_at: own clock: start of its program, or its last report of progress.
+    ended_at:   own clock: the last end of its program under this term; None: none ended yet.
     """
 
     definition: TaskDef
@@ -49,6 +50,7 @@ class TaskHolding:
     lost: bool = False
     detached_since: float | None = None
     progressed_at: float = NEVER
+    ended_at: float | None = None
     error: str = ""
 
     @property

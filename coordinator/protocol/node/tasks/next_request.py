@@ -57,7 +57,7 @@ def next_task_request(node: Node, now: float) -> Request | None:
         # A program whose trust depends on this read must not wait for a pause.
         in_need = task_state.running() and not task_state.current
         return ReadGroup() if in_need or now >= task_state.read_at + READ_PAUSE_S else None
-    given = _given(task_state)
+    given = _given(task_state, now)
     if given:
         return ReleaseTasks(session=session, given=given)
     if _watches(node) and now >= task_state.watch_at:
@@ -70,7 +70,7 @@ def next_task_request(node: Node, now: float) -> Request | None:
     )
 
 
-def _given(task_state: TaskState) -> tuple[GivenTask, ...]:
+def _given(task_state: TaskState, now: float) -> tuple[GivenTask, ...]:
     """Return the tokens that can be given back: nothing of their programs is left."""
     over = (
         work
@@ -84,6 +84,7 @@ def _given(task_state: TaskState) -> tuple[GivenTask, ...]:
             reason=work.ending,
             failed=work.failed,
             done=work.done,
+            ended_s=0.0 if work.ended_at is None else max(0.0, now - work.ended_at),
         )
         for work in over
     )

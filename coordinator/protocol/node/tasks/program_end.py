@@ -34,7 +34,8 @@ def ended(node: Node, task_state: TaskState, work: TaskHolding, event: ProgramEn
     # The end of a schedule is in the record, written by the schedule's own process.
     quiet = run.stopping or event.status == 0 or _terminated(work, event)
     error = "" if quiet else _status(event.status)
-    work = replace(work, run=None, error=error or work.error)
+    ended_at = event.now if event.at is None else min(event.at, event.now)
+    work = replace(work, run=None, error=error or work.error, ended_at=ended_at)
     if work.detached_since is not None:
         return _end_detached(node, task_state, work, event.now), (line,)
     if work.lost or node.session is None:

@@ -25,15 +25,18 @@ WITH given AS (
     SET session = NULL, released_at = clock_timestamp()
     FROM unnest(
         %(tokens)s::text[], %(tasks)s::text[], %(terms)s::bigint[], %(reasons)s::text[],
-        %(failed)s::boolean[], %(done)s::boolean[]
-    ) AS asked (token, task, term, reason, failed, done)
+        %(failed)s::boolean[], %(done)s::boolean[], %(ended_ms)s::bigint[]
+    ) AS asked (token, task, term, reason, failed, done, ended_ms)
     WHERE token.group_id = asked.token
         AND token.term = asked.term
         AND token.session = %(mine)s::uuid
-    RETURNING token.group_id, token.term, asked.task, asked.reason, asked.failed, asked.done
+    RETURNING
+        token.group_id, token.term, asked.task, asked.reason, asked.failed, asked.done,
+        asked.ended_ms
 ), closed AS (
     UPDATE {schema}.token_history AS held
-    SET ended_at = clock_timestamp(), active_until = clock_timestamp(),
+    SET ended_at = clock_timestamp(),
+        active_until = clock_timestamp() - given.ended_ms * interval '1 millisecond',
         end_how = 'release', end_reason = given.reason
     FROM given
     WHERE held.group_id = given.group_id AND held.term = given.term AND held.ended_at IS NULL
@@ -101,6 +104,7 @@ def release_tasks(cursor: Cursor, place: Place, request: ReleaseTasks) -> Answer
         reasons=[one.reason for one in given],
         failed=[one.failed for one in given],
         done=[one.done for one in given],
+        ended_ms=[round(one.ended_s * 1000) for one in given],
     )
 
     def body(cursor: Cursor) -> View | None:

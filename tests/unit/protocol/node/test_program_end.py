@@ -6,10 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from coordinator.protocol.messages.requests import (
-    Leave,
-    Release,
-)
+from coordinator.protocol.messages.group_record import Standing
+from coordinator.protocol.messages.requests import Leave, Release
+from coordinator.protocol.messages.task_requests import ReleaseTasks
 from coordinator.protocol.node.events import (
     Finish,
     ProgramEnded,
@@ -23,6 +22,7 @@ from coordinator.protocol.node.state.node import OnExit
 from coordinator.protocol.rules.restarts import QUICK_ENDS_MAX
 from tests.simulation.plans.script import asked, held, view
 from tests.unit.protocol.node.machines import LEASE_S, find, holder, policy, reports
+from tests.unit.protocol.node.task_script import run_of, started, task
 
 # --- the end of the program ---------------------------------------------------------------------
 
@@ -114,3 +114,18 @@ def test_a_program_that_cannot_be_started_now_is_not_tried_again_at_once() -> No
     script.take_in(ProgramRefused(0.5, 1, "its process cannot be made", 0))
     released = view(replace(held("x", term=1), session=None))
     assert asked(script.answer(0.6, released)) is None, "others first"
+
+
+def test_a_task_that_is_given_back_late_reports_since_when_nothing_ran():
+    """Its end may have waited for an agent that stood still."""
+    script = started(task())
+    script.database.change(standing=Standing.REHAB)
+    script.go(4.0)
+
+    script.happens(
+        lambda _: ProgramEnded(script.now, run_of(script), -15, "stopped", at=script.now - 1.5)
+    )
+    script.go(4.3)
+
+    releases = [request for request in script.database.asked if isinstance(request, ReleaseTasks)]
+    assert [1.5 <= given.ended_s < 2.0 for one in releases for given in one.given] == [True]

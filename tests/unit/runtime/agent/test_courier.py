@@ -5,11 +5,13 @@ from __future__ import annotations
 import queue
 import socket
 import threading
+from dataclasses import replace
 
 import pytest
 
 from coordinator.errors import DatabaseUnreachableError
 from coordinator.protocol.messages.requests import Beat, Join
+from coordinator.protocol.messages.task_requests import GivenTask, ReleaseTasks
 from coordinator.protocol.node.events import Answered, Failed, Notified
 from coordinator.runtime.agent.courier import Courier, Couriers
 from coordinator.runtime.linux.clock import BoottimeClock
@@ -177,7 +179,26 @@ class SetClock:
         return self.moment
 
 
-def test_how_long_ago_a_program_ended_is_counted_to_the_question():
+GIVEN = GivenTask(task="t", term=1, reason="moved", ended_s=2.0)
+
+
+@pytest.mark.parametrize(
+    ("request_", "sent"),
+    [
+        (
+            Join(session="s", previous=None, ended_term=1, ended_s=2.0),
+            Join(session="s", previous=None, ended_term=1, ended_s=3.0),
+        ),
+        (
+            ReleaseTasks(session="s", given=(GIVEN, replace(GIVEN, ended_s=0.0))),
+            ReleaseTasks(
+                session="s", given=(replace(GIVEN, ended_s=3.0), replace(GIVEN, ended_s=0.0))
+            ),
+        ),
+    ],
+    ids=["join", "tasks"],
+)
+def test_how_long_ago_a_program_ended_is_counted_to_the_question(request_, sent):
     """A connection may have to be made first, and a failover be waited for meanwhile."""
     events = queue.SimpleQueue()
     clock = SetClock()
@@ -186,12 +207,12 @@ def test_how_long_ago_a_program_ended_is_counted_to_the_question():
     store.made.ask = lambda request, _timeout_s: asked.append(request)
     courier = Courier(store, clock, events.put)
     try:
-        courier.carry(Join(session="s", previous=None, ended_term=1, ended_s=2.0), WITHIN_S)
+        courier.carry(request_, WITHIN_S)
         answered = events.get(timeout=WITHIN_S)
     finally:
         courier.dismiss()
         courier.join(WITHIN_S)
         store.made.closed()
 
-    assert asked == [Join(session="s", previous=None, ended_term=1, ended_s=3.0)]
-    assert answered.request.ended_s == 2.0, "the node knows its request again"
+    assert asked == [sent]
+    assert answered.request == request_, "the node knows its request again"
