@@ -340,7 +340,7 @@ def test_any_number_of_nodes_and_tasks(tasks, shape):
 
 
 def test_a_spec_that_nobody_can_read_stops_that_task_alone(tasks):
-    """Whatever somebody writes into the table by hand, no node dies of it."""
+    """No node dies of a row that somebody wrote into the table by hand."""
     group_of(tasks, 2, "A", "B")
 
     tasks.add(TaskDef(name="broken", spec='{"nothing": "to run"}'))

@@ -200,10 +200,11 @@ OURS = [
     for path in sorted(ROOT.glob(f"{folder}/**/*.py"))
 ]
 #: A docstring begins with the thing or with a verb, not with a clause without its sentence.
-HEADLESS = re.compile(r"(Who|Whom|Whose|What|Whether)\b")
+HEADLESS = re.compile(r"(Who|Whom|Whose|What|Whether|Whatever|Whoever|Whichever|Wherever)\b")
 #: The stricter list, for the folders that were read for it: docstrings and comments `#:`, any case.
 CLAUSE = re.compile(
-    r"(Who|Whom|Whose|What|Whether|How|When|Where|Which|Since|Until|Why)\b", flags=re.IGNORECASE
+    r"(Who|Whom|Whose|What|Whether|Whatever|Whoever|Whichever|Wherever|How|When|Where|Which|Since|Until|Why)\b",
+    flags=re.IGNORECASE,
 )
 #: The product, which was read for it.
 READ_FOLDERS = ("coordinator", "cli")

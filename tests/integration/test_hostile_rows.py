@@ -1,4 +1,4 @@
-"""Whatever a group's login writes into its own rows, others look at all groups as before."""
+"""Rows that a group's login wrote break no look of others at all groups."""
 
 from __future__ import annotations
 

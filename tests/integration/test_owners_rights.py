@@ -59,7 +59,7 @@ def test_a_reader_attaches_no_function_of_ours_to_a_table_of_his(database, funct
 @pytest.mark.parametrize("table", ["task", "group_record", "token_holder", "mine"])
 @pytest.mark.parametrize("function", DEFINERS)
 def test_a_function_of_ours_refuses_a_table_that_is_not(database, function: str, table: str):
-    """Whatever the table is called, and whoever was let attach it."""
+    """The name of the table, and the role that may attach it, make no difference."""
     with database.connect() as connection, connection.transaction(force_rollback=True):
         attach(connection, database.schema, function, table)
         new = sql.SQL("INSERT INTO {} VALUES ('orders', 'x', 1)")

@@ -326,7 +326,7 @@ def test_a_reader_only_reads(filled: Roles, deed: str):
 
 
 def test_a_node_adds_no_command(filled: Roles):
-    """Whoever defines a task runs a command on every node of its group."""
+    """A role that defines a task runs a command on every node of its group."""
     with operator_of(filled, "node", GROUP) as operator:
         known = operator.show(GROUP, "mail")[0]["definition"]
         other = replace(known, spec='{"command": ["id"]}')

@@ -62,7 +62,7 @@ task = sa.Table(
     sa.CheckConstraint("on_partition IN ('stop', 'continue')", name="on_partition"),
     sa.CheckConstraint("on_done IN ('restart', 'release', 'finish')", name="on_done"),
     sa.CheckConstraint("origin IN ('cli', 'file', 'api')", name="origin"),
-    # Whatever is written here by hand, every node of the group reads it.
+    # Every node of the group reads what is written here by hand.
     sa.CheckConstraint(
         "array_position(nodes, NULL) IS NULL AND coalesce(array_ndims(nodes), 1) = 1", name="nodes"
     ),

@@ -87,7 +87,7 @@ def test_more_waiters_in_one_loop_than_an_executor_has_threads(stores):
 
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_token_that_is_given_back_on_its_way_is_not_held(moment):
-    """Whoever waits may go away at any moment of the way to the grant."""
+    """A contender that waits may go away at any moment before the grant."""
     answers: list[object] = []
 
     def at(reached: str) -> None:

@@ -1,4 +1,4 @@
-"""Whatever a file, the environment or a flag holds: settings, or a ConfigError for a person."""
+"""Any file, environment and flags give settings, or a ConfigError for a person."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_any_option_of_one_start(key: str, value: object):
 @settings(max_examples=100, deadline=None)
 @given(documents(), TEXTS)
 def test_a_password_is_in_no_error(document: dict[str, Any], text: str):
-    """Whatever else is wrong, and whatever stands around it."""
+    """Other errors, and other lines around it, make no difference."""
     database = document.setdefault("databaseConfig", {})
     if not isinstance(database, dict):
         return

@@ -1,4 +1,4 @@
-"""Whoever talks to a database elsewhere is told when nothing proves that it is the database."""
+"""A user of a database elsewhere is warned when nothing proves that it is the database."""
 
 from __future__ import annotations
 

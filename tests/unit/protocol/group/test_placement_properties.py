@@ -1,4 +1,4 @@
-"""Whatever the group: what placement keeps."""
+"""Properties of placement that hold for every group."""
 
 from __future__ import annotations
 

@@ -170,7 +170,7 @@ class Guarded(RuleBasedStateMachine):
 
     @rule(seconds=st.floats(0.1, 5.0))
     def guardian_is_held_up(self, seconds: float) -> None:
-        """Whatever comes next is the first that it notices."""
+        """The next event is the first that it notices."""
         self.now += seconds
         self.held_up = True
 

@@ -1,4 +1,4 @@
-"""Whatever happens, in whatever order: what the machine never orders."""
+"""Orders that the machine never gives, for all events in all orders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whoever logs waits for no reader (rule G10): the agent's lines, and the guardian's."""
+"""A process that logs waits for no reader (rule G10): agent and guardian."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def test_a_trace_without_a_keeper_is_related_to_nobody():
 
 
 def test_no_trace_leads_to_process_1_to_this_process_or_to_those_above_it():
-    """Whatever a handle says, and whoever carries a mark."""
+    """Neither a handle nor a mark leads there."""
     look = ProcessSnapshot()
     parent = look.of(os.getppid())
     assert parent is not None
