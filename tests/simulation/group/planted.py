@@ -115,7 +115,7 @@ def _start_forgetfully(node: Node, work: TaskHolding, now: float) -> bool:
     return _real_may_start(_forgetful(node), work, now)
 
 
-def _given_too_soon(task_state: TaskState) -> tuple[GivenTask, ...]:
+def _given_too_soon(task_state: TaskState, now: float) -> tuple[GivenTask, ...]:
     """Give back what is to end, although its program may still run."""
     return tuple(
         GivenTask(task=work.task, term=work.term, reason=work.ending)
