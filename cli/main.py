@@ -14,10 +14,12 @@ import typer
 from coordinator import __version__
 from coordinator.cli import errors, manual, options, shared
 from coordinator.cli.commands import config as config_command
-from coordinator.cli.commands import db, demo, doctor, init, nodes, observer
+from coordinator.cli.commands import db, demo, doctor, init
 from coordinator.cli.commands import run as run_command
-from coordinator.cli.commands import status as status_command
-from coordinator.cli.commands.task import commands
+from coordinator.cli.commands.look import history, nodes
+from coordinator.cli.commands.look import status as status_command
+from coordinator.cli.commands.observer import commands as observer_commands
+from coordinator.cli.commands.task import commands as task_commands
 from coordinator.runtime.linux.descriptors import open_standard
 
 app = typer.Typer(
@@ -50,10 +52,10 @@ app.command(
 )(run_command.run)
 app.command(cls=status_command.Watchable)(status_command.status)
 app.command()(status_command.leader)
-app.command()(status_command.history)
-app.add_typer(commands.app, name="task")
+app.command()(history.history)
+app.add_typer(task_commands.app, name="task")
 app.command()(nodes.nodes)
-app.add_typer(observer.app, name="observer")
+app.add_typer(observer_commands.app, name="observer")
 app.command()(nodes.evict)
 app.command()(demo.demo)
 app.command()(init.init)

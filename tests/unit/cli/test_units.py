@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from coordinator.cli import errors
-from coordinator.cli.commands.status import spelled_out
+from coordinator.cli.commands.look.status import spelled_out
 from coordinator.cli.options import PASSWORD_IN_URL
 from coordinator.cli.render import documents, tables, units
 from coordinator.cli.render.fitting import bar

@@ -1,4 +1,4 @@
-"""`coord status`, `coord leader`, `coord history`: groups as they are now, and past takeovers."""
+"""`coord status` and `coord leader`: groups as they are now."""
 
 from __future__ import annotations
 
@@ -7,24 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from coordinator.cli import complete
+from coordinator.cli.commands.look.arguments import Group, OneGroup
 from coordinator.cli.connect import open_reader
 from coordinator.cli.shared import Output, Shared, TimeStyle, named_group, shared
 from coordinator.errors import ConditionFalseError
 
 if TYPE_CHECKING:
     from coordinator.app.admin.status import Status
-
-Group = Annotated[
-    str | None,
-    typer.Argument(metavar="[GROUP]", help="Default: all groups.", autocompletion=complete.groups),
-]
-OneGroup = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="[GROUP]", help="Default: the configured group.", autocompletion=complete.groups
-    ),
-]
 
 #: Default of -w: seconds between two reads.
 WATCH_S = "1"
@@ -76,7 +65,7 @@ def status(
             raise typer.BadParameter("-w works only with -o table and -o jsonl")
         if check:
             raise typer.BadParameter("-w and --check cannot be combined")
-        from coordinator.cli.commands.status_watch import watch_status
+        from coordinator.cli.commands.look.watch import watch_status
 
         watch_status(options, named, watch)
         return
@@ -111,50 +100,6 @@ def leader(context: typer.Context, group: OneGroup = None) -> None:
     )
     if only.holder is None:
         raise ConditionFalseError(f"{only.group}: nobody is active (term {only.term})")
-
-
-def history(
-    context: typer.Context,
-    group: Group = None,
-    since: Annotated[
-        str | None,
-        typer.Option("--since", metavar="TIME", help='Only the last TIME, as "24h" or "30m".'),
-    ] = None,
-    plot: Annotated[
-        bool,
-        typer.Option("--plot", help="Draw a bar for each takeover: how long nobody was active."),
-    ] = False,
-) -> None:
-    """Show past takeovers: when, from whom to whom, why, how long."""
-    from coordinator.cli.render import documents, tables
-    from coordinator.cli.render.emit import emit
-    from coordinator.cli.render.units import seconds_of
-
-    options = shared(context)
-    named = named_group(options, group)
-    try:
-        since_s = None if since is None else seconds_of(since)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--since") from None
-    if plot and named is None:
-        raise typer.BadParameter("--plot needs a GROUP")
-    with open_reader(options) as (reader, _):
-        found = reader.history(named, since_s=since_s)
-    style = options.time or TimeStyle.ISO
-
-    def table() -> None:
-        if plot:
-            tables.show(options, *tables.plot_parts(found))
-        else:
-            tables.show(options, *tables.history_parts(found, style, several=named is None))
-
-    emit(
-        options,
-        table=table,
-        rows=lambda: documents.history_rows(found, style),
-        document=documents.history_document(found),
-        lines=documents.history_lines(found),
-    )
 
 
 def print_status(options: Shared, found: Status, group: str | None) -> None:

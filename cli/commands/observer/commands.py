@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from coordinator.cli.commands import observer_policy
+from coordinator.cli.commands.observer.policy import policy
 from coordinator.cli.commands.task.common import Reason
 from coordinator.cli.connect import open_tasks
 from coordinator.cli.shared import TimeStyle, shared
@@ -16,7 +16,7 @@ app = typer.Typer(
     help="Show, suspend and resume the observer of a group.",
     rich_markup_mode=None,
 )
-app.command()(observer_policy.policy)
+app.command()(policy)
 
 
 @app.callback(invoke_without_command=True)

@@ -1,0 +1,1 @@
+"""`coord observer` and its commands."""
