@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from coordinator.protocol.messages.requests import Answer, Request
 from coordinator.protocol.messages.schedule_claims import Claim
+from coordinator.protocol.operations.types import Location, Plan, SubtaskEnd, TypeSpec
 
 
 class Clock(Protocol):
@@ -71,3 +74,79 @@ class Answered:
 
     claim: Claim
     now: datetime | None  #: None: this session does not hold the token, and nothing was read
+
+
+class ClaimedSubtask(Protocol):
+    """A subtask that this process has claimed: the door of a type to its node and the database.
+
+    The claim is a token of its own: (subtask, term, session). The process is killed when its node's
+    trust ends, before anybody else can claim the subtask (rules Q).
+
+    group, node: where this process runs; settings: the node's `NodeSettings`.
+    location, location_name: of the statement; the name is None for SYSTEM.
+    options: as in the statement, checked against the declaration; defaults are not filled in.
+    entity, argument: as planned; of a plan, the group and nothing.
+    attempt: 1 for the first claim; above it, what an earlier owner did must be found by looking.
+    """
+
+    operation: str
+    subtask: str
+    group: str
+    node: str
+    session: str
+    term: int
+    attempt: int
+    location: Location
+    location_name: str | None
+    options: Mapping[str, Any]
+    entity: str
+    argument: Mapping[str, Any]
+    settings: Any
+    schema: str
+
+    def transaction(self) -> AbstractContextManager[Any]:
+        """Open a transaction, a psycopg connection, that commits only while the claim is held.
+
+        It holds the subtask's row FOR SHARE: keep it short, and do no file I/O in it.
+        Errors: TokenLostError if the claim is no longer this owner's: nothing was written.
+        """
+        ...
+
+    def stop_asked(self) -> bool:
+        """Say whether the operation is cancelled, or the node leaves: end soon, with STOPPED."""
+        ...
+
+    def progress(
+        self, *, units: int, failed: int = 0, size: int = 0, total_units: int | None = None
+    ) -> None:
+        """Report what this run has done so far, in total; cheap, so call it after each unit.
+
+        size: in bytes.
+        """
+        ...
+
+
+class OperationType(Protocol):
+    """A type of operation, named by an entry point of the group `coordinator.operations`.
+
+    The entry point is an object, or a class without arguments. Promises of a type:
+      - `plan` only reads. It may run again, on another node.
+      - `run` is idempotent and checks itself: a subtask may be run again after any part of it was
+        done, by another node. It writes results in `subtask.transaction()`, so under its claim.
+      - `run` looks at `stop_asked` after each unit, and leaves no half state.
+    An exception of either is FAILED with its text; TokenLostError ends the run without a report.
+    """
+
+    spec: TypeSpec
+
+    def offered(self, settings: Any) -> bool:
+        """Say whether a node with these settings can run subtasks of this type."""
+        ...
+
+    def plan(self, planning: ClaimedSubtask) -> Plan:
+        """Return the subtasks of an operation in the group of `planning`."""
+        ...
+
+    def run(self, subtask: ClaimedSubtask) -> SubtaskEnd:
+        """Run one subtask to its end, or until it is asked to stop."""
+        ...

@@ -1,0 +1,1 @@
+"""Operations: background work of administrators, as subtasks that nodes claim (rules Q)."""
