@@ -75,6 +75,20 @@ class UsageError(ConfigError):
     exit_code = 2
 
 
+class StatementError(UsageError):
+    """A statement about an operation is refused; nothing was created or cancelled.
+
+    sqlstate: as sys.create_task gives it. position: in characters from 0, or None where none is
+    known. hint: what to do.
+    """
+
+    def __init__(
+        self, message: str, sqlstate: str, position: int | None = None, *, hint: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.message, self.sqlstate, self.position, self.hint = message, sqlstate, position, hint
+
+
 class TimingError(ConfigError):
     """The intervals do not guarantee that the program is dead before a takeover."""
 

@@ -1,0 +1,1 @@
+"""Statements about operations: their text, and what people ask of operations that exist."""
