@@ -234,12 +234,14 @@ def _place(token: Token) -> int:
 
 def _told(error: UnexpectedInput, text: str) -> StatementError:
     """Return a syntax error as PostgreSQL tells one, with what was expected as the hint."""
+    place: int
     if isinstance(error, UnexpectedToken):
         place = len(text.rstrip()) if error.token.type == "$END" else _place(error.token)
         expected = set(error.accepts or error.expected)
     else:
         assert isinstance(error, UnexpectedCharacters)
-        place, expected = error.pos_in_stream, set(error.allowed)
+        seen: Any = error  # the library's types say that it has no place
+        place, expected = seen.pos_in_stream, set(seen.allowed)
     found = _found(text, place)
     if text.startswith("'", place) and ("STRING" in expected or text.count("'", place) % 2):
         return StatementError(
