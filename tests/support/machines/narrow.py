@@ -38,6 +38,7 @@ THROUGH = {
     "user, hidden": (*_HIDDEN, *_AS_USER),
     "user, still shown": (*_SHOWN, *_AS_USER),
     "root, hidden": (*_HIDDEN, *_BLIND_ROOT),
+    "root, still shown": (*_SHOWN, *_BLIND_ROOT),
 }
 
 

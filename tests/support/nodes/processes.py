@@ -186,10 +186,12 @@ class Bed:
         config: str | None = None,
         env: dict[str, str] | None = None,
         stderr: int | None = None,
+        through: tuple[str, ...] = (),
     ) -> RunningNode:
         """Start one `coord run`; its program is the recorder unless a command is given.
 
-        stderr: where it and all its processes write, instead of the node's log.
+        stderr:  where it and all its processes write, instead of the node's log.
+        through: a command that becomes the node, such as `setpriv` with its options.
         """
         if config is not None:
             path = self.path / f"{name}.toml"
@@ -197,7 +199,7 @@ class Bed:
             options = ("--config", str(path), *options)
         behind = () if config is not None and command is None else self._behind(command)
         arguments, environ = self.command_of(name, *options, behind=behind, env=env)
-        return self._spawn(name, arguments, environ, self.path, stderr)
+        return self._spawn(name, [*through, *arguments], environ, self.path, stderr)
 
     def command_of(
         self,
