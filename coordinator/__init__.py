@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from coordinator.app.api.task import HeldTask
     from coordinator.app.api.token import Coordinator, Token
+    from coordinator.app.held.held import Held, held
     from coordinator.errors import (
         CoordError,
         OutcomeUnknownError,
@@ -25,21 +26,25 @@ __version__ = "0.1.0"
 __all__ = [
     "CoordError",
     "Coordinator",
+    "Held",
     "HeldTask",
     "OutcomeUnknownError",
     "Token",
     "TokenHeldError",
     "TokenLostError",
+    "held",
 ]
 
 _HOMES = {
     "Coordinator": "coordinator.app.api.token",
+    "Held": "coordinator.app.held.held",
     "HeldTask": "coordinator.app.api.task",
     "Token": "coordinator.app.api.token",
     "CoordError": "coordinator.errors",
     "OutcomeUnknownError": "coordinator.errors",
     "TokenHeldError": "coordinator.errors",
     "TokenLostError": "coordinator.errors",
+    "held": "coordinator.app.held.held",
 }
 
 

@@ -69,8 +69,6 @@ def task_orders(
         env["NOTIFY_SOCKET"] = notify
         env["WATCHDOG_USEC"] = str(round(definition.progress_s * 1e6))
     unset = _database(settings, env)
-    if settings.pass_database:
-        env["COORD_DATABASE_SCHEMA"] = settings.database.schema
     program = spec.program
     forward = signals_of(program)
     if program.callable is not None or spec.trigger is not None:
@@ -114,10 +112,11 @@ def _holding(settings: NodeSettings, term: int, session: str) -> dict[str, str]:
 
 
 def _database(settings: NodeSettings, env: dict[str, str]) -> tuple[str, ...]:
-    """Put the database's URL into env if the program may know it; return the variables to unset."""
+    """Put URL and schema into env if the program may know them; return the variables to unset."""
     if not settings.pass_database:
         return SECRETS
     env["COORD_DATABASE_URL"] = url_of(for_program(settings.database.conninfo))
+    env["COORD_DATABASE_SCHEMA"] = settings.database.schema
     return tuple(name for name in SECRETS if name != "COORD_DATABASE_URL")
 
 

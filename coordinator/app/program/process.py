@@ -101,15 +101,15 @@ def started(environ: Mapping[str, str]) -> Start:
             node=environ["COORD_NODE"],
             term=int(environ["COORD_TERM"]),
             session=environ["COORD_SESSION"],
-            trust=TrustBoard.from_fd(trust_fd, BoottimeClock()),
+            # Its own descriptor stays open: `held()` here and in commands finds the board by it.
+            trust=TrustBoard.from_fd(os.dup(trust_fd), BoottimeClock()),
         )
     except (KeyError, ValueError, TypeError, OSError) as error:
         raise ConfigError(
             f"this program is started by `coord run`, not by hand ({type(error).__name__}: {error})"
         ) from error
     os.close(settings_fd)
-    ours = ("COORD_SETTINGS_FD", "COORD_TRUST_FD", SPEC_VARIABLE, STOP_TIMEOUT_VARIABLE)
-    for name in ours:
+    for name in ("COORD_SETTINGS_FD", SPEC_VARIABLE, STOP_TIMEOUT_VARIABLE):
         os.environ.pop(name, None)
     return start
 

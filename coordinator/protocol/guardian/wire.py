@@ -38,6 +38,12 @@ BOARD = struct.Struct("@dd")
 #: deadline. Both are doubles: the numbers of runs are far below 2**53.
 SLOT = struct.Struct("@dd")
 
+
+def board_name(marker: str) -> str:
+    """Return the name of the trust board of one run; marker is the run's own part of its mark."""
+    return f"coord-trust-{marker}"
+
+
 # --- the guardian to the agent ------------------------------------------------------------------
 
 

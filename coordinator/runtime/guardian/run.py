@@ -43,7 +43,7 @@ class RunProcess:
             self._line = spawn.Line()
             undo.callback(self._line.close)
             with self._line.far:
-                self._board_fd = os.memfd_create("coord-trust", os.MFD_CLOEXEC)
+                self._board_fd = os.memfd_create(wire.board_name(marker), os.MFD_CLOEXEC)
                 undo.callback(os.close, self._board_fd)
                 self._container = isolation.build(level, marker)
                 undo.callback(self.clear)

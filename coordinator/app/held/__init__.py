@@ -1,0 +1,1 @@
+"""Holding of a program that runs under `coord run`."""
