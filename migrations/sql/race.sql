@@ -146,6 +146,11 @@ BEGIN
         end_reason = coalesce(held.end_reason, p_reason)
     WHERE held.group_id = p_token AND held.term = p_seen_term AND held.ended_at IS NULL
     RETURNING held.end_reason INTO v_reason;
+    IF NOT FOUND THEN
+        -- Its holder closed it when it gave the token back, and said why.
+        SELECT held.end_reason INTO v_reason FROM {schema}.token_history AS held
+        WHERE held.group_id = p_token AND held.term = p_seen_term;
+    END IF;
     INSERT INTO {schema}.token_history (
         group_id, term, task_id, session, acquired_at, how, reason, from_task, detected_ms
     )

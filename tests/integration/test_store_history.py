@@ -57,6 +57,17 @@ def test_a_token_that_is_given_back_late_was_active_until_the_programs_end(datab
     assert 3.0 <= gap_s < 10.0
 
 
+def test_a_term_that_followed_a_release_has_the_reason_of_that_release(database):
+    with joined_nodes(database, "a", "b") as (old, new):
+        term = old.win()
+        assert old.ask(Release(session=old.session, term=term, reason="SIGUSR1")).done
+
+        assert new.take(new.look(), reason="").done
+
+    ((_, previous, _, reason),) = gaps(database)
+    assert (previous, reason) == ("a", "SIGUSR1")
+
+
 def test_a_node_that_was_taken_for_dead_tells_until_when_it_ran(database):
     """Its program ended 1 s ago, after the takeover: for that long two ran."""
     with joined_nodes(database, "a", "b") as (old, new):

@@ -134,7 +134,8 @@ def _resign(node: Node, now: float, reason: str) -> Step:
     if node.run is None or node.run.stopping:
         return node, ()
     run = replace(node.run, stopping=reason)
-    node = give_up(replace(node, run=run), run.term, now + node.timing.liveness_s)
+    cool_until = now + node.timing.liveness_s
+    node = give_up(replace(node, run=run), run.term, cool_until, why=reason)
     return node, (StopProgram(run.number, reason),)
 
 

@@ -89,7 +89,7 @@ def _start_or_stop(node: Node, now: float) -> Step:
     node = give_up_waiting(node, now)
     if node.run is not None and not node.run.stopping and node.leaving is not None:
         run = replace(node.run, stopping=node.leaving.reason)
-        node = give_up(replace(node, run=run), run.term)
+        node = give_up(replace(node, run=run), run.term, why=run.stopping)
         return node, (StopProgram(run.number, run.stopping),)
     if may_start(node, now):
         assert node.view is not None

@@ -149,7 +149,8 @@ def _release(node: Node, now: float) -> Release | None:
         return None
     ended, term = node.ended, view.token.term
     ended_s = max(0.0, now - ended.at) if ended is not None and ended.term == term else 0.0
-    return Release(session=node.session, term=term, reason="given up", ended_s=ended_s)
+    reason = node.given_up_why if term == node.given_up else ""
+    return Release(session=node.session, term=term, reason=reason or "given up", ended_s=ended_s)
 
 
 def take_at(node: Node) -> float | None:

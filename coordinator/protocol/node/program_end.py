@@ -21,7 +21,13 @@ from coordinator.protocol.node.state.node import (
     holds,
 )
 from coordinator.protocol.node.tasks import intake as task_intake
-from coordinator.protocol.rules.restarts import QUICK_ENDS_MAX, Restarts, crash_loop
+from coordinator.protocol.rules.restarts import (
+    CRASH_LOOP,
+    QUICK_ENDS_MAX,
+    Restarts,
+    crash_loop,
+    status_words,
+)
 from coordinator.protocol.rules.restarts import ended as counted
 
 Step = tuple[Node, tuple[Command, ...]]
@@ -30,6 +36,12 @@ Step = tuple[Node, tuple[Command, ...]]
 LOST_CODE = 76
 #: Heartbeats for which a program that could not be started is not tried again here.
 REFUSED_BEATS = 2.0
+#: Reasons for giving a token up, as the history has them. People of other groups read it, so it has
+#: no text of the program's own.
+NO_ACKNOWLEDGEMENT = "no heartbeat was acknowledged in time"
+NOT_STARTED = "the program was not started"
+#: The guardian's reasons for an end that nobody asked for.
+ENDINGS = {"trust": NO_ACKNOWLEDGEMENT, "killed": "it was killed", "agent": "the agent had died"}
 
 
 def lose(node: Node, reason: str, now: float) -> Step:
@@ -38,7 +50,7 @@ def lose(node: Node, reason: str, now: float) -> Step:
     if node.run is None:
         return node, killed
     run = replace(node.run, stopping=node.run.stopping or reason, over=True)
-    node = give_up(replace(node, run=run), run.term)
+    node = give_up(replace(node, run=run), run.term, why=reason)
     return node, (*killed, KillProgram(run.number, reason))
 
 
@@ -58,7 +70,7 @@ def stopping(node: Node, event: ProgramStopping) -> Step:
     if run is None or run.number != event.run or run.over:
         return node, ()
     run = replace(run, stopping=run.stopping or "trust", over=True)
-    return give_up(replace(node, run=run), run.term), ()
+    return give_up(replace(node, run=run), run.term, why=NO_ACKNOWLEDGEMENT), ()
 
 
 def refused(node: Node, event: ProgramRefused) -> Step:
@@ -69,7 +81,8 @@ def refused(node: Node, event: ProgramRefused) -> Step:
     if node.run is None or node.run.number != event.run:
         return node, ()
     cool_until = max(node.cool_until, event.now + REFUSED_BEATS * node.timing.heartbeat_s)
-    node = give_up(replace(node, run=None), node.run.term, cool_until)
+    why = NOT_STARTED + (f" (exit code {event.code})" if event.code else "")
+    node = give_up(replace(node, run=None), node.run.term, cool_until, why=why)
     if event.code:
         node = replace(node, leaving=node.leaving or Leaving("refused", event.code, event.why))
     return node, (LogLine("program-refused", (("why", event.why),)),)
@@ -85,7 +98,8 @@ def ended(node: Node, event: ProgramEnded) -> Step:
     seen_at = event.now if event.at is None else min(event.at, event.now)
     node = replace(node, run=None, ended=ProgramEnd(run.term, seen_at))
     if run.stopping or event.why != "itself":
-        return _lost(give_up(node, run.term)), (line,)
+        why = run.stopping or ENDINGS.get(event.why, event.why)
+        return _lost(give_up(node, run.term, why=why)), (line,)
     after = _ended_itself(node, event, run.term, event.now - run.started_at)
     return after, (line, *_crash_loop(node, after, event))
 
@@ -98,23 +112,26 @@ def _lost(node: Node) -> Node:
 
 
 def _ended_itself(node: Node, event: ProgramEnded, term: int, ran_s: float) -> Node:
-    now = event.now
+    now, status = event.now, status_words(event.status)
+    ended_so = f"the program ended ({status})"
     match dict(node.policy.on_status).get(event.status, node.policy.on_exit):
         case OnExit.STOP:
             code = event.status if event.status >= 0 else 128 - event.status
-            leaving = node.leaving or Leaving("the program ended", code)
-            return give_up(replace(node, leaving=leaving), term)
+            leaving = node.leaving or Leaving(ended_so, code)
+            return give_up(replace(node, leaving=leaving), term, why=ended_so)
         case OnExit.RETIRE:
-            return give_up(node, term, float("inf"))
+            return give_up(node, term, float("inf"), why=f"{ended_so}: not started here again")
         case OnExit.RELEASE:
-            return give_up(node, term, now + 2 * node.timing.heartbeat_s)
+            cool_until = now + 2 * node.timing.heartbeat_s
+            return give_up(node, term, cool_until, why=ended_so)
         case OnExit.RESTART:
             restarts = counted(node.restarts, ran_s, now)
             if not crash_loop(restarts):
                 return replace(node, restarts=restarts)
             # It crashes here again and again: let another node try, and this one later.
             node = replace(node, restarts=Restarts(start_at=restarts.start_at))
-            return give_up(node, term, now + node.timing.liveness_s)
+            why = f"{CRASH_LOOP}: {restarts.quick_ends} quick ends in a row, the last with {status}"
+            return give_up(node, term, now + node.timing.liveness_s, why=why)
 
 
 def _crash_loop(before: Node, after: Node, event: ProgramEnded) -> tuple[LogLine, ...]:

@@ -11,6 +11,9 @@ BACKOFF_FIRST_S = 0.1
 BACKOFF_MAX_S = 5.0
 #: This many quick ends in a row are a crash loop: the token goes to another node.
 QUICK_ENDS_MAX = 5
+#: Beginning of the reason for which the token is given back then, in the history; `coord status`
+#: knows a crash loop by it.
+CRASH_LOOP = "crash loop"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +34,8 @@ def ended(restarts: Restarts, ran_s: float, now: float) -> Restarts:
 def crash_loop(restarts: Restarts) -> bool:
     """Say whether this node should let another one try."""
     return restarts.quick_ends >= QUICK_ENDS_MAX
+
+
+def status_words(status: int) -> str:
+    """Return how a program ended; a negative status is a signal."""
+    return f"exit code {status}" if status >= 0 else f"signal {-status}"

@@ -92,6 +92,7 @@ class Node:
     free_since:   own clock: since then the views show the token free.
     pending:      the request that is under way; there is never more than one.
     given_up:     the highest term that this node has released or lost.
+    given_up_why: the reason for that, as the history has it.
     remembered:   the highest term that this node has seen.
     floor_at:     own clock: before it, the floor of terms is not raised again.
     held:         the kinds of requests that failed since they were last answered (rule O7).
@@ -136,6 +137,7 @@ class Node:
     run_count: int = 0
     restarts: Restarts = field(default_factory=Restarts)
     given_up: int = 0
+    given_up_why: str = ""
     remembered: int = 0
     floor_at: float = NEVER
     beats: int = 0
@@ -173,13 +175,16 @@ def end_own_session(node: Node) -> Node:
     return replace(node, previous=node.session, session=None, trusted_until=NEVER)
 
 
-def give_up(node: Node, term: int, cool_until: float | None = None) -> Node:
+def give_up(node: Node, term: int, cool_until: float | None = None, *, why: str = "") -> Node:
     """Have the term released.
 
     cool_until: own clock; the token is left to other nodes until then. None: as it was.
+    why: the reason, for the history; the first one of a term counts.
     """
+    if term > node.given_up:
+        node = replace(node, given_up=term, given_up_why="")
     cool_until = node.cool_until if cool_until is None else cool_until
-    return replace(node, given_up=max(node.given_up, term), cool_until=cool_until)
+    return replace(node, given_up_why=node.given_up_why or why, cool_until=cool_until)
 
 
 def program_left(node: Node) -> bool:

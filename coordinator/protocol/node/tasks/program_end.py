@@ -11,7 +11,7 @@ from coordinator.protocol.node.events import Command, LogLine, ProgramEnded, Pro
 from coordinator.protocol.node.state.node import Node
 from coordinator.protocol.node.state.tasks import TaskHolding, TaskState
 from coordinator.protocol.node.tasks.report import NOTES_MAX
-from coordinator.protocol.rules.restarts import Restarts, crash_loop
+from coordinator.protocol.rules.restarts import Restarts, crash_loop, status_words
 from coordinator.protocol.rules.restarts import ended as counted
 
 Step = tuple[Node, tuple[Command, ...]]
@@ -33,7 +33,7 @@ def ended(node: Node, task_state: TaskState, work: TaskHolding, event: ProgramEn
     line = LogLine("task-ended", (*fields, ("forced", event.forced)))
     # The end of a schedule is in the record, written by the schedule's own process.
     quiet = run.stopping or event.status == 0 or _terminated(work, event)
-    error = "" if quiet else _status(event.status)
+    error = "" if quiet else status_words(event.status)
     ended_at = event.now if event.at is None else min(event.at, event.now)
     work = replace(work, run=None, error=error or work.error, ended_at=ended_at)
     if work.detached_since is not None:
@@ -164,10 +164,6 @@ def _ended_itself(
 def _terminated(work: TaskHolding, event: ProgramEnded) -> bool:
     """Say whether a schedule was ended by its error policy, for the whole group."""
     return event.status == ScheduleEndedError.exit_code and work.definition.scheduled
-
-
-def _status(status: int) -> str:
-    return f"exit code {status}" if status >= 0 else f"signal {-status}"
 
 
 def _counted(work: TaskHolding, ran_s: float, now: float) -> TaskHolding:

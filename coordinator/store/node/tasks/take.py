@@ -97,13 +97,15 @@ WITH taken AS (
         taken.*,
         CASE taken.how
             WHEN 'first' THEN 'nobody ever held it'
-            WHEN 'release' THEN 'it was released'
+            WHEN 'release' THEN coalesce(before.end_reason, 'it was released')
             ELSE 'the session of ' || taken.from_node || ' had ended'
         END AS reason
     FROM unnest(
         %(tokens)s::text[], %(terms)s::bigint[], %(seen_terms)s::bigint[], %(from_nodes)s::text[],
         %(active_until)s::timestamptz[], %(hows)s::text[]
     ) AS taken (token, term, seen_term, from_node, active_until, how)
+    LEFT JOIN {schema}.token_history AS before
+        ON before.group_id = taken.token AND before.term = taken.seen_term
 ), closed AS (
     UPDATE {schema}.token_history AS held
     SET ended_at = clock_timestamp(),

@@ -50,12 +50,16 @@ def test_program_that_ends_quickly_again_and_again_releases() -> None:
         script.fast_forward(trusted_until=now + LEASE_S, pending=None)
         script.tick(now)
     assert isinstance(script.pending, Release)
+    why = "crash loop: 5 quick ends in a row, the last with exit code 1"
+    assert script.pending.reason == why
 
 
 def test_on_exit_release_gives_the_token_to_others() -> None:
     script = holder(policy(on_exit=OnExit.RELEASE))
     commands = script.take_in(ProgramEnded(0.5, 1, 1, "itself"))
-    assert asked(commands) == Release(session=script.session, term=1, reason="given up")
+    assert asked(commands) == Release(
+        session=script.session, term=1, reason="the program ended (exit code 1)"
+    )
     released = view(replace(held("x", term=1), session=None))
     assert asked(script.answer(0.6, released)) is None, "others first"
 
@@ -65,7 +69,8 @@ def test_on_exit_stop_ends_the_node_with_the_programs_code(status: int, code: in
     script = holder(policy(on_exit=OnExit.STOP))
     session = script.session
     commands = script.take_in(ProgramEnded(0.5, 1, status, "itself"))
-    assert asked(commands) == Leave(session=session, reason="the program ended", ended_term=1)
+    reason = f"the program ended ({'signal 9' if status < 0 else f'exit code {status}'})"
+    assert asked(commands) == Leave(session=session, reason=reason, ended_term=1)
     assert find(script.answer(0.6, view()), Finish) == Finish(code, "")
 
 
@@ -80,7 +85,9 @@ def test_start_that_came_too_late_releases_and_stays() -> None:
     """S2: the guardian looked last, and refused."""
     script = holder()
     commands = script.take_in(ProgramRefused(0.5, 1, "trust is over", 0))
-    assert isinstance(asked(commands), Release)
+    released = asked(commands)
+    assert isinstance(released, Release)
+    assert released.reason == "the program was not started"
 
 
 def test_a_token_that_is_given_back_late_tells_since_when_nothing_ran() -> None:
@@ -94,6 +101,7 @@ def test_a_token_that_is_given_back_late_tells_since_when_nothing_ran() -> None:
     while not isinstance(released, Release):
         released = asked(script.answer(2.5, script.own()))
     assert released.ended_s == pytest.approx(2.0)
+    assert released.reason == "told to"
 
 
 def test_a_node_that_leaves_late_tells_since_when_nothing_ran() -> None:
