@@ -1,6 +1,27 @@
 -- Undoes everything that the other files make. A table takes its triggers and policies along.
 
 DROP VIEW
+    {schema}.sys_check_disk_results,
+    {schema}.sys_segment_groups,
+    {schema}.sys_segments,
+    {schema}.sys_storage_devices;
+
+DROP FUNCTION
+    {schema}.coord_forget_leaving,
+    {schema}.coord_forget_checkpoints,
+    {schema}.coord_refuse_foreign;
+
+DROP TABLE
+    {schema}.check_disk_result,
+    {schema}.checkpoint_row,
+    {schema}.segment_leaving,
+    {schema}.segment,
+    {schema}.segment_group,
+    {schema}.storage_device,
+    {schema}.storage_node,
+    {schema}.storage_key;
+
+DROP VIEW
     {schema}.sys_observer_decisions,
     {schema}.sys_task_nodes,
     {schema}.sys_ongoing_tasks,

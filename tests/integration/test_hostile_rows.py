@@ -36,6 +36,7 @@ EDGES = {
     "text": ("", "\x1b[2J\n\u202e", "x" * 3_000_000),
     "uuid": ("ffffffff-ffff-ffff-ffff-ffffffffffff",),
     "boolean": (True, False),
+    "bytea": (b"", b"\0" * 3_000_000),
     "jsonb": (Jsonb(None), Jsonb([[[]]])),
 }
 #: Rounds, so that the last value that a column took is looked at, and then the next.

@@ -14,6 +14,8 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import tuple_row
 
+from coordinator.store.schema.segments import rights as segments
+
 
 @dataclass(frozen=True, slots=True)
 class Alias:
@@ -38,7 +40,10 @@ _HOLDER: LiteralString = """SELECT
     shown.task_id AS last_task_id
 FROM (SELECT * FROM {of}) AS shown"""
 
-PEOPLE_VIEWS = ("nodes", "ongoing_tasks", "task_nodes", "observer_decisions")
+PEOPLE_VIEWS = (
+    *("nodes", "ongoing_tasks", "task_nodes", "observer_decisions"),
+    *segments.PEOPLE_VIEWS,
+)
 ALIASES = (
     *(Alias("sys", name, f"sys_{name}", _ALL) for name in PEOPLE_VIEWS),
     Alias("public", "token_holder", "token_holder", _HOLDER),

@@ -5,8 +5,9 @@ from __future__ import annotations
 from psycopg import sql
 
 from coordinator.store.schema.aliases import PEOPLE_VIEWS, for_each_alias
+from coordinator.store.schema.segments import rights as segments
 
-#: Rights of a running node on each table; nothing is ever deleted.
+#: Rights of a running node on each table. Only functions delete, and only what has expired.
 TABLES = {
     "token_holder": "SELECT, INSERT, UPDATE",
     "health_check": "SELECT, INSERT, UPDATE",
@@ -19,6 +20,7 @@ TABLES = {
     "task_node": "SELECT, INSERT, UPDATE",
     "task_cursor": "SELECT, INSERT, UPDATE",
     "observer_decision": "SELECT, INSERT",
+    **segments.privileges(),
 }
 VIEWS = ("coord_status", "coord_nodes", "coord_history")
 #: Views that people read under other names, too.
@@ -44,7 +46,10 @@ RACE_FUNCTIONS = (
     "coord_leave(bigint, text, text, text, uuid, text, text, boolean, boolean, bigint, bigint)",
 )
 #: Functions that a running node and its programs call.
-NODE_FUNCTIONS = (*READ_FUNCTIONS, *HOLDER_FUNCTIONS, *RACE_FUNCTIONS)
+NODE_FUNCTIONS = (
+    *(*READ_FUNCTIONS, *HOLDER_FUNCTIONS, *RACE_FUNCTIONS),
+    *segments.NODE_FUNCTIONS,
+)
 
 
 def grants_for(schema: str, role: str, *, read_only: bool = False) -> list[str]:
@@ -53,6 +58,8 @@ def grants_for(schema: str, role: str, *, read_only: bool = False) -> list[str]:
     whom = sql.Identifier(role).as_string(None)
     lines = [f"GRANT USAGE ON SCHEMA {home} TO {whom};"]
     for table, privileges in TABLES.items():
+        if read_only and table in segments.SECRET:
+            continue
         granted = "SELECT" if read_only else privileges
         lines.append(f"GRANT {granted} ON {home}.{table} TO {whom};")
     lines += [f"GRANT SELECT ON {home}.{relation} TO {whom};" for relation in READ]

@@ -31,6 +31,7 @@ from coordinator.store.schema.grants import (
     alias_grants,
 )
 from coordinator.store.schema.migrate import SCHEMA_HEAD
+from coordinator.store.schema.segments import rights as segments
 
 #: Needs no quotes anywhere, and is short enough for the longest name below.
 PREFIX = re.compile(r"[a-z_][a-z0-9_]{0,30}")
@@ -101,6 +102,10 @@ NODE: dict[str, Needs] = {
     ),
     "group_role": Needs(),
     "coord_version": Needs(),
+    **{
+        table: Needs(select=select, insert=insert, update=update)
+        for table, (select, insert, update) in segments.NODE.items()
+    },
 }
 TABLES = tuple(NODE)
 #: Functions of triggers.
@@ -128,7 +133,7 @@ ADMINISTRATOR: dict[str, dict[str, str]] = {
     "event": {"INSERT": "group_id, kind, reason, who"},
 }
 #: Tables that only the group's logins and people may read.
-PRIVATE = ("task", "task_node", "task_cursor")
+PRIVATE = ("task", "task_node", "task_cursor", *segments.SHOWN)
 #: A node's row may be deleted when its session is over.
 ROW_THAT_MAY_GO = (
     "session IS NULL OR ended_at IS NOT NULL"
@@ -240,7 +245,8 @@ def _node(schema: str, home: str, node: str) -> list[str]:
 def _people(schema: str, home: str, quoted: dict[str, str]) -> list[str]:
     administrator = quoted["system_administrator"]
     both = f"{quoted['reader']}, {administrator}"
-    relations = (*(f"{home}.{table}" for table in TABLES), *_views(home))
+    shown = [table for table in TABLES if table not in segments.SECRET]
+    relations = (*(f"{home}.{table}" for table in shown), *_views(home))
     lines = [
         f"GRANT USAGE ON SCHEMA {home} TO {both};",
         *(f"GRANT SELECT ON {relation} TO {both};" for relation in relations),

@@ -20,9 +20,10 @@ from coordinator.store.schema.columns import (
     metadata,
     shown,
 )
+from coordinator.store.schema.segments import tables as segment_tables
 from coordinator.store.schema.storage import storage, store_alike
 
-__all__ = ["SCHEMA", "metadata", "metadata_for", "task_tables"]
+__all__ = ["SCHEMA", "metadata", "metadata_for", "segment_tables", "task_tables"]
 
 
 def metadata_for(schema: str) -> sa.MetaData:

@@ -1,0 +1,1 @@
+"""The tables of checkpoints and disks, and the rights on them."""
