@@ -39,10 +39,22 @@ class DatabaseUnreachableError(CoordError):
     exit_code = 69
 
 
+class StateTooLargeError(CoordError):
+    """The state that a program saves for its successor is larger than a state may be."""
+
+    exit_code = 65
+
+
 class ScheduleEndedError(CoordError):
     """The schedule's error policy ended the schedule on this node."""
 
     exit_code = 70
+
+
+class StateFileError(CoordError):
+    """The file with the saved state cannot be written, so the program is not started."""
+
+    exit_code = 73
 
 
 class TokenHeldError(CoordError):

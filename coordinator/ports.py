@@ -68,6 +68,23 @@ class Store(Protocol):
         ...
 
 
+class StatePort(Protocol):
+    """State of one token, as one holding of it sees and saves it (rules Y).
+
+    Promises (tests/conformance proves them for the fake and for PostgreSQL):
+      - `get` returns exactly the bytes that were put last, by this holding or an earlier one.
+      - Once a later holding has begun, both raise TokenLostError, and nothing is saved.
+    """
+
+    def get(self) -> bytes | None:
+        """Return the state that was saved last; None when none ever was."""
+        ...
+
+    def put(self, content: bytes) -> int:
+        """Save a state and return its sequence; refuse one of more than STATE_BYTES_MAX bytes."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Answered:
     """Answer of a schedule's record to a claim, with the database's clock."""

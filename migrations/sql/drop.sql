@@ -41,11 +41,13 @@ DROP FUNCTION
     {schema}.coord_last_error,
     {schema}.coord_read_cursor,
     {schema}.coord_save_cursor,
+    {schema}.coord_read_state,
+    {schema}.coord_save_state,
     {schema}.coord_fence;
 
 DROP TABLE
     {schema}.observer_decision,
-    {schema}.task_cursor,
+    {schema}.token_state,
     {schema}.task_node,
     {schema}.task,
     {schema}.group_role,

@@ -1,6 +1,6 @@
 -- The functions that programs, views and the race call.
 --
--- They run with the rights of their caller. All but the two that read are VOLATILE, so that they
+-- They run with the rights of their caller. All but the one that reads are VOLATILE, so that they
 -- see what their caller has just written.
 
 -- Raise CF001 unless p_term is the current term of the token. The row lock on the token, and so the
@@ -52,32 +52,6 @@ BEGIN
             HINT = 'Roll this transaction back and stop: another node may be active.';
     END IF;
 END
-$coord$;
-
--- Save the cursor of a task. The fence locks the token until the caller commits, so that one
--- transaction writes at a time.
-CREATE FUNCTION {schema}.coord_save_cursor(
-    p_group text, p_task text, p_term bigint, p_session uuid, p_cursor jsonb
-) RETURNS void
-LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
-AS $coord$
-BEGIN
-    PERFORM {schema}.coord_fence(p_group || '/' || p_task, p_term, p_session);
-    INSERT INTO {schema}.task_cursor AS kept (group_id, task, cursor, term, session, saved_at)
-    VALUES (p_group, p_task, p_cursor, p_term, p_session, clock_timestamp())
-    ON CONFLICT (group_id, task) DO UPDATE
-    SET cursor = excluded.cursor, term = excluded.term, session = excluded.session,
-        saved_at = excluded.saved_at, save_count = kept.save_count + 1;
-END
-$coord$;
-
-CREATE FUNCTION {schema}.coord_read_cursor(p_group text, p_task text) RETURNS jsonb
-LANGUAGE sql STABLE
-SET search_path = pg_catalog, pg_temp
-AS $coord$
-    SELECT kept.cursor FROM {schema}.task_cursor AS kept
-    WHERE kept.group_id = p_group AND kept.task = p_task
 $coord$;
 
 -- Return the last error of a task, on one node or on any. An error is a program's own text and

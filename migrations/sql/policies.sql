@@ -199,7 +199,7 @@ WITH CHECK (
         AND first_seen_at + 0.8 * waited_ms * interval '1 millisecond'
 );
 
--- Definitions, errors and cursors are read by their own group; the script of `coord db roles` lets
+-- Definitions and errors are read by their own group; the script of `coord db roles` lets
 -- people read them, too.
 CREATE POLICY coord_select ON {schema}.task FOR SELECT USING (
     EXISTS (
@@ -254,33 +254,6 @@ CREATE POLICY coord_update ON {schema}.task_node FOR UPDATE USING (
         SELECT FROM {schema}.group_role AS admitted
         WHERE admitted.role_name = CAST(session_user AS text)
             AND admitted.group_id = split_part(task_node.group_id, '/', 1)
-        OFFSET 0
-    )
-);
-
-CREATE POLICY coord_select ON {schema}.task_cursor FOR SELECT USING (
-    EXISTS (
-        SELECT FROM {schema}.group_role AS admitted
-        WHERE admitted.role_name = CAST(session_user AS text)
-            AND admitted.group_id = split_part(task_cursor.group_id, '/', 1)
-        OFFSET 0
-    )
-);
-
-CREATE POLICY coord_insert ON {schema}.task_cursor FOR INSERT WITH CHECK (
-    EXISTS (
-        SELECT FROM {schema}.group_role AS admitted
-        WHERE admitted.role_name = CAST(session_user AS text)
-            AND admitted.group_id = split_part(task_cursor.group_id, '/', 1)
-        OFFSET 0
-    )
-);
-
-CREATE POLICY coord_update ON {schema}.task_cursor FOR UPDATE USING (
-    EXISTS (
-        SELECT FROM {schema}.group_role AS admitted
-        WHERE admitted.role_name = CAST(session_user AS text)
-            AND admitted.group_id = split_part(task_cursor.group_id, '/', 1)
         OFFSET 0
     )
 );

@@ -66,23 +66,6 @@ CREATE TABLE {schema}.task_node (
 CREATE INDEX task_node_failed_idx ON {schema}.task_node (group_id, task, node)
 WHERE failed_count > 0;
 
--- The place that each task has reached in its work, saved under its token.
-CREATE TABLE {schema}.task_cursor (
-    group_id text COLLATE "C" NOT NULL,
-    task text COLLATE "C" NOT NULL,
-    cursor jsonb NOT NULL,
-    term bigint NOT NULL,
-    session uuid NOT NULL,
-    saved_at timestamptz NOT NULL,
-    save_count bigint DEFAULT 1 NOT NULL,
-    CONSTRAINT task_cursor_pkey PRIMARY KEY (group_id, task),
-    CONSTRAINT task_cursor_values_check CHECK (
-        saved_at BETWEEN '0001-01-02 00:00:00+00' AND '9999-12-30 00:00:00+00'
-        AND octet_length(group_id) <= 1000000
-        AND octet_length(task) <= 1000000
-    )
-) WITH (fillfactor = 50);
-
 -- The decisions of the observers, with their reasons.
 CREATE TABLE {schema}.observer_decision (
     id bigint GENERATED ALWAYS AS IDENTITY,

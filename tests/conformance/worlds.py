@@ -13,7 +13,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from coordinator.errors import DuplicateTaskError
-from coordinator.ports import Store, StoreConnection
+from coordinator.ports import StatePort, Store, StoreConnection
 from coordinator.protocol.messages.group_record import TaskDef, TasksPolicy
 from coordinator.protocol.messages.requests import (
     Answer,
@@ -29,9 +29,11 @@ from coordinator.protocol.messages.requests import (
 )
 from coordinator.store.admin.admin_store import AdminStore
 from coordinator.store.connection.postgres import PostgresStore
+from coordinator.store.program.state import TokenState
 from tests.support.fakes import memory_operator
 from tests.support.fakes.memory_rows import EpochRow
 from tests.support.fakes.memory_store import MemoryDatabase, MemoryStore
+from tests.support.fakes.program.memory_state import MemoryState
 from tests.support.servers.postgres import wait_until
 from tests.support.servers.roles import Roles
 
@@ -109,6 +111,10 @@ class World(Protocol):
         """Set the times by which the observer of GROUP judges nodes."""
         ...
 
+    def state(self, token: str, term: int, session: str) -> StatePort:
+        """Return the state of a token, as a program of that holding sees it."""
+        ...
+
     def decisions(self) -> list[tuple[str, str]]:
         """Return (node, reason) of each decision that was carried out, oldest first."""
         ...
@@ -168,6 +174,9 @@ class MemoryWorld:
 
     def set_policy(self, policy: TasksPolicy) -> None:
         memory_operator.set_policy(self.database, GROUP, policy)
+
+    def state(self, token: str, term: int, session: str) -> StatePort:
+        return MemoryState(self.database, token, term, session)
 
     def decisions(self) -> list[tuple[str, str]]:
         return [(row.decision.node, row.decision.reason) for row in self.database.decisions]
@@ -251,6 +260,18 @@ class PostgresWorld:
         with self.operator() as operator:
             assert operator.set_policy(GROUP, asdict(policy), who="test")
 
+    def state(self, token: str, term: int, session: str) -> StatePort:
+        return self._state(self.database.conninfo, token, term, session)
+
+    def _state(self, conninfo: str, token: str, term: int, session: str) -> StatePort:
+        return TokenState(
+            conninfo=conninfo,
+            schema=self.database.schema,
+            token=token,
+            term=term,
+            session=session,
+        )
+
     def decisions(self) -> list[tuple[str, str]]:
         return self.database.query("SELECT node, reason FROM observer_decision ORDER BY id")
 
@@ -263,6 +284,10 @@ class LeastPrivileges(PostgresWorld):
 
     def store(self, facts: NodeFacts) -> Store:
         return PostgresStore(self.roles.login("node", facts.group), self.database.schema, facts)
+
+    def state(self, token: str, term: int, session: str) -> StatePort:
+        login = self.roles.login("node", token.partition("/")[0])
+        return self._state(login, token, term, session)
 
 
 @dataclass

@@ -421,7 +421,7 @@ def test_a_cursor_is_saved_and_shown(database, operator):
         operator.save_cursor(GROUP, "mail", 1, node.session, '{"done": 7}')
 
         seen = operator.cursor(GROUP, "mail")
-        assert (seen["cursor"], seen["term"], seen["save_count"]) == ('{"done": 7}', 1, 1)
+        assert (seen["cursor"], seen["term"], seen["save_count"]) == (b'{"done": 7}', 1, 1)
         give(node, over("mail"))
         with pytest.raises(TokenLostError, match="orders/mail: the token of term 1 is lost"):
             operator.save_cursor(GROUP, "mail", 1, node.session, "1")

@@ -114,8 +114,8 @@ def test_edge_values_in_the_rows_of_one_group_break_no_look_at_all_groups(roles:
         for statement in (
             "INSERT INTO schedule (group_id, name) VALUES ('billing', 'x')",
             "INSERT INTO task_node (group_id, task, node) VALUES ('billing', 'mail', 's')",
-            "INSERT INTO task_cursor (group_id, task, cursor, term, session, saved_at) VALUES"
-            " ('billing', 'mail', '1', 1, gen_random_uuid(), now())",
+            "INSERT INTO token_state (group_id, slot, sequence, term, session, saved_at, content)"
+            " VALUES ('billing/mail', 1, 1, 1, gen_random_uuid(), now(), '1')",
         ):
             stranger.execute(statement)
 

@@ -66,7 +66,7 @@ CHANGES = {
         UPDATE task SET enabled = false, end_reason = 'x' WHERE group_id = %(group)s
     """,
     "tell of a task": "UPDATE task_node SET error = 'x' WHERE group_id = %(group)s",
-    "save a cursor": "UPDATE task_cursor SET cursor = '1' WHERE group_id = %(group)s",
+    "save a state": "UPDATE token_state SET content = '1' WHERE group_id = %(group)s",
 }
 #: Statements of an administrator among them, with every group.
 ADMINISTRATORS = ("version", "finish a task")
@@ -82,9 +82,9 @@ ADDITIONS = {
     "task on a node": """
         INSERT INTO task_node (group_id, task, node) VALUES (%(group)s, 'mail', 'x')
     """,
-    "cursor": """
-        INSERT INTO task_cursor (group_id, task, cursor, term, session, saved_at)
-        VALUES (%(group)s, 'x', '1', 1, %(mine)s, now())
+    "state": """
+        INSERT INTO token_state (group_id, slot, sequence, term, session, saved_at, content)
+        VALUES (%(group)s, 9, 9, 1, %(mine)s, now(), '1')
     """,
     "decision": """
         INSERT INTO observer_decision (group_id, version, observer, term, node, kind, before, after)
@@ -223,9 +223,9 @@ def work(roles: Roles, group: str) -> None:
     with operator_of(roles, "system_administrator") as operator:
         operator.add(group, TaskDef(name="mail", spec='{"command": ["secret"]}'), who="ana")
     with roles.connect("node", group) as connection:
-        for addition in ("task on a node", "cursor", "decision"):
+        for addition in ("task on a node", "state", "decision"):
             # Others than those that are added later.
-            deed = ADDITIONS[addition].replace("'x'", "'h'")
+            deed = ADDITIONS[addition].replace("'x'", "'h'").replace("9, 9", "8, 8")
             connection.execute(deed, {"group": group, "mine": MINE})
         write_segment_rows(connection, group)
 
@@ -355,10 +355,10 @@ def test_a_node_declares_what_an_administrator_has_declared(filled: Roles):
         assert operator.declare(GROUP, declared, who="h") == ()
 
 
-def test_definitions_errors_and_cursors_are_read_by_their_own_group_alone(filled: Roles):
+def test_definitions_errors_and_states_are_read_by_their_own_group_alone(filled: Roles):
     filled.database.query("UPDATE task_node SET error = 'secret', told_at = now()")
     with filled.connect("node", GROUP) as connection:
-        for table in ("task", "task_node", "task_cursor"):
+        for table in ("task", "task_node", "token_state"):
             groups = connection.execute(f"SELECT DISTINCT group_id FROM {table}").fetchall()
             assert (table, groups) == (table, [(GROUP,)])
         shown = "SELECT group_id, last_error FROM sys.ongoing_tasks ORDER BY 1"

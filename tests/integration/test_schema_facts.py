@@ -44,8 +44,8 @@ DAMAGE = {
         r"column health_check\.capacity",
     ),
     "a column of another type": (
-        "ALTER TABLE task_cursor ALTER COLUMN cursor TYPE text USING 'x'",
-        r"column task_cursor\.cursor jsonb",
+        "ALTER TABLE token_state ALTER COLUMN term TYPE text",
+        r"column token_state\.term int8",
     ),
     "a column that nobody fills": (
         "ALTER TABLE event ADD COLUMN reason_code integer NOT NULL",

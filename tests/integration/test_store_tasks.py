@@ -359,8 +359,11 @@ def test_a_cursor_is_saved_under_its_term_and_read_by_the_next_holder(database):
         assert database.query(READ, GROUP) == [({"done": 20},)]
         database.query(SAVE, GROUP, 2, second.session, json.dumps({"done": 30}))
 
-    rows = database.query("SELECT cursor, term, save_count FROM task_cursor")
-    assert rows == [({"done": 30}, 2, 3)]
+    rows = database.query(
+        "SELECT convert_from(content, 'UTF8')::jsonb, term, sequence FROM token_state"
+        " ORDER BY sequence"
+    )
+    assert rows == [({"done": 10}, 1, 1), ({"done": 20}, 1, 2), ({"done": 30}, 2, 3)]
 
 
 def test_a_cursor_of_a_stale_term_or_session_is_refused(database):

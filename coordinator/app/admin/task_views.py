@@ -5,10 +5,12 @@ Each is made from a row of the store, whose columns are called like the fields.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from coordinator.errors import CoordError
 from coordinator.protocol.messages.group_record import TaskDef
 
 if TYPE_CHECKING:
@@ -146,6 +148,21 @@ class CursorPage:
     term: int | None
     saved_at: datetime | None
     save_count: int
+
+
+def json_of(token: str, content: bytes) -> str:
+    """Return a state as the text of a cursor.
+
+    Errors: CoordError if it is not JSON.
+    """
+    try:
+        text = content.decode()
+        json.loads(text)
+    except ValueError as error:
+        raise CoordError(
+            f"{token}: its state is not JSON, so it is no cursor; `coord state get` prints it"
+        ) from error
+    return text
 
 
 def line_of(row: Row) -> TaskLine:

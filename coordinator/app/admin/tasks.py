@@ -17,6 +17,7 @@ from coordinator.app.admin.task_views import (
     TaskPage,
     decision_of,
     host_of,
+    json_of,
     line_of,
     on_node_of,
 )
@@ -131,7 +132,8 @@ class Tasks:
     def cursor(self, group: str, task: str) -> CursorPage:
         """Return the cursor of a task; a deleted task's cursor stays readable.
 
-        Errors: NotFoundError if there is neither such a task nor a cursor of it.
+        Errors: NotFoundError if there is neither such a task nor a cursor of it; CoordError if its
+        state is not JSON.
         """
         row = self._store.cursor(group, task)
         if row["cursor"] is None:
@@ -139,7 +141,7 @@ class Tasks:
         return CursorPage(
             group=group,
             task=task,
-            cursor=row["cursor"],
+            cursor=None if row["cursor"] is None else json_of(f"{group}/{task}", row["cursor"]),
             term=row["term"],
             saved_at=row["saved_at"],
             save_count=row["save_count"],

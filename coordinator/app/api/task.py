@@ -27,6 +27,8 @@ from coordinator.protocol.messages.group_record import token_name
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from coordinator.store.program.state import TokenState
+
 
 #: Share of progressTimeout; reports that follow sooner are not sent.
 PROGRESS_SHARE = 0.1
@@ -77,6 +79,22 @@ class HeldTask:
             self._conninfo(), self._schema, name, self.term, self.session
         ) as connection:
             yield connection
+
+    @property
+    def state(self) -> TokenState:
+        """Bytes that a run saves for the next one: `state.get()`, `state.put(content)`.
+
+        The cursor is the same state as JSON.
+        """
+        from coordinator.store.program.state import TokenState
+
+        return TokenState(
+            conninfo=self._conninfo(),
+            schema=self._schema,
+            token=token_name(self.group, self.task),
+            term=self.term,
+            session=self.session,
+        )
 
     def cursor(self) -> Any:
         """Return the task's cursor, as the last run saved it; None at first."""

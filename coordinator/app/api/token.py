@@ -34,6 +34,8 @@ from coordinator.store.connection.postgres import PostgresStore
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from coordinator.store.program.state import TokenState
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -99,6 +101,23 @@ class Token:
         name, term, session = self.name, self.term, self.session
         with fenced_transaction(self._conninfo, self._schema, name, term, session) as connection:
             yield connection
+
+    @property
+    def state(self) -> TokenState:
+        """Bytes that a holder saves for the next one: `state.get()`, `state.put(content)`.
+
+        In a transaction of `transaction`: `state.get_in(connection)`, `state.put_in(connection,
+        content)`.
+        """
+        from coordinator.store.program.state import TokenState
+
+        return TokenState(
+            conninfo=self._conninfo,
+            schema=self._schema,
+            token=self.name,
+            term=self.term,
+            session=self.session,
+        )
 
 
 class Coordinator:

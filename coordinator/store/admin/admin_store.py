@@ -251,7 +251,7 @@ class AdminStore:
     # --- cursors ----------------------------------------------------------------------------------
 
     def cursor(self, group: str, task: str) -> Row:
-        """Return the saved cursor of a task: JSON text, or None when none was saved."""
+        """Return the saved state of a task: bytes, JSON if it is a cursor, or None."""
         return self._database.read(task_queries.CURSOR, group=group, task=task)[0]
 
     def save_cursor(self, group: str, task: str, term: int, session: str, cursor: str) -> None:

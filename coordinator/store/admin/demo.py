@@ -12,7 +12,7 @@ from coordinator.store.driver.errors import database_error, label
 #: not start again; a demonstration's group has a name that nobody uses again.
 TABLES = (
     *("token_history", "event", "schedule", "token_holder", "health_check", "group_record"),
-    *("task", "task_node", "task_cursor", "observer_decision"),
+    *("task", "task_node", "token_state", "observer_decision"),
 )
 FORGET = sql.SQL("DELETE FROM {table} WHERE group_id = %(group_id)s")
 

@@ -62,13 +62,18 @@ CURSOR: LiteralString = """
 SELECT
     %(group)s::text AS group_id,
     %(task)s::text AS task,
-    kept.cursor::text AS cursor,
+    kept.content AS cursor,
     kept.term,
     kept.session::text AS session,
     kept.saved_at,
-    coalesce(kept.save_count, 0) AS save_count
+    coalesce(kept.sequence, 0) AS save_count
 FROM (SELECT) AS one
-LEFT JOIN {schema}.task_cursor AS kept ON kept.group_id = %(group)s AND kept.task = %(task)s
+LEFT JOIN LATERAL (
+    SELECT * FROM {schema}.token_state AS saved
+    WHERE saved.group_id = %(group)s || '/' || %(task)s
+    ORDER BY saved.sequence DESC
+    LIMIT 1
+) AS kept ON true
 """
 
 #: Nodes that run tasks, and how many: `coord status` adds them for a group that spreads tasks.

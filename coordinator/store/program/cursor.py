@@ -1,4 +1,4 @@
-"""Cursor of a task: the progress of its work, saved under the fence of its token (H12)."""
+"""Cursor of a task: its state as JSON, saved under the fence of its token (H12)."""
 
 from __future__ import annotations
 

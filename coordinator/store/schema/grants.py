@@ -18,7 +18,7 @@ TABLES = {
     "event": "SELECT, INSERT",
     "task": "SELECT, INSERT, UPDATE",
     "task_node": "SELECT, INSERT, UPDATE",
-    "task_cursor": "SELECT, INSERT, UPDATE",
+    "token_state": "SELECT, INSERT, UPDATE",
     "observer_decision": "SELECT, INSERT",
     **segments.privileges(),
 }
@@ -27,12 +27,17 @@ VIEWS = ("coord_status", "coord_nodes", "coord_history")
 VIEWS_FOR_PEOPLE = tuple(f"sys_{view}" for view in PEOPLE_VIEWS)
 #: Once the script of `coord db roles` was run, group_role says who writes for which group.
 READ = ("coord_version", "group_role", *VIEWS, *VIEWS_FOR_PEOPLE)
-#: Functions that views call with the reader's rights, and the one that reads a cursor.
-READ_FUNCTIONS = ("coord_last_error(text, text, text)", "coord_read_cursor(text, text)")
+#: Functions that views call with the reader's rights, and those that read a state.
+READ_FUNCTIONS = (
+    "coord_last_error(text, text, text)",
+    "coord_read_cursor(text, text)",
+    "coord_read_state(text)",
+)
 #: Functions that a holder's program calls in its own transactions.
 HOLDER_FUNCTIONS = (
     "coord_fence(text, bigint, uuid)",
     "coord_save_cursor(text, text, bigint, uuid, jsonb)",
+    "coord_save_state(text, bigint, uuid, bytea)",
 )
 #: Functions that a running node calls to take and release, with its own rights.
 RACE_FUNCTIONS = (

@@ -93,9 +93,9 @@ NODE: dict[str, Needs] = {
         insert="group_id, task, node, state, term, error, told_at, failed_count",
         update="state, term, error, told_at, failed_count",
     ),
-    "task_cursor": Needs(
-        insert="group_id, task, cursor, term, session, saved_at",
-        update="cursor, term, session, saved_at, save_count",
+    "token_state": Needs(
+        insert="group_id, slot, sequence, term, session, node, saved_at, content",
+        update="sequence, term, session, node, saved_at, content",
     ),
     "observer_decision": Needs(
         select="", insert="group_id, version, observer, term, node, kind, before, after, reason"
@@ -133,7 +133,7 @@ ADMINISTRATOR: dict[str, dict[str, str]] = {
     "event": {"INSERT": "group_id, kind, reason, who"},
 }
 #: Tables that only the group's logins and people may read.
-PRIVATE = ("task", "task_node", "task_cursor", *segments.SHOWN)
+PRIVATE = ("task", "task_node", "token_state", *segments.SHOWN)
 #: A node's row may be deleted when its session is over.
 ROW_THAT_MAY_GO = (
     "session IS NULL OR ended_at IS NOT NULL"

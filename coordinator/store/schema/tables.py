@@ -1,7 +1,7 @@
 """The tables as SQLAlchemy Core knows them; migrations/ makes them, a test holds the two equal.
 
 The columns of the origin's two tables keep their names; ours come after them. Those of tasks are in
-`task_tables`.
+`task_tables`, those that programs write to in `program`.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from coordinator.store.schema.columns import (
     metadata,
     shown,
 )
+from coordinator.store.schema.program import state_table
 from coordinator.store.schema.segments import tables as segment_tables
 from coordinator.store.schema.storage import storage, store_alike
 
-__all__ = ["SCHEMA", "metadata", "metadata_for", "segment_tables", "task_tables"]
+__all__ = ["SCHEMA", "metadata", "metadata_for", "segment_tables", "state_table", "task_tables"]
 
 
 def metadata_for(schema: str) -> sa.MetaData:

@@ -16,7 +16,6 @@ from coordinator.store.schema.columns import (
     metadata,
     shown,
 )
-from coordinator.store.schema.storage import storage
 from coordinator.store.sql.task_columns import TASK_COLUMNS, TaskColumn
 
 _TYPES: dict[str, sa.types.TypeEngine[Any]] = {
@@ -91,21 +90,6 @@ sa.Index(
     task_node.c.task,
     task_node.c.node,
     postgresql_where=sa.text("failed_count > 0"),
-)
-
-task_cursor = sa.Table(
-    "task_cursor",
-    metadata,
-    sa.Column("group_id", NAME, nullable=False),
-    sa.Column("task", NAME, nullable=False),
-    sa.Column("cursor", pg.JSONB, nullable=False),
-    sa.Column("term", sa.BigInteger, nullable=False),
-    sa.Column("session", pg.UUID(as_uuid=False), nullable=False),
-    sa.Column("saved_at", MOMENT, nullable=False),
-    sa.Column("save_count", sa.BigInteger, nullable=False, server_default=sa.text("1")),
-    sa.PrimaryKeyConstraint("group_id", "task"),
-    shown("saved_at", "group_id task"),
-    info=storage(50),
 )
 
 observer_decision = sa.Table(

@@ -27,7 +27,7 @@ TABLES = (
     "schedule",
     "task",
     "task_node",
-    "task_cursor",
+    "token_state",
     "observer_decision",
 )
 

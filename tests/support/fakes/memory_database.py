@@ -44,6 +44,7 @@ from tests.support.fakes.memory_rows import (
     NodeRow,
     SettledRow,
     Snapshot,
+    StateRow,
     TaskNodeRow,
     TaskRow,
 )
@@ -85,6 +86,7 @@ class MemoryDatabase:
     spreads: dict[str, int] = field(default_factory=dict)
     policies: dict[str, TasksPolicy] = field(default_factory=dict)
     made_anew: dict[str, float] = field(default_factory=dict)  #: tokens without a history, and when
+    states: dict[str, tuple[StateRow, ...]] = field(default_factory=dict)  #: of tokens, newest last
     notices: int = 0  #: number of transactions that have notified their group
     copied: bool = False  #: a standby follows the server
     branches: int = 0  #: number of branches that were named, on this server and on its copies
@@ -100,6 +102,14 @@ class MemoryDatabase:
     def session_lives(self, group: str, node: str | None, session: str | None) -> bool:
         row = None if node is None else self.nodes.get((group, node))
         return row is not None and row.session == session and not row.ended
+
+    def fence_passes(self, name: str, term: int, session: str) -> bool:
+        """Tell whether (term, session) is the current holding of a token, and lives."""
+        token = self.tokens.get(name, NEVER_HELD)
+        if (token.term, token.session) != (term, session):
+            return False
+        group = name.rpartition("/")[0]
+        return any(self.session_lives(home, token.node, session) for home in (name, group))
 
     def is_suspended(self, group: str) -> bool:
         """Tell whether nobody of the group decides about others."""
@@ -216,6 +226,7 @@ class MemoryDatabase:
             self.spreads.copy(),
             self.policies.copy(),
             self.made_anew.copy(),
+            self.states.copy(),
         )
 
     def restore(self, snapshot: Snapshot, timeline: int, *, keep_connections: bool = False) -> None:
@@ -237,6 +248,7 @@ class MemoryDatabase:
         self.spreads = snapshot.spreads.copy()
         self.policies = snapshot.policies.copy()
         self.made_anew = snapshot.made_anew.copy()
+        self.states = snapshot.states.copy()
         self.starts += 1
         self.identity = replace(self.identity, timeline=timeline, started_at=self.starts)
         if not keep_connections:

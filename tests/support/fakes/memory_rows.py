@@ -110,6 +110,15 @@ NEVER_TOLD = TaskNodeRow()
 NO_BASE = BaseRow()
 
 
+class StateRow(NamedTuple):
+    """One state that a holder of a token saved."""
+
+    sequence: int
+    term: int
+    session: str
+    content: bytes
+
+
 class Snapshot(NamedTuple):
     """Everything that a commit makes durable."""
 
@@ -127,3 +136,4 @@ class Snapshot(NamedTuple):
     spreads: dict[str, int]
     policies: dict[str, TasksPolicy]
     made_anew: dict[str, float]
+    states: dict[str, tuple[StateRow, ...]]

@@ -1,0 +1,25 @@
+"""Bounds of the state that a holder saves for its successor (docs/protocol.md, rules Y)."""
+
+from __future__ import annotations
+
+from coordinator.errors import StateTooLargeError
+
+#: A state is what a program has reached and not its work: one row that is written at each save,
+#: and read by a node that has just taken the token. The database checks the same number.
+STATE_BYTES_MAX = 1_048_576
+#: States of one token that are kept, the current one included: enough to see what a program did
+#: before it failed, and at most 10 MiB for a token.
+STATES_KEPT = 10
+
+
+def checked_size(content: bytes) -> bytes:
+    """Return a state that is small enough.
+
+    Errors: StateTooLargeError.
+    """
+    if len(content) > STATE_BYTES_MAX:
+        raise StateTooLargeError(
+            f"the state has {len(content)} bytes, more than {STATE_BYTES_MAX} (1 MiB): save where"
+            " the work is, and keep the work itself in tables or in files"
+        )
+    return content

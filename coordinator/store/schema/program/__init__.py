@@ -1,0 +1,1 @@
+"""Tables that programs write to under the fence of their token."""
