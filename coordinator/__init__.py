@@ -12,8 +12,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from coordinator.app.api.asynchronous.coordinator import AsyncCoordinator
+    from coordinator.app.api.asynchronous.token import AsyncToken
+    from coordinator.app.api.coordinator import Coordinator
     from coordinator.app.api.task import HeldTask
-    from coordinator.app.api.token import Coordinator, Token
+    from coordinator.app.api.token import Token
     from coordinator.app.held.held import Held, held
     from coordinator.errors import (
         CoordError,
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "AsyncCoordinator",
+    "AsyncToken",
     "CoordError",
     "Coordinator",
     "Held",
@@ -36,8 +41,10 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Coordinator": "coordinator.app.api.token",
     "Held": "coordinator.app.held.held",
+    "AsyncCoordinator": "coordinator.app.api.asynchronous.coordinator",
+    "AsyncToken": "coordinator.app.api.asynchronous.token",
+    "Coordinator": "coordinator.app.api.coordinator",
     "HeldTask": "coordinator.app.api.task",
     "Token": "coordinator.app.api.token",
     "CoordError": "coordinator.errors",

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from coordinator.app.api.token import Coordinator
+from coordinator import Coordinator
 from coordinator.cli.main import main
 from coordinator.errors import ConfigError
 from tests.conftest import Database
@@ -177,13 +177,18 @@ def test_a_database(coord, name: str):
 @example("g", "\udcff", True)
 def test_names_that_the_library_is_given(coord, database: Database, group: str, name: str, own):
     """A malformed name is refused where it is given; a well-formed one reaches the database."""
-    node = Coordinator(
-        group_id="x" if own else group,
-        task_id=name if own else "n",
-        database_url=database.conninfo,
-        schema="nowhere",
-    )
-    with pytest.raises(ConfigError) as refused, node.token(None if own else name, timeout=1):
-        pass
+
+    def use() -> None:
+        node = Coordinator(
+            group_id="x" if own else group,
+            task_id=name if own else "n",
+            database_url=database.conninfo,
+            schema="nowhere",
+        )
+        with node.token(None if own else name, timeout=1):
+            pass
+
+    with pytest.raises(ConfigError) as refused:
+        use()
 
     assert [word for word in STRANGE if word in str(refused.value)] == []

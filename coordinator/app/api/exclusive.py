@@ -41,6 +41,22 @@ def exclusive(
     return call
 
 
+def exclusive_coroutine(
+    function: Callable[P, Coroutine[Any, Any, R]],
+    held_async: Callable[[], AbstractAsyncContextManager[object]],
+) -> Callable[P, Coroutine[Any, Any, R]]:
+    """Wrap a coroutine function so that each run of its body is inside a holding.
+
+    Errors: TypeError for every other function.
+    """
+    if not _is(inspect.iscoroutinefunction, function):
+        raise TypeError(
+            f"exclusive: {_name(function)} is no coroutine function: an AsyncCoordinator holds a"
+            " token for `async def` only; decorate a plain function with a Coordinator's"
+        )
+    return _of_coroutines(function, held_async)
+
+
 def _of_coroutines(
     function: Callable[P, Coroutine[Any, Any, R]],
     held_async: Callable[[], AbstractAsyncContextManager[object]],
@@ -70,7 +86,7 @@ def _refuse_later_body(function: object, answer: object) -> None:
         answer.close()
     raise TypeError(
         f"exclusive: {_name(function)} returned a {type(answer).__name__}, whose body has not run"
-        " yet: decorate the `async def` itself, or hold `coordinator.token_async()` around it"
+        " yet: decorate the `async def` itself, or hold a token of an AsyncCoordinator around it"
     )
 
 

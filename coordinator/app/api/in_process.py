@@ -23,17 +23,20 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from coordinator.app.api.contender import own_name
+from coordinator.app.api.setup import Setup
 from coordinator.errors import ConfigError, CoordError, TokenHeldError
 from coordinator.ports import Store
 from coordinator.protocol.messages.requests import NodeFacts
 from coordinator.protocol.node.events import Finish, LogLine
 from coordinator.protocol.node.state.node import Node, OnExit, Policy
 from coordinator.protocol.rules.timing import Timing
-from coordinator.runtime.agent.in_process import Holding, LocalProgram
+from coordinator.runtime.agent.in_process import LocalProgram
 from coordinator.runtime.agent.inbox import Inbox
 from coordinator.runtime.agent.loop import Agent
+from coordinator.runtime.holders.holding import Holding
 from coordinator.runtime.linux.clock import BoottimeClock
 from coordinator.runtime.log.logger import LOGGER
+from coordinator.store.connection.postgres import PostgresStore
 
 T = TypeVar("T")
 #: Answer to a contender: its holding, or the error that explains why there is none.
@@ -62,6 +65,17 @@ class Contest:
     store: Callable[[NodeFacts], Store]
     priority: int = 1
     timeout_s: float | None = None
+
+
+def contest(setup: Setup, token: str, timeout_s: float | None) -> Contest:
+    """Return the wish for one token of a setup."""
+    return Contest(
+        token=token,
+        task_id=setup.task_id,
+        timing=setup.timing,
+        store=lambda facts: PostgresStore(setup.conninfo, setup.schema, facts),
+        timeout_s=timeout_s,
+    )
 
 
 @contextmanager

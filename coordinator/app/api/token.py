@@ -1,53 +1,37 @@
-"""In-process API: a token for code that runs in your own process.
-
-    from coordinator import Coordinator
-
-    coordinator = Coordinator(group_id="orders", database_url="postgresql://...")
-    with coordinator.token() as token:
-        while work_left():
-            token.check()              # raises TokenLostError once trust is over
-            do_some(token.term)
-
-What this does not guarantee: nothing can stop your code when the token is lost. A thread that is
-paused between `check` and a write may write late. Use `token.transaction()` for writes to the same
-database; make every other system that you write to reject a lower `token.term`; or let `coord run`
-guard a process, which it can kill.
-"""
+"""Token as the code that holds it sees it: whether it is held, its term, and fenced writes."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from coordinator.app.api import in_process
-from coordinator.app.api.exclusive import exclusive
-from coordinator.app.api.in_process import Contest
-from coordinator.app.config.model.values import NAME, NAME_RULE, duration_s, node_name
-from coordinator.app.config.settings import DEFAULT_SCHEMA
-from coordinator.errors import ConfigError, TokenHeldError, TokenLostError
-from coordinator.protocol.rules.timing import Timing
-from coordinator.runtime.agent.in_process import Holding, OnLost
-from coordinator.store.connection.postgres import PostgresStore
+from coordinator.runtime.holders.holding import Holding
 
 if TYPE_CHECKING:
+    import psycopg
     from sqlalchemy import Connection
+    from sqlalchemy.orm import Session
 
     from coordinator.store.program.state import TokenState
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
-#: Longest name of group and token together, as in the tables.
-NAME_LENGTH_MAX = 256
+    #: Connections that a caller may bring for a fenced transaction.
+    C = TypeVar("C", "Connection", "Session", "psycopg.Connection[Any]")
 
 
 class Token:
-    """Token that this process holds.
+    """Token that a block of this process holds.
 
-    Attributes: name (of the token), node (this contender's own name, which begins with the
-    taskId), term (the fencing token), session.
+    Attributes:
+    name:    of the token: the group's, or "group/name".
+    node:    the name of this process in the group; it begins with the taskId.
+    term:    a number that rises with every holding: the fencing token.
+    session: a uuid; with the term it names this holding even when the database lost terms.
+    lost:    a threading.Event that is set when the token is lost, and not when it is given back.
+    lost_future: a concurrent.futures.Future that has the reason of the loss as its result, and is
+             cancelled when the token is given back.
     """
 
     def __init__(self, holding: Holding, conninfo: str, schema: str) -> None:
@@ -56,14 +40,25 @@ class Token:
         self.node = holding.node
         self.term = holding.term
         self.session = holding.session
+        self.lost = threading.Event()
+        self.lost_future: Future[str] = Future()
+        holding.on_end(self._note_end)
 
     def __repr__(self) -> str:
         state = f"held, {self.seconds_left:.1f} s left" if self.is_held() else "not held"
         return f"<Token {self.name} term {self.term} of {self.node}: {state}>"
 
     @property
+    def deadline(self) -> float:
+        """Moment after which the token must not be acted on, unless a heartbeat moves it.
+
+        Units: seconds of this machine's CLOCK_BOOTTIME.
+        """
+        return self._holding.trusted_until
+
+    @property
     def seconds_left(self) -> float:
-        """Seconds for which the token may still be trusted, by this machine's own clock."""
+        """Seconds until the deadline; negative when the token is not held any more."""
         return self._holding.seconds_left
 
     def is_held(self) -> bool:
@@ -71,36 +66,58 @@ class Token:
         return self._holding.is_held()
 
     def check(self) -> None:
-        """Raise TokenLostError unless the token is held at this moment."""
+        """Return when the token is held at this moment.
+
+        The process can be paused between this check and the code after it, so only a fenced write
+        is safe against that.
+        Errors: TokenLostError when it is not held.
+        """
         self._holding.check()
 
-    def on_lost(self, callback: OnLost) -> None:
-        """Call back with the reason once the token is lost; the callback must not block.
+    def on_lost(self, callback: Callable[[str], None]) -> None:
+        """Call back with the reason once the token is lost; at once if it already is.
 
-        An exception of a callback is logged, and stops neither other callbacks nor the release.
+        The callback is not called when the token is given back. It runs in a thread of the
+        coordinator and must not block. An exception of it is logged and changes nothing else.
         """
         self._holding.on_lost(callback)
 
-    @contextmanager
-    def transaction(self) -> Iterator[Connection]:
-        """Open a transaction that can only commit while this token is held.
+    @overload
+    def transaction(self) -> AbstractContextManager[Connection]: ...
+
+    @overload
+    def transaction(self, connection: C) -> AbstractContextManager[C]: ...
+
+    def transaction(self, connection: Any = None) -> AbstractContextManager[Any]:
+        """Open a transaction that can commit only while this token is held.
 
         The token's row is locked FOR SHARE until the commit, so no takeover can slip between the
-        check and the commit. Yields an SQLAlchemy connection, committed at the end.
+        check and the commit. search_path, time zone and limits stay those of the role; the commit
+        is durable whatever synchronous_commit says.
 
-        search_path, time zone and limits are those of the role; the commit is durable whatever
-        synchronous_commit says.
-
+        connection: an SQLAlchemy Connection or Session, or a psycopg Connection, of the same
+            database and without an open transaction; it is committed at the end of the block and
+            stays open. None: a new SQLAlchemy connection.
         Errors: TokenLostError when the token is not this holding's any more, or the connection
         broke before the commit: nothing was written. OutcomeUnknownError when it broke later: read
-        again what was written, before you do it again.
+        again what was written, before you do it again. UsageError when a transaction is open.
         """
         self.check()
-        from coordinator.store.program.fenced_transaction import fenced_transaction
+        from coordinator.store.program.fenced_transaction import fenced_on, fenced_transaction
 
-        name, term, session = self.name, self.term, self.session
-        with fenced_transaction(self._conninfo, self._schema, name, term, session) as connection:
-            yield connection
+        holding = (self.name, self.term, self.session)
+        if connection is None:
+            return fenced_transaction(self._conninfo, self._schema, *holding)
+        return _itself(connection, fenced_on(connection, self._schema, *holding))
+
+    def _note_end(self, reason: str | None) -> None:
+        """Take the end of the holding; None: it was given back."""
+        if reason is None:
+            self.lost_future.cancel()
+            return
+        self.lost.set()
+        if self.lost_future.set_running_or_notify_cancel():
+            self.lost_future.set_result(reason)
 
     @property
     def state(self) -> TokenState:
@@ -120,143 +137,8 @@ class Token:
         )
 
 
-class Coordinator:
-    """Configuration of the tokens that code in this process holds.
-
-    Any number of threads, tasks, forks and processes may use it at the same time: each block
-    contends under a name of its own.
-
-    task_id: the first part of those names; the machine's name when it is not given.
-    Units: heartbeat_frequency, liveness_check_interval, stop_timeout in seconds, or texts such as
-    "6s", as in Config.toml.
-    Errors: ConfigError for a malformed value; TimingError for intervals that cannot keep the
-    guarantees.
-    """
-
-    def __init__(
-        self,
-        *,
-        group_id: str,
-        database_url: str,
-        task_id: str | None = None,
-        schema: str = DEFAULT_SCHEMA,
-        heartbeat_frequency: float | str = 1.0,
-        liveness_check_interval: float | str = 30.0,
-        stop_timeout: float | str | None = None,
-        priority: int = 1,
-    ) -> None:
-        self.group_id = group_id
-        self.task_id = task_id or node_name("{hostname}")
-        self._conninfo, self._schema, self._priority = database_url, schema, priority
-        self._timing = Timing(
-            liveness_s=_seconds("liveness_check_interval", liveness_check_interval),
-            heartbeat_s=_seconds("heartbeat_frequency", heartbeat_frequency),
-            stop_timeout_s=-1.0 if stop_timeout is None else _seconds("stop_timeout", stop_timeout),
-        )
-
-    @classmethod
-    def from_config(cls, path: str | None = None) -> Coordinator:
-        """Make a coordinator from Config.toml, the environment and the defaults.
-
-        Errors: ConfigError with every problem of the file.
-        """
-        from coordinator.app.config.database_choice import resolve
-        from coordinator.app.config.loader import load
-
-        settings = load(path, flags={}, environ=os.environ)
-        return cls(
-            group_id=settings.group_id,
-            task_id=settings.task_id,
-            database_url=resolve(settings.database).conninfo,
-            schema=settings.database.schema,
-            heartbeat_frequency=settings.heartbeat_s,
-            liveness_check_interval=settings.liveness_s,
-            stop_timeout=settings.stop_timeout_s,
-            priority=settings.priority,
-        )
-
-    @contextmanager
-    def token(
-        self, name: str | None = None, *, timeout: float | str | None = None
-    ) -> Iterator[Token]:
-        """Hold the group's token, or the token `name` of the group, for the body of a `with`.
-
-        timeout: seconds to wait for it; None waits for ever, 0 does not wait.
-        Errors: ConfigError for a malformed name; TokenHeldError when it could not be had in time;
-        CoordError when the database refuses; TokenLostError at the end of the body when the token
-        was lost meanwhile.
-        """
-        with in_process.held(self._contest(name, timeout)) as holding:
-            yield Token(holding, self._conninfo, self._schema)
-
-    #: The same, for code that is active rather than holds a lock.
-    active = token
-
-    @asynccontextmanager
-    async def token_async(
-        self, name: str | None = None, *, timeout: float | str | None = None
-    ) -> AsyncIterator[Token]:
-        """Hold a token for the body of an `async with`; heartbeats go on in a thread of their own.
-
-        A task that is cancelled holds nothing afterwards, whenever it is cancelled.
-        Errors: as `token`.
-        """
-        async with in_process.held_async(self._contest(name, timeout)) as holding:
-            yield Token(holding, self._conninfo, self._schema)
-
-    def exclusive(
-        self, name: str | None = None, *, timeout: float | str | None = None
-    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-        """Decorate a function or coroutine function: its body runs while this call holds the token.
-
-        Errors: TypeError for generator functions, when they are decorated.
-        """
-
-        def decorate(function: Callable[P, R]) -> Callable[P, R]:
-            return exclusive(
-                function,
-                lambda: self.token(name, timeout=timeout),
-                lambda: self.token_async(name, timeout=timeout),
-            )
-
-        return decorate
-
-    def _contest(self, name: str | None, timeout: float | str | None) -> Contest:
-        group = self.group_id if name is None else f"{self.group_id}/{name}"
-        _refuse_malformed(group=group, task_id=self.task_id)
-        return Contest(
-            token=group,
-            task_id=self.task_id,
-            timing=self._timing,
-            store=lambda facts: PostgresStore(self._conninfo, self._schema, facts),
-            priority=self._priority,
-            timeout_s=None if timeout is None else _seconds("timeout", timeout),
-        )
-
-
-def _seconds(key: str, given: float | str) -> float:
-    """Return a duration in seconds.
-
-    Errors: ConfigError.
-    """
-    try:
-        seconds = duration_s(given)
-    except ValueError as error:
-        raise ConfigError(f"{key}: {error} (got {given!r})") from None
-    if seconds < 0:
-        raise ConfigError(f"{key}: must not be negative (got {given!r})")
-    return seconds
-
-
-def _refuse_malformed(**names: str) -> None:
-    """Refuse a name here, where the caller reads why, and not in the node's thread.
-
-    Errors: ConfigError.
-    """
-    for key, given in names.items():
-        parts = given.split("/") if key == "group" else [given]
-        if len(given) > NAME_LENGTH_MAX or not all(NAME.fullmatch(part) for part in parts):
-            raise ConfigError(f"{key}: {NAME_RULE} (got {given!r})")
-
-
-__all__ = ["Coordinator", "Token", "TokenHeldError", "TokenLostError"]
+@contextmanager
+def _itself(given: C, block: AbstractContextManager[object]) -> Iterator[C]:
+    """Enter a block, and yield what was given."""
+    with block:
+        yield given

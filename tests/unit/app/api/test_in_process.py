@@ -15,7 +15,7 @@ import pytest
 from coordinator.app.api.in_process import Contender, Contest, held, held_async
 from coordinator.errors import CoordError, DatabaseUnreachableError, TokenHeldError, TokenLostError
 from coordinator.protocol.rules.timing import Timing
-from coordinator.runtime.agent.in_process import Holding
+from coordinator.runtime.holders.holding import Holding
 from tests.support.fakes.threaded_store import ThreadedStores
 
 #: Long enough for a machine that is busy with other things; nothing that is right waits for it.

@@ -1,0 +1,1 @@
+"""Tokens for the tasks of an event loop."""

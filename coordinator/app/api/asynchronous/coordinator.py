@@ -1,0 +1,175 @@
+"""AsyncCoordinator: tokens for the tasks of an event loop; no thread of an executor is used.
+
+    from coordinator import AsyncCoordinator
+
+    async with AsyncCoordinator(group_id="orders", database_url="postgresql://...") as coordinator:
+        async with coordinator.token("nightly", timeout=30) as token:
+            token.check()              # raises TokenLostError once trust is over
+            await do_some(token.term)
+
+A task that is cancelled, at whatever moment, holds nothing afterwards. What `Coordinator` does not
+guarantee is not guaranteed here either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from coordinator.app.api import in_process
+from coordinator.app.api.asynchronous.block import AsyncCancel, AsyncTokenBlock, TaskTokens
+from coordinator.app.api.asynchronous.token import AsyncToken
+from coordinator.app.api.exclusive import exclusive_coroutine
+from coordinator.app.api.setup import (
+    Seconds,
+    Setup,
+    setup_from_config,
+    setup_of,
+    url_of_engine,
+    wait_s,
+)
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class AsyncCoordinator:
+    """Tokens of one group, for any number of tasks of one event loop; see `Coordinator`.
+
+    The arguments and their errors are those of `Coordinator`. `close` ends what was opened; an
+    `async with` block around a coordinator does so at its end.
+    """
+
+    def __init__(
+        self,
+        *,
+        group_id: str,
+        database_url: str,
+        task_id: str | None = None,
+        schema: str | None = None,
+        heartbeat_frequency: Seconds = 1.0,
+        liveness_check_interval: Seconds = 30.0,
+    ) -> None:
+        self._begin(
+            setup_of(
+                group_id=group_id,
+                database_url=database_url,
+                task_id=task_id,
+                schema=schema,
+                heartbeat_frequency=heartbeat_frequency,
+                liveness_check_interval=liveness_check_interval,
+            )
+        )
+
+    @classmethod
+    def from_config(cls, path: str | None = None) -> AsyncCoordinator:
+        """Make a coordinator from Config.toml, the environment and the defaults.
+
+        Errors: ConfigError with every problem of the file.
+        """
+        made = cls.__new__(cls)
+        made._begin(setup_from_config(path))
+        return made
+
+    @classmethod
+    def from_engine(
+        cls,
+        engine: Engine | AsyncEngine,
+        *,
+        group_id: str,
+        task_id: str | None = None,
+        schema: str | None = None,
+        heartbeat_frequency: Seconds = 1.0,
+        liveness_check_interval: Seconds = 30.0,
+    ) -> AsyncCoordinator:
+        """Make a coordinator for the database of an SQLAlchemy engine; see `Coordinator`."""
+        return cls(
+            group_id=group_id,
+            database_url=url_of_engine(engine),
+            task_id=task_id,
+            schema=schema,
+            heartbeat_frequency=heartbeat_frequency,
+            liveness_check_interval=liveness_check_interval,
+        )
+
+    @property
+    def group_id(self) -> str:
+        """The group whose tokens are held."""
+        return self._setup.group
+
+    def token(
+        self,
+        name: str | None = None,
+        *,
+        timeout: Seconds | None = None,
+        wait: bool = True,
+        reentrant: bool = False,
+        cancel: AsyncCancel | None = None,
+    ) -> AbstractAsyncContextManager[AsyncToken]:
+        """Hold the group's token, or the token `name` of the group, for a block.
+
+        A token that a block of this process holds is waited for like one of another process.
+
+        timeout: seconds to wait for it; None waits for ever.
+        wait: False does not wait for a token that somebody holds.
+        reentrant: a block inside a block of the same task shares its holding instead.
+        cancel: "task" cancels the task when the token is lost, and the block raises TokenLostError
+            in the place of that cancellation. A body that catches CancelledError, or that does not
+            await, goes on.
+        Errors: as `Coordinator.token`.
+        """
+        full, limit_s = self._setup.token_name(name), wait_s(timeout, wait=wait)
+        return AsyncTokenBlock(
+            full,
+            lambda: held_async(self._setup, full, limit_s),
+            self._tokens,
+            reentrant=reentrant,
+            cancel=cancel,
+        )
+
+    #: The same, for code that is active rather than holds a lock.
+    active = token
+
+    def exclusive(
+        self, name: str | None = None, *, timeout: Seconds | None = None, wait: bool = True
+    ) -> Callable[[Callable[P, Coroutine[Any, Any, R]]], Callable[P, Coroutine[Any, Any, R]]]:
+        """Decorate a coroutine function: its body runs while this call holds the token.
+
+        Errors: TypeError for every other function, when it is decorated.
+        """
+        full, limit_s = self._setup.token_name(name), wait_s(timeout, wait=wait)
+
+        def decorate(
+            function: Callable[P, Coroutine[Any, Any, R]],
+        ) -> Callable[P, Coroutine[Any, Any, R]]:
+            return exclusive_coroutine(function, lambda: held_async(self._setup, full, limit_s))
+
+        return decorate
+
+    async def close(self) -> None:
+        """End the session and its threads; waiting callers get a CoordError.
+
+        The coordinator cannot be used afterwards.
+        """
+
+    async def __aenter__(self) -> AsyncCoordinator:
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        await self.close()
+
+    def _begin(self, setup: Setup) -> None:
+        self._setup = setup
+        self._tokens = TaskTokens()
+
+
+@asynccontextmanager
+async def held_async(setup: Setup, full: str, limit_s: float | None) -> AsyncIterator[AsyncToken]:
+    """Hold a token for the body of an `async with`."""
+    async with in_process.held_async(in_process.contest(setup, full, limit_s)) as holding:
+        yield AsyncToken(holding, setup.schema)

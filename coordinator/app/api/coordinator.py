@@ -1,0 +1,204 @@
+"""Coordinator: tokens for the threads of a process.
+
+    from coordinator import Coordinator
+
+    coordinator = Coordinator(group_id="orders", database_url="postgresql://...")
+    with coordinator.token("nightly", timeout=30) as token:
+        while work_left():
+            token.check()              # raises TokenLostError once trust is over
+            do_some(token.term)
+
+What this does not guarantee: nothing can stop your code when the token is lost. A thread that is
+paused between `check` and a write may write late. Use `token.transaction()` for writes to the same
+database; make every other system that you write to reject a lower `token.term`; or let `coord run`
+guard a process, which it can kill.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from coordinator.app.api import in_process
+from coordinator.app.api.asynchronous.coordinator import held_async
+from coordinator.app.api.block import Cancel, ThreadTokens, TokenBlock
+from coordinator.app.api.exclusive import exclusive
+from coordinator.app.api.setup import (
+    Seconds,
+    Setup,
+    setup_from_config,
+    setup_of,
+    url_of_engine,
+    wait_s,
+)
+from coordinator.app.api.token import Token
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Coordinator:
+    """Tokens of one group, for any number of threads of this process.
+
+    Nothing is opened before the first token is asked for. `close` ends what was opened; a `with`
+    block around a coordinator does so at its end. A coordinator may be inherited by a fork and
+    pickled to a spawned process: there it is a coordinator of its own, which holds nothing.
+
+    group_id: the group whose tokens are held.
+    database_url: the database, as a URL or as a DSN ("host=... dbname=...").
+    task_id: the first part of the name of each process; the machine's name when it is not given.
+    Units: heartbeat_frequency, liveness_check_interval in seconds, or texts such as "6s", as in
+    Config.toml.
+    Errors: ConfigError for a malformed value; TimingError for intervals that cannot keep the
+    guarantees.
+    """
+
+    def __init__(
+        self,
+        *,
+        group_id: str,
+        database_url: str,
+        task_id: str | None = None,
+        schema: str | None = None,
+        heartbeat_frequency: Seconds = 1.0,
+        liveness_check_interval: Seconds = 30.0,
+    ) -> None:
+        self._begin(
+            setup_of(
+                group_id=group_id,
+                database_url=database_url,
+                task_id=task_id,
+                schema=schema,
+                heartbeat_frequency=heartbeat_frequency,
+                liveness_check_interval=liveness_check_interval,
+            )
+        )
+
+    @classmethod
+    def from_config(cls, path: str | None = None) -> Coordinator:
+        """Make a coordinator from Config.toml, the environment and the defaults.
+
+        Errors: ConfigError with every problem of the file.
+        """
+        made = cls.__new__(cls)
+        made._begin(setup_from_config(path))
+        return made
+
+    @classmethod
+    def from_engine(
+        cls,
+        engine: Engine,
+        *,
+        group_id: str,
+        task_id: str | None = None,
+        schema: str | None = None,
+        heartbeat_frequency: Seconds = 1.0,
+        liveness_check_interval: Seconds = 30.0,
+    ) -> Coordinator:
+        """Make a coordinator for the database of an SQLAlchemy engine.
+
+        The engine's URL alone is used: coord opens a connection of its own.
+        Errors: as the constructor; ConfigError when the engine is not one for PostgreSQL.
+        """
+        return cls(
+            group_id=group_id,
+            database_url=url_of_engine(engine),
+            task_id=task_id,
+            schema=schema,
+            heartbeat_frequency=heartbeat_frequency,
+            liveness_check_interval=liveness_check_interval,
+        )
+
+    @property
+    def group_id(self) -> str:
+        """The group whose tokens are held."""
+        return self._setup.group
+
+    def token(
+        self,
+        name: str | None = None,
+        *,
+        timeout: Seconds | None = None,
+        wait: bool = True,
+        reentrant: bool = False,
+        cancel: Cancel | None = None,
+    ) -> AbstractContextManager[Token]:
+        """Hold the group's token, or the token `name` of the group, for the body of a `with`.
+
+        A token that a block of this process holds is waited for like one of another process.
+
+        timeout: seconds to wait for it; None waits for ever.
+        wait: False does not wait for a token that somebody holds.
+        reentrant: a block inside a block of the same thread shares its holding instead.
+        cancel: "main-thread" raises TokenLostError in the body when the token is lost. The body
+            must run in the main thread. It is raised between two of its bytecodes, and interrupts a
+            blocking call that a signal can interrupt; code that holds on in C, or that catches
+            Exception, goes on.
+        Errors: ConfigError for a malformed name; TokenHeldError when it could not be had in time;
+        CoordError when the database refuses; TokenLostError at the end of the body when the token
+        was lost meanwhile; UsageError when `cancel` is used outside the main thread.
+        """
+        full, limit_s = self._setup.token_name(name), wait_s(timeout, wait=wait)
+        return TokenBlock(
+            full,
+            lambda: self._held(full, limit_s),
+            self._tokens,
+            reentrant=reentrant,
+            cancel=cancel,
+        )
+
+    #: The same, for code that is active rather than holds a lock.
+    active = token
+
+    def exclusive(
+        self, name: str | None = None, *, timeout: Seconds | None = None, wait: bool = True
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
+        """Decorate a function or coroutine function: its body runs while this call holds the token.
+
+        Errors: TypeError for generator functions, when they are decorated.
+        """
+        full, limit_s = self._setup.token_name(name), wait_s(timeout, wait=wait)
+
+        def decorate(function: Callable[P, R]) -> Callable[P, R]:
+            return exclusive(
+                function,
+                lambda: self._held(full, limit_s),
+                lambda: held_async(self._setup, full, limit_s),
+            )
+
+        return decorate
+
+    def close(self) -> None:
+        """End the session and its threads; waiting callers get a CoordError.
+
+        The coordinator cannot be used afterwards.
+        """
+
+    def __enter__(self) -> Coordinator:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def _begin(self, setup: Setup) -> None:
+        self._setup = setup
+        self._tokens = ThreadTokens()
+
+    @contextmanager
+    def _held(self, full: str, limit_s: float | None) -> Iterator[Token]:
+        with in_process.held(in_process.contest(self._setup, full, limit_s)) as holding:
+            yield Token(holding, self._setup.conninfo, self._setup.schema)
+
+    def __reduce__(self) -> tuple[Callable[[Setup], Coordinator], tuple[Setup]]:
+        return _unpickled, (self._setup,)
+
+
+def _unpickled(setup: Setup) -> Coordinator:
+    """Return a coordinator of this process, with the setup of another process's."""
+    made = Coordinator.__new__(Coordinator)
+    made._begin(setup)
+    return made

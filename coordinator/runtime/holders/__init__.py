@@ -1,0 +1,1 @@
+"""Tokens that code in this process holds."""
