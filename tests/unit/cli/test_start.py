@@ -29,9 +29,10 @@ COMMANDS = (
     "observer policy",
     *("task add", "task list", "task show", "task enable", "task disable", "task delete"),
     *("task move", "task cursor"),
+    *("state put", "state get", "state show", "state history"),
 )
 #: Groups of commands.
-ABOVE = ("config", "db", "observer", "task")
+ABOVE = ("config", "db", "observer", "state", "task")
 LOADED = f"""
 import sys
 from coordinator.cli.main import main

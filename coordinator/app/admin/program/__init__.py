@@ -1,0 +1,1 @@
+"""States that programs have saved, for the commands of people and of programs."""
