@@ -19,6 +19,7 @@ from coordinator.cli.commands import run as run_command
 from coordinator.cli.commands.look import history, nodes
 from coordinator.cli.commands.look import status as status_command
 from coordinator.cli.commands.observer import commands as observer_commands
+from coordinator.cli.commands.once import tick
 from coordinator.cli.commands.program import state
 from coordinator.cli.commands.task import commands as task_commands
 from coordinator.runtime.linux.descriptors import open_standard
@@ -51,6 +52,7 @@ app.command(
     options_metavar="[OPTIONS]",
     epilog=run_command.SIGNALS,
 )(run_command.run)
+app.command()(tick.tick)
 app.command(cls=status_command.Watchable)(status_command.status)
 app.command()(status_command.leader)
 app.command()(history.history)

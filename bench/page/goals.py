@@ -25,8 +25,8 @@ WHY = {
     CPU_OF_A_BEAT: "a beat writes and looks, an upsert only writes: what each part costs is below,"
     " and [ADR 13](adr/0013-a-heartbeat-watches-the-holder.md) has where the rest is",
     PROGRAM_STOPPED: "its node is well and keeps the token, and a program that stands still looks"
-    " like one that has nothing to do. The next best: a task with `progressTimeout` has to say that"
-    " it gets on, and else loses its token ([tasks](tasks.md))",
+    " like one that has nothing to do. Measured without `progressTimeout`: with it, or with a"
+    " health check, such a program loses its token ([operation](operation.md))",
 }
 KILLED = ("guardian", "agent", "program")
 #: Time for which a program may write that thaws with its node: only a fence refuses it then.

@@ -13,9 +13,11 @@ from coordinator.app.config.model import values as config_values
 from coordinator.app.config.model.database import DatabaseTable
 from coordinator.app.config.model.file import ConfigFile, RunOptions
 from coordinator.app.config.model.program import ProgramTable
+from coordinator.app.config.model.side_runs.health import HealthTable
 from coordinator.app.config.model.table import plain
 from coordinator.app.config.settings import (
     DatabaseSettings,
+    HealthSettings,
     NodeSettings,
     ProgramSettings,
     TasksPolicySettings,
@@ -68,6 +70,7 @@ def settled(
         priority=0 if options.observe else config.priority,
         on_exit=config.program.on_exit or ("stop" if commanded else "restart"),
         program=program,
+        health=_health(config.health),
         trigger=trigger,
         policy=policy,
         hosts_tasks=hosts_tasks(config),
@@ -168,6 +171,15 @@ def _program(table: ProgramTable) -> ProgramSettings | None:
     if isinstance(argv, str):
         argv = (argv,) if table.shell else config_values.arguments(argv)
     return plain(ProgramSettings, table, argv=argv)
+
+
+def _health(table: HealthTable | None) -> HealthSettings | None:
+    if table is None:
+        return None
+    argv = table.command
+    if isinstance(argv, str):
+        argv = config_values.arguments(argv)
+    return plain(HealthSettings, table, argv=argv)
 
 
 def _tasks_policy(config: ConfigFile) -> TasksPolicySettings:

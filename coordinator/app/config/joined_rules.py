@@ -25,6 +25,7 @@ def joined_problems(
     if config.trigger and config.trigger.end_time and config.trigger.end_time <= now:
         rule = "is over: nothing would ever run"
         found.append(Problem(path=("trigger", "endTime"), rule=rule))
+    found += _watched_problems(config)
     if hosts_tasks(config):
         found += _group_problems(config, options, places)
     if options.observe and places.get(("program", "command")) == COMMAND_LINE:
@@ -39,6 +40,18 @@ def joined_problems(
         if len(task_of(task).spec) > SPEC_LETTERS_MAX:
             rule = f"must not be longer than {SPEC_LETTERS_MAX} letters of JSON"
             found.append(Problem(path=("tasks", index), rule=rule))
+    return found
+
+
+def _watched_problems(config: ConfigFile) -> list[Problem]:
+    """Refuse a watch on a program where there is none to watch."""
+    found = []
+    if config.health is not None and hosts_tasks(config):
+        rule = "cannot be combined with tasks: a task reports progress instead (progressTimeout)"
+        found.append(Problem(path=("health",), rule=rule))
+    if config.program.progress_timeout and config.trigger is not None:
+        rule = "cannot be combined with [trigger]: nothing reports progress between two runs"
+        found.append(Problem(path=("program", "progressTimeout"), rule=rule))
     return found
 
 

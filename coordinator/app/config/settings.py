@@ -42,6 +42,19 @@ class ProgramSettings:
     shell: bool = field_of("shell", False)  #: argv has one string, which /bin/sh reads
     cwd: str | None = field_of("cwd", None)
     forward_signals: tuple[str, ...] = field_of("forwardSignals", ())
+    progress_s: float = field_of("progressTimeout", 0.0)  #: 0.0: it reports no progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthSettings:
+    """Health check of the program: a command (argv) or a URL, never both."""
+
+    argv: tuple[str, ...] | None = field_of("command", None)
+    url: str | None = field_of("http", None)
+    interval_s: float = field_of("interval", 10.0)
+    timeout_s: float = field_of("timeout", 5.0)
+    failures_max: int = field_of("failures", 3)  #: in a row, before the program counts as hung
+    delay_s: float | None = field_of("initialDelay", None)  #: None: one interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +103,7 @@ class NodeSettings:
     priority: int = field_of("priority", 1)  #: higher takes first; 0 never takes
     on_exit: OnExit = field_of("program.onExit", "restart")
     program: ProgramSettings | None = None
+    health: HealthSettings | None = None
     trigger: Trigger | None = None
     policy: Policy = Policy()
     hosts_tasks: bool = field_of("hostsTasks", False)  #: it has tasks, and no program
@@ -121,6 +135,7 @@ def by_key(settings: NodeSettings) -> dict[str, object]:
     policy = settings.policy
     parts: dict[str, Any] = {"": settings, "program.": settings.program}
     parts |= {"trigger.": settings.trigger, "taskPolicy.": policy, "retryConfig.": policy.retry}
+    parts |= {"health.": settings.health}
     parts |= {"tasksPolicy.": settings.tasks_policy, "databaseConfig.": settings.database}
     return {
         f"{table}{key}": getattr(part, name)
@@ -166,6 +181,7 @@ def from_json(text: str) -> NodeSettings:
         **raw
         | {
             "program": _program(raw["program"]),
+            "health": _health(raw["health"]),
             "trigger": _trigger(raw["trigger"]),
             "policy": _policy(raw["policy"]),
             "tasks": tuple(_task(each) for each in raw["tasks"]),
@@ -182,6 +198,13 @@ def _program(raw: Mapping[str, Any] | None) -> ProgramSettings | None:
     argv = None if raw["argv"] is None else tuple(raw["argv"])
     forward = tuple(raw["forward_signals"])
     return ProgramSettings(**{**raw, "argv": argv, "forward_signals": forward})
+
+
+def _health(raw: Mapping[str, Any] | None) -> HealthSettings | None:
+    if raw is None:
+        return None
+    argv = None if raw["argv"] is None else tuple(raw["argv"])
+    return HealthSettings(**{**raw, "argv": argv})
 
 
 def _trigger(raw: Mapping[str, Any] | None) -> Trigger | None:

@@ -19,13 +19,13 @@ from coordinator.app.config.settings import NodeSettings
 from coordinator.app.node.asked_lines import (
     first_words,
     say_guardian_lost,
-    say_started,
     say_state,
     say_warnings,
 )
 from coordinator.app.node.http_endpoints import HttpEndpoints
 from coordinator.app.node.log_lines import sentence
-from coordinator.app.node.program_orders import meanings, orders
+from coordinator.app.node.own.program import OwnProgram, hung_policy
+from coordinator.app.node.program_orders import meanings
 from coordinator.app.node.reload import LiveSettings
 from coordinator.app.node.tasks import TaskNode, declare, observer_policy_of
 from coordinator.errors import (
@@ -138,18 +138,15 @@ def run(
             return error.exit_code
         first_words(logger, settings, isolation, listening=connection.listening)
     live = LiveSettings(settings)
-    tasks = TaskNode(settings, settings_fd, clock) if settings.hosts_tasks else None
+    programs: TaskNode | OwnProgram = OwnProgram(live, settings_fd, clock)
+    if settings.hosts_tasks:
+        programs = TaskNode(settings, settings_fd, clock)
 
     def ordered(command: StartProgram, session: str) -> Orders:
-        if tasks is not None:
-            return tasks.orders(command, session, agent.node)
-        return orders(live.now, settings_fd, command.term, session)
+        return programs.orders(command, session, agent.node)
 
     def started(command: StartProgram, pid: int) -> None:
-        if tasks is not None:
-            tasks.say_started(logger, command, pid, agent.node)
-        else:
-            say_started(logger, live.now, command.term, pid)
+        programs.say_started(logger, command, pid, agent.node)
 
     link = GuardLink(
         channel,
@@ -162,10 +159,8 @@ def run(
     )
     node = first_node(made, clock.now(), legacy)
     agent = Agent(node, made.store, link, clock, lambda report, at: _say(logger, report, at))
-    agent.sources = (_suspends(channel, logger, settings, legacy),)
-    if tasks is not None:
-        agent.sources += (tasks.progress,)
-        agent.onlookers.append(tasks.look)
+    agent.sources = (_suspends(channel, logger, settings, legacy), programs.progress)
+    agent.onlookers.append(programs.look)
     _connect_callbacks(link, agent, live, logger)
     lookout = _lookout(settings, made.timing, clock, agent)
     agent.onlookers.append(lambda _node: lookout.begin())
@@ -219,6 +214,7 @@ def first_node(made: Parts, now: float, legacy: Legacy | None) -> Node:
         wait_until=None if settings.wait_s is None else now + settings.wait_s,
         conflict_code=settings.conflict_exit_code,
         once=once,
+        hung=hung_policy(settings),
         observer_policy=observer_policy_of(settings) if settings.hosts_tasks else None,
     )
     # The numbers of runs rise through all agents of one guardian.

@@ -37,6 +37,10 @@ SENTENCES = {
         "the program ended {count} times in a row soon after its start: the token is given back;"
         " this node takes it again after {wait_s:.1f} s, if no other node has it then"
     ),
+    "hung": (
+        "HUNG: {why}: the program is stopped, and the token given back; this node takes it again"
+        " after {wait_s:g} s, if no other node has it then"
+    ),
     "program-refused": "the program was not started: {why}",
     "database-lost": "the database does not answer: {why}",
     "database-back": "the database answers again",

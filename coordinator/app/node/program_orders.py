@@ -31,8 +31,8 @@ def orders(settings: NodeSettings, settings_fd: int, term: int, session: str) ->
     """Return the orders to start the program of a node under a term."""
     program = settings.program
     assert program is not None, "a node without a program never takes"
-    env = _holding(settings, term, session)
-    unset = _database(settings, env)
+    env = holding(settings, term, session)
+    unset = database(settings, env)
     forward = signals_of(program)
     if program.callable is not None or settings.trigger is not None:
         argv = tuple(interpreter.command("coordinator.app.program.process"))
@@ -61,14 +61,14 @@ def task_orders(
     spec = _readable(definition.name, text)
     env = {
         **spec.env,
-        **_holding(settings, command.term, session),
+        **holding(settings, command.term, session),
         "COORD_TASK": definition.name,
         "COORD_OPTIONS": json.dumps(spec.options),
     }
     if notify is not None:
         env["NOTIFY_SOCKET"] = notify
         env["WATCHDOG_USEC"] = str(round(definition.progress_s * 1e6))
-    unset = _database(settings, env)
+    unset = database(settings, env)
     program = spec.program
     forward = signals_of(program)
     if program.callable is not None or spec.trigger is not None:
@@ -100,8 +100,8 @@ def meanings(settings: NodeSettings) -> tuple[tuple[int, OnExit], ...]:
     return ((0, OnExit.STOP),) if settings.on_exit == "on-failure" else ()
 
 
-def _holding(settings: NodeSettings, term: int, session: str) -> dict[str, str]:
-    """Return the variables that name the holding to a program."""
+def holding(settings: NodeSettings, term: int, session: str) -> dict[str, str]:
+    """Return the variables that name the holding to a program, or to a side run."""
     return {
         "COORD_GROUP": settings.group_id,
         "COORD_NODE": settings.task_id,
@@ -111,7 +111,7 @@ def _holding(settings: NodeSettings, term: int, session: str) -> dict[str, str]:
     }
 
 
-def _database(settings: NodeSettings, env: dict[str, str]) -> tuple[str, ...]:
+def database(settings: NodeSettings, env: dict[str, str]) -> tuple[str, ...]:
     """Put URL and schema into env if the program may know them; return the variables to unset."""
     if not settings.pass_database:
         return SECRETS

@@ -109,14 +109,25 @@ def merged(
     old: NodeSettings, new: NodeSettings
 ) -> tuple[tuple[str, ...], tuple[str, ...], NodeSettings]:
     """Return the fields that change now, those kept until a restart, and the resulting settings."""
+    new, fixed = _without_fixed(old, new)
     differing = [
         field.name
         for field in fields(NodeSettings)
         if field.name not in UNSEEN and getattr(old, field.name) != getattr(new, field.name)
     ]
     changed = tuple(name for name in differing if name in LIVE)
-    kept = tuple(name for name in differing if name not in LIVE)
+    kept = (*(name for name in differing if name not in LIVE), *fixed)
     return changed, kept, replace(old, **{name: getattr(new, name) for name in changed})
+
+
+def _without_fixed(old: NodeSettings, new: NodeSettings) -> tuple[NodeSettings, tuple[str, ...]]:
+    """Return new settings with that part of the program which a running node cannot change."""
+    if old.program is None or new.program is None:
+        return new, ()
+    if old.program.progress_s == new.program.progress_s:
+        return new, ()
+    program = replace(new.program, progress_s=old.program.progress_s)
+    return replace(new, program=program), ("program.progressTimeout",)
 
 
 def summary(changed: tuple[str, ...], kept: tuple[str, ...]) -> str:

@@ -77,7 +77,7 @@ class ProgramEnded:
 
 @dataclass(frozen=True, slots=True)
 class ProgramProgressed:
-    """The program of a task reported progress."""
+    """A program reported progress: a task's, or the group's own."""
 
     now: float
     run: int
@@ -144,6 +144,7 @@ class StartProgram:
     """Start the program under `term`; it must be dead at `trusted_until`.
 
     task: the task of the group that the program belongs to; empty for the group's own program.
+    side: purpose of a side run; empty for a program.
     start_by: latest moment of the start, for a program without a deadline while it runs.
     """
 
@@ -152,6 +153,7 @@ class StartProgram:
     trusted_until: float
     task: str = ""
     start_by: float = float("inf")
+    side: str = ""
 
 
 @dataclass(frozen=True, slots=True)

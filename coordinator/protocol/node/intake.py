@@ -41,6 +41,7 @@ from coordinator.protocol.node.events import (
 )
 from coordinator.protocol.node.join import joined
 from coordinator.protocol.node.reported_failures import report_failure
+from coordinator.protocol.node.side_runs import runs
 from coordinator.protocol.node.state.node import (
     NEVER,
     Leaving,
@@ -80,7 +81,7 @@ def absorb(node: Node, event: Event) -> Step:
         case Failed(now, request, why):
             return _failed(node, now, request, why)
         case ProgramRefused() | ProgramStopping() | ProgramEnded() | ProgramProgressed():
-            return _give_up_leaving(*_on_program(node, event), event.now)
+            return _give_up_leaving(*program_end.on_program(node, event), event.now)
         case PrimarySeen(now, identity):
             return branches.primary_seen(node, now, identity)
         case StopAsked(now, reason, code):
@@ -88,22 +89,6 @@ def absorb(node: Node, event: Event) -> Step:
             return _give_up_leaving(replace(node, leaving=leaving), (), now)
         case ResignAsked(now, reason):
             return _resign(node, now, reason)
-
-
-def _on_program(node: Node, event: task_intake.ProgramEvent) -> Step:
-    """Route an event of a program to its owner: a task, or the group's own program."""
-    of_task = task_intake.on_program(node, event)
-    if of_task is not None:
-        return of_task
-    match event:
-        case ProgramRefused():
-            return program_end.refused(node, event)
-        case ProgramStopping():
-            return program_end.stopping(node, event)
-        case ProgramEnded():
-            return program_end.ended(node, event)
-        case ProgramProgressed():
-            return node, ()
 
 
 def _left_behind(node: Node, event: Answered, latest: epoch.Latest) -> Step:
@@ -301,8 +286,8 @@ def _renewed(node: Node, event: Answered) -> Step:
     if node.task_state is not None:
         return node, read_record.renewed(node)
     if run is None or run.over or not holds(node) or node.view.token.term != run.term:
-        return node, ()
-    return node, (ExtendTrust(run.number, node.trusted_until),)
+        return node, runs.extended(node)
+    return node, (ExtendTrust(run.number, node.trusted_until), *runs.extended(node))
 
 
 def _session_ended(node: Node, now: float) -> Step:

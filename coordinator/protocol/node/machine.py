@@ -32,6 +32,7 @@ from coordinator.protocol.node.events import (
 from coordinator.protocol.node.intake import absorb
 from coordinator.protocol.node.next_request import next_request, wake_moments
 from coordinator.protocol.node.program_end import lose
+from coordinator.protocol.node.side_runs import hung
 from coordinator.protocol.node.state.node import (
     Node,
     active,
@@ -94,9 +95,10 @@ def _start_or_stop(node: Node, now: float) -> Step:
     if may_start(node, now):
         assert node.view is not None
         run = Run(node.run_count + 1, node.view.token.term, now)
-        node = replace(node, run=run, run_count=run.number)
+        watch = hung.begun(run, node.policy.hung, now)
+        node = replace(node, run=run, run_count=run.number, program_watch=watch)
         return node, (StartProgram(run.number, run.term, node.trusted_until),)
-    return node, ()
+    return hung.stop_or_check(node, now)
 
 
 def _ask(node: Node, now: float) -> Step:

@@ -19,7 +19,15 @@ from coordinator.protocol.messages.requests import (
     View,
 )
 from coordinator.protocol.node.request_backoff import is_held
-from coordinator.protocol.node.state.node import Node, holds, is_free, program_left, session_name
+from coordinator.protocol.node.side_runs.hung import moments as hung_moments
+from coordinator.protocol.node.state.node import (
+    Node,
+    holds,
+    is_free,
+    own_program_left,
+    program_left,
+    session_name,
+)
 from coordinator.protocol.node.tasks.next_request import next_task_request, task_moments
 from coordinator.protocol.rules.epoch import Epoch, long_wait_at, may_act, settle_at
 from coordinator.protocol.rules.ranking import head_start
@@ -143,7 +151,7 @@ def _leave(node: Node, session: str, reason: str, now: float) -> Leave:
 def _release(node: Node, now: float) -> Release | None:
     """Release a holding that was given up, once its program has ended (rule L1)."""
     view = node.view
-    if view is None or node.run is not None or not holds(node) or node.session is None:
+    if view is None or own_program_left(node) or not holds(node) or node.session is None:
         return None
     if view.token.term > node.given_up:
         return None
@@ -273,6 +281,7 @@ def wake_moments(node: Node) -> Iterator[float]:
     if node.run is None and holds(node):
         yield node.restarts.start_at
     yield from task_moments(node)
+    yield from hung_moments(node)
     if node.pending is not None:
         return
     for moment in (*_asking_moments(node), *(held.until for held in node.held)):

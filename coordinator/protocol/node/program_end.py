@@ -9,9 +9,11 @@ from coordinator.protocol.node.events import (
     KillProgram,
     LogLine,
     ProgramEnded,
+    ProgramProgressed,
     ProgramRefused,
     ProgramStopping,
 )
+from coordinator.protocol.node.side_runs import hung, runs
 from coordinator.protocol.node.state.node import (
     Leaving,
     Node,
@@ -20,6 +22,8 @@ from coordinator.protocol.node.state.node import (
     give_up,
     holds,
 )
+from coordinator.protocol.node.state.run import Run
+from coordinator.protocol.node.state.side_runs import SideRun
 from coordinator.protocol.node.tasks import intake as task_intake
 from coordinator.protocol.rules.restarts import (
     CRASH_LOOP,
@@ -44,9 +48,38 @@ NOT_STARTED = "the program was not started"
 ENDINGS = {"trust": NO_ACKNOWLEDGEMENT, "killed": "it was killed", "agent": "the agent had died"}
 
 
+def on_program(node: Node, event: task_intake.ProgramEvent) -> Step:
+    """Route an event of a run to its owner: a task, a side run, or the group's own program."""
+    of_task = task_intake.on_program(node, event)
+    if of_task is not None:
+        return of_task
+    side = next((it for it in node.side_runs if it.number == event.run), None)
+    if side is not None:
+        return _on_side_run(node, side, event)
+    match event:
+        case ProgramRefused():
+            return refused(node, event)
+        case ProgramStopping():
+            return stopping(node, event)
+        case ProgramEnded():
+            return ended(node, event)
+        case ProgramProgressed():
+            return hung.progressed(node, event), ()
+
+
+def _on_side_run(node: Node, side: SideRun, event: task_intake.ProgramEvent) -> Step:
+    """Apply an event of a side run; only its end says something."""
+    match event:
+        case ProgramRefused() | ProgramEnded():
+            return hung.checked(node, side, event), ()
+        case ProgramStopping() | ProgramProgressed():
+            return node, ()
+
+
 def lose(node: Node, reason: str, now: float) -> Step:
     """Kill everything that runs at once: another node may be about to start the program."""
     node, killed = task_intake.lose_all(node, reason, now)
+    killed = (*killed, *runs.killed(node, reason))
     if node.run is None:
         return node, killed
     run = replace(node.run, stopping=node.run.stopping or reason, over=True)
@@ -97,16 +130,27 @@ def ended(node: Node, event: ProgramEnded) -> Step:
     line = LogLine("program-ended", (*fields, ("forced", event.forced)))
     seen_at = event.now if event.at is None else min(event.at, event.now)
     node = replace(node, run=None, ended=ProgramEnd(run.term, seen_at))
+    checks = runs.killed(node, "its program ended")
     if run.stopping or event.why != "itself":
         why = run.stopping or ENDINGS.get(event.why, event.why)
-        return _lost(give_up(node, run.term, why=why)), (line,)
+        return _lost(_given_up(node, run, why, event.now), run), (line, *checks)
     after = _ended_itself(node, event, run.term, event.now - run.started_at)
-    return after, (line, *_crash_loop(node, after, event))
+    return after, (line, *checks, *_crash_loop(node, after, event))
 
 
-def _lost(node: Node) -> Node:
+def _given_up(node: Node, run: Run, why: str, now: float) -> Node:
+    """Give the term up; after a hung program other nodes go first, counted from its end (M4)."""
+    if node.hung_term != run.term:
+        return give_up(node, run.term, why=why)
+    cool_until = max(node.cool_until, now + node.timing.liveness_s)
+    return give_up(node, run.term, cool_until, why=why)
+
+
+def _lost(node: Node, run: Run) -> Node:
     if node.policy.once and node.leaving is None:
         trouble = "the token was lost while the program ran; it was stopped"
+        if node.hung_term == run.term:
+            trouble = f"the program hung, and was stopped: {run.stopping}"
         return replace(node, leaving=Leaving("lost", LOST_CODE, trouble))
     return node
 

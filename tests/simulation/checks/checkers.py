@@ -68,6 +68,18 @@ def ungranted(runs: Iterable[Ran], grants: Iterable[Granted]) -> list[str]:
     ]
 
 
+def unnoticed(history: History) -> list[str]:
+    """Name every program that hung and ran on in one stretch for longer than it may (M1, M3)."""
+    return [
+        f"hung: at {hung.at:.3f} the program of {hung.node} hung, and was not stopped"
+        for hung in history.hangs
+        for run in history.runs
+        if run.key == hung.key
+        and run.start <= hung.at
+        and _end(run, history.ended_at) > hung.at + history.found_within_s
+    ]
+
+
 def stalled(history: History) -> list[str]:
     """Say whether nobody ran after everything had healed, or a holder did not stay."""
     due_at = history.calm_from + history.calm_within_s
@@ -93,6 +105,7 @@ def violations(history: History) -> list[str]:
         lambda: repeated_terms(history.grants),
         lambda: ungranted(history.runs, history.grants),
         lambda: list(history.witnessed),
+        lambda: unnoticed(history),
         lambda: stalled(history),
     )
     return [told for judge in judges for told in judge()]

@@ -22,12 +22,28 @@ from coordinator.protocol.messages.requests import (
     TokenSeen,
     View,
 )
-from coordinator.protocol.node import branches, intake, join, machine, next_request
+from coordinator.protocol.node import (
+    branches,
+    intake,
+    join,
+    machine,
+    next_request,
+    program_end,
+)
 from coordinator.protocol.node.events import Command, ExtendTrust
+from coordinator.protocol.node.side_runs import hung
+from coordinator.protocol.node.side_runs import runs as side_runs
 from coordinator.protocol.node.state import guardian_watch
 from coordinator.protocol.node.state import node as node_state
 from coordinator.protocol.node.state.guardian_watch import GuardianWatch
 from coordinator.protocol.node.state.last_seen import LastSeen
+from coordinator.protocol.node.state.run import Run as NodeRun
+from coordinator.protocol.node.state.side_runs import (
+    HealthPolicy,
+    HungPolicy,
+    ProgramWatch,
+    SideRun,
+)
 from coordinator.protocol.node.state.spare_watch import SpareWatch
 from coordinator.protocol.rules import backstops, epoch, timing, watch
 from tests.simulation.world.settings import Bias
@@ -243,6 +259,40 @@ def _failed_is_done(
     return after, (*told, ExtendTrust(run.number, until))
 
 
+def _no_end_is_healthy(_side: SideRun) -> str:
+    """Take a health check that hung for one that succeeded."""
+    return ""
+
+
+def _any_run(_watch: ProgramWatch, _run: int) -> bool:
+    """Take a sign of life of any run for one of the present run."""
+    return True
+
+
+_real_look = hung._look
+
+
+def _one_look(at: node_state.Node, watch: ProgramWatch, now: float) -> tuple[node_state.Node, str]:
+    """Take an overdue report for a missing one at the first look."""
+    after, why = _real_look(at, watch, now)
+    late = after.program_watch is not None and after.program_watch.overdue_at == now
+    return after, why or ("no progress" if late else "")
+
+
+def _given_up_at_once(at: node_state.Node, run: NodeRun, why: str, _now: float) -> node_state.Node:
+    """Take the token of a hung program back as soon as it is released."""
+    return node_state.give_up(at, run.term, node_state.NEVER, why=why)
+
+
+def _own_time_only(_node: node_state.Node, side: SideRun) -> float:
+    """Give a side run its whole time, whatever becomes of trust."""
+    return side.until
+
+
+#: A program that only its health checks can be told from a living one.
+CHECKED = HungPolicy(
+    health=HealthPolicy(interval_s=0.5, timeout_s=0.3, failures_max=2, delay_s=0.5)
+)
 Patch = tuple[ModuleType | type, str, Callable[..., Any]]
 
 
@@ -400,6 +450,27 @@ PLANTED: dict[str, Planted] = {
         Bias(stories=("agent frozen",)),
         # The spare would do it in the guardian's place (G9).
         ((guardian_run, "due", _no_deadline), (backstops, "late", _nothing_is_late)),
+    ),
+    "hung-check": Planted(
+        "M3: a health check that hangs has failed",
+        Bias(stories=("hangs",), hung=CHECKED),
+        ((side_runs, "_no_end", _no_end_is_healthy),),
+    ),
+    "old-progress": Planted(
+        "M2: the progress of an old run says nothing about a new one",
+        patches=((hung, "_is_of", _any_run),),
+    ),
+    "one-look": Planted(
+        "M1: what a program reported while its node stood still is read first",
+        patches=((hung, "_look", _one_look),),
+    ),
+    "hung-again": Planted(
+        "M4: the token of a hung program is left to other nodes first",
+        patches=((program_end, "_given_up", _given_up_at_once),),
+    ),
+    "patient-check": Planted(
+        "M5: a side run under the token ends with its trust",
+        patches=((side_runs, "_deadline", _own_time_only),),
     ),
     "patient-stop": Planted(
         "an ordinary stop ends with trust",

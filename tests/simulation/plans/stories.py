@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.simulation.world.settings import NO_BIAS, Bias, WorldSettings
+from tests.simulation.world.settings import NO_BIAS, NOT_WATCHED, Bias, WorldSettings
 
 #: A fault on one node chooses it when it happens, not when it is planned.
 HOLDER, OTHER, ANY = "holder", "other", "any"
@@ -30,10 +30,13 @@ def plan(settings: WorldSettings, bias: Bias = NO_BIAS) -> list[Fault]:
     until_s = settings.faults_until_s
     liveness_s = max(node.timing.liveness_s for node in settings.nodes)
     faults: list[Fault] = []
+    if settings.hung != NOT_WATCHED and not bias.stories:
+        hangs = random.Random(f"hangs/{settings.seed}")
+        faults += [Fault(hangs.uniform(2.0, until_s - 1), "hang", HOLDER) for _ in range(2)]
     if bias.stories:
         at = rng.uniform(4.0, 6.0)
         while at < until_s - 2 * liveness_s:
-            faults += STORIES[rng.choice(bias.stories)](rng, at, liveness_s)
+            faults += (STORIES | WATCHED)[rng.choice(bias.stories)](rng, at, liveness_s)
             at += rng.uniform(3.5, 5.0) * liveness_s
         return marked(faults, until_s)
     for _ in range(rng.randint(1, 7)):
@@ -308,6 +311,15 @@ def _only_the_spare_left(rng: random.Random, at: float, liveness_s: float) -> li
 
 
 Story = Callable[[random.Random, float, float], list[Fault]]
+
+
+def _hangs(_rng: random.Random, at: float, _liveness_s: float) -> list[Fault]:
+    """The program of the holder lives on, and does nothing any more."""
+    return [Fault(at, "hang", HOLDER)]
+
+
+#: Stories of worlds whose program is watched.
+WATCHED: dict[str, Story] = {"hangs": _hangs}
 STORIES: dict[str, Story] = {
     "pause spans failover": _pause_spans_failover,
     "takeover then failover": _takeover_then_failover,

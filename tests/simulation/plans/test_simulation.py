@@ -45,9 +45,11 @@ def test_settings_of_a_seed_are_the_same_in_every_process() -> None:
 
 def test_every_kind_of_fault_is_there() -> None:
     planned = {fault.kind for seed in range(300) for fault in stories.plan(draw(seed))}
-    kinds = (stories.NODE_KINDS, stories.PAIR_KINDS, stories.BASE_KINDS)
+    kinds = (stories.NODE_KINDS, stories.PAIR_KINDS, stories.BASE_KINDS, ("hang",))
     assert planned == {kind for each in kinds for kind in each}
     worlds = [draw(seed) for seed in range(300)]
+    assert any(world.hung.progress_s for world in worlds)
+    assert any(world.hung.health for world in worlds)
     assert {len(world.nodes) for world in worlds} >= {2, 3, 5}
     assert any(world.pooled for world in worlds)
     assert any(len({node.timing for node in world.nodes}) > 1 for world in worlds)

@@ -19,6 +19,7 @@ from coordinator.protocol.messages.requests import (
     View,
 )
 from coordinator.protocol.node.events import ExtendTrust, Failed, KillProgram, StartProgram
+from tests.simulation.plans.hung_transcripts import HUNG
 from tests.simulation.plans.script import TIMING, Script, asked, held, identity, kinds, seen, view
 
 
@@ -240,6 +241,7 @@ OF_PLANTED: dict[str, Callable[[], None]] = {
     "reconnect": a_lost_connection_does_not_start_the_wait_again,
     "dropped-sight": who_beats_where_answers_are_dropped_is_alive,
     "unsettled-start": nothing_starts_on_an_unsettled_identity,
+    **HUNG,
 }
 FOUND: tuple[Callable[[], None], ...] = (
     a_namesake_does_not_delay_the_floor,

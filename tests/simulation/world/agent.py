@@ -267,17 +267,21 @@ class Agent(Process):
 
     def _start(self, command: StartProgram) -> None:
         """Order a start, and judge it: nothing starts on trust that is not fresh (rule T5)."""
-        node, stop_s, progress_s = self.node, self.node.timing.stop_timeout_s, 0.0
+        node, stop_s = self.node, self.node.timing.stop_timeout_s
+        hung = node.policy.hung
+        progress_s, is_checked = hung.progress_s, hung.health is not None
+        if command.side:
+            stop_s, progress_s, is_checked = 0.0, 0.0, False
         if command.task and node.task_state is not None:
             definition = node.task_state.works[command.task].definition
             stop_s, progress_s = stop_timeout_s(node, definition), definition.progress_s
         number, now = command.run, self.host.local()
-        if now >= self.acknowledged_at + MISSED_MAX * node.timing.heartbeat_s:
+        if not command.side and now >= self.acknowledged_at + MISSED_MAX * node.timing.heartbeat_s:
             told = f"stale: at {self.host.world.now:.3f} {self.host.name} started run {number}"
             self.host.world.history.witnessed.append(f"{told} after {MISSED_MAX} missed renewals")
         self.watch = self.watch.after_start(number, command.trusted_until, stop_s, now)
         until = self.host.true(node.trusted_until)
-        ordered = Ordered(node.session or "", until, progress_s)
+        ordered = Ordered(node.session or "", until, progress_s, is_checked)
         self.host.programs.ordered[command.run] = ordered
         self._say(start_order(command, node.timing, stop_s))
 

@@ -41,6 +41,15 @@ class Granted:
     task: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Hung:
+    """A watched program hung: it lives, and does nothing any more; key as in Ran."""
+
+    at: float
+    node: str
+    key: int
+
+
 @dataclass(slots=True, kw_only=True)
 class Outcome:
     """State of a group of tasks at the end of its world.
@@ -65,6 +74,8 @@ class History:
     grants: list[Granted] = field(default_factory=list)
     trace: list[tuple[object, ...]] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
+    hangs: list[Hung] = field(default_factory=list)
+    found_within_s: float = 0.0  #: a hung program is dead so long after it hung, at the latest
     calm_from: float = 0.0
     ended_at: float = 0.0
     calm_within_s: float = 0.0

@@ -274,6 +274,7 @@ class Host:
             seed=f"{self.world.settings.seed}/{self.name}/{self.starts}/{self.agents}",
             priority=self.settings.priority,
             on_exit=self.settings.on_exit,
+            hung=self.world.settings.hung,
             observer_policy=self.world.settings.observer_policy,
         )
         node = Node(

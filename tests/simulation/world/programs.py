@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from coordinator.protocol.guardian import events as words
 from coordinator.protocol.rules.backstops import BACKSTOP_S
 from coordinator.protocol.rules.timing import KILL_BOUND_S
-from tests.simulation.world.history import Ran
+from tests.simulation.world.history import Hung, Ran
 from tests.simulation.world.processes import LATE_MAX_S, Process
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ KILL_MAX_S = KILL_BOUND_S - LATE_MAX_S - 0.005
 LATE_KILL_MAX_S = KILL_BOUND_S - BACKSTOP_S - LATE_MAX_S - 0.01
 #: A program that obeys SIGTERM has ended after this.
 TERM_MAX_S = 0.2
+#: A health check of a program that lives has ended after this.
+CHECK_MAX_S = 0.05
 #: A program that reports progress does so this many times within the time it has for it.
 REPORTS = 3
 
@@ -35,6 +37,7 @@ class Ordered:
     session: str
     trusted_until: float
     progress_s: float = 0.0
+    is_checked: bool = False  #: it has health checks
 
 
 NOT_ORDERED = Ordered("", float("inf"))
@@ -43,14 +46,24 @@ NOT_ORDERED = Ordered("", float("inf"))
 class Program:
     """The processes of one run."""
 
-    __slots__ = ("hung", "key", "let_go", "number", "ordered", "ran", "task", "term", "until")
+    __slots__ = (
+        *("hung", "is_side", "key", "let_go", "number", "ordered", "ran", "task", "term", "until"),
+    )
 
-    def __init__(self, order: words.StartOrdered, ordered: Ordered, key: int) -> None:
+    def __init__(
+        self, order: words.StartOrdered, ordered: Ordered, key: int, *, is_side: bool
+    ) -> None:
         self.number, self.term, self.task = order.run, order.term, order.task
         self.ordered, self.key, self.until = ordered, key, ordered.trusted_until
         self.let_go = False
         self.hung = False
         self.ran: Ran | None = None
+        self.is_side = is_side  #: a health check, and no program
+
+    @property
+    def is_watched(self) -> bool:
+        """Say whether somebody finds out that it has hung."""
+        return bool(self.ordered.progress_s) or self.ordered.is_checked
 
 
 class Programs:
@@ -66,7 +79,7 @@ class Programs:
     @property
     def running(self) -> bool:
         """Say whether a program's own code runs, or would if its host were not frozen."""
-        return any(program.let_go for program in self.alive.values())
+        return any(program.let_go and not program.is_side for program in self.alive.values())
 
     def _told(self, guardian: Guardian, most_s: float, event: words.Event) -> None:
         self.host.soon(most_s, guardian.deliver, guardian.take_in, event)
@@ -75,7 +88,8 @@ class Programs:
         """Fork, isolate, and wait for permission to exec."""
         self.world.keys += 1
         ordered = self.ordered.pop(order.run, NOT_ORDERED)
-        self.alive[order.run] = Program(order, ordered, self.world.keys)
+        is_side = bool(order.task) and self.world.settings.observer_policy is None
+        self.alive[order.run] = Program(order, ordered, self.world.keys, is_side=is_side)
         self._told(guardian, 0.01, words.ProgramReady(order.run, 1, {}))
         if self.freeze_at_start_s and self.world.now < self.world.calm_at:
             for_s = min(self.freeze_at_start_s, self.world.calm_at - self.world.now)
@@ -98,8 +112,15 @@ class Programs:
         if not self.host.thawing:
             self._begin_stretch(program)
         self._told(guardian, 0.002, words.ProgramStarted(number))
-        if program.ordered.progress_s:
+        if program.is_side:
+            self.host.soon(CHECK_MAX_S, self._check, guardian, program)
+        elif program.ordered.progress_s:
             self._report(program)
+
+    def _check(self, guardian: Guardian, check: Program) -> None:
+        """End a health check; on a program that has hung it hangs as well."""
+        if not any(program.hung for program in self.alive.values()):
+            self._end(guardian, check, 0)
 
     def _report(self, program: Program) -> None:
         """Report progress, now and then, until the program hangs or is dead."""
@@ -116,13 +137,14 @@ class Programs:
         there = [
             program
             for program in self.alive.values()
-            if program.let_go and (program.ordered.progress_s or not hang)
+            if program.let_go and not program.is_side and (program.is_watched or not hang)
         ]
         if not there or guardian is None or self.host.frozen:
             return False
         program = there[0] if len(there) == 1 else self.world.rng.choice(there)
         if hang:
             program.hung = True
+            self.world.history.hangs.append(Hung(self.world.now, self.host.name, program.key))
         elif self.host.settings.leaves_children:
             self._told(guardian, 0.002, words.ProgramEnded(program.number, 1, True))
         else:
@@ -197,6 +219,8 @@ class Programs:
                 self._begin_stretch(program)
 
     def _begin_stretch(self, program: Program) -> None:
+        if program.is_side:
+            return
         now, node = self.world.now, self.host.settings.name
         session, until = program.ordered.session, program.until
         program.ran = Ran(node, session, program.term, program.key, now, None, program.task, until)

@@ -8,10 +8,13 @@ from dataclasses import dataclass, replace
 from coordinator.protocol.group.observer import ObserverPolicy
 from coordinator.protocol.messages.group_record import TaskDef
 from coordinator.protocol.node.state.node import OnExit
+from coordinator.protocol.node.state.side_runs import HealthPolicy, HungPolicy
 from coordinator.protocol.rules.timing import RATE_ERROR, Timing
 
 GROUP = "G"
 
+#: A program that nobody watches.
+NOT_WATCHED = HungPolicy()
 #: livenessCheckInterval and heartbeatFrequency that the nodes may be given.
 TIMINGS = ((3.0, 0.6), (3.0, 1.0), (4.0, 1.0), (4.5, 0.9), (6.0, 1.2), (6.0, 2.0))
 
@@ -60,6 +63,7 @@ class WorldSettings:
     observer_policy: ObserverPolicy | None = None  #: of a group that spreads tasks
     push: bool = True  #: the database's notifications arrive where no pooler stands between
     deaf: bool = False  #: some connections are told of nothing, and rely on being told
+    hung: HungPolicy = NOT_WATCHED  #: of the group's own program
     copied: bool = False  #: a standby has followed the first branch from the start
     to_calm: bool = True  #: it goes on after the last fault until all must have been put right
 
@@ -80,6 +84,7 @@ class Bias:
     extreme: bool = False
     twin: bool = False
     pooled: bool = False
+    hung: HungPolicy | None = None
     timing: tuple[float, float] | None = None
 
 
@@ -114,8 +119,24 @@ def draw(seed: int, bias: Bias = NO_BIAS) -> WorldSettings:
         slowest_kill=extreme,
         faults_until_s=rng.uniform(25.0, 45.0),
         deaf=rng.random() < 0.1,
+        hung=_hung(seed) if bias.hung is None else bias.hung,
         copied=seed % 2 == 1,
     )
+
+
+def _hung(seed: int) -> HungPolicy:
+    """Have the program watched in a part of the worlds; the other draws stay as they are."""
+    rng = random.Random(f"hung/{seed}")
+    if rng.random() < 0.7:
+        return NOT_WATCHED
+    health = HealthPolicy(
+        interval_s=rng.uniform(0.3, 1.0),
+        timeout_s=rng.uniform(0.2, 0.8),
+        failures_max=rng.randint(1, 3),
+        delay_s=rng.uniform(0.0, 2.0),
+    )
+    progress_s = rng.choice((0.0, rng.uniform(1.0, 3.0)))
+    return HungPolicy(progress_s=progress_s, health=health if rng.random() < 0.7 else None)
 
 
 def _node(

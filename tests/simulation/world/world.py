@@ -18,6 +18,7 @@ from typing import Any
 from coordinator.protocol.group.placement import assignment
 from coordinator.protocol.messages.group_record import NO_POLICY, OBSERVER, OnPartition, token_name
 from coordinator.protocol.messages.requests import Answer, Request
+from coordinator.protocol.node.side_runs.hung import SECOND_LOOK_S
 from coordinator.protocol.node.state.last_seen import LOOK_EVERY, LastSeen
 from coordinator.protocol.rules.timing import RATE_ERROR
 from tests.simulation.group import faults as group_faults
@@ -80,6 +81,7 @@ class World:
         settings, history = self.settings, self.history
         history.calm_from = self.calm_at
         history.calm_within_s = calm_within_s(settings)
+        history.found_within_s = found_within_s(settings)
         lasts_s = history.calm_within_s + 1.5 if settings.to_calm else 0.5
         history.ended_at = self.calm_at + lasts_s
         if settings.observer_policy is not None:
@@ -230,6 +232,8 @@ def calm_within_s(settings: WorldSettings) -> float:
     within_s = 2.0 * settings.longest_liveness_s + 6.0
     # What is told to end has that long, be it by a node that leaves.
     within_s += max(node.timing.stop_timeout_s for node in settings.nodes) / (1 - RATE_ERROR)
+    # A program that hung in the last moment has to be found out first.
+    within_s += detected_within_s(settings)
     if settings.deaf:
         heartbeat_s = max(node.timing.heartbeat_s for node in settings.nodes)
         within_s += LOOK_EVERY * heartbeat_s / (1 - RATE_ERROR)
@@ -238,3 +242,19 @@ def calm_within_s(settings: WorldSettings) -> float:
         observer_policy = settings.observer_policy
         within_s += (observer_policy.grace_s + observer_policy.to_member_s + 3.0) / (1 - RATE_ERROR)
     return within_s
+
+
+def detected_within_s(settings: WorldSettings) -> float:
+    """Return how long a hung program is taken for a living one (M1, M3); by a slow clock."""
+    hung, health = settings.hung, settings.hung.health
+    seconds = [hung.progress_s + SECOND_LOOK_S] if hung.progress_s else []
+    if health is not None:
+        each_s = health.interval_s + health.timeout_s
+        seconds.append(max(health.delay_s, health.interval_s) + health.failures_max * each_s)
+    return min(seconds, default=0.0) / (1 - RATE_ERROR)
+
+
+def found_within_s(settings: WorldSettings) -> float:
+    """Return how long after it hung a program is dead; its agent may be frozen for one lease."""
+    stop_s = max(node.timing.stop_timeout_s for node in settings.nodes) / (1 - RATE_ERROR)
+    return detected_within_s(settings) + settings.longest_liveness_s + stop_s + 1.0

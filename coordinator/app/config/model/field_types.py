@@ -78,6 +78,9 @@ SchemaName = Annotated[str, AfterValidator(values.schema_name), _SCHEMA_NAME]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(values.lower)]
 Url = Annotated[SecretStr, AfterValidator(_readable_url)]
 CallablePath = Annotated[str, AfterValidator(values.callable_path)]
+HttpUrl = Annotated[
+    str, AfterValidator(values.http_url), _json(type="string", pattern="^https?://")
+]
 Address = Annotated[str, AfterValidator(values.address)]
 Cron = Annotated[str, AfterValidator(values.cron)]
 Timezone = Annotated[str, AfterValidator(values.timezone)]

@@ -29,6 +29,7 @@ from coordinator.app.config.model.program import (
     TaskPolicyTable,
     TriggerTable,
 )
+from coordinator.app.config.model.side_runs.health import HealthTable
 from coordinator.app.config.model.table import Table, broken_rule, setting
 from coordinator.app.config.model.tasks import TasksPolicyTable, TaskTable
 from coordinator.app.config.settings import Isolation, LogFormat, NodeSettings
@@ -132,6 +133,7 @@ class ConfigFile(Table):
     )
     database_config: DatabaseTable = Field(default_factory=DatabaseTable, alias="databaseConfig")
     program: ProgramTable = Field(default_factory=ProgramTable, alias="program")
+    health: HealthTable | None = Field(default=None, alias="health")
     trigger: TriggerTable | None = Field(default=None, alias="trigger")
     task_policy: TaskPolicyTable = Field(default_factory=TaskPolicyTable, alias="taskPolicy")
     retry_config: RetryTable | None = Field(default=None, alias="retryConfig")

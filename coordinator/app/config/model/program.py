@@ -16,6 +16,7 @@ from coordinator.app.config.model.field_types import (
     Moment,
     ScheduleInterval,
     Timezone,
+    Wait,
 )
 from coordinator.app.config.model.table import Table, broken_rule, setting
 from coordinator.app.config.settings import ForwardedSignal, NodeSettings, OnExit, ProgramSettings
@@ -92,10 +93,21 @@ class ProgramTable(Table):
         'Signals of the node that the program gets: "HUP", "USR1", "USR2", "QUIT". Default: none.',
     )
 
+    progress_timeout: Wait = _program(
+        "progressTimeout",
+        "Seconds without a report of progress after which the program counts as hung: it is"
+        " stopped, and another node goes first. It reports by `coord tick` or sd_notify"
+        " (WATCHDOG=1). Default: it reports nothing.",
+        by="--progress-timeout",
+        help="Seconds without progress after which the program counts as hung.",
+        shown=30,
+        aside=True,
+    )
+
     @model_validator(mode="after")
     def _one_program(self) -> ProgramTable:
         if self.command is None and self.callable is None:
-            if self.model_fields_set - {"on_exit", "forward_signals"}:
+            if self.model_fields_set - {"on_exit", "forward_signals", "progress_timeout"}:
                 raise broken_rule("", "needs command or callable")
             return self
         check_program(self.command, self.callable, shell=self.shell)

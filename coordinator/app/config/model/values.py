@@ -14,6 +14,7 @@ import shlex
 import socket
 from datetime import UTC, date, datetime, time
 from typing import Any
+from urllib.parse import urlsplit
 
 NAME = re.compile(r"[A-Za-z0-9_.:@-]{1,128}")
 SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,30}")
@@ -236,6 +237,20 @@ def address(raw: str) -> str:
     host, colon, port = raw.rpartition(":")
     if not colon or not port.isdigit() or int(port) > 65535 or "/" in host:
         raise ValueError('must be "host:port", as in "127.0.0.1:8008"')
+    return raw
+
+
+def http_url(raw: str) -> str:
+    """Return a URL that a health check can ask for, unchanged."""
+    try:
+        parts = urlsplit(raw)
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound or not raw.isprintable() or " " in raw:
+        raise ValueError('must be a URL, as in "http://127.0.0.1:8080/health"')
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must not hold a user or a password: every user can read a command line")
     return raw
 
 

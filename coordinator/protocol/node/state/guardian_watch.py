@@ -63,7 +63,7 @@ def start_order(command: StartProgram, timing: Timing, stop_timeout_s: float) ->
         term=command.term,
         trusted_until=command.trusted_until,
         stop_timeout_s=stop_timeout_s,
-        task=command.task,
+        task=command.task or command.side,
         start_by=command.start_by,
         last_stop_s=timing.last_stop_s(stop_timeout_s),
     )

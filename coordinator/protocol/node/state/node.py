@@ -9,6 +9,7 @@ from enum import StrEnum
 from coordinator.protocol.group.observer import ObserverPolicy, agreed
 from coordinator.protocol.messages.requests import Identity, NodeSeen, Request, View
 from coordinator.protocol.node.state.run import INHERITED, Run
+from coordinator.protocol.node.state.side_runs import HungPolicy, ProgramWatch, SideRun
 from coordinator.protocol.node.state.tasks import TaskState
 from coordinator.protocol.rules.epoch import Beside, Epoch, may_act
 from coordinator.protocol.rules.restarts import Restarts
@@ -54,6 +55,7 @@ class Policy:
     outwaits_silent: bool = False  #: with nonblock: wait out a holder that looks dead
     wait_until: float | None = None  #: leave with conflict_code when not active by then
     conflict_code: int = 75
+    hung: HungPolicy = field(default_factory=HungPolicy)  #: of the group's own program
     once: bool = False  #: losing the token ends the node with code 76
     #: For a node whose group spreads tasks; None: one program. The group's record has precedence.
     observer_policy: ObserverPolicy | None = None
@@ -102,6 +104,9 @@ class Node:
     beats:        own heartbeats that this run of the server has acknowledged; 0: none yet.
     refused:      the primary whose answers are dropped, because a promotion left it behind.
     beside:       an earlier primary that also takes writes.
+    program_watch: signs of life of the program's last run; None: it never ran.
+    side_runs:    health checks that have not ended.
+    hung_term:    the last term whose program hung.
     task_state:       None while the group has one program; `run` is that program's.
     """
 
@@ -135,6 +140,9 @@ class Node:
     beats_since_break: int = 0
     run: Run | None = None
     run_count: int = 0
+    program_watch: ProgramWatch | None = None
+    side_runs: tuple[SideRun, ...] = ()
+    hung_term: int = 0
     restarts: Restarts = field(default_factory=Restarts)
     given_up: int = 0
     given_up_why: str = ""
@@ -192,7 +200,12 @@ def program_left(node: Node) -> bool:
 
     A detached program belongs to no session.
     """
-    return node.run is not None or (node.task_state is not None and node.task_state.running())
+    return own_program_left(node) or (node.task_state is not None and node.task_state.running())
+
+
+def own_program_left(node: Node) -> bool:
+    """Say whether the group's own program, or a side run under its token, may have a process."""
+    return node.run is not None or any(side.under_token for side in node.side_runs)
 
 
 def holds(node: Node) -> bool:
@@ -240,7 +253,7 @@ def active(node: Node, now: float) -> bool:
 
 def may_start(node: Node, now: float) -> bool:
     """Say whether the program may be started now (docs/protocol.md, rule S1)."""
-    if node.view is None or node.run is not None or node.leaving is not None:
+    if node.view is None or own_program_left(node) or node.leaving is not None:
         return False
     if node.task_state is not None:
         return False  # the observer's token runs no program

@@ -6,6 +6,27 @@
 from __future__ import annotations
 
 BAD_FILES: tuple[tuple[str, str], ...] = (
+    ("[health]", "Config.toml:1: health: needs command or http"),
+    (
+        '[health]\ncommand = "true"\nhttp = "http://a/"',
+        "Config.toml:3: health.http: cannot be combined with command; give one of them",
+    ),
+    (
+        '[health]\nhttp = "ftp://a/"',
+        "Config.toml:2: health.http: must be a URL, as in \"http://127.0.0.1:8080/health\" (got 'ftp://a/')",
+    ),
+    (
+        '[health]\ncommand = "true"\nfailures = 0',
+        "Config.toml:3: health.failures: must be greater than or equal to 1 (got 0)",
+    ),
+    (
+        'hostsTasks = true\n[health]\ncommand = "true"',
+        "Config.toml:2: health: cannot be combined with tasks: a task reports progress instead (progressTimeout)",
+    ),
+    (
+        '[program]\ncommand = "true"\nprogressTimeout = 5\n[trigger]\ninterval = 1',
+        "Config.toml:3: program.progressTimeout: cannot be combined with [trigger]: nothing reports progress between two runs",
+    ),
     (
         'taskId = "a/b"',
         "Config.toml:1: taskId: must be 1 to 128 of ASCII letters, digits and _ . : @ - ('/' is reserved) (got 'a/b')",

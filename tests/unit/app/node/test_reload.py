@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from coordinator.app.config.settings import NodeSettings
-from coordinator.app.node.reload import LiveSettings, given, summary
+from coordinator.app.config.settings import NodeSettings, ProgramSettings
+from coordinator.app.node.reload import LiveSettings, given, merged, summary
 
 LOGGER = logging.getLogger("tests.reload")
 
@@ -109,3 +109,13 @@ def test_a_setting_is_called_by_its_key_in_the_file() -> None:
     assert summary((), ("listen", "stop_timeout_s", "policy")) == (
         "kept until a restart: http.listen, stopTimeout, taskPolicy"
     )
+
+
+def test_a_new_progress_timeout_waits_for_a_restart_and_the_rest_of_the_program_does_not() -> None:
+    old = NodeSettings(task_id="n", program=ProgramSettings(argv=("a",), progress_s=1.0))
+    new = NodeSettings(task_id="n", program=ProgramSettings(argv=("b",), progress_s=2.0))
+
+    changed, kept, settings = merged(old, new)
+
+    assert (changed, kept) == (("program",), ("program.progressTimeout",))
+    assert settings.program == ProgramSettings(argv=("b",), progress_s=1.0)

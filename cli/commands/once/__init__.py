@@ -1,0 +1,1 @@
+"""Commands around one run of a program."""

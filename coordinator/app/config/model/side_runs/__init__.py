@@ -1,0 +1,1 @@
+"""Tables of Config.toml about the short runs beside the program."""

@@ -1,0 +1,1 @@
+"""Parts of a node whose group has one program."""

@@ -1,0 +1,30 @@
+"""Orders to start a side run: the command of a health check, under the same variables."""
+
+from __future__ import annotations
+
+from coordinator.app.config.settings import NodeSettings
+from coordinator.app.node.program_orders import database, holding
+from coordinator.protocol.node.events import StartProgram
+from coordinator.runtime.agent.guardian_link import Orders
+from coordinator.runtime.linux import interpreter
+
+#: A side run is killed at its deadline, without a SIGTERM before it.
+STOP_TIMEOUT_S = 0.0
+
+
+def side_orders(settings: NodeSettings, command: StartProgram, session: str) -> Orders:
+    """Return the orders of a side run."""
+    env = holding(settings, command.term, session)
+    unset = database(settings, env)
+    cwd = None if settings.program is None else settings.program.cwd
+    return Orders(_health(settings), env, unset, cwd, stop_timeout_s=STOP_TIMEOUT_S)
+
+
+def _health(settings: NodeSettings) -> tuple[str, ...]:
+    health = settings.health
+    assert health is not None, "only a configured health check is ordered"
+    if health.argv is not None:
+        return health.argv
+    assert health.url is not None, "a health check has a command or a URL"
+    module, timeout_s = "coordinator.app.node.own.http_check", repr(health.timeout_s)
+    return tuple(interpreter.command(module, health.url, timeout_s))

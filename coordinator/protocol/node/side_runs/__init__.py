@@ -1,0 +1,1 @@
+"""Decisions about the short runs beside the program, and from their ends."""

@@ -1,0 +1,85 @@
+"""State of the short runs beside the group's own program, and of the watch on the program itself.
+
+A side run is a process that the node starts for itself: a health check. The guardian owns it like
+any other run, with a number and a deadline of its own, so that it can hold nobody up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """Purpose of a side run."""
+
+    HEALTH = "health"  #: is the program healthy?
+
+
+#: Side runs that work under the token: they are dead when its trust ends, as the program is.
+UNDER_TOKEN = frozenset({Kind.HEALTH})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SideRun:
+    """One side run that was ordered and has not ended.
+
+    about: number of the program's run that it belongs to.
+    until: own clock: it is killed then at the latest.
+    """
+
+    kind: Kind
+    number: int
+    term: int
+    about: int
+    started_at: float
+    until: float
+
+    @property
+    def under_token(self) -> bool:
+        """True when it must be dead before another node may act."""
+        return self.kind in UNDER_TOKEN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthPolicy:
+    """Configured health check of the group's own program; seconds.
+
+    delay_s: from the start of the program to the first check.
+    """
+
+    interval_s: float
+    timeout_s: float
+    failures_max: int
+    delay_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HungPolicy:
+    """Configured signs by which the group's own program counts as hung.
+
+    progress_s: longest time without a report of progress; 0.0: it reports none.
+    """
+
+    progress_s: float = 0.0
+    health: HealthPolicy | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgramWatch:
+    """Signs of life of one run of the group's own program; moments of the own clock.
+
+    run:           number of that run.
+    progressed_at: its start, or its last report of progress.
+    overdue_at:    the step that first found a report overdue; None: none has.
+    check_at:      start of the next health check.
+    failures:      health checks in a row that failed.
+    why:           how the last of them failed.
+    """
+
+    run: int
+    progressed_at: float
+    overdue_at: float | None = None
+    check_at: float = float("inf")
+    failures: int = 0
+    why: str = ""
