@@ -1,6 +1,35 @@
 -- Undoes everything that the other files make. A table takes its triggers and policies along.
 
 DROP VIEW
+    {schema}.sys_clusters,
+    {schema}.sys_result_cache,
+    {schema}.sys_tasks,
+    {schema}.sys_subtasks;
+
+DROP FUNCTION
+    {schema}.sys_create_task,
+    {schema}.sys_cancel_task,
+    {schema}.coord_find_operation,
+    {schema}.coord_offer_operations,
+    {schema}.coord_return_subtasks,
+    {schema}.coord_end_subtask,
+    {schema}.coord_report_subtask,
+    {schema}.coord_claim_subtask,
+    {schema}.coord_begin_operation,
+    {schema}.coord_settle_operation,
+    {schema}.coord_tell_operation,
+    {schema}.coord_fence_subtask,
+    {schema}.coord_operation_groups,
+    {schema}.coord_check_option,
+    {schema}.coord_operation_exists;
+
+DROP TABLE
+    {schema}.operation_subtask,
+    {schema}.operation,
+    {schema}.operation_node,
+    {schema}.operation_type;
+
+DROP VIEW
     {schema}.sys_check_disk_results,
     {schema}.sys_segment_groups,
     {schema}.sys_segments,

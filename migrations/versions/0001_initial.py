@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from alembic import context, op
 
 from coordinator.store.schema.aliases import for_each_alias
+from coordinator.store.schema.operations.doors import for_each_door
 
 revision = "0001"
 down_revision = None
@@ -26,6 +27,8 @@ SQL = Path(__file__).parents[1] / "sql"
 FILES = (
     *("tables", "task_tables", "functions", "state", "race", "views", "guards", "policies"),
     *("segment_tables", "segment_functions", "segment_views"),
+    *("operation_tables", "operation_statements", "operation_functions", "operation_ends"),
+    *("operation_views",),
 )
 
 
@@ -37,6 +40,8 @@ def upgrade() -> None:
 def downgrade() -> None:
     aliases = for_each_alias(context.config.attributes["schema"], "DROP VIEW %1$I.%2$I")
     op.execute(sa.text(aliases.replace(":", r"\:")))
+    doors = for_each_door(context.config.attributes["schema"], "DROP FUNCTION %1$s")
+    op.execute(sa.text(doors.replace(":", r"\:")))
     _execute("drop")
 
 

@@ -8,6 +8,8 @@ import psycopg
 import pytest
 from psycopg import errors, sql
 
+from coordinator.store.schema.operations import rights as operations
+
 pytestmark = pytest.mark.real
 
 #: Trigger functions, and those that run with the rights of their owner.
@@ -20,7 +22,13 @@ PRIVILEGED = """
 """
 DEFINERS = ("coord_refuse_clash", "coord_restore_token")
 #: Functions that are called, and ask for whom.
-CALLED = ("coord_forget_checkpoints", "coord_forget_leaving")
+CALLED = (
+    *("coord_forget_checkpoints", "coord_forget_leaving"),
+    *(
+        name.partition("(")[0]
+        for name in (*operations.NODE_FUNCTIONS, *operations.ADMINISTRATOR_FUNCTIONS)
+    ),
+)
 
 
 def attach(connection: psycopg.Connection[Any], schema: str, function: str, table: str) -> None:

@@ -36,6 +36,7 @@ from coordinator.store.schema.segments.rights import SECRET
 from coordinator.store.schema.tables import SCHEMA, metadata
 from coordinator.store.sql.fence import fence_sql
 from tests.conformance.worlds import GROUP, TIMEOUT_S, Node, facts_of
+from tests.support.servers.catalogue import offer
 from tests.support.servers.roles import Roles
 from tests.support.servers.segment_rows import write_segment_rows
 
@@ -215,6 +216,9 @@ def filled(roles: Roles) -> Roles:
         work(roles, group)
     # Long enough ago for the wait of a new identity.
     roles.database.query("UPDATE database_epoch SET first_seen_at = now() - interval '1 day'")
+    offer(roles.database, GROUP, "h")
+    with roles.connect("system_administrator") as connection:
+        connection.execute("SELECT sys.create_task('rebuild')")
     return roles
 
 

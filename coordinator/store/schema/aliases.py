@@ -14,6 +14,8 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import tuple_row
 
+from coordinator.store.schema.operations import rights as operations
+from coordinator.store.schema.operations.doors import make_doors
 from coordinator.store.schema.segments import rights as segments
 
 
@@ -43,6 +45,7 @@ FROM (SELECT * FROM {of}) AS shown"""
 PEOPLE_VIEWS = (
     *("nodes", "ongoing_tasks", "task_nodes", "observer_decisions"),
     *segments.PEOPLE_VIEWS,
+    *operations.PEOPLE_VIEWS,
 )
 ALIASES = (
     *(Alias("sys", name, f"sys_{name}", _ALL) for name in PEOPLE_VIEWS),
@@ -115,8 +118,11 @@ WHERE home.nspname = %(schema)s
 
 
 def make_aliases(schema: str) -> list[str]:
-    """Return the statements that make the views whose names are free; they may be run again."""
-    return [
+    """Return the statements that make what is outside our schema; they may be run again.
+
+    That is the views, and the functions that people call, as far as their names are free.
+    """
+    views = [
         sql.SQL(_MAKE)
         .format(
             place=sql.Identifier(alias.place),
@@ -127,6 +133,7 @@ def make_aliases(schema: str) -> list[str]:
         .as_string(None)
         for alias in _aliases(schema)
     ]
+    return views + make_doors(schema)
 
 
 def for_each_alias(schema: str, *statements: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from psycopg import sql
 
 from coordinator.store.schema.aliases import PEOPLE_VIEWS, for_each_alias
+from coordinator.store.schema.operations import rights as operations
 from coordinator.store.schema.segments import rights as segments
 
 #: Rights of a running node on each table. Only functions delete, and only what has expired.
@@ -21,6 +22,7 @@ TABLES = {
     "token_state": "SELECT, INSERT, UPDATE",
     "observer_decision": "SELECT, INSERT",
     **segments.privileges(),
+    **dict.fromkeys(operations.TABLES, "SELECT"),
 }
 VIEWS = ("coord_status", "coord_nodes", "coord_history")
 #: Views that people read under other names, too.
@@ -54,6 +56,7 @@ RACE_FUNCTIONS = (
 NODE_FUNCTIONS = (
     *(*READ_FUNCTIONS, *HOLDER_FUNCTIONS, *RACE_FUNCTIONS),
     *segments.NODE_FUNCTIONS,
+    *operations.NODE_FUNCTIONS,
 )
 
 

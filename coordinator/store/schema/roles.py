@@ -31,6 +31,8 @@ from coordinator.store.schema.grants import (
     alias_grants,
 )
 from coordinator.store.schema.migrate import SCHEMA_HEAD
+from coordinator.store.schema.operations import rights as operations
+from coordinator.store.schema.operations.doors import for_each_door
 from coordinator.store.schema.segments import rights as segments
 
 #: Needs no quotes anywhere, and is short enough for the longest name below.
@@ -106,6 +108,7 @@ NODE: dict[str, Needs] = {
         table: Needs(select=select, insert=insert, update=update)
         for table, (select, insert, update) in segments.NODE.items()
     },
+    **dict.fromkeys(operations.TABLES, Needs()),
 }
 TABLES = tuple(NODE)
 #: Functions of triggers.
@@ -115,7 +118,7 @@ TRIGGER_FUNCTIONS = (
     "coord_refuse_clash()",
     "coord_restore_token()",
 )
-FUNCTIONS = (*NODE_FUNCTIONS, *TRIGGER_FUNCTIONS)
+FUNCTIONS = tuple(dict.fromkeys((*NODE_FUNCTIONS, *TRIGGER_FUNCTIONS, *operations.FUNCTIONS)))
 #: Tables without policies: one decides which logins are admitted, the other has the revision.
 UNGUARDED = ("group_role", "coord_version")
 #: Columns that an administrator writes, of any group: lists, or "" for the whole row.
@@ -211,6 +214,7 @@ def _belongings(schema: str, home: str, quoted: dict[str, str]) -> list[str]:
             f"ALTER VIEW %1$I.%2$I OWNER TO {owned}",
         )
     )
+    lines.append(for_each_door(schema, f"ALTER FUNCTION %1$s OWNER TO {owned}"))
     guarded = [table for table in TABLES if table not in UNGUARDED]
     return lines + [f"ALTER TABLE {home}.{table} ENABLE ROW LEVEL SECURITY;" for table in guarded]
 
@@ -252,6 +256,10 @@ def _people(schema: str, home: str, quoted: dict[str, str]) -> list[str]:
         *(f"GRANT SELECT ON {relation} TO {both};" for relation in relations),
         *(f"GRANT EXECUTE ON FUNCTION {home}.{name} TO {both};" for name in READ_FUNCTIONS),
         for_each_alias(schema, *alias_grants(both)),
+    ]
+    lines += [
+        f"GRANT EXECUTE ON FUNCTION {home}.{name} TO {administrator};"
+        for name in operations.ADMINISTRATOR_FUNCTIONS
     ]
     for table, verbs in ADMINISTRATOR.items():
         granted = [f"{verb} ({columns})" if columns else verb for verb, columns in verbs.items()]

@@ -20,11 +20,20 @@ from coordinator.store.schema.columns import (
     metadata,
     shown,
 )
+from coordinator.store.schema.operations import tables as operation_tables
 from coordinator.store.schema.program import state_table
 from coordinator.store.schema.segments import tables as segment_tables
 from coordinator.store.schema.storage import storage, store_alike
 
-__all__ = ["SCHEMA", "metadata", "metadata_for", "segment_tables", "state_table", "task_tables"]
+__all__ = [
+    "SCHEMA",
+    "metadata",
+    "metadata_for",
+    "operation_tables",
+    "segment_tables",
+    "state_table",
+    "task_tables",
+]
 
 
 def metadata_for(schema: str) -> sa.MetaData:
