@@ -24,6 +24,11 @@ def groups(context: typer.Context, incomplete: str) -> list[str]:
     return _from_reader(context, incomplete, lambda reader, _: _groups(reader))
 
 
+def groups_and_tasks(context: typer.Context, incomplete: str) -> list[str]:
+    """Complete the name of a group, or of a task of the chosen group."""
+    return sorted({*groups(context, incomplete), *tasks(context, incomplete)})
+
+
 def nodes(context: typer.Context, incomplete: str) -> list[str]:
     """Complete the name of a node of the chosen group."""
     return _from_reader(context, incomplete, _nodes)

@@ -233,7 +233,7 @@ def _nodes_parts(group: GroupLine, *, everything: bool) -> tuple[list[Renderable
     if group.state == "active" and of_tasks:
         notes.insert(0, "* the observer")
     if (wait := group.wait) is not None:
-        from coordinator.app.node.log_lines import waits
+        from coordinator.app.admin.explain.unsettled import waits
 
         notes.insert(0, f"{group.group}: {waits(wait.timeline, wait.why, wait.left_s)}")
     if group.state != "active":

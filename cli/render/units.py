@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from coordinator.app.admin.explain import words
+from coordinator.app.admin.explain.words import DAY_S, HOUR_S, MINUTE_S
 from coordinator.cli.shared import TimeStyle
 
-MINUTE_S, HOUR_S, DAY_S = 60.0, 3600.0, 86400.0
 UNIT_S = {"ms": 0.001, "s": 1.0, "": 1.0, "m": MINUTE_S, "h": HOUR_S, "d": DAY_S}
 #: Three centuries; PostgreSQL's own moments end some time after them.
 TIME_MAX_S = 1e10
@@ -15,15 +16,7 @@ NOTHING = "-"
 
 def age(seconds: float | None) -> str:
     """Write an age in one suitable unit: 0.3 s, 14m, 3h, 12d."""
-    if seconds is None:
-        return NOTHING
-    if seconds < MINUTE_S:
-        return f"{seconds:.1f} s"
-    if seconds < HOUR_S:
-        return f"{seconds / MINUTE_S:.0f}m"
-    if seconds < 2 * DAY_S:
-        return f"{seconds / HOUR_S:.0f}h"
-    return f"{seconds / DAY_S:.0f}d"
+    return NOTHING if seconds is None else words.age(seconds)
 
 
 def gap(seconds: float | None) -> str:

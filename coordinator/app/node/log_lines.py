@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import signal
 
+from coordinator.app.admin.explain.unsettled import BECAUSE, UNSETTLED
 from coordinator.protocol.node.events import LogLine
 from coordinator.protocol.node.state.node import Node
 
-UNSETTLED = (
-    "no node takes the token yet: the database is on timeline {timeline}, {because};"
-    " a program that an earlier grant started may still run"
-)
 #: A sentence for each event of the machine; the names in braces are the report's fields.
 SENTENCES = {
     "active": "ACTIVE term {term}",
@@ -80,13 +77,6 @@ STOPPING = {
     "trust": "no heartbeat was acknowledged in time",
     "trust ended": "no heartbeat was acknowledged in time",
 }
-#: Clause about an identity of the database on which a node waits, by the machine's reason.
-BECAUSE = {
-    "failover": "after a failover or a restore, which may have lost the last commits",
-    "restart": "restarted, and commits that this node saw acknowledged are missing, or may be",
-    "another": "another branch or another database than before",
-    "start": "and no live node has seen this run of the server from its start",
-}
 
 
 def sentence(report: LogLine, node: Node) -> str:
@@ -105,12 +95,6 @@ def sentence(report: LogLine, node: Node) -> str:
     if fields.get("forced"):
         line += "; it did not end within stopTimeout, and was killed"
     return f"{node.policy.group}: {line}"
-
-
-def waits(timeline: int, why: str, left_s: float | None) -> str:
-    """Return a sentence: no node takes a token of a group yet, why, and for how long (rule E3)."""
-    left = "the wait begins once a node is live" if left_s is None else f"{left_s:.1f} s are left"
-    return f"{UNSETTLED.format(timeline=timeline, because=BECAUSE[why])}; {left}"
 
 
 def _holding(fields: dict[str, object]) -> str:

@@ -28,6 +28,7 @@ from coordinator.protocol.node.tasks import intake as task_intake
 from coordinator.protocol.rules.restarts import (
     CRASH_LOOP,
     QUICK_ENDS_MAX,
+    RETIRED,
     Restarts,
     crash_loop,
     status_words,
@@ -164,7 +165,7 @@ def _ended_itself(node: Node, event: ProgramEnded, term: int, ran_s: float) -> N
             leaving = node.leaving or Leaving(ended_so, code)
             return give_up(replace(node, leaving=leaving), term, why=ended_so)
         case OnExit.RETIRE:
-            return give_up(node, term, float("inf"), why=f"{ended_so}: not started here again")
+            return give_up(node, term, float("inf"), why=f"{ended_so}: {RETIRED}")
         case OnExit.RELEASE:
             cool_until = now + 2 * node.timing.heartbeat_s
             return give_up(node, term, cool_until, why=ended_so)

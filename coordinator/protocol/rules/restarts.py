@@ -14,6 +14,8 @@ QUICK_ENDS_MAX = 5
 #: Beginning of the reason for which the token is given back then, in the history; `coord status`
 #: knows a crash loop by it.
 CRASH_LOOP = "crash loop"
+#: End of that reason when this node never takes the token again in its present life.
+RETIRED = "not started here again"
 
 
 @dataclass(frozen=True, slots=True)
