@@ -121,10 +121,7 @@ def _no_node(facts: GroupFacts) -> Iterator[str]:
         )
     else:
         left = [node for node in facts.nodes if node.ended_age_s is not None]
-        newest = min(left, key=lambda node: node.ended_age_s or 0.0, default=None)
-        if newest is None:
-            yield "No node of the group has ever joined."
-        else:
+        for newest in sorted(left, key=lambda node: node.ended_age_s or 0.0)[:1]:
             why = f" ({newest.end_reason})" if newest.end_reason else ""
             yield (
                 f"No node of the group lives: {place(newest)} was the last one that left,"
