@@ -22,6 +22,7 @@ from coordinator.cli.commands.observer import commands as observer_commands
 from coordinator.cli.commands.once import tick
 from coordinator.cli.commands.program import state
 from coordinator.cli.commands.task import commands as task_commands
+from coordinator.cli.commands.token import commands as token_commands
 from coordinator.runtime.linux.descriptors import open_standard
 
 app = typer.Typer(
@@ -59,6 +60,7 @@ app.command()(history.history)
 app.command()(explain.explain)
 app.add_typer(task_commands.app, name="task")
 app.add_typer(state.app, name="state")
+app.add_typer(token_commands.app, name="token")
 app.command()(nodes.nodes)
 app.add_typer(observer_commands.app, name="observer")
 app.command()(nodes.evict)

@@ -30,8 +30,11 @@ def attach(root: Any) -> None:
 
 
 def _extend(command: Any, options: list[Any]) -> None:
-    command.params.extend(options)
-    lay_out(command, [option.name for option in options])
+    # A command's own option comes first: its --timeout is not the database's.
+    own = {word for param in command.params for word in param.opts}
+    added = [option for option in options if own.isdisjoint(option.opts)]
+    command.params.extend(added)
+    lay_out(command, [option.name for option in added])
     for inner in getattr(command, "commands", {}).values():
         _extend(inner, options)
 

@@ -105,7 +105,7 @@ ADRS = sorted((ROOT / "docs/adr").glob("0*.md"))
 def test_no_number_of_a_decision_is_given_twice():
     numbers = [path.name[:4] for path in ADRS]
 
-    assert numbers == [f"{number:04}" for number in range(1, len(ADRS) + 1)]
+    assert numbers == sorted(set(numbers))
 
 
 @pytest.mark.parametrize("path", ADRS, ids=lambda path: path.stem)

@@ -32,9 +32,18 @@ def own_name(group: str, task_id: str) -> Iterator[str]:
     A forked child keeps the number in use as well, until it ends.
     Errors: CoordError when CONTENDERS_MAX numbers are in use.
     """
-    line, number = _reserved(_digest(str(os.getuid()), group, task_id))
+    name, line = reserved_name(group, task_id)
     with contextlib.closing(line):
-        yield f"{task_id}.{_place()}-{number}"
+        yield name
+
+
+def reserved_name(group: str, task_id: str) -> tuple[str, socket.socket]:
+    """Reserve a name for as long as a process has the returned socket open.
+
+    Errors: as `own_name`.
+    """
+    line, number = _reserved(_digest(str(os.getuid()), group, task_id))
+    return f"{task_id}.{_place()}-{number}", line
 
 
 def _reserved(key: str) -> tuple[socket.socket, int]:

@@ -115,6 +115,7 @@ class NodeSettings:
     log_format: LogFormat = field_of("log.format", "auto")
     nonblock: bool = field_of("nonblock", False)  #: give up at once when the token is held
     wait_s: float | None = field_of("wait", None)  #: give up after so long; None waits for ever
+    one_run: bool = False  #: `coord token hold`: one run, whose exit code is the node's
     conflict_exit_code: int = field_of("conflictExitCode", 75)
     pass_database: bool = field_of("passDatabase", False)  #: the program may know the URL
     listen: str | None = field_of("http.listen", None)  #: "host:port" of the HTTP endpoints

@@ -201,7 +201,7 @@ def _lookout(
 def first_node(made: Parts, now: float, legacy: Legacy | None) -> Node:
     """Return the state that a node begins with."""
     settings = made.settings
-    once = settings.nonblock or settings.wait_s is not None
+    once = settings.one_run or settings.nonblock or settings.wait_s is not None
     policy = Policy(
         node=settings.task_id,
         group=settings.group_id,
@@ -215,6 +215,7 @@ def first_node(made: Parts, now: float, legacy: Legacy | None) -> Node:
         conflict_code=settings.conflict_exit_code,
         once=once,
         hung=hung_policy(settings),
+        exits_as_program=settings.one_run,
         observer_policy=observer_policy_of(settings) if settings.hosts_tasks else None,
     )
     # The numbers of runs rise through all agents of one guardian.

@@ -85,6 +85,7 @@ def absorb(node: Node, event: Event) -> Step:
         case PrimarySeen(now, identity):
             return branches.primary_seen(node, now, identity)
         case StopAsked(now, reason, code):
+            code = code or program_end.code_of_signal(node, reason)
             leaving = node.leaving or Leaving(reason, code)
             return _give_up_leaving(replace(node, leaving=leaving), (), now)
         case ResignAsked(now, reason):

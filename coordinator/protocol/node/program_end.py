@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import replace
 
 from coordinator.protocol.node.events import (
@@ -15,6 +16,7 @@ from coordinator.protocol.node.events import (
 )
 from coordinator.protocol.node.side_runs import hung, runs
 from coordinator.protocol.node.state.node import (
+    LOST_CODE,
     Leaving,
     Node,
     OnExit,
@@ -37,8 +39,6 @@ from coordinator.protocol.rules.restarts import ended as counted
 
 Step = tuple[Node, tuple[Command, ...]]
 
-#: Exit code of a node that was to run the program once and lost the token meanwhile.
-LOST_CODE = 76
 #: Heartbeats for which a program that could not be started is not tried again here.
 REFUSED_BEATS = 2.0
 #: Reasons for giving a token up, as the history has them. People of other groups read it, so it has
@@ -134,7 +134,8 @@ def ended(node: Node, event: ProgramEnded) -> Step:
     checks = runs.killed(node, "its program ended")
     if run.stopping or event.why != "itself":
         why = run.stopping or ENDINGS.get(event.why, event.why)
-        return _lost(_given_up(node, run, why, event.now), run), (line, *checks)
+        node = _left_by(_given_up(node, run, why, event.now), run.stopping, event.status)
+        return _lost(node, run), (line, *checks)
     after = _ended_itself(node, event, run.term, event.now - run.started_at)
     return after, (line, *checks, *_crash_loop(node, after, event))
 
@@ -156,13 +157,32 @@ def _lost(node: Node, run: Run) -> Node:
     return node
 
 
+def _left_by(node: Node, stopping: str, status: int) -> Node:
+    """Leave with the program's exit code, if it ended because the node was told to leave."""
+    leaving = node.leaving
+    if not node.policy.exits_as_program or leaving is None or leaving.reason != stopping:
+        return node
+    return replace(node, leaving=replace(leaving, code=code_of(status)))
+
+
+def code_of_signal(node: Node, reason: str) -> int:
+    """Return the exit code of a node that a signal ends, unless its program's end replaces it."""
+    if not node.policy.exits_as_program or reason not in signal.Signals.__members__:
+        return 0
+    return code_of(-signal.Signals[reason])
+
+
+def code_of(status: int) -> int:
+    """Return the exit code of a program's end, as a shell has it; status below 0: a signal."""
+    return status if status >= 0 else 128 - status
+
+
 def _ended_itself(node: Node, event: ProgramEnded, term: int, ran_s: float) -> Node:
     now, status = event.now, status_words(event.status)
     ended_so = f"the program ended ({status})"
     match dict(node.policy.on_status).get(event.status, node.policy.on_exit):
         case OnExit.STOP:
-            code = event.status if event.status >= 0 else 128 - event.status
-            leaving = node.leaving or Leaving(ended_so, code)
+            leaving = node.leaving or Leaving(ended_so, code_of(event.status))
             return give_up(replace(node, leaving=leaving), term, why=ended_so)
         case OnExit.RETIRE:
             return give_up(node, term, float("inf"), why=f"{ended_so}: {RETIRED}")

@@ -28,11 +28,11 @@ COMMANDS = (
     *("observer status", "observer decisions", "observer suspend", "observer resume"),
     "observer policy",
     *("task add", "task list", "task show", "task enable", "task disable", "task delete"),
-    *("task move", "task cursor"),
+    *("task move", "task cursor", "token hold"),
     *("state put", "state get", "state show", "state history"),
 )
 #: Groups of commands.
-ABOVE = ("config", "db", "observer", "state", "task")
+ABOVE = ("config", "db", "observer", "state", "task", "token")
 LOADED = f"""
 import sys
 from coordinator.cli.main import main
@@ -95,6 +95,8 @@ def test_every_command_explains_itself_and_the_shared_options(command: str, run:
     assert answer.out.startswith(f"Usage: coord {command}".rstrip())
     said = " ".join(answer.out.split())
     for name in ("CONFIG", "DATABASE_URL", "GROUP_ID", "OUTPUT", "TIME", "COLOR", "TIMEOUT"):
+        if (command, name) == ("token hold", "TIMEOUT"):
+            continue  # its own --timeout is that of the wait, as flock has it
         assert f"[env: COORD_{name}" in said
 
 

@@ -147,7 +147,9 @@ class GuardianWatch:
 
     def after_step(self, node: Node) -> tuple[GuardianWatch, SessionTold | None]:
         """Return the message about the node's session for the guardian, if that has changed."""
-        now_held = SessionTold(node.session, node.run.term if node.run else 0)
+        # The successor of a node that runs its program once must know that it has run.
+        over = node.given_up if node.policy.exits_as_program else 0
+        now_held = SessionTold(node.session, node.run.term if node.run else over)
         if now_held == self.told:
             return self, None
         return replace(self, told=now_held), now_held

@@ -57,8 +57,13 @@ class Policy:
     conflict_code: int = 75
     hung: HungPolicy = field(default_factory=HungPolicy)  #: of the group's own program
     once: bool = False  #: losing the token ends the node with code 76
+    exits_as_program: bool = False  #: told to leave, the node ends with its program's exit code
     #: For a node whose group spreads tasks; None: one program. The group's record has precedence.
     observer_policy: ObserverPolicy | None = None
+
+
+#: Exit code of a node that was to run the program once and lost the token meanwhile.
+LOST_CODE = 76
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +173,12 @@ def succeeding(node: Node, session: str | None, term: int, now: float, *, dying:
     dying:         programs of it may still live, and nothing is ended before they are gone.
     """
     run = Run(INHERITED, term, now, "the agent died") if dying else None
-    return replace(node, bury=session, run=run, given_up=term, remembered=term)
+    leaving = None
+    if node.policy.exits_as_program and term:
+        leaving = Leaving(
+            "lost", LOST_CODE, "the agent died under the token; it is not taken again"
+        )
+    return replace(node, bury=session, run=run, given_up=term, remembered=term, leaving=leaving)
 
 
 def session_name(policy: Policy, count: int) -> str:
