@@ -1,0 +1,289 @@
+"""A directory of this machine as a storage device.
+
+    coord-device        the device's id: a directory without it is another one, or is not mounted
+    segments/ab/ID      whole files; their names never change, and nothing is written to them
+    temporary/ID.NAME   files on the way, until they are whole and on the disk
+
+EIO of one file is that file's damage. EIO, ENOENT or a wrong id of the directory make the device
+offline.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from coordinator.segments.faults import DiskError, SegmentAbsentError, SegmentDamagedError
+
+MARKER = "coord-device"
+#: A disk with less is full: its file system needs some room of its own.
+RESERVE_BYTES = 1 << 20
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskState:
+    """State of a device now: online, full, read-only or offline."""
+
+    state: str
+    total_bytes: int = 0
+    free_bytes: int = 0
+    error: str | None = None
+
+
+class Disk:
+    """One storage device of this machine, known by its id."""
+
+    __slots__ = ("device", "root")
+
+    def __init__(self, root: Path, device: str) -> None:
+        self.root, self.device = root, device
+
+    def state(self) -> DiskState:
+        """Look at the directory, and try to write to it; never raises."""
+        try:
+            self._check()
+            told = os.statvfs(self.root)
+            total, free = told.f_blocks * told.f_frsize, told.f_bavail * told.f_frsize
+        except DiskError as error:
+            return DiskState(state=error.state, error=str(error))
+        except OSError as error:
+            return DiskState(state="offline", error=_told(error))
+        if free < RESERVE_BYTES:
+            return DiskState(state="full", total_bytes=total, error="no space left")
+        state, told_error = "online", None
+        try:
+            self._try_to_write()
+        except DiskError as error:
+            state, told_error = error.state, str(error)
+        return DiskState(state=state, total_bytes=total, free_bytes=free, error=told_error)
+
+    def path_of(self, segment: str) -> Path:
+        """Return the place of a segment's file.
+
+        Errors: ValueError for anything but the id of a segment, so that no name leads elsewhere.
+        """
+        name = str(uuid.UUID(segment))
+        if name != segment:
+            raise ValueError(f"{segment!r} is no id of a segment")
+        return self.root / "segments" / name[:2] / name
+
+    @contextlib.contextmanager
+    def reading(self, segment: str, offset: int = 0) -> Iterator[Reading]:
+        """Open a segment's file from an offset on.
+
+        Errors: SegmentAbsentError; DiskError when the device is not there; SegmentDamagedError when
+        the file cannot be read.
+        """
+        try:
+            flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+            file = os.open(self.path_of(segment), flags)
+        except OSError as error:
+            self._check()
+            if error.errno == errno.ENOENT:
+                raise SegmentAbsentError(f"{self.root}: it has no file of it") from error
+            raise SegmentDamagedError(f"{self.root}: {_told(error)}") from error
+        try:
+            yield Reading(file, offset)
+        finally:
+            os.close(file)
+
+    @contextlib.contextmanager
+    def writing(self, segment: str) -> Iterator[Writing]:
+        """Open a temporary file for a segment; without `keep` nothing is left of it.
+
+        Errors: DiskError.
+        """
+        self._check()
+        target = self.path_of(segment)
+        place = self.root / "temporary" / f"{segment}.{uuid.uuid4().hex}"
+        with _disk_errors(self.root):
+            for folder in (target.parent, place.parent):
+                folder.mkdir(parents=True, exist_ok=True)
+            file = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        writing = Writing(self.root, file, place, target)
+        try:
+            yield writing
+        finally:
+            os.close(file)
+            if not writing.kept:
+                with contextlib.suppress(OSError):
+                    place.unlink()
+
+    def delete(self, segment: str) -> None:
+        """Delete a segment's file; it may be gone already.
+
+        Errors: DiskError.
+        """
+        self._check()
+        with _disk_errors(self.root):
+            self.path_of(segment).unlink(missing_ok=True)
+
+    def segments(self) -> Iterator[str]:
+        """Return the ids of all files that are there.
+
+        Errors: DiskError.
+        """
+        self._check()
+        with _disk_errors(self.root):
+            for path in sorted((self.root / "segments").glob("??/*")):
+                yield path.name
+
+    def temporaries(self) -> list[tuple[str, Path]]:
+        """Return the files on the way: the segment of each, and its place."""
+        with _disk_errors(self.root):
+            found = sorted((self.root / "temporary").glob("*.*"))
+        return [(path.name.partition(".")[0], path) for path in found]
+
+    def _check(self) -> None:
+        there = marker_of(self.root)
+        if there != self.device:
+            what = "its marker is gone" if there is None else "it is another device"
+            raise DiskError(f"{self.root}: {what}; is the right disk mounted there?")
+
+    def _try_to_write(self) -> None:
+        place = self.root / f"coord-trial-{uuid.uuid4().hex}"
+        with _disk_errors(self.root):
+            try:
+                place.write_bytes(b"\0")
+            finally:
+                place.unlink(missing_ok=True)
+
+
+class Reading:
+    """An open file, read in order."""
+
+    __slots__ = ("_offset", "file")
+
+    def __init__(self, file: int, offset: int) -> None:
+        self.file, self._offset = file, offset
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to size bytes.
+
+        Errors: SegmentDamagedError when the disk does not give them.
+        """
+        try:
+            part = os.pread(self.file, size, self._offset)
+        except OSError as error:
+            raise SegmentDamagedError(f"it cannot be read: {_told(error)}") from error
+        self._offset += len(part)
+        return part
+
+    def length(self) -> int:
+        """Return the length of the file."""
+        return os.fstat(self.file).st_size
+
+    def forget_cached(self) -> None:
+        """Let the next reads come from the disk, and not from the page cache."""
+        os.fsync(self.file)
+        os.posix_fadvise(self.file, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+class Writing:
+    """A temporary file that becomes a segment's file."""
+
+    __slots__ = ("_file", "_place", "_root", "_target", "kept")
+
+    def __init__(self, root: Path, file: int, place: Path, target: Path) -> None:
+        self._root, self._file, self._place, self._target = root, file, place, target
+        self.kept = False
+
+    def write(self, part: bytes) -> None:
+        """Add bytes.
+
+        Errors: DiskError.
+        """
+        left = memoryview(part)
+        with _disk_errors(self._root):
+            while left:
+                left = left[os.write(self._file, left) :]
+
+    def keep(self) -> None:
+        """Bring the file onto the disk, then give it its name, then bring that onto the disk.
+
+        Errors: DiskError.
+        """
+        with _disk_errors(self._root):
+            os.fsync(self._file)
+            self._place.rename(self._target)
+            self.kept = True
+            for folder in (self._target.parent, self._target.parent.parent):
+                _sync_folder(folder)
+
+
+def marker_of(root: Path) -> str | None:
+    """Return the id of the device that a directory is; None when it is none yet.
+
+    Errors: DiskError when there is no such directory, or it cannot be read.
+    """
+    with _disk_errors(root):
+        if not root.is_dir():
+            raise DiskError(f"{root}: there is no such directory")
+        try:
+            return str(uuid.UUID((root / MARKER).read_text("ascii").strip()))
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            raise DiskError(f"{root / MARKER}: it has no id of a device") from None
+
+
+def make_device(root: Path) -> str:
+    """Make a directory a device, and return its id; one that is a device keeps its id.
+
+    Errors: DiskError.
+    """
+    known = marker_of(root)
+    if known is not None:
+        return known
+    device = str(uuid.uuid4())
+    place = root / f"{MARKER}.{uuid.uuid4().hex}"
+    with _disk_errors(root):
+        for folder in ("segments", "temporary"):
+            (root / folder).mkdir(exist_ok=True)
+        file = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(file, f"{device}\n".encode())
+            os.fsync(file)
+        finally:
+            os.close(file)
+        try:
+            # Of two processes that do this one wins; the other takes what it finds.
+            with contextlib.suppress(FileExistsError):
+                os.link(place, root / MARKER)
+        finally:
+            place.unlink(missing_ok=True)
+        _sync_folder(root)
+    found = marker_of(root)
+    assert found is not None, "the marker was just made"
+    return found
+
+
+@contextlib.contextmanager
+def _disk_errors(root: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        state = "offline"
+        if error.errno in _FULL:
+            state = "full"
+        elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            state = "read-only"
+        raise DiskError(f"{root}: {_told(error)}", state) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def _told(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
