@@ -14,10 +14,13 @@ PROGRAM = """
 import coordinator
 
 held = coordinator.held()
+seen = held.state.get()
 with held.transaction() as connection:
     connection.exec_driver_sql(
         "INSERT INTO app.work VALUES (%s, %s, %s)", (held.group, held.term, held.is_held())
     )
+    held.state.put_in(connection, b"done")
+assert (seen, held.state.get()) == (None, b"done")
 """
 #: A callable runs in a process of coord's own; a command that it starts is below that process.
 CALLABLE = """

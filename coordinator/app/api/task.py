@@ -14,13 +14,12 @@ from __future__ import annotations
 
 import json
 import os
-import socket
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from coordinator.app.config.settings import DEFAULT_SCHEMA
+from coordinator.app.held.progress import ProgressReports
 from coordinator.errors import ConfigError
 from coordinator.protocol.messages.group_record import token_name
 
@@ -28,10 +27,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from coordinator.store.program.state import TokenState
-
-
-#: Share of progressTimeout; reports that follow sooner are not sent.
-PROGRESS_SHARE = 0.1
 
 
 class HeldTask:
@@ -60,10 +55,7 @@ class HeldTask:
         self.options: dict[str, Any] = json.loads(environ.get("COORD_OPTIONS", "{}"))
         self._database_url = database_url or environ.get("COORD_DATABASE_URL")
         self._schema = schema or environ.get("COORD_DATABASE_SCHEMA", DEFAULT_SCHEMA)
-        self._notify = environ.get("NOTIFY_SOCKET")
-        # A loop may report at every turn; the node does not need each report.
-        self._progress_every_s = float(environ.get("WATCHDOG_USEC", "0")) / 1e6 * PROGRESS_SHARE
-        self._progress_at = float("-inf")
+        self._reports = ProgressReports(environ)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -126,17 +118,7 @@ class HeldTask:
 
     def progress(self) -> None:
         """Report progress to the node; without effect if the task has no progressTimeout."""
-        now = time.monotonic()
-        if not self._notify or now < self._progress_at:
-            return
-        self._progress_at = now + self._progress_every_s
-        address = self._notify.replace("@", "\0", 1) if self._notify[0] == "@" else self._notify
-        with (
-            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line,
-            suppress(BlockingIOError, ConnectionError, FileNotFoundError),
-        ):
-            line.setblocking(False)
-            line.sendto(b"WATCHDOG=1", address)
+        self._reports.send()
 
     def _conninfo(self) -> str:
         if not self._database_url:

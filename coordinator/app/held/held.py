@@ -19,8 +19,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from coordinator.app.held.progress import ProgressReports
 from coordinator.app.held.trust import find_board
@@ -29,7 +29,14 @@ from coordinator.protocol.messages.group_record import token_name
 from coordinator.runtime.schedule.trust_board import TrustBoard
 
 if TYPE_CHECKING:
+    import psycopg
     from sqlalchemy import Connection
+    from sqlalchemy.orm import Session
+
+    from coordinator.store.program.state import TokenState
+
+    #: Connections that a caller may bring for a fenced transaction.
+    C = TypeVar("C", "Connection", "Session", "psycopg.Connection[Any]")
 
 #: Schema of coord's tables where nothing else is said, as in app/config/settings.py.
 DEFAULT_SCHEMA = "coord"
@@ -127,35 +134,73 @@ class Held:
         """Report progress to the node; without effect if the node does not ask for it."""
         self._reports.send()
 
-    @contextmanager
-    def transaction(self) -> Iterator[Connection]:
+    @overload
+    def transaction(self) -> AbstractContextManager[Connection]: ...
+
+    @overload
+    def transaction(self, connection: C) -> AbstractContextManager[C]: ...
+
+    def transaction(self, connection: Any = None) -> AbstractContextManager[Any]:
         """Open a transaction that commits only while the token is held.
 
-        The database is `database_url`, or the one that the node has handed over
-        (`coord run --pass-database`). The token's row is locked FOR SHARE until the commit, so no
-        takeover can slip in between. Yields an SQLAlchemy connection, committed at the end.
+        The token's row is locked FOR SHARE until the commit, so no takeover can slip in between.
 
+        connection: an SQLAlchemy Connection or Session, or a psycopg Connection, of the database
+            that has coord's tables, without an open transaction; it is committed at the end of the
+            block and stays open. None: a new SQLAlchemy connection to `database_url`, or to the
+            database that the node has handed over (`coord run --pass-database`).
         Errors: TokenLostError if the token is not this holding's any more: nothing was written.
         OutcomeUnknownError if the answer to the commit was lost: read again what was to be written.
-        ConfigError if there is no database to write to.
+        ConfigError if there is no database to write to. UsageError if a transaction is open.
         """
-        if not self._database_url:
-            raise ConfigError(
-                "there is no database to write to: start the node with --pass-database, or name it"
-                " in held(database_url=...)"
-            )
+        holding = (self.name, self.term, self.session)
+        conninfo = "" if connection is not None else self._conninfo()
         self.check()
-        from coordinator.store.program.fenced_transaction import fenced_transaction
+        from coordinator.store.program.fenced_transaction import fenced_on, fenced_transaction
 
-        with fenced_transaction(
-            self._database_url, self._schema, self.name, self.term, self.session
-        ) as connection:
-            yield connection
+        if connection is None:
+            return fenced_transaction(conninfo, self._schema, *holding)
+        return _itself(connection, fenced_on(connection, self._schema, *holding))
+
+    @property
+    def state(self) -> TokenState:
+        """Bytes that a holding saves for the next one: `state.get()`, `state.put(content)`.
+
+        In a transaction of `transaction`: `state.get_in(connection)`, `state.put_in(connection,
+        content)`.
+
+        Errors: ConfigError if there is no database.
+        """
+        conninfo = self._conninfo()
+        from coordinator.store.program.state import TokenState
+
+        return TokenState(
+            conninfo=conninfo,
+            schema=self._schema,
+            token=self.name,
+            term=self.term,
+            session=self.session,
+        )
+
+    def _conninfo(self) -> str:
+        if self._database_url:
+            return self._database_url
+        raise ConfigError(
+            "there is no database to write to: start the node with --pass-database, or name it in"
+            " held(database_url=...)"
+        )
 
     def _trust(self) -> TrustBoard:
         if self._board is None:
             raise TokenLostError(self._why_unknown)
         return self._board
+
+
+@contextmanager
+def _itself(given: C, block: AbstractContextManager[object]) -> Iterator[C]:
+    """Enter a block, and yield what was given."""
+    with block:
+        yield given
 
 
 def held(*, database_url: str | None = None, schema: str | None = None) -> Held:

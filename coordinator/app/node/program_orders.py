@@ -108,15 +108,16 @@ def holding(settings: NodeSettings, term: int, session: str) -> dict[str, str]:
         "COORD_TASK_ID": settings.task_id,
         "COORD_TERM": str(term),
         "COORD_SESSION": session,
+        # No secret: a program that has a login of its own needs it for a fenced transaction.
+        "COORD_DATABASE_SCHEMA": settings.database.schema,
     }
 
 
 def database(settings: NodeSettings, env: dict[str, str]) -> tuple[str, ...]:
-    """Put URL and schema into env if the program may know them; return the variables to unset."""
+    """Put the database's URL into env if the program may know it; return the variables to unset."""
     if not settings.pass_database:
         return SECRETS
     env["COORD_DATABASE_URL"] = url_of(for_program(settings.database.conninfo))
-    env["COORD_DATABASE_SCHEMA"] = settings.database.schema
     return tuple(name for name in SECRETS if name != "COORD_DATABASE_URL")
 
 

@@ -72,6 +72,7 @@ def of_lock(settings: NodeSettings) -> NodeSettings:
         on_exit="stop",
         program=None,
         trigger=None,
+        health=None,
         policy=Policy(),
         hosts_tasks=False,
         tasks=(),

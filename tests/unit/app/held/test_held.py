@@ -174,3 +174,17 @@ def test_asking_loads_only_the_standard_library():
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
 
     assert said.stdout == "[]\n", said.stderr
+
+
+def test_a_connection_of_the_program_s_own_needs_no_handed_over_database(board, database):
+    """A login that does not hold the token is told apart by the fence, not by configuration."""
+    with database.connect() as connection:
+        held = Held(board[0], schema=database.schema)
+
+        with (
+            pytest.raises(TokenLostError, match="nothing was written"),
+            held.transaction(connection),
+        ):
+            pass
+        with pytest.raises(ConfigError, match="--pass-database"):
+            held.state.get()
