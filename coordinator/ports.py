@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from coordinator.protocol.messages.requests import Answer, Request
 from coordinator.protocol.messages.schedule_claims import Claim
 from coordinator.protocol.operations.types import Location, Plan, SubtaskEnd, TypeSpec
+from coordinator.protocol.rules.saved_state import StateSeen, StateWanted
 
 
 class Clock(Protocol):
@@ -82,6 +83,17 @@ class StatePort(Protocol):
 
     def put(self, content: bytes) -> int:
         """Save a state and return its sequence; refuse one of more than STATE_BYTES_MAX bytes."""
+        ...
+
+
+class StateReader(Protocol):
+    """Reads the states of tokens before the programs that need them are started."""
+
+    def read(self, wanted: Sequence[StateWanted]) -> Mapping[str, StateSeen]:
+        """Return what one snapshot shows of each token that is there; may block for seconds.
+
+        Errors: DatabaseUnreachableError (try again), DatabaseRefusedError, SchemaError (final).
+        """
         ...
 
 

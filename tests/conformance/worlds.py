@@ -13,7 +13,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from coordinator.errors import DuplicateTaskError
-from coordinator.ports import StatePort, Store, StoreConnection
+from coordinator.ports import StatePort, StateReader, Store, StoreConnection
 from coordinator.protocol.messages.group_record import TaskDef, TasksPolicy
 from coordinator.protocol.messages.requests import (
     Answer,
@@ -30,10 +30,11 @@ from coordinator.protocol.messages.requests import (
 from coordinator.store.admin.admin_store import AdminStore
 from coordinator.store.connection.postgres import PostgresStore
 from coordinator.store.program.state import TokenState
+from coordinator.store.program.state_reader import PostgresStateReader
 from tests.support.fakes import memory_operator
 from tests.support.fakes.memory_rows import EpochRow
 from tests.support.fakes.memory_store import MemoryDatabase, MemoryStore
-from tests.support.fakes.program.memory_state import MemoryState
+from tests.support.fakes.program.memory_state import MemoryState, MemoryStateReader
 from tests.support.servers.postgres import wait_until
 from tests.support.servers.roles import Roles
 
@@ -115,6 +116,10 @@ class World(Protocol):
         """Return the state of a token, as a program of that holding sees it."""
         ...
 
+    def reader(self) -> StateReader:
+        """Return what reads states for the nodes of GROUP."""
+        ...
+
     def decisions(self) -> list[tuple[str, str]]:
         """Return (node, reason) of each decision that was carried out, oldest first."""
         ...
@@ -177,6 +182,9 @@ class MemoryWorld:
 
     def state(self, token: str, term: int, session: str) -> StatePort:
         return MemoryState(self.database, token, term, session)
+
+    def reader(self) -> StateReader:
+        return MemoryStateReader(self.database)
 
     def decisions(self) -> list[tuple[str, str]]:
         return [(row.decision.node, row.decision.reason) for row in self.database.decisions]
@@ -263,6 +271,12 @@ class PostgresWorld:
     def state(self, token: str, term: int, session: str) -> StatePort:
         return self._state(self.database.conninfo, token, term, session)
 
+    def reader(self) -> StateReader:
+        return self._reader(self.database.conninfo)
+
+    def _reader(self, conninfo: str) -> StateReader:
+        return PostgresStateReader(conninfo, self.database.schema, "test", TIMEOUT_S)
+
     def _state(self, conninfo: str, token: str, term: int, session: str) -> StatePort:
         return TokenState(
             conninfo=conninfo,
@@ -288,6 +302,9 @@ class LeastPrivileges(PostgresWorld):
     def state(self, token: str, term: int, session: str) -> StatePort:
         login = self.roles.login("node", token.partition("/")[0])
         return self._state(login, token, term, session)
+
+    def reader(self) -> StateReader:
+        return self._reader(self.roles.login("node", GROUP))
 
 
 @dataclass

@@ -25,6 +25,7 @@ from coordinator.app.node.asked_lines import (
 from coordinator.app.node.http_endpoints import HttpEndpoints
 from coordinator.app.node.log_lines import sentence
 from coordinator.app.node.own.program import OwnProgram, hung_policy
+from coordinator.app.node.program.loads import loader_of
 from coordinator.app.node.program_orders import meanings
 from coordinator.app.node.reload import LiveSettings
 from coordinator.app.node.tasks import TaskNode, declare, observer_policy_of
@@ -156,10 +157,11 @@ def run(
         on_started=started,
         inherited=None if legacy is None else legacy.left_behind(deadlines_fd),
         upkeep=lambda: _collect(spare),
+        loader=(loader := loader_of(settings, made.timing, clock)),
     )
     node = first_node(made, clock.now(), legacy)
     agent = Agent(node, made.store, link, clock, lambda report, at: _say(logger, report, at))
-    agent.sources = (_suspends(channel, logger, settings, legacy), programs.progress)
+    agent.sources = (_suspends(channel, logger, settings, legacy), programs.progress, loader)
     agent.onlookers.append(programs.look)
     _connect_callbacks(link, agent, live, logger)
     lookout = _lookout(settings, made.timing, clock, agent)
@@ -172,6 +174,7 @@ def run(
         return error.exit_code
     finish = agent.run(connection)
     window.close()
+    loader.close()
     lookout.stop()
     if finish.trouble:
         log.fail(logger, "ended", _with_origin(settings, trouble_of(settings, finish)))

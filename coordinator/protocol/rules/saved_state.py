@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from coordinator.errors import StateTooLargeError
 
 #: A state is what a program has reached and not its work: one row that is written at each save,
@@ -10,6 +12,36 @@ STATE_BYTES_MAX = 1_048_576
 #: States of one token that are kept, the current one included: enough to see what a program did
 #: before it failed, and at most 10 MiB for a token.
 STATES_KEPT = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateWanted:
+    """Holding for whose program the state of its token is read."""
+
+    token: str
+    term: int
+    session: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateSeen:
+    """State of a token, and the holding that the same snapshot of the database shows.
+
+    content: the state that was saved last; None when none was.
+    """
+
+    term: int
+    session: str | None
+    content: bytes | None
+
+
+def shows_holding(seen: StateSeen, wanted: StateWanted) -> bool:
+    """Say whether no older holder can save any more after what was seen (rule Y4).
+
+    A snapshot that shows the holding comes after its take, and so after all that older holders
+    committed (Y1). One that does not may come from before the take, or from another server.
+    """
+    return (seen.term, seen.session) == (wanted.term, wanted.session)
 
 
 def checked_size(content: bytes) -> bytes:

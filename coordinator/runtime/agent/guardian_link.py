@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from coordinator.errors import CoordError
@@ -40,6 +40,8 @@ from coordinator.protocol.node.state.node import Node
 from coordinator.protocol.node.state.run import INHERITED
 from coordinator.protocol.rules.timing import Timing
 from coordinator.runtime.agent.left_behind import LeftBehind
+from coordinator.runtime.agent.loads.loader import StateLoader
+from coordinator.runtime.agent.loads.starts import LoadedStarts
 from coordinator.runtime.isolation.levels import Handle, kill_all
 from coordinator.runtime.linux.channel import Channel
 
@@ -76,6 +78,7 @@ class GuardLink:
         inherited: LeftBehind | None = None,  #: runs that dead agents left and that may live
         upkeep: Callable[[], None],
         guardian: int | None = None,  #: the process to kill when it is frozen; None: the parent
+        loader: StateLoader | None = None,  #: reads the states that programs begin with; None: none
     ) -> None:
         self._channel, self._clock, self._timing = channel, clock, timing
         self._orders, self._on_started, self._upkeep = orders, on_started, upkeep
@@ -86,6 +89,7 @@ class GuardLink:
         self._ordered: dict[int, StartProgram] = {}
         self._handles: dict[int, Handle] = {}
         self._left_behind = inherited or LeftBehind({}, -1)
+        self._starts = LoadedStarts(loader, clock, timing, self._order)
         if inherited is not None:
             self._watch = self._watch.after_inheriting(now)
         self._guardian = os.getppid() if guardian is None else guardian
@@ -96,12 +100,18 @@ class GuardLink:
     # --- orders ---------------------------------------------------------------------------------
 
     def start(self, command: StartProgram, node: Node) -> ProgramRefused | None:
-        """Order the start; the guardian checks the deadline once more right before the exec.
+        """Order the start, once the state of the program's token was read (Y4).
 
         Returns a refusal when this node cannot determine the program's command.
         """
+        return self._starts.begin(command, node)
+
+    def _order(
+        self, command: StartProgram, session: str, more: Mapping[str, str]
+    ) -> ProgramRefused | None:
+        """Order the start; the guardian checks the deadline once more right before the exec."""
         try:
-            orders = self._orders(command, node.session or "")
+            orders = self._orders(command, session)
         except CoordError as error:
             return ProgramRefused(self._clock.now(), command.run, str(error), error.exit_code)
         stop_timeout_s = orders.stop_timeout_s
@@ -115,7 +125,7 @@ class GuardLink:
         self._say(
             order._replace(
                 argv=orders.argv,
-                env=tuple(orders.env.items()),
+                env=(*orders.env.items(), *more.items()),
                 unset=orders.unset,
                 cwd=orders.cwd,
                 keep_fds=orders.keep_fds,
@@ -127,15 +137,20 @@ class GuardLink:
     def extend(self, command: ExtendTrust) -> None:
         """Move the deadline of one run, or of every run that still has one, in one message."""
         until = command.trusted_until
+        self._starts.extend(command.run, until)
         self._watch = self._watch.after_extension(command.run, until)
         self._say(ExtendOrdered(command.run, until))
 
     def stop(self, command: StopProgram) -> None:
         """Order a graceful end; trust may be extended until the program has ended (G2)."""
+        if self._starts.end(command.run):
+            return
         self._say(StopOrdered(command.run, self._watch.stop_timeout_s(command.run)))
 
     def kill(self, command: KillProgram) -> None:
         """Order the end at once."""
+        if self._starts.end(command.run):
+            return
         self._watch = self._watch.after_stopping(command.run)
         self._say(KillOrdered(command.run))
 
@@ -157,7 +172,7 @@ class GuardLink:
 
     def events(self) -> Iterable[Event]:
         """Return events from the guardian's messages, a limited number per turn."""
-        events: list[Event] = []
+        events = self._starts.events()
         for _ in range(MESSAGES_PER_TURN):
             received = None if self._silent else self._channel.poll()
             if received is None:
@@ -193,6 +208,7 @@ class GuardLink:
         """Forget the order and the handle of a run of which nothing is left."""
         self._ordered.pop(number, None)
         self._handles.pop(number, None)
+        self._starts.forget(number)
 
     # --- watching the guardian ------------------------------------------------------------------
 

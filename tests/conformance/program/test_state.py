@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from coordinator.errors import StateTooLargeError, TokenLostError
-from coordinator.protocol.rules.saved_state import STATE_BYTES_MAX
+from coordinator.protocol.rules.saved_state import STATE_BYTES_MAX, StateSeen, StateWanted
 from tests.conformance.worlds import GROUP
 
 #: Bytes that a text would not survive: NUL, and what is no UTF-8.
@@ -63,3 +63,21 @@ def test_a_state_that_is_too_large_is_refused_and_the_last_one_stays(world, node
         state.put(b"x" * (STATE_BYTES_MAX + 1))
 
     assert state.get() == b"kept"
+
+
+def test_one_reading_shows_the_holding_and_what_was_saved_last(world, node):
+    """Y4"""
+    first, second = node("a"), node("b")
+    wanted = [StateWanted(token=token, term=1, session="s") for token in (GROUP, "nothing")]
+    reader = world.reader()
+    before = first.win()
+    assert reader.read(wanted) == {
+        GROUP: StateSeen(term=before, session=first.session, content=None)
+    }
+
+    world.state(GROUP, before, first.session).put(ODD)
+    first.release(before)
+    assert reader.read(wanted)[GROUP] == StateSeen(term=before, session=None, content=ODD)
+    after = second.win()
+
+    assert reader.read(wanted)[GROUP] == StateSeen(term=after, session=second.session, content=ODD)

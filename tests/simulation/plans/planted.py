@@ -46,6 +46,8 @@ from coordinator.protocol.node.state.side_runs import (
 )
 from coordinator.protocol.node.state.spare_watch import SpareWatch
 from coordinator.protocol.rules import backstops, epoch, timing, watch
+from coordinator.protocol.rules.saved_state import StateSeen, StateWanted
+from tests.simulation.world import states
 from tests.simulation.world.settings import Bias
 from tests.support.fakes.memory_rows import NEVER_SETTLED, NodeRow
 from tests.support.fakes.memory_store import MemoryDatabase
@@ -77,6 +79,18 @@ class UnsettledTaken(MemoryDatabase):
 
     def settled_at_creation(self) -> bool:
         return True
+
+
+class StateUnfenced(MemoryDatabase):
+    """Saves the state of whoever asks, deposed or not."""
+
+    def fence_passes(self, name: str, term: int, session: str) -> bool:  # noqa: ARG002
+        return True
+
+
+def _any_snapshot(_seen: StateSeen, _wanted: StateWanted) -> bool:
+    """Take a state that was read before the take for the last one."""
+    return True
 
 
 def _trust_from_answer(sent_at: float, answered_at: float, lease_s: float) -> float:
@@ -444,6 +458,16 @@ PLANTED: dict[str, Planted] = {
             (guardian_watch, "late_runs", _nothing_to_kill),
             (SpareWatch, "late", _nothing_for_the_spare),
         ),
+    ),
+    "state-unfenced": Planted(
+        "Y1: a state is saved under the fence only",
+        Bias(states=True),
+        database=StateUnfenced,
+    ),
+    "state-early": Planted(
+        "Y4: a state is read from a snapshot that shows the holding",
+        Bias(states=True),
+        ((states, "shows_holding", _any_snapshot),),
     ),
     "deadline": Planted(
         "the guardian keeps the deadline",

@@ -9,14 +9,17 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.simulation.checks.checkers import violations
 from tests.simulation.plans import stories
 from tests.simulation.plans.transcripts import FOUND, OF_PLANTED
 from tests.simulation.run import how_to_repeat, judged, run_seed
-from tests.simulation.world.settings import draw
+from tests.simulation.world.settings import Bias, draw
 
 #: `make simulate` tries more. In chunks, which spread over the workers of a parallel test run.
 SEEDS = 1000
 CHUNK = 250
+#: Worlds whose programs have a state.
+STATE_SEEDS = 60
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
@@ -30,6 +33,17 @@ def test_no_promise_is_broken(first: int) -> None:
         f"seed {seed}: {'; '.join(told)}\n  {how_to_repeat(seed)}" for seed, told in broken.items()
     ]
     assert not broken, "\n".join(told)
+
+
+def test_a_state_goes_from_holder_to_holder_and_never_back() -> None:
+    """Y1, Y4: saved under rising terms, and begun with by whoever comes next."""
+    histories = [run_seed(seed, Bias(states=True)) for seed in range(STATE_SEEDS)]
+
+    broken = {history.seed: told for history in histories if (told := violations(history))}
+    assert not broken, broken
+    traces = [line for history in histories for line in history.trace]
+    begun = [line[4:] for line in traces if line[2:3] == ("begins",)]
+    assert len({number for _, number in begun}) > STATE_SEEDS / 2
 
 
 def test_one_seed_is_one_world() -> None:

@@ -39,14 +39,17 @@ from coordinator.protocol.node.next_request import patience_s
 from coordinator.protocol.node.state.guardian_watch import GuardianWatch, start_order
 from coordinator.protocol.node.state.last_seen import seen_again
 from coordinator.protocol.node.state.node import Node
+from coordinator.protocol.node.state.state_loads import StateLoads
 from coordinator.protocol.node.tasks.start_stop import stop_timeout_s
 from coordinator.protocol.rules.timing import MISSED_MAX
+from tests.simulation.world import states
 from tests.simulation.world.line import Line, Question
 from tests.simulation.world.processes import Process
 from tests.simulation.world.programs import Ordered
 
 if TYPE_CHECKING:
     from tests.simulation.world.host import Host
+    from tests.simulation.world.states import Read
 
 
 class Agent(Process):
@@ -56,9 +59,11 @@ class Agent(Process):
         "acknowledged_at",
         "alarm",
         "asked",
+        "early",
         "host",
         "knows",
         "line",
+        "loads",
         "node",
         "under_way",
         "watch",
@@ -74,6 +79,8 @@ class Agent(Process):
         self.line: Line | None = None
         self.asked = 0
         self.under_way: tuple[int, Request] | None = None
+        self.loads = StateLoads(timing=node.timing)
+        self.early: list[Read] = []  #: states that were read beside a take
         self.alarm = float("inf")
         self.acknowledged_at = float("-inf")  #: sending of the last heartbeat that was answered
         self.watch = GuardianWatch(timing=node.timing, ping_at=host.local())
@@ -122,6 +129,9 @@ class Agent(Process):
                 self._extend(number, until)
             case StartProgram():
                 self._start(command)
+            case StopProgram(number) | KillProgram(number) if number in self.loads.runs:
+                self.loads, refused = self.loads.after_end(number, self.host.local())
+                self.host.after(0.0, self.deliver, self.take_in, refused)
             case StopProgram(number):
                 self._say(words.StopOrdered(number, self.watch.stop_timeout_s(number)))
             case KillProgram(number):
@@ -139,6 +149,8 @@ class Agent(Process):
 
     def _ask(self, request: Request) -> None:
         self.asked += 1
+        if isinstance(request, Take) and self.host.world.settings.saves_states:
+            states.read_early(self)
         number = self.asked
         self.under_way = (number, request)
         due = self.host.local() + patience_s(self.node, self.host.local())
@@ -266,6 +278,14 @@ class Agent(Process):
     # --- the line to the guardian ---------------------------------------------------------------
 
     def _start(self, command: StartProgram) -> None:
+        """Order a start, after the state of its token was read where programs have one."""
+        if command.side or not self.host.world.settings.saves_states:
+            self.order_start(command)
+            return
+        self.loads = self.loads.after_order(command)
+        states.read(self, command, self.node.session or "")
+
+    def order_start(self, command: StartProgram) -> None:
         """Order a start, and judge it: nothing starts on trust that is not fresh (rule T5)."""
         node, stop_s = self.node, self.node.timing.stop_timeout_s
         hung = node.policy.hung
@@ -286,6 +306,7 @@ class Agent(Process):
         self._say(start_order(command, node.timing, stop_s))
 
     def _extend(self, number: int, until: float) -> None:
+        self.loads = self.loads.after_extension(number, until)
         self.watch = self.watch.after_extension(number, until)
         if self.node.session is not None:
             self.host.programs.extended(self.node.session, self.host.true(until))

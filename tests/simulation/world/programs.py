@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 from coordinator.protocol.guardian import events as words
 from coordinator.protocol.rules.backstops import BACKSTOP_S
 from coordinator.protocol.rules.timing import KILL_BOUND_S
+from tests.simulation.world import states
 from tests.simulation.world.history import Hung, Ran
 from tests.simulation.world.processes import LATE_MAX_S, Process
 
 if TYPE_CHECKING:
     from tests.simulation.world.guardian import Guardian
     from tests.simulation.world.host import Host
+    from tests.simulation.world.states import Read
 
 #: Killing takes as long as the bound on it allows, less what goes by before anybody begins.
 KILL_MAX_S = KILL_BOUND_S - LATE_MAX_S - 0.005
@@ -74,6 +76,7 @@ class Programs:
         self.alive: dict[int, Program] = {}
         self.forked = Process()  #: the children between fork and exec, as a reader of their mail
         self.ordered: dict[int, Ordered] = {}
+        self.read: dict[int, Read] = {}  #: the states with which runs begin
         self.freeze_at_start_s = 0.0  #: the machine is to stop when a program starts next
 
     @property
@@ -116,6 +119,8 @@ class Programs:
             self.host.soon(CHECK_MAX_S, self._check, guardian, program)
         elif program.ordered.progress_s:
             self._report(program)
+        if self.world.settings.saves_states and not program.is_side:
+            states.begin(self, program)
 
     def _check(self, guardian: Guardian, check: Program) -> None:
         """End a health check; on a program that has hung it hangs as well."""

@@ -65,6 +65,7 @@ class WorldSettings:
     deaf: bool = False  #: some connections are told of nothing, and rely on being told
     hung: HungPolicy = NOT_WATCHED  #: of the group's own program
     copied: bool = False  #: a standby has followed the first branch from the start
+    saves_states: bool = False  #: programs save a state, and begin with that of the last one
     to_calm: bool = True  #: it goes on after the last fault until all must have been put right
 
     @property
@@ -86,6 +87,7 @@ class Bias:
     pooled: bool = False
     hung: HungPolicy | None = None
     timing: tuple[float, float] | None = None
+    states: bool = False
 
 
 NO_BIAS = Bias()
@@ -121,6 +123,7 @@ def draw(seed: int, bias: Bias = NO_BIAS) -> WorldSettings:
         deaf=rng.random() < 0.1,
         hung=_hung(seed) if bias.hung is None else bias.hung,
         copied=seed % 2 == 1,
+        saves_states=bias.states,
     )
 
 

@@ -49,6 +49,9 @@ class World:
     ) -> None:
         self.settings = settings
         self.rng = random.Random(f"run/{settings.seed}")
+        self.state_rng = random.Random(
+            f"states/{settings.seed}"
+        )  # the other draws stay as they are
         self.now = 0.0
         self.keys = 0
         self.history = History(seed=settings.seed)
@@ -169,6 +172,15 @@ class World:
             return host.settings.timing.attempt_s * rng.uniform(0.3, 0.95)
         slow_s = self.slow_s if self.now < self.slow_until else net.slow_s
         return slow_s * rng.choice((0.5, 1.0, 1.0, 2.0, 6.0)) * rng.random()
+
+    def state_way_s(self, host: Host) -> float | None:
+        """Return how long the reading of a state travels one way; None: it never arrives."""
+        rng, net = self.state_rng, self.settings.net
+        if self.now >= self.calm_at:
+            return GOOD_WAY_S * rng.random()
+        if host.cut or rng.random() < net.lost:
+            return None
+        return (1.5 if rng.random() < net.stalled else net.slow_s) * 2 * rng.random()
 
     def carry_out(self, host: Host, life: int, request: Request) -> Answer | None:
         """Let the server carry a statement out; a change of the token is pushed to the others."""

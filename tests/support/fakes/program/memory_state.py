@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from coordinator.errors import TokenLostError
-from coordinator.protocol.rules.saved_state import STATES_KEPT, checked_size
+from coordinator.errors import DatabaseUnreachableError, TokenLostError
+from coordinator.protocol.rules.saved_state import (
+    STATES_KEPT,
+    StateSeen,
+    StateWanted,
+    checked_size,
+)
 from tests.support.fakes.memory_database import MemoryDatabase
-from tests.support.fakes.memory_rows import StateRow
+from tests.support.fakes.memory_rows import NEVER_HELD, StateRow
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,25 @@ class MemoryState:
     def _fence(self) -> None:
         if not self.database.fence_passes(self.token, self.term, self.session):
             raise TokenLostError(f"the token of {self.token} (term {self.term}) is lost")
+
+
+@dataclass(frozen=True)
+class MemoryStateReader:
+    """A StateReader on a MemoryDatabase."""
+
+    database: MemoryDatabase
+
+    def read(self, wanted: Sequence[StateWanted]) -> Mapping[str, StateSeen]:
+        if not self.database.available:
+            raise DatabaseUnreachableError("memory: no database answers")
+        names = {each.token for each in wanted} & self.database.tokens.keys()
+        return {name: seen(self.database, name) for name in names}
+
+
+def seen(database: MemoryDatabase, token: str) -> StateSeen:
+    """Return the state and the holding of a token, as of now."""
+    row = database.tokens.get(token, NEVER_HELD)
+    return StateSeen(term=row.term, session=row.session, content=newest(database, token))
 
 
 def newest(database: MemoryDatabase, token: str) -> bytes | None:
