@@ -72,7 +72,8 @@ class Display:
             return
         from rich.text import Text
 
-        from coordinator.cli.render.tables import footer_line, nobody, nodes_table
+        from coordinator.cli.render.status_tables import nobody, nodes_table
+        from coordinator.cli.render.tables import footer_line
         from coordinator.cli.render.units import safe
 
         if group.holder is None:

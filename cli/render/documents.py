@@ -32,13 +32,15 @@ API_VERSION = errors.API_VERSION
 GROUP_COLUMNS = (
     *("groupId", "state", "holder", "term", "since", "standbys"),
     *("heartbeatAgeSeconds", "leaseRemainingSeconds", "leaderlessSeconds"),
+    *("lastHolder", "endReason", "nextStartSeconds", "primaries"),
 )
 NODE_COLUMNS = (
     *("groupId", "taskId", "role", "state", "heartbeatAgeSeconds", "leaseRemainingSeconds"),
-    *("host", "pid", "uptimeSeconds", "version", "configHash"),
+    *("host", "pid", "uptimeSeconds", "version", "configHash", "observer", "ready"),
 )
 HISTORY_COLUMNS = (
     *("groupId", "term", "at", "from", "to", "how", "reason", "gapSeconds", "detectedSeconds"),
+    *("endedAt", "endHow", "endReason"),
 )
 
 
@@ -84,7 +86,7 @@ def primaries_fields(primaries: tuple[Primary, ...] | None) -> list[dict[str, An
 
 def status_lines(status: Status) -> list[dict[str, Any]]:
     """Return one document for each group."""
-    start = head("Group", status.server)
+    start = head("Group", status.server) | {"primaries": primaries_fields(status.primaries)}
     return [start | group_fields(group) for group in status.groups]
 
 
@@ -114,6 +116,10 @@ def group_fields(group: GroupLine) -> dict[str, Any]:
         "leaseRemainingSeconds": seconds(group.lease_left_s),
         "leaderlessSeconds": seconds(group.leaderless_s),
         "wait": None if group.wait is None else wait_fields(group.wait),
+        "lastHolder": group.last_holder,
+        "endReason": group.end_reason or None,
+        "nextStartSeconds": seconds(group.next_start_s),
+        "spreadsTasks": group.hosts_tasks,
         "nodes": [node_fields(node) for node in group.nodes],
     }
 
@@ -144,6 +150,7 @@ def node_fields(node: NodeLine) -> dict[str, Any]:
         "endReason": node.end_reason,
         "tasks": node.task_count,
         "observer": node.observer,
+        "ready": node.ready,
     }
 
 
@@ -174,8 +181,10 @@ def status_rows(status: Status, group: str | None, style: TimeStyle) -> list[Seq
             for node in each.nodes
         ]
         return rows(NODE_COLUMNS, nodes)
+    primaries = ",".join(each.address for each in status.primaries or ()) or None
     groups = [
-        group_fields(each) | {"since": styled(each.since, each.since_age_s, style)}
+        group_fields(each)
+        | {"since": styled(each.since, each.since_age_s, style), "primaries": primaries}
         for each in status.groups
     ]
     return rows(GROUP_COLUMNS, groups)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 GAP = 2
 #: A name is never cut to fewer letters than this.
 LETTERS_MIN = 6
+#: Letters to which names are cut before a column is dropped: most are still told apart.
+NAME_LETTERS = 14
 #: The longest bar of a plot, in columns.
 BAR_COLUMNS = 40
 
@@ -23,8 +25,9 @@ BAR_COLUMNS = 40
 class FittedTable:
     """Table without rules; a column named ">X" holds numbers.
 
-    If it is too wide, the columns in `droppable` are dropped first, in this order; then the longest
-    texts are cut. Texts of the columns in `wraps` are wrapped instead of cut.
+    If it is too wide, the names in the columns `names` are cut first, then those in `ends`, which
+    keep what follows their last colon. Then the columns in `droppable` are dropped, in this order,
+    and at last the longest texts are cut. Texts of the columns in `wraps` are wrapped instead.
     """
 
     def __init__(
@@ -33,12 +36,15 @@ class FittedTable:
         rows: Sequence[Sequence[object]],
         styles: Sequence[str] = (),
         *,
+        names: Sequence[str] = (),
+        ends: Sequence[str] = (),
         droppable: Sequence[str] = (),
         wraps: Sequence[str] = (),
     ) -> None:
         self._columns = list(columns)
         self._rows = [[safe(cell) for cell in row] for row in rows]
         self._styles = list(styles) or [""] * len(rows)
+        self._names, self._ends = names, ends
         self._droppable, self._wraps = droppable, wraps
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -62,7 +68,8 @@ class FittedTable:
                 max_width=widths[index],
             )
         for row, style in zip(self._rows, self._styles, strict=True):
-            table.add_row(*(Text(row[index], style=style) for index in kept))
+            cells = (self._cell(row[index], index, widths[index]) for index in kept)
+            table.add_row(*(Text(cell, style=style) for cell in cells))
         return table
 
     def _fit(self, width: int) -> tuple[list[int], dict[int, int]]:
@@ -73,9 +80,25 @@ class FittedTable:
         def excess() -> int:
             return sum(widths[index] + GAP for index in kept) - GAP - width
 
+        def give_way(columns: Sequence[str], letters: int) -> None:
+            """Cut the widest of the columns until the table fits, or all are short."""
+            while excess() > 0:
+                able = [
+                    index
+                    for index in kept
+                    if self._columns[index] in columns
+                    and widths[index] > max(letters, self._least(index))
+                ]
+                if not able:
+                    return
+                widths[max(able, key=widths.__getitem__)] -= 1
+
+        give_way(self._names, NAME_LETTERS)
+        give_way(self._ends, NAME_LETTERS)
         for name in self._droppable:
             if excess() > 0:
                 kept = [index for index in kept if self._columns[index] != name]
+        give_way((*self._names, *self._ends), LETTERS_MIN)
         texts = [index for index in kept if not self._columns[index].startswith(">")]
         wrapping = [index for index in texts if self._columns[index] in self._wraps]
         for _ in range(sum(widths.values())):
@@ -86,6 +109,20 @@ class FittedTable:
                 break
             widths[widest] -= 1
         return kept, widths
+
+    def _least(self, index: int) -> int:
+        """Return the width below which a name is not cut; figures behind its colon stay."""
+        if self._columns[index] not in self._ends:
+            return LETTERS_MIN
+        tails = [len(row[index].rpartition(":")[2]) for row in self._rows]
+        return max([LETTERS_MIN, *(tail + 3 for tail in tails)])
+
+    def _cell(self, text: str, index: int, width: int) -> str:
+        """Return a cell; one that has to end with its figures is cut in its middle."""
+        if self._columns[index] not in self._ends or len(text) <= width:
+            return text
+        name, colon, tail = text.rpartition(":")
+        return f"{name[: max(1, width - len(tail) - 2)]}…{colon}{tail}"
 
     def _natural(self, index: int) -> int:
         from rich.cells import cell_len

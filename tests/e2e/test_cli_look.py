@@ -164,6 +164,8 @@ def test_two_primaries_among_the_hosts_are_shown_and_change_no_exit_code(
 
     code, shown, _ = coord(both, "status", "orders", "--check")
     document = json.loads(coord(both, "status", "-o", "json")[1])
+    line = json.loads(coord(both, "status", "-o", "jsonl")[1].splitlines()[0])
+    row = coord(both, "status", "-o", "tsv")[1].splitlines()[1]
 
     addresses = [f"{each.sockets}:{each.port}" for each in (server, beside)]
     told = ", ".join(f"{address} (timeline 1)" for address in addresses)
@@ -172,6 +174,8 @@ def test_two_primaries_among_the_hosts_are_shown_and_change_no_exit_code(
     assert document["server"]["primaries"] == [
         {"address": address, "timeline": 1} for address in addresses
     ]
+    assert line["primaries"] == document["server"]["primaries"]
+    assert row.split("\t")[-1] == ",".join(addresses)
 
 
 def test_one_primary_among_the_hosts_is_no_news(filled: Database, server: Server) -> None:
@@ -236,7 +240,7 @@ def test_the_exit_code_is_the_answer(
 
 
 def test_a_schema_without_tables_is_exit_code_78_and_says_what_to_do(unmigrated: Database) -> None:
-    for arguments in (("status",), ("history",), ("leader",), ("db", "check")):
+    for arguments in (("status",), ("history",), ("leader",), ("explain",), ("db", "check")):
         code, said, trouble = coord(unmigrated, *arguments)
 
         assert (code, said) == (78, "")

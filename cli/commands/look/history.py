@@ -24,7 +24,7 @@ def history(
     ] = False,
 ) -> None:
     """Show past takeovers: when, from whom to whom, why, how long."""
-    from coordinator.cli.render import documents, tables
+    from coordinator.cli.render import documents, history_tables, tables
     from coordinator.cli.render.emit import emit
     from coordinator.cli.render.units import seconds_of
 
@@ -42,9 +42,9 @@ def history(
 
     def table() -> None:
         if plot:
-            tables.show(options, *tables.plot_parts(found))
+            tables.show(options, *history_tables.plot_parts(found))
         else:
-            tables.show(options, *tables.history_parts(found, style, several=named is None))
+            tables.show(options, *history_tables.history_parts(found, style, several=named is None))
 
     emit(
         options,

@@ -104,12 +104,12 @@ def leader(context: typer.Context, group: OneGroup = None) -> None:
 
 def print_status(options: Shared, found: Status, group: str | None) -> None:
     """Print a status in the requested format."""
-    from coordinator.cli.render import documents, tables
+    from coordinator.cli.render import documents, status_tables, tables
     from coordinator.cli.render.emit import emit
 
     def table() -> None:
         style = options.time or TimeStyle.AGO
-        parts = tables.status_parts(found, group, style, everything=options.verbose)
+        parts = status_tables.status_parts(found, group, style, everything=options.verbose)
         tables.show(options, *parts)
 
     emit(

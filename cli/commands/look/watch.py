@@ -61,7 +61,7 @@ class Watch:
         """Return the tables and lines to show now."""
         from rich.text import Text
 
-        from coordinator.cli.render.tables import status_parts
+        from coordinator.cli.render.status_tables import status_parts
 
         if self.found is None:
             return [Text(self.trouble, style="dim")]

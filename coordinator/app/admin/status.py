@@ -10,6 +10,7 @@ from datetime import datetime
 from coordinator.app.admin.primaries import Primaries, Primary
 from coordinator.app.config.database_choice import Resolved
 from coordinator.errors import NotFoundError
+from coordinator.protocol.rules.restarts import CRASH_LOOP
 from coordinator.store.admin import queries as store
 from coordinator.store.admin.connection import AdminConnection, Row
 from coordinator.store.admin.task_queries import TASK_HOSTS
@@ -52,6 +53,7 @@ class NodeLine:
     end_reason: str | None
     task_count: int | None = None  #: tasks that it holds; None in a group of one program
     observer: bool = False
+    ready: bool | None = None  #: it may run tasks; None in a group of one program
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +84,10 @@ class GroupLine:
     leaderless_s: float | None
     wait: Wait | None
     nodes: tuple[NodeLine, ...]
+    hosts_tasks: bool = False
+    last_holder: str | None = None  #: the holder, or the last one
+    end_reason: str = ""  #: of the last term, if it has ended
+    next_start_s: float | None = None  #: of a program in a crash loop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,6 +207,10 @@ def _group(row: Row, nodes: Iterable[Row], hosts: Hosts) -> GroupLine:
         lease_left_s=row["lease_left_s"],
         leaderless_s=row["leaderless_s"],
         wait=_wait(row),
+        hosts_tasks=bool(row["hosts_tasks"]),
+        last_holder=row["last_task_id"],
+        end_reason=row["end_reason"] or "",
+        next_start_s=_next_start_s(row),
         nodes=tuple(
             _node(node, hosts.get((node["group_id"], node["task_id"])))
             for node in nodes
@@ -209,12 +219,25 @@ def _group(row: Row, nodes: Iterable[Row], hosts: Hosts) -> GroupLine:
     )
 
 
+def _next_start_s(row: Row) -> float | None:
+    """Return when a program in a crash loop is started again on the node that gave it up last."""
+    looping = (row["end_reason"] or "").startswith(CRASH_LOOP) and row["state"] == "leaderless"
+    if not looping or row["ended_age_s"] is None or row["pause_s"] is None:
+        return None
+    return max(0.0, float(row["pause_s"]) - float(row["ended_age_s"]))
+
+
 def _wait(row: Row) -> Wait | None:
     if row["unsettled_timeline"] is None:
         return None
     why = "restart" if row["restarted"] else "failover"
     left_s = None if row["wait_s"] is None else max(0.0, row["wait_s"])
     return Wait(timeline=row["unsettled_timeline"], why=why, left_s=left_s)
+
+
+def _ready(row: Row, host: Row) -> bool:
+    live = row["state"] in ("ok", "late")
+    return live and row["standing"] == "member" and bool(host["caught_up"])
 
 
 def _node(row: Row, host: Row | None) -> NodeLine:
@@ -239,4 +262,5 @@ def _node(row: Row, host: Row | None) -> NodeLine:
         end_reason=row["end_reason"],
         task_count=None if host is None else host["task_count"],
         observer=host is not None and host["observer"],
+        ready=None if host is None else _ready(row, host),
     )

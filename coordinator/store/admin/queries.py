@@ -7,8 +7,13 @@ from typing import LiteralString
 #: With what holds up a group after a failover (rule E3), NULL where nothing does: wait_s is counted
 #: from when the group's first node saw the branch. A standby cannot tell its timeline.
 GROUPS: LiteralString = """
-SELECT group_id, state, task_id, term, since, standby_count, beat_age_s, lease_left_s,
-       leaderless_s, liveness_s,
+SELECT status.group_id, state, task_id, status.term, since, standby_count, beat_age_s, lease_left_s,
+       leaderless_s, liveness_s, last_task_id,
+       (
+           SELECT known.hosts_tasks FROM {schema}.group_record AS known
+           WHERE known.group_id = status.group_id
+       ) AS hosts_tasks,
+       ended.end_reason, ended.ended_age_s, ended.pause_s,
        CAST(EXTRACT(EPOCH FROM statement_timestamp() - since) AS double precision) AS since_age_s,
        unsettled.timeline AS unsettled_timeline, unsettled.restarted,
        CAST(unsettled.longest_ms / 1000.0 - EXTRACT(
@@ -35,8 +40,20 @@ LEFT JOIN LATERAL (
             IS DISTINCT FROM (epoch.branch, epoch.started_at)
     LIMIT 1
 ) AS unsettled ON true
-WHERE CAST(%(group_id)s AS text) IS NULL OR group_id = %(group_id)s
-ORDER BY group_id
+LEFT JOIN LATERAL (
+    SELECT held.end_reason,
+        date_part('epoch', statement_timestamp() - held.ended_at) AS ended_age_s,
+        (
+            SELECT node.liveness_ms / 1000.0 FROM {schema}.health_check AS node
+            WHERE node.group_id = status.group_id AND node.session = held.session
+                AND node.ended_at IS NULL
+        ) AS pause_s
+    FROM {schema}.token_history AS held
+    WHERE held.group_id = status.group_id AND held.term = status.term
+        AND held.ended_at IS NOT NULL
+) AS ended ON true
+WHERE CAST(%(group_id)s AS text) IS NULL OR status.group_id = %(group_id)s
+ORDER BY status.group_id
 """
 
 NODES: LiteralString = """
@@ -53,8 +70,11 @@ SELECT group_id AS "group", term, task_id AS node, from_task AS previous, acquir
        how, reason, end_how, end_reason, gap_s, detected_s,
        CAST(EXTRACT(EPOCH FROM statement_timestamp() - acquired_at) AS double precision) AS age_s
 FROM {schema}.coord_history
-WHERE (CAST(%(group_id)s AS text) IS NULL OR group_id = %(group_id)s)
-  AND (CAST(%(since_s)s AS double precision) IS NULL
+WHERE (
+        CAST(%(group_id)s AS text) IS NULL
+        OR group_id IN (%(group_id)s, CAST(%(group_id)s AS text) || '/_observer')
+    )
+    AND (CAST(%(since_s)s AS double precision) IS NULL
        OR acquired_at >= statement_timestamp() - make_interval(secs => %(since_s)s))
 ORDER BY acquired_at DESC, group_id, term DESC
 """

@@ -78,7 +78,7 @@ LEFT JOIN LATERAL (
 
 #: Nodes that run tasks, and how many: `coord status` adds them for a group that spreads tasks.
 TASK_HOSTS: LiteralString = """
-SELECT seen.group_id, seen.node AS task_id, seen.task_count, seen.observer
+SELECT seen.group_id, seen.node AS task_id, seen.task_count, seen.observer, seen.caught_up
 FROM {schema}.sys_nodes AS seen
 JOIN {schema}.group_record AS record ON record.group_id = seen.group_id AND record.hosts_tasks
 WHERE CAST(%(group_id)s AS text) IS NULL OR seen.group_id = %(group_id)s

@@ -9,13 +9,9 @@ from rich.console import Console, RenderableType
 
 from coordinator.app.admin.status import History, NodeLine, Server, Takeover
 from coordinator.cli.render.fitting import FittedTable
-from coordinator.cli.render.tables import (
-    _differences,
-    footer_line,
-    history_parts,
-    nodes_table,
-    plot_parts,
-)
+from coordinator.cli.render.history_tables import history_parts, plot_parts
+from coordinator.cli.render.status_tables import _differences, nodes_table
+from coordinator.cli.render.tables import footer_line
 from coordinator.cli.shared import TimeStyle
 
 SERVER = Server(

@@ -20,7 +20,7 @@ HEAVY = ("sqlalchemy", "psycopg", "alembic", "pydantic", "apscheduler", "rich")
 #: CPU seconds of a start that loads nothing heavy, on a slow shared machine.
 START_CPU_S = 0.25
 COMMANDS = (
-    *("run", "status", "leader", "history", "demo", "init", "version", "help"),
+    *("run", "status", "leader", "history", "explain", "demo", "init", "version", "help"),
     *("config check", "config show", "config schema"),
     *("db upgrade", "db current", "db check", "db sql", "db grants", "db roles", "db url"),
     *("db psql", "db up", "db down", "db path"),

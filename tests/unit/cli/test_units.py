@@ -10,7 +10,7 @@ import pytest
 from coordinator.cli import errors
 from coordinator.cli.commands.look.status import spelled_out
 from coordinator.cli.options import PASSWORD_IN_URL
-from coordinator.cli.render import documents, tables, units
+from coordinator.cli.render import documents, history_tables, units
 from coordinator.cli.render.fitting import bar
 from coordinator.cli.shared import TimeStyle
 from coordinator.errors import ConfigError, DatabaseUnreachableError, NotFoundError, TokenHeldError
@@ -153,9 +153,9 @@ def test_a_gap_that_is_not_nothing_is_visible_in_a_plot(fraction: float, columns
 
 
 def test_a_cause_is_told_once() -> None:
-    assert tables.cause("release", "release") == "release"
-    assert tables.cause("takeover", "no heartbeat") == "takeover (no heartbeat)"
-    assert tables.cause("first", None) == "first"
+    assert history_tables.cause("release", "release") == "release"
+    assert history_tables.cause("takeover", "no heartbeat") == "takeover (no heartbeat)"
+    assert history_tables.cause("first", None) == "first"
 
 
 def test_an_error_is_json_for_whoever_asked_for_json(capsys: pytest.CaptureFixture[str]) -> None:
