@@ -1,4 +1,4 @@
-"""Content to segments and back, with any data_count of them."""
+"""Content to segments and back, with any data_count of them (V6)."""
 
 from __future__ import annotations
 
