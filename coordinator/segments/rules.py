@@ -72,7 +72,7 @@ def expired(kept: Sequence[Kept], keep_count: int, keep_s: float | None) -> tupl
 
 
 def state_after_check(state: str, verdict: str, *, whole: bool, fix: bool) -> str:
-    """Return the state of a segment after a check (V4, O9).
+    """Return the state of a segment after a check (V4).
 
     A sample finds damage, but never makes a segment INTACT. A segment that is being written or
     rebuilt is its owner's.

@@ -1,4 +1,4 @@
-"""Decisions about checkpoints: retention, checks, devices (V4, V7, O9)."""
+"""Decisions about checkpoints: retention, checks, devices (V4, V7)."""
 
 from __future__ import annotations
 
@@ -55,7 +55,6 @@ def test_retention_keeps_the_newest_and_what_is_young_enough(
     ("state", "verdict"), itertools.product(STATES, VERDICTS), ids=lambda word: word
 )
 def test_a_check_without_fix_changes_nothing(state: str, verdict: str):
-    """O9."""
     assert state_after_check(state, verdict, whole=True, fix=False) == state
 
 
@@ -63,7 +62,7 @@ def test_a_check_without_fix_changes_nothing(state: str, verdict: str):
     ("state", "verdict"), itertools.product(STATES, VERDICTS), ids=lambda word: word
 )
 def test_a_sample_never_makes_a_segment_intact(state: str, verdict: str):
-    """V4, O9."""
+    """V4."""
     after = state_after_check(state, verdict, whole=False, fix=True)
 
     assert after == state or (after != "INTACT" and after == verdict)
@@ -132,7 +131,7 @@ def test_one_more_segment_goes_where_the_others_are_not():
 @settings(max_examples=40)
 @given(st.integers(0, 10_000), st.integers(3, 8), st.integers(1, 60))
 def test_moves_make_the_fill_even_and_part_no_checkpoint(seed: int, count: int, groups: int):
-    """O11, without the moving."""
+    """The plan, without the moving."""
     chance = random.Random(seed)
     known = devices(*[10**9] * count)
     placed = []
@@ -168,7 +167,7 @@ def test_moves_make_the_fill_even_and_part_no_checkpoint(seed: int, count: int, 
 
 
 def test_a_new_node_is_filled_to_the_mean():
-    """O11: max/mean at most 1.1."""
+    """The fullest has at most 1.1 of the mean."""
     known = devices(*[10**9] * 4)
     placed = [
         Placed(
