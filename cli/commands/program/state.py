@@ -45,7 +45,7 @@ Task = Annotated[
 def put(
     context: typer.Context,
     file: Annotated[
-        Path | None, typer.Argument(metavar="[FILE]", help="Default: standard input.")
+        Path | None, typer.Argument(metavar="[FILE]", help="Default, and -: standard input.")
     ] = None,
 ) -> None:
     """Save a state, up to 1 MiB of any bytes; only inside a program that coord runs.
@@ -155,7 +155,7 @@ def _content(file: Path | None) -> bytes:
     from coordinator.protocol.rules.saved_state import STATE_BYTES_MAX, checked_size
 
     try:
-        if file is not None:
+        if file is not None and file != Path("-"):
             with file.open("rb") as opened:
                 return checked_size(opened.read(STATE_BYTES_MAX + 1))
         return checked_size(sys.stdin.buffer.read(STATE_BYTES_MAX + 1))

@@ -53,7 +53,7 @@ DEFAULTS = NodeSettings(task_id="")
 #: Settings that name the database and the group a command looks at.
 LOOKING_KEYS = ("databaseConfig", "groupId", "requireDatabase")
 #: Variables that may stand alone without meaning that there is a database somewhere.
-NAMELESS_VARIABLES = {"autoMigrate", "connectTimeout", "embedded"}
+NAMELESS_VARIABLES = {"autoMigrate", "connectTimeout", "embedded", "schema"}
 
 
 def load(

@@ -84,7 +84,7 @@ def test_bytes_go_through_exactly_and_the_kept_states_are_shown(held: Database, 
 
 def test_a_task_has_a_state_of_its_own(held: Database) -> None:
     task = PROGRAM | {"COORD_TASK": "mail", "COORD_TERM": "3"}
-    assert coord(held, "put", given=b"mail", env=task)[0] == 0
+    assert coord(held, "put", "-", given=b"mail", env=task)[0] == 0
 
     assert coord(held, "get", env=task) == (0, b"mail", "")
     assert coord(held, "get", "orders", "--task", "mail") == (0, b"mail", "")

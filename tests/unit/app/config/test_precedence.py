@@ -230,6 +230,8 @@ def test_the_file_stands_above_what_libpq_reads(directory):
         ("", {"PGUSER": "postgres", "PGPASSWORD": "x"}, True),
         ("[databaseConfig]\n", {}, False),
         ("[databaseConfig]\nembedded = true\n", {"PGHOST": "db1"}, True),
+        # A node sets it for its program, whose commands must find the node's database.
+        ("", {"COORD_DATABASE_SCHEMA": "a"}, True),
         ('[databaseConfig]\nembedded = "/var/lib/x"\nschema = "a"\n', {}, True),
         ("[databaseConfig]\nembedded = true\n", {"COORD_DATABASE_URL": "host=a"}, False),
         (HOSTED, {"COORD_DATABASE_EMBEDDED": "yes"}, True),
