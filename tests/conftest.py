@@ -99,6 +99,10 @@ class Database:
         options = f"-c search_path={self.schema}"
         return psycopg.connect(make_conninfo(self.conninfo, options=options), autocommit=True)
 
+    def connect_plain(self) -> psycopg.Connection[tuple[object, ...]]:
+        """Connect as a user's own library does."""
+        return psycopg.connect(self.conninfo)
+
     def query(self, statement: str, *values: object) -> list[tuple[object, ...]]:
         """Run one statement on a connection of its own; return its rows, if it has any."""
         with self.connect() as connection:

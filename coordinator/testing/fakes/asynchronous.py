@@ -1,0 +1,169 @@
+"""FakeAsyncCoordinator: an AsyncCoordinator in memory; see FakeCoordinator."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, ParamSpec, TypeVar
+
+from coordinator.app.api.asynchronous.block import AsyncCancel, AsyncTokenBlock, TaskTokens
+from coordinator.app.api.asynchronous.coordinator import AsyncCoordinator
+from coordinator.app.api.asynchronous.token import AsyncToken
+from coordinator.app.api.exclusive import exclusive_coroutine
+from coordinator.app.api.setup import Seconds, Setup, setup_of, wait_s
+from coordinator.errors import CoordError, TokenHeldError
+from coordinator.runtime.holders.holding import Holding
+from coordinator.testing.fakes.state import FakeState
+from coordinator.testing.fakes.tokens import FakeTokens
+from coordinator.testing.fakes.transactions import fenced_async
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_numbers = itertools.count(1)
+
+
+class FakeAsyncToken(AsyncToken):
+    """Token of a FakeAsyncCoordinator."""
+
+    def __init__(self, holding: Holding, tokens: FakeTokens) -> None:
+        super().__init__(holding, "")
+        self._state = FakeState(tokens, holding)
+
+    def transaction(self, connection: Any) -> AbstractAsyncContextManager[Any]:
+        """Make the next transaction of a connection one that commits only under this token.
+
+        connection: as for a real token; it may be one of any database.
+        Errors: as `AsyncToken.transaction`.
+        """
+        self.check()
+        return fenced_async(self._state, connection)
+
+
+class FakeAsyncCoordinator(AsyncCoordinator):
+    """AsyncCoordinator without a database.
+
+    tokens: shared by the fakes that are to see the same tokens; by default its own.
+    """
+
+    def __init__(
+        self,
+        *,
+        group_id: str = "test",
+        task_id: str = "node-1",
+        tokens: FakeTokens | None = None,
+    ) -> None:
+        self.tokens = FakeTokens() if tokens is None else tokens
+        self._setup = fake_setup(group_id, task_id)
+        self._node = f"{task_id}.fake-async-{next(_numbers)}"
+        self._closed = False
+        self._task_tokens = TaskTokens()
+
+    @property
+    def group_id(self) -> str:
+        """The group whose tokens are held."""
+        return self._setup.group
+
+    def token(
+        self,
+        name: str | None = None,
+        *,
+        timeout: Seconds | None = None,
+        wait: bool = True,
+        reentrant: bool = False,
+        cancel: AsyncCancel | None = None,
+    ) -> AbstractAsyncContextManager[AsyncToken]:
+        """Hold a token for a block, as `AsyncCoordinator.token`."""
+        full, limit_s = self._setup.token_name(name), wait_s(timeout, wait=wait)
+        return AsyncTokenBlock(
+            full,
+            lambda: self._hold(full, limit_s),
+            self._task_tokens,
+            reentrant=reentrant,
+            cancel=cancel,
+        )
+
+    #: The same, for code that is active rather than holds a lock.
+    active = token
+
+    def exclusive(
+        self, name: str | None = None, *, timeout: Seconds | None = None, wait: bool = True
+    ) -> Callable[[Callable[P, Coroutine[Any, Any, R]]], Callable[P, Coroutine[Any, Any, R]]]:
+        """Decorate a coroutine function, as `AsyncCoordinator.exclusive`."""
+        full, limit_s = self._setup.token_name(name), wait_s(timeout, wait=wait)
+
+        def decorate(
+            function: Callable[P, Coroutine[Any, Any, R]],
+        ) -> Callable[P, Coroutine[Any, Any, R]]:
+            return exclusive_coroutine(function, lambda: self._hold(full, limit_s))
+
+        return decorate
+
+    async def close(self) -> None:
+        """End the coordinator, which cannot be used afterwards."""
+        self._closed = True
+
+    async def __aenter__(self) -> FakeAsyncCoordinator:
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        await self.close()
+
+    def _hold(self, full: str, limit_s: float | None) -> AbstractAsyncContextManager[AsyncToken]:
+        if self._closed:
+            raise CoordError("this coordinator is closed")
+        return held_async(self.tokens, full, self._node, limit_s)
+
+
+@asynccontextmanager
+async def held_async(
+    tokens: FakeTokens, full: str, node: str, limit_s: float | None
+) -> AsyncIterator[AsyncToken]:
+    """Hold a token of the fakes for the body of an `async with`."""
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[Holding] = loop.create_future()
+    granted: list[Holding] = []
+
+    def grant(holding: Holding) -> None:
+        granted.append(holding)
+        try:
+            loop.call_soon_threadsafe(_resolve, answer, holding)
+        except RuntimeError:
+            tokens.give_back(holding)  # the event loop is closed, and nobody waits
+
+    wish = tokens.ask(full, node, grant, wait=limit_s != 0)
+    try:
+        try:
+            holding = await asyncio.wait_for(asyncio.shield(answer), limit_s or None)
+        except TimeoutError:
+            if tokens.give_up(wish):
+                raise TokenHeldError(f"the token is held by {tokens.holder(full)}") from None
+            holding = await answer
+        yield FakeAsyncToken(holding, tokens)
+        holding.check()
+    finally:
+        tokens.give_up(wish)
+        for each in granted:
+            tokens.give_back(each)
+
+
+def _resolve(answer: asyncio.Future[Holding], holding: Holding) -> None:
+    if not answer.done():
+        answer.set_result(holding)
+
+
+def fake_setup(group_id: str, task_id: str) -> Setup:
+    """Return the setup of a fake, by which names are checked as for a real coordinator.
+
+    Errors: ConfigError.
+    """
+    return setup_of(
+        group_id=group_id,
+        database_url="",
+        task_id=task_id,
+        schema=None,
+        heartbeat_frequency=1.0,
+        liveness_check_interval=30.0,
+    )

@@ -1,0 +1,179 @@
+"""FakeCoordinator: a Coordinator in memory, for unit tests of code that holds tokens.
+
+    def test_the_report_stops_when_the_token_is_lost():
+        coordinator = FakeCoordinator(group_id="orders")
+        with pytest.raises(TokenLostError), coordinator.token("nightly") as token:
+            coordinator.tokens.lose("orders/nightly")
+            write_report(token)             # calls token.check()
+
+It has the names, arguments and errors of Coordinator, and keeps its promises: one holder of a
+token, terms that rise, a loss that is told, nothing held by a fork. Time limits are real; there are
+no heartbeats, so a token is lost only when a test says so. Several fakes with the same `tokens` are
+several processes on one database.
+"""
+
+from __future__ import annotations
+
+import itertools
+import queue
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from coordinator.app.api.block import Cancel, ThreadTokens, TokenBlock
+from coordinator.app.api.coordinator import Coordinator
+from coordinator.app.api.exclusive import exclusive
+from coordinator.app.api.setup import Seconds, wait_s
+from coordinator.app.api.token import Token
+from coordinator.errors import CoordError, TokenHeldError, UsageError
+from coordinator.runtime.holders.holding import Holding
+from coordinator.testing.fakes.asynchronous import fake_setup, held_async
+from coordinator.testing.fakes.state import FakeState
+from coordinator.testing.fakes.tokens import FakeTokens, Wish
+from coordinator.testing.fakes.transactions import fenced
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+#: Fakes of one process are told apart by a number, as processes by their names.
+_numbers = itertools.count(1)
+
+
+class FakeToken(Token):
+    """Token of a FakeCoordinator."""
+
+    def __init__(self, holding: Holding, tokens: FakeTokens, engine: Engine | None) -> None:
+        super().__init__(holding, "", "")
+        self._tokens, self._engine = tokens, engine
+        self._state = FakeState(tokens, holding)
+
+    def transaction(self, connection: Any = None) -> AbstractContextManager[Any]:
+        """Open a transaction that commits only if the token is still held then.
+
+        connection: as for a real token; it may be one of any database, SQLite for example. None:
+            a new connection of the `engine` that the FakeCoordinator was made with.
+        Errors: as `Token.transaction`; UsageError without an engine.
+        """
+        self.check()
+        if connection is None and self._engine is None:
+            raise UsageError(
+                "FakeCoordinator has no database: give it `engine`, or bring a connection"
+            )
+        return fenced(self._state, connection, self._engine)
+
+    @property
+    def state(self) -> Any:
+        """Bytes that a holder saves for the next one, as `Token.state`."""
+        return self._state
+
+
+class FakeCoordinator(Coordinator):
+    """Coordinator without a database.
+
+    tokens: shared by the fakes that are to see the same tokens; by default its own.
+    engine: an SQLAlchemy engine on which `token.transaction()` opens connections.
+    """
+
+    def __init__(
+        self,
+        *,
+        group_id: str = "test",
+        task_id: str = "node-1",
+        tokens: FakeTokens | None = None,
+        engine: Engine | None = None,
+    ) -> None:
+        self.tokens = FakeTokens() if tokens is None else tokens
+        self._setup = fake_setup(group_id, task_id)
+        self._node = f"{task_id}.fake-{next(_numbers)}"
+        self._engine = engine
+        self._closed = False
+        self._thread_tokens = ThreadTokens()
+
+    @property
+    def group_id(self) -> str:
+        """The group whose tokens are held."""
+        return self._setup.group
+
+    def token(
+        self,
+        name: str | None = None,
+        *,
+        timeout: Seconds | None = None,
+        wait: bool = True,
+        reentrant: bool = False,
+        cancel: Cancel | None = None,
+    ) -> AbstractContextManager[Token]:
+        """Hold a token for the body of a `with`, as `Coordinator.token`."""
+        full, limit_s = self._setup.token_name(name), wait_s(timeout, wait=wait)
+        return TokenBlock(
+            full,
+            lambda: self._hold(full, limit_s),
+            self._thread_tokens,
+            reentrant=reentrant,
+            cancel=cancel,
+        )
+
+    #: The same, for code that is active rather than holds a lock.
+    active = token
+
+    def exclusive(
+        self, name: str | None = None, *, timeout: Seconds | None = None, wait: bool = True
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
+        """Decorate a function or coroutine function, as `Coordinator.exclusive`."""
+        full, limit_s = self._setup.token_name(name), wait_s(timeout, wait=wait)
+
+        def decorate(function: Callable[P, R]) -> Callable[P, R]:
+            return exclusive(
+                function,
+                lambda: self._hold(full, limit_s),
+                lambda: held_async(self.tokens, full, self._node, limit_s),
+            )
+
+        return decorate
+
+    def close(self) -> None:
+        """End the coordinator, which cannot be used afterwards."""
+        self._closed = True
+
+    def __enter__(self) -> FakeCoordinator:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    @contextmanager
+    def _hold(self, full: str, limit_s: float | None) -> Iterator[Token]:
+        if self._closed:
+            raise CoordError("this coordinator is closed")
+        answers: queue.SimpleQueue[Holding] = queue.SimpleQueue()
+        wish = self.tokens.ask(full, self._node, answers.put, wait=limit_s != 0)
+        holding: Holding | None = None
+        try:
+            holding = self._answer(answers, wish, limit_s)
+            yield FakeToken(holding, self.tokens, self._engine)
+            holding.check()
+        finally:
+            if holding is None and not self.tokens.give_up(wish):
+                # Interrupted, while the token was handed over.
+                with suppress(queue.Empty):
+                    holding = answers.get_nowait()
+            if holding is not None:
+                self.tokens.give_back(holding)
+
+    def _answer(
+        self, answers: queue.SimpleQueue[Holding], wish: Wish, limit_s: float | None
+    ) -> Holding:
+        """Wait for a holding.
+
+        Errors: TokenHeldError when the time is over.
+        """
+        try:
+            return answers.get(timeout=limit_s or None)
+        except queue.Empty:
+            if self.tokens.give_up(wish):
+                holder = self.tokens.holder(wish.token)
+                raise TokenHeldError(f"the token is held by {holder}") from None
+            return answers.get()

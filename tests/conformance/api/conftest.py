@@ -1,0 +1,86 @@
+"""The fixture `maker`: coordinators in memory, or on a real database; one call, one process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from coordinator import AsyncCoordinator, Coordinator
+from coordinator.testing import FakeAsyncCoordinator, FakeCoordinator, FakeTokens
+from tests.conftest import Database
+
+GROUP = "orders"
+
+
+class FakeMaker:
+    """Coordinators in memory, and the database of their user in SQLite."""
+
+    def __init__(self) -> None:
+        self.tokens = FakeTokens()
+        pool = sa.pool.StaticPool
+        self.engine = sa.create_engine("sqlite://", poolclass=pool)
+        self.table = "work"
+
+    def coordinator(self, name: str = "a") -> Coordinator:
+        return FakeCoordinator(group_id=GROUP, task_id=name, tokens=self.tokens, engine=self.engine)
+
+    def asynchronous(self, name: str = "a") -> AsyncCoordinator:
+        return FakeAsyncCoordinator(group_id=GROUP, task_id=name, tokens=self.tokens)
+
+    def take_away(self, token: str) -> None:
+        self.tokens.lose(token)
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+class RealMaker:
+    """Coordinators on PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.engine = sa.create_engine(
+            "postgresql+psycopg://", creator=database.connect_plain, poolclass=sa.pool.NullPool
+        )
+        self.table = f"{database.schema}.work"
+        self._settings: dict[str, Any] = {
+            "group_id": GROUP,
+            "database_url": database.conninfo,
+            "schema": database.schema,
+            "heartbeat_frequency": 0.2,
+            "liveness_check_interval": 30.0,
+        }
+
+    def coordinator(self, name: str = "a") -> Coordinator:
+        return Coordinator(task_id=name, **self._settings)
+
+    def asynchronous(self, name: str = "a") -> AsyncCoordinator:
+        return AsyncCoordinator(task_id=name, **self._settings)
+
+    def take_away(self, token: str) -> None:
+        """End the session that holds it, as another node does."""
+        self.database.query(
+            "UPDATE health_check SET ended_at = now(), end_reason = 'evicted'"
+            " WHERE session = (SELECT session FROM token_holder WHERE group_id = %s)",
+            token,
+        )
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+Maker = FakeMaker | RealMaker
+
+
+@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.real)])
+def maker(request: pytest.FixtureRequest) -> Iterator[Maker]:
+    made: Maker
+    if request.param == "fake":
+        made = FakeMaker()
+    else:
+        made = RealMaker(request.getfixturevalue("database"))
+    yield made
+    made.close()
