@@ -16,7 +16,7 @@ from coordinator.cli import errors, manual, options, shared
 from coordinator.cli.commands import config as config_command
 from coordinator.cli.commands import db, demo, doctor, init
 from coordinator.cli.commands import run as run_command
-from coordinator.cli.commands.look import explain, history, nodes
+from coordinator.cli.commands.look import check, events, explain, history, nodes
 from coordinator.cli.commands.look import status as status_command
 from coordinator.cli.commands.observer import commands as observer_commands
 from coordinator.cli.commands.once import tick
@@ -58,6 +58,10 @@ app.command(cls=status_command.Watchable)(status_command.status)
 app.command()(status_command.leader)
 app.command()(history.history)
 app.command()(explain.explain)
+app.command()(events.events)
+app.command()(events.jobs)
+app.command()(check.check)
+app.command()(check.wait)
 app.add_typer(task_commands.app, name="task")
 app.add_typer(state.app, name="state")
 app.add_typer(token_commands.app, name="token")

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, LiteralString, TypeVar
 
 import psycopg
+from psycopg import sql
 from psycopg.rows import dict_row
 
 from coordinator.store.driver import connect as driver
@@ -84,6 +85,16 @@ class AdminConnection:
         Errors: psycopg.Error, which the caller classifies.
         """
         return self._transaction(_WRITE, body)
+
+    def listen(self, channel: str) -> None:
+        """Hear of notifications: hints to look, for a pooler may keep them."""
+        with self._our_errors(), self._connection.cursor() as cursor:
+            cursor.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+
+    def wait_for_news(self, seconds: float) -> bool:
+        """Wait for a notification; false when none came in this time."""
+        with self._our_errors():
+            return any(True for _ in self._connection.notifies(timeout=seconds, stop_after=1))
 
     # --- server and schema ------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ COMMANDS = (
     *("config check", "config show", "config schema"),
     *("db upgrade", "db current", "db check", "db sql", "db grants", "db roles", "db url"),
     *("db psql", "db up", "db down", "db path"),
-    *("doctor", "nodes", "evict"),
+    *("doctor", "nodes", "evict", "events", "jobs", "check", "wait"),
     *("observer status", "observer decisions", "observer suspend", "observer resume"),
     "observer policy",
     *("task add", "task list", "task show", "task enable", "task disable", "task delete"),
