@@ -32,6 +32,34 @@ def settings_of(
     return load(_path(options), flags=given, environ=os.environ, argv=argv)
 
 
+def settings_alone(
+    options: Shared, *, flags: Mapping[str, Any], argv: Sequence[str], group: str
+) -> NodeSettings:
+    """Load what one run of a command needs, beside whatever else the configuration describes.
+
+    group: the group if neither the command line nor the environment names one; a file's is that of
+           its service, whose token another program holds.
+    """
+    import os
+    from dataclasses import replace
+    from socket import gethostname
+
+    from coordinator.app.config.loader import load
+    from coordinator.app.config.model import values
+
+    given = {**options.flags(), **flags}
+    settings = load(_path(options), flags=given, environ=os.environ, argv=argv, alone=True)
+    named = options.group or os.environ.get("COORD_GROUP_ID") or group
+    try:
+        values.name(named)
+    except ValueError as error:
+        raise ConfigError(f"--group: {error} (got {named!r})") from None
+    node = settings.task_id
+    if settings.origins.get("taskId", "default") == "default":
+        node = gethostname()  # a new name for each run would leave a row behind for each
+    return replace(settings, group_id=named, task_id=node)
+
+
 def database_settings_of(options: Shared) -> NodeSettings:
     """Load the configuration for a command that needs only the database of it.
 

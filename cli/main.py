@@ -19,7 +19,7 @@ from coordinator.cli.commands import run as run_command
 from coordinator.cli.commands.look import check, events, explain, history, nodes
 from coordinator.cli.commands.look import status as status_command
 from coordinator.cli.commands.observer import commands as observer_commands
-from coordinator.cli.commands.once import tick
+from coordinator.cli.commands.once import once, tick
 from coordinator.cli.commands.program import state
 from coordinator.cli.commands.task import commands as task_commands
 from coordinator.cli.commands.token import commands as token_commands
@@ -53,6 +53,12 @@ app.command(
     options_metavar="[OPTIONS]",
     epilog=run_command.SIGNALS,
 )(run_command.run)
+app.command(
+    cls=once.OneRun,
+    context_settings={"allow_interspersed_args": False},
+    options_metavar="[OPTIONS]",
+    epilog=once.EXIT_CODES,
+)(once.once)
 app.command()(tick.tick)
 app.command(cls=status_command.Watchable)(status_command.status)
 app.command()(status_command.leader)

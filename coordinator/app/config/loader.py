@@ -52,6 +52,12 @@ TIMING_KEYS = ("livenessCheckInterval", "heartbeatFrequency", "stopTimeout")
 DEFAULTS = NodeSettings(task_id="")
 #: Settings that name the database and the group a command looks at.
 LOOKING_KEYS = ("databaseConfig", "groupId", "requireDatabase")
+#: Settings of one run of a command in a group of its own: not the group of the file's service.
+ALONE_KEYS = (
+    *("databaseConfig", "requireDatabase", "taskId", "isolation", "log", "program"),
+    *("heartbeatFrequency", "livenessCheckInterval", "stopTimeout"),
+    *("conflictExitCode", "passDatabase"),
+)
 #: Variables that may stand alone without meaning that there is a database somewhere.
 NAMELESS_VARIABLES = {"autoMigrate", "connectTimeout", "embedded", "schema"}
 
@@ -64,17 +70,21 @@ def load(
     argv: Sequence[str] = (),
     now: datetime | None = None,
     looking: bool = False,
+    alone: bool = False,
 ) -> NodeSettings:
     """Return the settings of one node.
 
     Shapes: flags maps a key of the file ("databaseConfig.url"), or one of RunOptions, to its
             value; None means not given. argv is the command after "--". looking: read only what
-            a look at the database needs; everything else is its default, right or wrong.
+            a look at the database needs; everything else is its default, right or wrong. alone:
+            read only what one run of a command needs, beside whatever else the file describes.
     Errors: ConfigError with every problem on a line of its own, and no secret in any.
     """
     sources = read_sources(path, flags, environ, argv)
     if looking:
         sources = sources.only(*LOOKING_KEYS)
+    if alone:
+        sources = sources.only(*ALONE_KEYS)
     _refuse_visible_password(sources)
     values, places = combine(sources)
     problems = text_problems(values) + _clashes(sources)

@@ -92,6 +92,14 @@ class DatabaseSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OnceSettings:
+    """The slot that a node of `coord once` was started for; no key of Config.toml says it."""
+
+    slot: datetime
+    retry_s: float | None = None  #: seconds until it is run again if its starter died; None: never
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSettings:
     """All settings of one node, with the effective values of all defaults."""
 
@@ -117,6 +125,7 @@ class NodeSettings:
     wait_s: float | None = field_of("wait", None)  #: give up after so long; None waits for ever
     one_run: bool = False  #: `coord token hold`: one run, whose exit code is the node's
     conflict_exit_code: int = field_of("conflictExitCode", 75)
+    once: OnceSettings | None = None
     pass_database: bool = field_of("passDatabase", False)  #: the program may know the URL
     listen: str | None = field_of("http.listen", None)  #: "host:port" of the HTTP endpoints
     config_path: str | None = None
@@ -185,6 +194,7 @@ def from_json(text: str) -> NodeSettings:
             "health": _health(raw["health"]),
             "trigger": _trigger(raw["trigger"]),
             "policy": _policy(raw["policy"]),
+            "once": _once(raw["once"]),
             "tasks": tuple(_task(each) for each in raw["tasks"]),
             "tasks_policy": TasksPolicySettings(**raw["tasks_policy"]),
             "database": DatabaseSettings(**raw["database"]),
@@ -213,6 +223,14 @@ def _trigger(raw: Mapping[str, Any] | None) -> Trigger | None:
         return None
     moments = {key: datetime.fromisoformat(raw[key]) for key in MOMENTS if raw[key] is not None}
     return Trigger(**{**raw, **moments})
+
+
+def _once(raw: Mapping[str, Any] | None) -> OnceSettings | None:
+    return None if raw is None else OnceSettings(**{**raw, "slot": _moment(raw["slot"])})
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
 
 
 def _policy(raw: Mapping[str, Any]) -> Policy:

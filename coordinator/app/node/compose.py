@@ -176,10 +176,15 @@ def run(
     window.close()
     loader.close()
     lookout.stop()
-    if finish.trouble:
+    if finish.trouble and not _expected(settings, finish.code):
         log.fail(logger, "ended", _with_origin(settings, trouble_of(settings, finish)))
     link.finish(finish.code)
     return finish.code
+
+
+def _expected(settings: NodeSettings, code: int) -> bool:
+    """Say whether a node of `coord once` ends because another machine was faster; no news then."""
+    return settings.once is not None and code == settings.conflict_exit_code
 
 
 def _logger(settings: NodeSettings) -> logging.Logger:

@@ -34,6 +34,10 @@ def orders(settings: NodeSettings, settings_fd: int, term: int, session: str) ->
     env = holding(settings, term, session)
     unset = database(settings, env)
     forward = signals_of(program)
+    if settings.once is not None:
+        argv = tuple(interpreter.command("coordinator.app.program.once"))
+        env["COORD_SETTINGS_FD"] = str(settings_fd)
+        return Orders(argv, env, unset, program.cwd, keep_fds=(settings_fd,), forward=forward)
     if program.callable is not None or settings.trigger is not None:
         argv = tuple(interpreter.command("coordinator.app.program.process"))
         env["COORD_SETTINGS_FD"] = str(settings_fd)

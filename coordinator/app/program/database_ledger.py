@@ -16,6 +16,7 @@ from coordinator.protocol.messages.schedule_claims import AlreadyFired, Claimed,
 from coordinator.runtime.schedule.first_slot import ScheduleSeen
 from coordinator.runtime.schedule.run_log import error_text, shown
 from coordinator.store.driver.errors import database_error
+from coordinator.store.program import once
 from coordinator.store.program import schedule as store
 from coordinator.store.program import schedule_ends as ends
 
@@ -97,6 +98,17 @@ class DatabaseLedger:
                     return answered
 
         return self._twice(ask)
+
+    def unfinished(self) -> bool:
+        """Say whether the end of the last run was never written."""
+        return self._twice(lambda connection: once.look(connection, self._me)).unfinished
+
+    def claim_again(self, slot: datetime) -> bool:
+        """Claim a slot whose starter died; false when it is not to be had.
+
+        It is asked once. If its answer is lost, the slot is not run here.
+        """
+        return self._once(lambda connection: once.claim_again(connection, self._me, slot=slot))
 
     def unsure(self, slot: datetime) -> bool:
         """Return True if a claim of this slot was sent and its answer was lost."""

@@ -1,0 +1,1 @@
+"""`coord once`: one start for each slot in the whole group, without a node that stays."""
