@@ -51,6 +51,7 @@ DROP TABLE
     {schema}.storage_key;
 
 DROP VIEW
+    {schema}.sys_planned_changes,
     {schema}.sys_observer_decisions,
     {schema}.sys_task_nodes,
     {schema}.sys_ongoing_tasks,
@@ -75,6 +76,7 @@ DROP FUNCTION
     {schema}.coord_fence;
 
 DROP TABLE
+    {schema}.planned_change,
     {schema}.observer_decision,
     {schema}.token_state,
     {schema}.task_node,
@@ -89,6 +91,12 @@ DROP TABLE
     {schema}.token_holder;
 
 DROP FUNCTION
+    {schema}.coord_ask_planned,
+    {schema}.coord_end_planned,
+    {schema}.coord_tell_planned,
+    {schema}.coord_end_handover,
+    {schema}.coord_may_take,
+    {schema}.coord_channel,
     {schema}.coord_refuse_clash,
     {schema}.coord_refuse_name,
     {schema}.coord_guard_token,

@@ -122,6 +122,18 @@ BEGIN
                 epoch.first_branch AND NOT record.terms_by_clock
                     AND EXISTS (SELECT FROM pg_stat_get_wal_senders()),
                 false
+            ),
+            (
+                SELECT CASE WHEN count(*) > 0 THEN json_build_array(
+                    CAST(date_part('epoch', clock_timestamp()) * 1e6 AS bigint),
+                    json_agg(json_build_array(
+                        change.id, change.kind, change.node, change.asked_by, change.reason,
+                        greatest(0, date_part('epoch', change.due_at - clock_timestamp())),
+                        date_part('epoch', change.until_at - clock_timestamp()), change.value
+                    ) ORDER BY change.id)
+                ) END
+                FROM {schema}.planned_change AS change
+                WHERE change.group_id = p_group AND change.outcome IS NULL
             )
         )
         FROM (

@@ -43,6 +43,10 @@ BEGIN
         RETURN;
     END IF;
 
+    IF NOT {schema}.coord_may_take(p_group, p_node, p_hosts_tasks) THEN
+        RETURN;
+    END IF;
+
     IF v_ends THEN
         SELECT node.standing INTO v_before FROM {schema}.health_check AS node
         WHERE node.group_id = p_group AND node.task_id = p_seen_node;
@@ -189,6 +193,7 @@ BEGIN
         WHERE token.session = p_seen AND token.group_id <> p_token;
     END IF;
 
+    PERFORM {schema}.coord_end_handover(p_group, p_node, p_seen_node, v_taken, v_ends);
     v_term := v_taken;
     v_view := {schema}.coord_view(p_system, p_group, p_token);
 END

@@ -38,7 +38,8 @@ SELECT
 FROM (
     SELECT
         node.group_id, node.task_id, node.session, node.liveness_ms, node.heartbeat_ms,
-        node.lease_ms, node.host, node.pid, node.version, node.priority, node.standing,
+        node.lease_ms, node.host, node.pid, node.version, node.standing,
+        COALESCE(chosen.value, node.priority) AS priority,
         node.config_hash, node.isolation, node.started_at, node.joined_at, node.ended_at,
         node.end_reason,
         node.ended_at IS NOT NULL OR node.session IS NULL AS ended,
@@ -58,6 +59,9 @@ FROM (
             EPOCH FROM statement_timestamp() - node.started_at
         )) AS numeric), 3) AS double precision) AS uptime_s
     FROM {schema}.health_check AS node
+    LEFT JOIN {schema}.planned_change AS chosen
+        ON chosen.group_id = node.group_id AND chosen.node = node.task_id
+        AND chosen.kind = 'priority' AND chosen.outcome IS NULL
     LEFT JOIN {schema}.group_record AS record ON record.group_id = node.group_id
     LEFT JOIN {schema}.token_holder AS token
         ON token.group_id = node.group_id

@@ -12,9 +12,10 @@ from typing import Protocol
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from coordinator.errors import DuplicateTaskError
+from coordinator.errors import ConditionFalseError, DuplicateTaskError, NotFoundError
 from coordinator.ports import StatePort, StateReader, Store, StoreConnection
 from coordinator.protocol.messages.group_record import TaskDef, TasksPolicy
+from coordinator.protocol.messages.planned import PlannedKind, PlannedOutcome
 from coordinator.protocol.messages.requests import (
     Answer,
     Beat,
@@ -28,10 +29,12 @@ from coordinator.protocol.messages.requests import (
     View,
 )
 from coordinator.store.admin.admin_store import AdminStore
+from coordinator.store.admin.connection import AdminConnection
+from coordinator.store.admin.planned import Asked, PlannedStore
 from coordinator.store.connection.postgres import PostgresStore
 from coordinator.store.program.state import TokenState
 from coordinator.store.program.state_reader import PostgresStateReader
-from tests.support.fakes import memory_operator
+from tests.support.fakes import memory_operator, memory_planned
 from tests.support.fakes.memory_rows import EpochRow
 from tests.support.fakes.memory_store import MemoryDatabase, MemoryStore
 from tests.support.fakes.program.memory_state import MemoryState, MemoryStateReader
@@ -124,6 +127,18 @@ class World(Protocol):
         """Return (node, reason) of each decision that was carried out, oldest first."""
         ...
 
+    def plan(self, asked: Asked) -> int | None:
+        """Ask for a planned change of GROUP; None when the database refuses it."""
+        ...
+
+    def end(self, kind: PlannedKind) -> None:
+        """End the open changes of this kind, as an administrator does."""
+        ...
+
+    def planned(self) -> list[tuple[object, ...]]:
+        """Return (kind, node, outcome or None) of every planned change, oldest first."""
+        ...
+
 
 @dataclass
 class MemoryWorld:
@@ -189,6 +204,23 @@ class MemoryWorld:
     def decisions(self) -> list[tuple[str, str]]:
         return [(row.decision.node, row.decision.reason) for row in self.database.decisions]
 
+    def plan(self, asked: Asked) -> int | None:
+        times = {"in_s": asked.in_s, "for_s": asked.for_s}
+        try:
+            return memory_planned.ask(
+                self.database, GROUP, asked.kind, asked.node, value=asked.value, **times
+            )
+        except memory_planned.AskRefusedError:
+            return None
+
+    def end(self, kind: PlannedKind) -> None:
+        for row in tuple(memory_planned.open_rows(self.database, GROUP)):
+            if row.kind is kind:
+                memory_planned.end_by_person(self.database, GROUP, row.id)
+
+    def planned(self) -> list[tuple[object, ...]]:
+        return [(row.kind, row.node, row.outcome) for row in self.database.planned.values()]
+
 
 @dataclass
 class PostgresWorld:
@@ -236,6 +268,12 @@ class PostgresWorld:
     def pass_time(self, seconds: float) -> None:
         self.database.query(
             "UPDATE health_check SET last_heartbeat = last_heartbeat - %s * interval '1 s'", seconds
+        )
+        self.database.query(
+            "UPDATE planned_change SET due_at = due_at - %s * interval '1 s',"
+            " until_at = until_at - %s * interval '1 s' WHERE outcome IS NULL",
+            seconds,
+            seconds,
         )
 
     def history(self) -> list[tuple[object, ...]]:
@@ -289,6 +327,33 @@ class PostgresWorld:
     def decisions(self) -> list[tuple[str, str]]:
         return self.database.query("SELECT node, reason FROM observer_decision ORDER BY id")
 
+    def administrator(self) -> str:
+        """Return the login that asks for planned changes."""
+        return self.database.conninfo
+
+    @contextmanager
+    def planning(self) -> Iterator[PlannedStore]:
+        where = self.administrator(), self.database.schema, "test", TIMEOUT_S
+        connection = AdminConnection(*where)
+        try:
+            yield PlannedStore(connection)
+        finally:
+            connection.close()
+
+    def plan(self, asked: Asked) -> int | None:
+        with self.planning() as planning:
+            try:
+                return planning.ask(GROUP, asked, who="ana")
+            except (ConditionFalseError, NotFoundError):
+                return None
+
+    def end(self, kind: PlannedKind) -> None:
+        with self.planning() as planning:
+            assert planning.end(GROUP, (kind,), PlannedOutcome.CANCELLED, who="ana")
+
+    def planned(self) -> list[tuple[object, ...]]:
+        return self.database.query("SELECT kind, node, outcome FROM planned_change ORDER BY id")
+
 
 @dataclass
 class LeastPrivileges(PostgresWorld):
@@ -305,6 +370,9 @@ class LeastPrivileges(PostgresWorld):
 
     def reader(self) -> StateReader:
         return self._reader(self.roles.login("node", GROUP))
+
+    def administrator(self) -> str:
+        return self.roles.login("system_administrator")
 
 
 @dataclass

@@ -67,10 +67,13 @@ CHANGES = {
         UPDATE task SET enabled = false, end_reason = 'x' WHERE group_id = %(group)s
     """,
     "tell of a task": "UPDATE task_node SET error = 'x' WHERE group_id = %(group)s",
+    "end a planned change": """
+        UPDATE planned_change SET outcome = 'done' WHERE group_id = %(group)s
+    """,
     "save a state": "UPDATE token_state SET content = '1' WHERE group_id = %(group)s",
 }
 #: Statements of an administrator among them, with every group.
-ADMINISTRATORS = ("version", "finish a task")
+ADMINISTRATORS = ("version", "finish a task", "end a planned change")
 #: The same with rows that are new; of another group's it is refused.
 ADDITIONS = {
     "node": "INSERT INTO health_check (group_id, task_id) VALUES (%(group)s, 'intruder')",
@@ -177,6 +180,11 @@ FORBIDDEN = {
         UPDATE token_holder SET session = %(mine)s, task_id = 'i', term = term + 1
         WHERE group_id = 'orders/mail'
     """,
+    "ask for a change": """
+        INSERT INTO planned_change (group_id, kind) VALUES ('orders', 'pause work')
+    """,
+    "rewrite what was asked for": "UPDATE planned_change SET node = 'x'",
+    "forget what was asked for": "DELETE FROM planned_change",
     "read events": "SELECT * FROM event",
     "read what a program said": "SELECT last_error FROM schedule",
     "run a program": "COPY event FROM PROGRAM 'id'",
@@ -219,6 +227,12 @@ def filled(roles: Roles) -> Roles:
     offer(roles.database, GROUP, "h")
     with roles.connect("system_administrator") as connection:
         connection.execute("SELECT sys.create_task('rebuild')")
+        for group in (GROUP, OTHER):
+            connection.execute(
+                "INSERT INTO planned_change (group_id, kind, node, value)"
+                " VALUES (%s, 'priority', 'h', 3)",
+                [group],
+            )
     return roles
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import partial
 
 from tests.simulation.checks.checkers import violations
@@ -15,6 +16,7 @@ from tests.simulation.group.checkers import group_violations
 from tests.simulation.group.planted import PLANTED_IN_GROUPS, PlantedInGroup, planted_in_group
 from tests.simulation.group.settings import NO_GROUP_BIAS, GroupBias, draw_group
 from tests.simulation.group.stories import plan_group
+from tests.simulation.planned import administrators
 from tests.simulation.plans import faults
 from tests.simulation.plans.planted import PLANTED, Planted, planted
 from tests.simulation.plans.stories import plan
@@ -31,26 +33,38 @@ BATCH = 25
 
 
 def run_seed(
-    seed: int, bias: AnyBias = NO_BIAS, database: type[MemoryDatabase] = MemoryDatabase
+    seed: int,
+    bias: AnyBias = NO_BIAS,
+    database: type[MemoryDatabase] = MemoryDatabase,
+    asked: tuple[str, ...] | None = None,
 ) -> History:
-    """Run the world of one seed to its end."""
+    """Run the world of one seed to its end.
+
+    asked: what administrators ask for beside the faults; empty: anything, None: nothing.
+    """
     if isinstance(bias, GroupBias):
         settings = draw_group(seed, bias)
         planned = plan_group(settings, bias)
     else:
         settings = draw(seed, bias)
         planned = plan(settings, bias)
+    settings = replace(settings, asked=asked is not None)
     world = World(settings, database)
     faults.schedule(world, planned)
+    if asked is not None:
+        administrators.schedule(world, administrators.acts(settings, asked))
     return world.run()
 
 
 def judged(
-    seed: int, bias: AnyBias = NO_BIAS, database: type[MemoryDatabase] = MemoryDatabase
+    seed: int,
+    bias: AnyBias = NO_BIAS,
+    database: type[MemoryDatabase] = MemoryDatabase,
+    asked: tuple[str, ...] | None = None,
 ) -> list[str]:
     """Run a seed and name what it broke; a broken assertion of the code counts as well."""
     try:
-        history = run_seed(seed, bias, database)
+        history = run_seed(seed, bias, database, asked)
         return (group_violations if isinstance(bias, GroupBias) else violations)(history)
     except AssertionError as error:
         return [f"assertion: {type(error).__name__}: {error}"]

@@ -39,6 +39,9 @@ SENTENCES = {
         " after {wait_s:g} s, if no other node has it then"
     ),
     "program-refused": "the program was not started: {why}",
+    "planned": "planned change {id}: {what}{when}",
+    "planned-over": "planned change {id} is over: {what}",
+    "planned-ended": "planned change {id} is {outcome}: {why}",
     "database-lost": "the database does not answer: {why}",
     "database-back": "the database answers again",
     "idle-limit": (
@@ -85,6 +88,8 @@ def sentence(report: LogLine, node: Node) -> str:
     if report.event in ("program-ended", "task-ended"):
         fields["status"] = _status(fields["status"])
         fields["why"] = _cause(str(fields["why"]))
+    if report.event == "planned":
+        fields["when"] = _when(fields["wait_s"], fields["left_s"])
     if report.event == "unsettled":
         fields["because"] = BECAUSE[str(fields["why"])]
     line = SENTENCES[report.event].format(
@@ -101,6 +106,13 @@ def _holding(fields: dict[str, object]) -> str:
     if fields.get("holder"):
         return f"{fields['holder']} active, term {fields['term']}"
     return f"nobody active, term {fields['term']}" if fields.get("term") else "nobody active yet"
+
+
+def _when(wait_s: object, left_s: object) -> str:
+    """Return from when and until when a planned change counts."""
+    begins = f", in {wait_s:.1f} s" if isinstance(wait_s, float) and wait_s > 0 else ""
+    ends = f", for {left_s:.1f} s at most" if isinstance(left_s, float) else ""
+    return begins + ends
 
 
 def _status(status: object) -> str:

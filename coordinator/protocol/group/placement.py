@@ -28,6 +28,8 @@ from coordinator.protocol.messages.group_record import (
     TaskToken,
     token_name,
 )
+from coordinator.protocol.messages.planned import PlannedChange
+from coordinator.protocol.rules.planned import draining, said, takes_paused, work_paused
 
 #: Name of the catch-up of a new node or one in Rehab, where the name of a task would stand.
 CATCH_UP = "_catchup"
@@ -73,13 +75,15 @@ def assignment(group: str, record: GroupRecord) -> Mapping[str, Verdict]:
 
     Shapes: by the task's name, for every task of the record.
     Errors: none; a contradiction in the record (an unknown preferred node) stands in the reason.
-    Source: docs/protocol.md, rules P1 to P12.
+    Source: docs/protocol.md, rules P1 to P12, A2, A3 and A5.
     """
     return MappingProxyType(_Plan(group, record).made())
 
 
 def placed_as_planned(verdicts: Mapping[str, Verdict], record: GroupRecord) -> bool:
-    """Say whether every move and every first take has been completed."""
+    """Say whether every move and every first take has been completed; none is in a pause."""
+    if takes_paused(record.planned) is not None:
+        return False
     failed = {task for task, _ in record.failures}
     return not any(
         verdict.node is not None and task not in failed and _on_its_way(record.token(task), verdict)
@@ -108,7 +112,8 @@ class _Plan:
         self._group = group
         self._record = record
         rows = [row for row in record.nodes.values() if _runs_tasks(row)]
-        able = [row for row in rows if _able(row)]
+        drained = draining(record.planned)
+        able = [row for row in rows if _able(row) and row.node not in drained]
         self._loads = Loads(
             counts={row.node: 0 for row in able},
             limits={row.node: row.capacity for row in able if row.capacity is not None},
@@ -121,6 +126,9 @@ class _Plan:
 
     def made(self) -> dict[str, Verdict]:
         """Decide about every task, the most constrained first."""
+        paused = takes_paused(self._record.planned)
+        if paused is not None:
+            return {name: self._paused(task, paused) for name, task in self._record.tasks.items()}
         wanting: list[TaskDef] = []
         open_tasks: list[TaskDef] = []
         for name in sorted(self._record.tasks):
@@ -142,6 +150,13 @@ class _Plan:
             self._want(task, open_tasks)
         self._spread([task for task in open_tasks if task.name not in stay], staying)
         return {name: self._verdicts[name] for name in self._record.tasks}
+
+    def _paused(self, task: TaskDef, pause: PlannedChange) -> Verdict:
+        """Return the verdict in a pause: a holder goes on, unless the work is paused as well."""
+        if not task.enabled:
+            return Verdict(None, "disabled")
+        stays = None if work_paused(self._record.planned) else self._holder(task)
+        return Verdict(stays, f"the group is paused: {said(pause)}")
 
     def _say(self, task: TaskDef, verdict: Verdict) -> None:
         self._verdicts[task.name] = verdict

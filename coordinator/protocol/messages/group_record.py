@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
+from coordinator.protocol.messages.planned import NOTHING_PLANNED, Planned
+
 #: Name, after `group/`, of the token of the node that watches all sessions of a group.
 OBSERVER = "_observer"
 #: Task names must not begin with this: such tokens are coord's own.
@@ -167,6 +169,7 @@ class GroupRecord:
     spread_version: the version at which a node last became a Member, until the tasks are spread
                evenly over all Members; 0: they are spread, and running tasks stay where they are.
     policy:    the times by which the observer, whichever node it is, decides about nodes.
+    planned:   the open planned changes; none that counts later only.
     """
 
     version: int
@@ -177,6 +180,7 @@ class GroupRecord:
     suspended: bool = False
     spread_version: int = 0
     policy: TasksPolicy = NO_POLICY
+    planned: Planned = NOTHING_PLANNED
 
     def token(self, task: str) -> TaskToken:
         """Return the task's token row."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from coordinator.errors import ConfigError
 from coordinator.protocol.messages.group_record import OBSERVER, GroupRecord, token_name
+from coordinator.protocol.messages.planned import NOTHING_PLANNED, EndPlanned, Planned
 from coordinator.protocol.messages.task_requests import ReleaseTasks, SessionSeen, TaskRequest
 
 #: Valid names of nodes, groups and tokens, here and in the database's own checks.
@@ -73,6 +74,7 @@ class View:
     lacks_rows: bool = False  #: the row of token, group or epoch was deleted; it is created again
     waited_s: float = 0.0  #: seconds for which some node has watched this run of the server
     copied: bool = False  #: a standby follows, and the group's terms do not come from the clock yet
+    planned: Planned = NOTHING_PLANNED  #: by administrators, and open (rules A)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,9 +141,13 @@ class EndNamesake:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beat:
-    """Renew `session`: its node is alive."""
+    """Renew `session`: its node is alive.
+
+    looks: everything is read, whatever rule O6 would allow: a planned change is due now.
+    """
 
     session: str
+    looks: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,6 +235,7 @@ Request = (
     | Settle
     | RaiseFloor
     | ReadRoster
+    | EndPlanned
     | TaskRequest
 )
 
@@ -251,10 +258,15 @@ def sent_later(request: Request, by_s: float) -> Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A live node of the group, with what ranks it among those that may take."""
+    """A live node of the group, with what ranks it among those that may take.
+
+    age_s: of its last heartbeat, server clock.
+    """
 
     node: str
     priority: int
+    age_s: float = 0.0
+    heartbeat_s: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

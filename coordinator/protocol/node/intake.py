@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from coordinator.protocol.messages.planned import EndPlanned
 from coordinator.protocol.messages.requests import (
     Answer,
     Beat,
@@ -36,10 +37,11 @@ from coordinator.protocol.node.events import (
     Reconnect,
     ResignAsked,
     StopAsked,
-    StopProgram,
     Ticked,
 )
 from coordinator.protocol.node.join import joined
+from coordinator.protocol.node.planned import give_way
+from coordinator.protocol.node.planned import intake as planned_intake
 from coordinator.protocol.node.reported_failures import report_failure
 from coordinator.protocol.node.side_runs import runs
 from coordinator.protocol.node.state.node import (
@@ -55,7 +57,6 @@ from coordinator.protocol.node.state.node import (
 from coordinator.protocol.node.tasks import intake as task_intake
 from coordinator.protocol.node.tasks import read_record
 from coordinator.protocol.rules import epoch
-from coordinator.protocol.rules.ranking import rank
 from coordinator.protocol.rules.trust import trust_end
 from coordinator.protocol.rules.watch import watched_holder
 
@@ -89,7 +90,7 @@ def absorb(node: Node, event: Event) -> Step:
             leaving = node.leaving or Leaving(reason, code)
             return _give_up_leaving(replace(node, leaving=leaving), (), now)
         case ResignAsked(now, reason):
-            return _resign(node, now, reason)
+            return give_way.resign(node, now, reason)
 
 
 def _left_behind(node: Node, event: Answered, latest: epoch.Latest) -> Step:
@@ -114,15 +115,6 @@ def _left_behind(node: Node, event: Answered, latest: epoch.Latest) -> Step:
     )
     node, _ = _failed(replace(node, refused=shown), now, event.request, "dead branch")
     return node, (Reconnect("the database's timeline went back"), *first)
-
-
-def _resign(node: Node, now: float, reason: str) -> Step:
-    if node.run is None or node.run.stopping:
-        return node, ()
-    run = replace(node.run, stopping=reason)
-    cool_until = now + node.timing.liveness_s
-    node = give_up(replace(node, run=run), run.term, cool_until, why=reason)
-    return node, (StopProgram(run.number, reason),)
 
 
 def _give_up_leaving(node: Node, commands: tuple[Command, ...], now: float) -> Step:
@@ -187,7 +179,8 @@ def _note_view(node: Node, event: Answered, now: float) -> Step:
     if node.view is not None and node.view.token != view.token:
         node = replace(node, refused_takes=0)
     node = branches.observed(node, event)
-    return _note_sight(node, view, now), branches.waiting(before, node.epoch)
+    node, planned = planned_intake.note(_note_sight(node, view, now), view, now)
+    return node, (*branches.waiting(before, node.epoch), *planned)
 
 
 def _note_sight(node: Node, view: View, now: float) -> Node:
@@ -220,10 +213,8 @@ def _note_outcome(node: Node, event: Answered, request: Request, answer: Answer)
             return give_up(node, request.term), ()
         case Leave():
             return _left(node, request), ()
-        case ReadRoster():
-            place = rank(node.policy.group, node.policy.node, answer.view.token.node, answer.roster)
-            version = answer.view.group_version
-            return replace(node, place=place, roster_version=version, roster_at=now), ()
+        case ReadRoster() | EndPlanned():
+            return planned_intake.answered(node, request, answer, now)
         case EndNamesake() | Settle() | RaiseFloor():
             return _note_upkeep(node, request, answer, now), ()
         case TakeTasks() if answer.done and request.session == node.session:

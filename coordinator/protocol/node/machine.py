@@ -31,6 +31,7 @@ from coordinator.protocol.node.events import (
 )
 from coordinator.protocol.node.intake import absorb
 from coordinator.protocol.node.next_request import next_request, wake_moments
+from coordinator.protocol.node.planned.give_way import give_way
 from coordinator.protocol.node.program_end import lose
 from coordinator.protocol.node.side_runs import hung
 from coordinator.protocol.node.state.node import (
@@ -92,12 +93,15 @@ def _start_or_stop(node: Node, now: float) -> Step:
         run = replace(node.run, stopping=node.leaving.reason)
         node = give_up(replace(node, run=run), run.term, why=run.stopping)
         return node, (StopProgram(run.number, run.stopping),)
+    node, stopped = give_way(node, now)
     if may_start(node, now):
         assert node.view is not None
         run = Run(node.run_count + 1, node.view.token.term, now)
         watch = hung.begun(run, node.policy.hung, now)
         node = replace(node, run=run, run_count=run.number, program_watch=watch)
         return node, (StartProgram(run.number, run.term, node.trusted_until),)
+    if stopped:
+        return node, stopped
     return hung.stop_or_check(node, now)
 
 

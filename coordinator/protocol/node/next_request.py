@@ -18,6 +18,12 @@ from coordinator.protocol.messages.requests import (
     Take,
     View,
 )
+from coordinator.protocol.node.planned import takes
+from coordinator.protocol.node.planned.next_request import (
+    looks,
+    next_planned_request,
+    planned_moments,
+)
 from coordinator.protocol.node.request_backoff import is_held
 from coordinator.protocol.node.side_runs.hung import moments as hung_moments
 from coordinator.protocol.node.state.node import (
@@ -61,8 +67,12 @@ def _wanted(node: Node, session: str, now: float) -> Iterator[Request]:
     take = take_at(node)
     if take is not None and now >= take and _watch_kept(node, now):
         yield _take(node, now)
-    if now >= node.beat_at:
-        yield Beat(session=session)
+    planned = next_planned_request(node, now)
+    if planned is not None:
+        yield planned
+    due = looks(node, now)
+    if due or now >= node.beat_at:
+        yield Beat(session=session, looks=due)
     more = next_task_request(node, now)
     if more is not None:
         yield more
@@ -166,19 +176,19 @@ def take_at(node: Node) -> float | None:
     view = node.view
     if view is None or node.session is None or node.run is not None or node.leaving is not None:
         return None
-    if node.policy.priority <= 0 or not may_act(view) or holds(node):
+    if not takes.allowed(node, view) or not may_act(view) or holds(node):
         return None
     if node.epoch is not None and node.epoch.returned:
         return None  # the later branch, now gone, took its terms from the clock (rule N1)
-    start_s = head_start(node.place)
     if is_free(view):
+        start_s = takes.start_after_s(node, view)
         return max(node.cool_until, (node.free_since or 0.0) + start_s)
     if node.watch is None or (view.holder is not None and _suspended(node)):
         return None
     # Without the holder's row its interval is unknown: use the longest one that this node knows.
     unknown_s = node.epoch.longest_liveness_s if node.epoch else node.timing.liveness_s
     silent = silent_at(node.watch, view.holder, unknown_s)
-    return max(node.cool_until, silent + start_s)
+    return max(node.cool_until, silent + head_start(node.place))
 
 
 def _suspended(node: Node) -> bool:
@@ -292,6 +302,7 @@ def _asking_moments(node: Node) -> Iterator[float]:
     if node.session is None and program_left(node):
         return
     yield node.beat_at
+    yield from planned_moments(node)
     silent = _namesake_silent_at(node)
     if node.session is None and silent is not None:
         yield silent

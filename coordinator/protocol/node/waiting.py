@@ -3,6 +3,7 @@
 -n       leaves as soon as the token is seen with a live node. A holder that looks dead is waited
          out: its interval decides, and no other node can shorten that.
 -w SECS  leaves when the time is over, unless the token is free: taking that is two round trips.
+Both leave a paused group: nobody takes a token there, for nobody knows how long.
 
 A holder looks dead by the age of its last heartbeat on the server's clock. That is a hint: it
 decides which nodes wait, never which may take the token.
@@ -16,6 +17,7 @@ from dataclasses import replace
 from coordinator.protocol.messages.requests import NodeSeen, Take, View
 from coordinator.protocol.node.next_request import take_at
 from coordinator.protocol.node.state.node import Leaving, Node, held_by_other, holds, is_free
+from coordinator.protocol.rules.planned import said, takes_paused
 
 #: Intervals after which a live holder's heartbeat is overdue; a live one is rarely older.
 OVERDUE_BEATS = 2
@@ -29,6 +31,8 @@ def give_up_waiting(node: Node, now: float) -> Node:
     is_over = policy.wait_until is not None and now >= policy.wait_until
     gives_up = is_over and not _about_to_take(node)
     if policy.nonblock and held_by_other(node) and not _waits_for_silent(node):
+        gives_up = True
+    if policy.nonblock and node.view is not None and takes_paused(node.view.planned) is not None:
         gives_up = True
     if not gives_up:
         return node
@@ -65,6 +69,9 @@ def _trouble(node: Node) -> str:
         return "no answer of the database said in time whether the token is free"
     if node.namesake is not None and node.session is None:
         return f"another node named {node.policy.node} has not been silent for long enough yet"
+    paused = takes_paused(view.planned)
+    if paused is not None:
+        return f"the group is paused ({said(paused)}): nobody takes the token"
     if is_free(view):
         return _free(view)
     trouble = f"the token is held by {view.token.node} (term {view.token.term})"

@@ -81,9 +81,12 @@ class Opened:
 
 
 def channel_of(schema: str, group: str) -> str:
-    """Return the NOTIFY channel of a group; a hash, because names may be longer than a channel."""
-    digest = hashlib.blake2b(f"{schema}\0{group}".encode(), digest_size=10)
-    return f"coord_{digest.hexdigest()}"
+    """Return the NOTIFY channel of a group; a hash, because names may be longer than a channel.
+
+    The database's own triggers compute the same (coord_channel).
+    """
+    digest = hashlib.sha256(f"{schema}\0{group}".encode()).digest()
+    return f"coord_{digest[:10].hex()}"
 
 
 def open_connection(

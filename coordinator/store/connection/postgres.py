@@ -11,6 +11,7 @@ from collections.abc import Callable
 import psycopg
 
 from coordinator.errors import CoordError, DatabaseUnreachableError, OutcomeUnknownError
+from coordinator.protocol.messages.planned import EndPlanned
 from coordinator.protocol.messages.requests import (
     Answer,
     Beat,
@@ -51,6 +52,7 @@ from coordinator.store.connection.opening import (
 from coordinator.store.driver import errors as driver_errors
 from coordinator.store.node import epoch, group_record, heartbeat, race, roster, session
 from coordinator.store.node import observer as node_observer
+from coordinator.store.node import planned as node_planned
 from coordinator.store.node.epoch import ensure_epoch
 from coordinator.store.node.tasks import release as task_release
 from coordinator.store.node.tasks import report as task_report
@@ -227,6 +229,7 @@ class PostgresConnection:
         match request:
             case Beat():
                 self._last_seen, known = self._last_seen.for_a_beat()
+                known = None if request.looks else known
                 return heartbeat.beat(
                     cursor, place, request, known=known, prepare=self._may_prepare
                 )
@@ -248,6 +251,8 @@ class PostgresConnection:
                 return epoch.raise_floor(cursor, place, request)
             case ReadRoster():
                 return roster.read_roster(cursor, place)
+            case EndPlanned():
+                return node_planned.end_planned(cursor, place, request)
             case _:
                 return self._carry_out_for_tasks(request)
 

@@ -19,6 +19,7 @@ from coordinator.protocol.messages.group_record import (
     TaskToken,
 )
 from coordinator.protocol.messages.requests import Answer
+from coordinator.store.sql.planned_columns import planned_of
 from coordinator.store.sql.statement import named
 from coordinator.store.sql.task_columns import TASK_WIDTH, task_of
 from coordinator.store.sql.transaction import Cursor, read
@@ -53,20 +54,24 @@ _RECORD_COLUMNS: LiteralString = """
     (
         SELECT json_agg(json_build_array(
             member.task_id, member.standing, member.ended_at IS NULL, member.session,
-            member.priority, member.caught_up, member.seen_version, member.hosts_tasks,
-            member.capacity
+            coalesce(chosen.value, member.priority), member.caught_up,
+            member.seen_version, member.hosts_tasks, member.capacity
         ))
         FROM {schema}.health_check AS member
+        LEFT JOIN {schema}.planned_change AS chosen
+            ON chosen.group_id = member.group_id AND chosen.node = member.task_id
+            AND chosen.kind = 'priority' AND chosen.outcome IS NULL
         WHERE member.group_id = %(group)s AND member.session IS NOT NULL
     ) AS nodes,
     (
         SELECT json_agg(json_build_array(failed.task, failed.node, failed.failed_count))
         FROM {schema}.task_node AS failed
         WHERE failed.group_id = %(group)s AND failed.failed_count > 0
-    ) AS failures
+    ) AS failures,
+    {planned} AS planned
 """
 #: Number of these columns.
-RECORD_WIDTH = 7
+RECORD_WIDTH = 8
 #: Index of the token's first cell in a task's array: behind `deleted` and the definition.
 _TOKEN_AT = 1 + TASK_WIDTH
 #: One statement, so one snapshot, in one round trip.
@@ -172,7 +177,7 @@ def read_group(cursor: Cursor, place: Place, known: Known) -> Answer:
 
 def record_of(row: Sequence[Any], known: Known) -> GroupRecord:
     """Return the record that these columns are of."""
-    version, suspended, spread_version, policy, rows, nodes, failures = row
+    version, suspended, spread_version, policy, rows, nodes, failures, planned = row
     tasks = known.tasks(rows or ())
     members = [_node_of(node) for node in nodes or ()]
     live = {(member.node, member.session) for member in members if member.live}
@@ -185,6 +190,7 @@ def record_of(row: Sequence[Any], known: Known) -> GroupRecord:
         suspended=bool(suspended),
         spread_version=spread_version or 0,
         policy=policy_of(policy),
+        planned=planned_of(planned),
     )
 
 

@@ -13,12 +13,15 @@ from coordinator.store.sql.view import Place, read_view
 SILENT_INTERVALS_MAX = 2
 
 READ_ROSTER: LiteralString = """
-SELECT task_id, priority
-FROM {schema}.health_check
-WHERE group_id = %(group)s
-    AND session IS NOT NULL
-    AND ended_at IS NULL
-    AND clock_timestamp() - last_heartbeat < %(intervals)s * liveness_ms * interval '1 ms'
+SELECT node.task_id, coalesce(chosen.value, node.priority), {age_s}, node.heartbeat_ms
+FROM {schema}.health_check AS node
+LEFT JOIN {schema}.planned_change AS chosen
+    ON chosen.group_id = node.group_id AND chosen.node = node.task_id
+    AND chosen.kind = 'priority' AND chosen.outcome IS NULL
+WHERE node.group_id = %(group)s
+    AND node.session IS NOT NULL
+    AND node.ended_at IS NULL
+    AND clock_timestamp() - node.last_heartbeat < %(intervals)s * node.liveness_ms * interval '1 ms'
 """
 
 
@@ -26,5 +29,8 @@ def read_roster(cursor: Cursor, place: Place) -> Answer:
     """Name the live nodes of the group."""
     params = place.params(intervals=SILENT_INTERVALS_MAX)
     rows = read(cursor, named(READ_ROSTER, place.schema), params)
-    roster = tuple(Candidate(node=node, priority=priority) for node, priority in rows)
+    roster = tuple(
+        Candidate(node=node, priority=priority, age_s=age_s, heartbeat_s=heartbeat_ms / 1000)
+        for node, priority, age_s, heartbeat_ms in rows
+    )
     return Answer(done=True, view=read_view(cursor, place), roster=roster)

@@ -16,6 +16,7 @@ from psycopg.rows import tuple_row
 
 from coordinator.store.schema.operations import rights as operations
 from coordinator.store.schema.operations.doors import make_doors
+from coordinator.store.schema.planned import rights as planned
 from coordinator.store.schema.segments import rights as segments
 
 
@@ -46,6 +47,7 @@ PEOPLE_VIEWS = (
     *("nodes", "ongoing_tasks", "task_nodes", "observer_decisions"),
     *segments.PEOPLE_VIEWS,
     *operations.PEOPLE_VIEWS,
+    *planned.PEOPLE_VIEWS,
 )
 ALIASES = (
     *(Alias("sys", name, f"sys_{name}", _ALL) for name in PEOPLE_VIEWS),

@@ -81,10 +81,11 @@ FACTS: LiteralString = """
             JOIN pg_type ON pg_type.oid = argument.type
         ), '') || ') '
         || CASE WHEN prosecdef THEN 'of its owner ' ELSE '' END
-        || md5(replace(replace(replace(replace(
+        || md5(replace(replace(replace(replace(replace(
             prosrc,
             replace(quoted, '''', '''''') || '.', ''),
             quoted || '.', ''),
+            'convert_to(' || quote_literal(%(schema)s), ''),
             '''coord_fence:'' || ' || quote_literal(%(schema)s), ''),
             'quote_ident(' || quote_literal(%(schema)s) || ')', ''))
     FROM pg_proc, home, (SELECT '"' || replace(%(schema)s, '"', '""') || '"' AS quoted) AS of_schema

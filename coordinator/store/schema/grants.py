@@ -6,6 +6,7 @@ from psycopg import sql
 
 from coordinator.store.schema.aliases import PEOPLE_VIEWS, for_each_alias
 from coordinator.store.schema.operations import rights as operations
+from coordinator.store.schema.planned import rights as planned
 from coordinator.store.schema.segments import rights as segments
 
 #: Rights of a running node on each table. Only functions delete, and only what has expired.
@@ -23,6 +24,7 @@ TABLES = {
     "observer_decision": "SELECT, INSERT",
     **segments.privileges(),
     **dict.fromkeys(operations.TABLES, "SELECT"),
+    planned.TABLE: "SELECT, INSERT, UPDATE",
 }
 VIEWS = ("coord_status", "coord_nodes", "coord_history")
 #: Views that people read under other names, too.
@@ -57,6 +59,7 @@ NODE_FUNCTIONS = (
     *(*READ_FUNCTIONS, *HOLDER_FUNCTIONS, *RACE_FUNCTIONS),
     *segments.NODE_FUNCTIONS,
     *operations.NODE_FUNCTIONS,
+    *planned.NODE_FUNCTIONS,
 )
 
 

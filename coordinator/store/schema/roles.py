@@ -33,6 +33,7 @@ from coordinator.store.schema.grants import (
 from coordinator.store.schema.migrate import SCHEMA_HEAD
 from coordinator.store.schema.operations import rights as operations
 from coordinator.store.schema.operations.doors import for_each_door
+from coordinator.store.schema.planned import rights as planned
 from coordinator.store.schema.segments import rights as segments
 
 #: Needs no quotes anywhere, and is short enough for the longest name below.
@@ -102,6 +103,7 @@ NODE: dict[str, Needs] = {
     "observer_decision": Needs(
         select="", insert="group_id, version, observer, term, node, kind, before, after, reason"
     ),
+    planned.TABLE: Needs(update=planned.ENDING),
     "group_role": Needs(),
     "coord_version": Needs(),
     **{
@@ -117,6 +119,7 @@ TRIGGER_FUNCTIONS = (
     "coord_refuse_name()",
     "coord_refuse_clash()",
     "coord_restore_token()",
+    *planned.TRIGGER_FUNCTIONS,
 )
 FUNCTIONS = tuple(dict.fromkeys((*NODE_FUNCTIONS, *TRIGGER_FUNCTIONS, *operations.FUNCTIONS)))
 #: Tables without policies: one decides which logins are admitted, the other has the revision.
@@ -131,9 +134,10 @@ ADMINISTRATOR: dict[str, dict[str, str]] = {
     "group_record": {
         "INSERT": "group_id",
         "UPDATE": "version, suspended_at, suspended_by, suspend_reason, to_member_ms, late_max,"
-        " late_within_ms, observer_grace_ms",
+        " late_within_ms, observer_grace_ms, spread_version",
     },
-    "event": {"INSERT": "group_id, kind, reason, who"},
+    "event": {"INSERT": "group_id, kind, task_id, reason, who"},
+    planned.TABLE: {"INSERT": planned.ASKING, "UPDATE": planned.ENDING},
 }
 #: Tables that only the group's logins and people may read.
 PRIVATE = ("task", "task_node", "token_state", *segments.SHOWN)
@@ -257,10 +261,8 @@ def _people(schema: str, home: str, quoted: dict[str, str]) -> list[str]:
         *(f"GRANT EXECUTE ON FUNCTION {home}.{name} TO {both};" for name in READ_FUNCTIONS),
         for_each_alias(schema, *alias_grants(both)),
     ]
-    lines += [
-        f"GRANT EXECUTE ON FUNCTION {home}.{name} TO {administrator};"
-        for name in operations.ADMINISTRATOR_FUNCTIONS
-    ]
+    functions = (*operations.ADMINISTRATOR_FUNCTIONS, *planned.ASKING_FUNCTIONS)
+    lines += [f"GRANT EXECUTE ON FUNCTION {home}.{name} TO {administrator};" for name in functions]
     for table, verbs in ADMINISTRATOR.items():
         granted = [f"{verb} ({columns})" if columns else verb for verb, columns in verbs.items()]
         lines.append(f"GRANT {', '.join(granted)} ON {home}.{table} TO {administrator};")

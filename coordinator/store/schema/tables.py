@@ -21,6 +21,7 @@ from coordinator.store.schema.columns import (
     shown,
 )
 from coordinator.store.schema.operations import tables as operation_tables
+from coordinator.store.schema.planned import table as planned_table
 from coordinator.store.schema.program import state_table
 from coordinator.store.schema.segments import tables as segment_tables
 from coordinator.store.schema.storage import storage, store_alike
@@ -30,6 +31,7 @@ __all__ = [
     "metadata",
     "metadata_for",
     "operation_tables",
+    "planned_table",
     "segment_tables",
     "state_table",
     "task_tables",

@@ -94,6 +94,23 @@ COPIED: LiteralString = """
     )
 """
 
+#: The open planned changes, with the server's clock in microseconds; NULL when there are none, to
+#: be read by `planned_columns.planned_of`. Needs the parameter group.
+PLANNED: LiteralString = """
+    (
+        SELECT CASE WHEN count(*) > 0 THEN json_build_array(
+            (date_part('epoch', clock_timestamp()) * 1e6)::bigint,
+            json_agg(json_build_array(
+                change.id, change.kind, change.node, change.asked_by, change.reason,
+                greatest(0, date_part('epoch', change.due_at - clock_timestamp())),
+                date_part('epoch', change.until_at - clock_timestamp()), change.value
+            ) ORDER BY change.id)
+        ) END
+        FROM {schema}.planned_change AS change
+        WHERE change.group_id = %(group)s AND change.outcome IS NULL
+    )
+"""
+
 #: All that a view is made of, to be read by `view.view_of`. Nobody needs the longest interval once
 #: the epoch is settled.
 VIEW_COLUMNS: LiteralString = """
@@ -110,7 +127,8 @@ VIEW_COLUMNS: LiteralString = """
     token.term_floor,
     node.task_id,
     {node_columns},
-    {copied}
+    {copied},
+    {planned}
 """
 
 #: Needs the parameters group, token and system. OFFSET 0 keeps the planner from reading the
@@ -226,6 +244,7 @@ _FRAGMENTS: dict[str, LiteralString] = {
     "this_epoch": THIS_EPOCH,
     "watched_ms": WATCHED_MS,
     "copied": COPIED,
+    "planned": PLANNED,
     "view_columns": VIEW_COLUMNS,
     "view_from": VIEW_FROM,
     "beat": BEAT,

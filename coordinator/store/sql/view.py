@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, LiteralString
 
 from coordinator.protocol.messages.requests import Answer, Identity, NodeSeen, TokenSeen, View
+from coordinator.store.sql.planned_columns import planned_of
 from coordinator.store.sql.statement import named
 from coordinator.store.sql.transaction import Cursor, Params, read, read_committed
 
@@ -81,6 +82,7 @@ def view_of(row: Sequence[Any], system_identifier: int) -> View:
         lacks_rows=version is None or term is None or branch is None,
         waited_s=waited_ms / 1000,
         copied=row[20],
+        planned=planned_of(row[21]),
     )
 
 

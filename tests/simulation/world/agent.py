@@ -42,6 +42,7 @@ from coordinator.protocol.node.state.node import Node
 from coordinator.protocol.node.state.state_loads import StateLoads
 from coordinator.protocol.node.tasks.start_stop import stop_timeout_s
 from coordinator.protocol.rules.timing import MISSED_MAX
+from tests.simulation.planned import witness
 from tests.simulation.world import states
 from tests.simulation.world.line import Line, Question
 from tests.simulation.world.processes import Process
@@ -102,6 +103,7 @@ class Agent(Process):
         if not self.alive:
             return
         self.node, commands = machine.step(self.node, event)
+        self.host.world.history.witnessed += witness.working(self.node, self.host.world.now)
         for command in commands:
             self._obey(command)
         self._tell_session()

@@ -28,7 +28,7 @@ class Line:
         if not isinstance(request, Beat):
             return None
         self.seen, view = self.seen.for_a_beat()
-        return view
+        return None if request.looks else view
 
     def notice(self) -> None:
         """Let the notification arrive that is on its way."""

@@ -11,6 +11,7 @@ from coordinator.protocol.messages.requests import (
     Take,
 )
 from tests.simulation.group.witness import Witness
+from tests.simulation.planned import witness as planned_witness
 from tests.simulation.world.history import Granted, History
 from tests.simulation.world.settings import GROUP
 from tests.support.fakes.memory_store import MemoryDatabase, Snapshot
@@ -54,7 +55,10 @@ class Server:
         """Carry a statement out, however late it comes; None: its connection is dead."""
         if not self._answers(life):
             return None
+        rows = planned_witness.standing(self.database, facts.group)
         answer = self._witness.watch(now, facts, request)
+        if answer.taken or (isinstance(request, Take) and answer.done):
+            self.history.witnessed += planned_witness.taking(now, facts, request, rows)
         if isinstance(request, Take) and answer.done:
             timeline = self.database.identity.timeline
             self.history.grants.append(

@@ -66,6 +66,7 @@ class WorldSettings:
     hung: HungPolicy = NOT_WATCHED  #: of the group's own program
     copied: bool = False  #: a standby has followed the first branch from the start
     saves_states: bool = False  #: programs save a state, and begin with that of the last one
+    asked: bool = False  #: administrators ask for planned changes
     to_calm: bool = True  #: it goes on after the last fault until all must have been put right
 
     @property

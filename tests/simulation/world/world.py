@@ -22,6 +22,7 @@ from coordinator.protocol.node.side_runs.hung import SECOND_LOOK_S
 from coordinator.protocol.node.state.last_seen import LOOK_EVERY, LastSeen
 from coordinator.protocol.rules.timing import RATE_ERROR
 from tests.simulation.group import faults as group_faults
+from tests.simulation.planned import administrators, witness
 from tests.simulation.world.history import History, Outcome
 from tests.simulation.world.host import Host
 from tests.simulation.world.line import Line
@@ -103,6 +104,8 @@ class World:
         else:
             raise AssertionError(f"seed {settings.seed}: time stands still at {self.now}")
         self.now = history.ended_at
+        if settings.asked and settings.to_calm:
+            history.witnessed += witness.left_open(self.server.database)
         if settings.observer_policy is not None and settings.to_calm:
             history.outcome = self._outcome()
         return history
@@ -122,6 +125,9 @@ class World:
             memory_operator.suspend(server.database, GROUP, suspended=False)
             memory_operator.set_policy(server.database, GROUP, NO_POLICY)
             self.push_all()
+        if self.settings.asked:
+            # After a failover that ends at the same moment: it may bring an ended pause back.
+            self.at(self.now + GOOD_WAY_S, administrators.calm, self)
         self.history.note(self.now, "healed")
 
     def _outcome(self) -> Outcome:
@@ -253,6 +259,8 @@ def calm_within_s(settings: WorldSettings) -> float:
         # A new observer looks first, then a node in Rehab is watched; both by slow clocks.
         observer_policy = settings.observer_policy
         within_s += (observer_policy.grace_s + observer_policy.to_member_s + 3.0) / (1 - RATE_ERROR)
+    if settings.asked:
+        within_s += administrators.calm_within_s(settings)
     return within_s
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from coordinator.protocol.messages.group_record import OBSERVER, Standing, TasksPolicy
+from coordinator.protocol.messages.planned import PAUSES, EndPlanned, PlannedKind
 from coordinator.protocol.messages.requests import (
     Answer,
     Beat,
@@ -31,7 +32,7 @@ from coordinator.protocol.messages.requests import (
 )
 from coordinator.protocol.messages.task_requests import Decide, Decision, TakeTasks
 from coordinator.protocol.rules.terms import granted_term
-from tests.support.fakes import memory_sessions, memory_tasks, memory_token
+from tests.support.fakes import memory_planned, memory_sessions, memory_tasks, memory_token
 from tests.support.fakes.memory_rows import (
     NEVER_HELD,
     NEVER_JOINED,
@@ -42,6 +43,7 @@ from tests.support.fakes.memory_rows import (
     EpochRow,
     HistoryRow,
     NodeRow,
+    PlannedRow,
     SettledRow,
     Snapshot,
     StateRow,
@@ -87,6 +89,7 @@ class MemoryDatabase:
     policies: dict[str, TasksPolicy] = field(default_factory=dict)
     made_anew: dict[str, float] = field(default_factory=dict)  #: tokens without a history, and when
     states: dict[str, tuple[StateRow, ...]] = field(default_factory=dict)  #: of tokens, newest last
+    planned: dict[int, PlannedRow] = field(default_factory=dict)
     notices: int = 0  #: number of transactions that have notified their group
     copied: bool = False  #: a standby follows the server
     branches: int = 0  #: number of branches that were named, on this server and on its copies
@@ -191,6 +194,20 @@ class MemoryDatabase:
         """Tell whether everybody has to look again after this change of the record."""
         return True
 
+    def may_take_now(self, facts: NodeFacts) -> bool:
+        """Tell whether no planned change takes a node the right to take the token (rules A)."""
+        now, of_tasks = self.now(), facts.hosts_tasks
+        standing = [
+            row
+            for row in memory_planned.open_rows(self, facts.group)
+            if row.until_at is None or row.until_at > now
+        ]
+        return not any(
+            (row.kind in PAUSES and not of_tasks)
+            or (row.kind is PlannedKind.DRAIN and row.node == facts.node)
+            for row in standing
+        )
+
     def join_allowed(self, row: NodeRow, request: Join) -> bool:
         if row.session is None:
             return True
@@ -227,6 +244,7 @@ class MemoryDatabase:
             self.policies.copy(),
             self.made_anew.copy(),
             self.states.copy(),
+            self.planned.copy(),
         )
 
     def restore(self, snapshot: Snapshot, timeline: int, *, keep_connections: bool = False) -> None:
@@ -249,6 +267,7 @@ class MemoryDatabase:
         self.policies = snapshot.policies.copy()
         self.made_anew = snapshot.made_anew.copy()
         self.states = snapshot.states.copy()
+        self.planned = snapshot.planned.copy()
         self.starts += 1
         self.identity = replace(self.identity, timeline=timeline, started_at=self.starts)
         if not keep_connections:
@@ -362,6 +381,8 @@ class MemoryDatabase:
                     known = self.settled.get(facts.group, NEVER_SETTLED)
                     self.settled[facts.group] = replace(known, by_clock=True)
                 return self.told(facts, done)
+            case EndPlanned():
+                return self.told(facts, memory_planned.end(self, facts, request))
             case Settle():
                 return self.told(facts, self._settle(facts.group, request))
             case _:
@@ -381,6 +402,7 @@ class MemoryDatabase:
             longest_liveness_s=0.0 if settled else self._longest_liveness_s(facts.group),
             waited_s=float("inf") if epoch.settled else epoch.waited_s,
             copied=self.is_copied(facts.group),
+            planned=memory_planned.planned(self, facts.group),
             lacks_rows=facts.token not in self.tokens or facts.group not in self.versions,
         )
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from coordinator.protocol.messages.group_record import Standing, TaskDef, TasksPolicy
+from coordinator.protocol.messages.planned import PlannedKind, PlannedOutcome
 from coordinator.protocol.messages.requests import NodeFacts, TokenSeen
 from coordinator.protocol.messages.task_requests import Decision, TaskReport
 
@@ -80,6 +81,23 @@ class DecisionRow:
     decision: Decision
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedRow:
+    """One row of planned_change; moments by the memory's clock."""
+
+    id: int
+    group: str
+    kind: PlannedKind
+    node: str | None = None
+    value: int | None = None
+    who: str = ""
+    reason: str = ""
+    due_at: float | None = None
+    until_at: float | None = None
+    outcome: PlannedOutcome | None = None
+    outcome_reason: str = ""
+
+
 #: System identifier, timeline, start of the server.
 EpochKey = tuple[int, int, int]
 
@@ -137,3 +155,4 @@ class Snapshot(NamedTuple):
     policies: dict[str, TasksPolicy]
     made_anew: dict[str, float]
     states: dict[str, tuple[StateRow, ...]]
+    planned: dict[int, PlannedRow]

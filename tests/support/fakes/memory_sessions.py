@@ -15,7 +15,7 @@ from coordinator.protocol.messages.requests import (
     NodeFacts,
 )
 from coordinator.store.node.session import kind_refusal
-from tests.support.fakes import memory_token
+from tests.support.fakes import memory_planned, memory_token
 from tests.support.fakes.memory_rows import NodeRow
 
 if TYPE_CHECKING:
@@ -143,7 +143,12 @@ def roster(database: MemoryDatabase, group: str) -> tuple[Candidate, ...]:
     """Name the live nodes of the group."""
     now = database.now()
     return tuple(
-        Candidate(node=node, priority=row.facts.priority)
+        Candidate(
+            node=node,
+            priority=memory_planned.priority(database, group, node, row.facts.priority),
+            age_s=max(0.0, now - row.beat_at),
+            heartbeat_s=row.facts.heartbeat_s,
+        )
         for (of, node), row in database.nodes.items()
         if of == group
         and row.facts is not None

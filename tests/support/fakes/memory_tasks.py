@@ -35,7 +35,7 @@ from coordinator.protocol.messages.task_requests import (
     TaskRequest,
     WatchSessions,
 )
-from tests.support.fakes import memory_sessions, memory_token
+from tests.support.fakes import memory_planned, memory_sessions, memory_token
 from tests.support.fakes.memory_rows import (
     NEVER_HELD,
     NEVER_TOLD,
@@ -99,7 +99,9 @@ def record(database: MemoryDatabase, group: str) -> GroupRecord:
             standing=row.standing,
             live=not row.ended,
             session=row.session,
-            priority=1 if row.facts is None else row.facts.priority,
+            priority=memory_planned.priority(
+                database, group, node, 1 if row.facts is None else row.facts.priority
+            ),
             caught_up=row.caught_up,
             seen_version=row.seen_version,
             hosts_tasks=row.facts is not None and row.facts.hosts_tasks,
@@ -122,6 +124,7 @@ def record(database: MemoryDatabase, group: str) -> GroupRecord:
         suspended=database.suspended.get(group, False),
         spread_version=database.spreads.get(group, 0),
         policy=database.policies.get(group, NO_POLICY),
+        planned=memory_planned.planned(database, group),
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from coordinator.protocol.messages.requests import Answer, NodeFacts, Release, Take, TokenSeen
 from coordinator.protocol.messages.task_requests import EndSession
-from tests.support.fakes import memory_sessions
+from tests.support.fakes import memory_planned, memory_sessions
 from tests.support.fakes.memory_rows import NEVER_HELD, HistoryRow
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def take(database: MemoryDatabase, facts: NodeFacts, request: Take) -> Answer:
         and database.branch_matches(request)
         and database.is_settled(group)
         and database.waited_out(group, name)
+        and database.may_take_now(facts)
     )
     if not allowed:
         return database.told(facts, False)
@@ -56,6 +57,7 @@ def take(database: MemoryDatabase, facts: NodeFacts, request: Take) -> Answer:
         end_how="takeover" if ends_seen else "session ended",
     )
     database.notify(group)
+    memory_planned.end_by_take(database, facts, token.node, term, followed=ends_seen)
     return Answer(done=True, view=database.view(facts), term=term)
 
 

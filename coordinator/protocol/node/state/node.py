@@ -8,10 +8,12 @@ from enum import StrEnum
 
 from coordinator.protocol.group.observer import ObserverPolicy, agreed
 from coordinator.protocol.messages.requests import Identity, NodeSeen, Request, View
+from coordinator.protocol.node.state.planned import PlannedState
 from coordinator.protocol.node.state.run import INHERITED, Run
 from coordinator.protocol.node.state.side_runs import HungPolicy, ProgramWatch, SideRun
 from coordinator.protocol.node.state.tasks import TaskState
 from coordinator.protocol.rules.epoch import Beside, Epoch, may_act
+from coordinator.protocol.rules.planned import drain_of, work_paused
 from coordinator.protocol.rules.restarts import Restarts
 from coordinator.protocol.rules.timing import Timing
 from coordinator.protocol.rules.trust import expired, fresh
@@ -112,6 +114,7 @@ class Node:
     program_watch: signs of life of the program's last run; None: it never ran.
     side_runs:    health checks that have not ended.
     hung_term:    the last term whose program hung.
+    planned:      what was read and done about planned changes.
     task_state:       None while the group has one program; `run` is that program's.
     """
 
@@ -163,6 +166,7 @@ class Node:
     leaving: Leaving | None = None
     finished: bool = False
     standing: str = ""  #: the last role that was reported
+    planned: PlannedState = field(default_factory=PlannedState)
     task_state: TaskState | None = None  #: its work for the tasks of its group
 
 
@@ -267,6 +271,9 @@ def may_start(node: Node, now: float) -> bool:
         return False
     if node.task_state is not None:
         return False  # the observer's token runs no program
+    planned = node.view.planned
+    if work_paused(planned) is not None or drain_of(planned, node.policy.node) is not None:
+        return False
     timing = node.timing
     return (
         holds(node)

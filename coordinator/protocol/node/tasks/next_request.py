@@ -24,6 +24,7 @@ from coordinator.protocol.node.state.node import Node, holds, observer_policy_of
 from coordinator.protocol.node.state.tasks import TaskState, hung_at
 from coordinator.protocol.node.tasks.report import alert_at, report, report_at
 from coordinator.protocol.rules.epoch import may_act
+from coordinator.protocol.rules.planned import takes_paused
 from coordinator.protocol.rules.terms import next_term
 from coordinator.protocol.rules.trust import fresh
 
@@ -135,6 +136,8 @@ def _take(
     record = task_state.record
     if record is None or not may_act(view) or node.epoch is None or node.epoch.returned:
         return None
+    if takes_paused(record.planned) is not None:
+        return None  # the placement names the holder, who may have given the task up since
     timing = node.timing
     if not fresh(node.trusted_until, now, timing.lease_s, timing.heartbeat_s):
         return None

@@ -19,6 +19,7 @@ from coordinator.protocol.node.state.node import Node
 from coordinator.protocol.node.state.tasks import TaskHolding, TaskState, raised
 from coordinator.protocol.node.tasks.program_end import noted, rejoined, tidied
 from coordinator.protocol.node.tasks.report import alarm
+from coordinator.protocol.rules.planned import draining
 from coordinator.protocol.rules.ranking import rank
 
 Step = tuple[Node, tuple[Command, ...]]
@@ -104,5 +105,7 @@ def _forgotten(task_state: TaskState, terms: Mapping[str, int]) -> tuple[tuple[s
 def _place(node: Node, record: GroupRecord) -> int:
     """Return this node's place in the succession of the observer."""
     assert node.view is not None, "an answer brings a view"
-    roster = [Candidate(node=n.node, priority=n.priority) for n in record.nodes.values() if n.live]
+    drained = draining(record.planned)
+    able = (n for n in record.nodes.values() if n.live and n.node not in drained)
+    roster = [Candidate(node=n.node, priority=n.priority) for n in able]
     return rank(node.policy.group, node.policy.node, node.view.token.node, roster)

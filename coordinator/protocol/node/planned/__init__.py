@@ -1,0 +1,1 @@
+"""The steps of the package above, for the planned changes of a group."""

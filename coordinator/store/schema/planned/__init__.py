@@ -1,0 +1,1 @@
+"""The table of planned changes, and the rights on it."""
