@@ -1,0 +1,1 @@
+"""Real nodes and a real database for tests of whole programs."""
