@@ -22,6 +22,7 @@ from coordinator.app.node.asked_lines import (
     say_state,
     say_warnings,
 )
+from coordinator.app.node.beside.suspends import suspends
 from coordinator.app.node.http_endpoints import HttpEndpoints
 from coordinator.app.node.log_lines import sentence
 from coordinator.app.node.own.program import OwnProgram, hung_policy
@@ -35,7 +36,7 @@ from coordinator.errors import (
     SchemaError,
 )
 from coordinator.protocol.guardian import wire
-from coordinator.protocol.guardian.events import EVERY_RUN, ExitOrdered, KillOrdered
+from coordinator.protocol.guardian.events import ExitOrdered
 from coordinator.protocol.messages.requests import NodeFacts
 from coordinator.protocol.node.events import LogLine, StartProgram
 from coordinator.protocol.node.state.node import Node, OnExit, Policy, succeeding
@@ -45,7 +46,6 @@ from coordinator.runtime.agent.guardian_link import GuardLink, Orders
 from coordinator.runtime.agent.host_watch import HostWatch
 from coordinator.runtime.agent.left_behind import LeftBehind
 from coordinator.runtime.agent.loop import Agent
-from coordinator.runtime.agent.suspend_watch import SuspendWatch
 from coordinator.runtime.isolation.levels import Handle
 from coordinator.runtime.linux.capacity import programs_max
 from coordinator.runtime.linux.channel import Channel
@@ -146,22 +146,20 @@ def run(
     def ordered(command: StartProgram, session: str) -> Orders:
         return programs.orders(command, session, agent.node)
 
-    def started(command: StartProgram, pid: int) -> None:
-        programs.say_started(logger, command, pid, agent.node)
-
     link = GuardLink(
         channel,
         clock,
         made.timing,
         orders=ordered,
-        on_started=started,
+        on_started=lambda order, pid: programs.say_started(logger, order, pid, agent.node),
         inherited=None if legacy is None else legacy.left_behind(deadlines_fd),
         upkeep=lambda: _collect(spare),
         loader=(loader := loader_of(settings, made.timing, clock)),
     )
     node = first_node(made, clock.now(), legacy)
     agent = Agent(node, made.store, link, clock, lambda report, at: _say(logger, report, at))
-    agent.sources = (_suspends(channel, logger, settings, legacy), programs.progress, loader)
+    sleeps = suspends(channel, logger, settings, succeeds=legacy is not None)
+    agent.sources = (sleeps, programs.progress, loader)
     agent.onlookers.append(programs.look)
     _connect_callbacks(link, agent, live, logger)
     lookout = _lookout(settings, made.timing, clock, agent)
@@ -273,26 +271,6 @@ def first_connection(made: Parts, settings_fd: int, clock: BoottimeClock) -> Pos
             if clock.now() + FIRST_RETRY_S >= give_up_at:
                 raise
             pause.wait(FIRST_RETRY_S)
-
-
-def _suspends(
-    channel: Channel, logger: logging.Logger, settings: NodeSettings, legacy: Legacy | None
-) -> SuspendWatch:
-    """Watch for suspends of this machine, which end the agent."""
-    die = partial(_die_of_sleep, channel, logger, settings)
-    return SuspendWatch(die, succeeds=legacy is not None)
-
-
-def _die_of_sleep(channel: Channel, logger: logging.Logger, settings: NodeSettings) -> None:
-    """Have all programs killed, then die; the successor begins with a new session (T6)."""
-    channel.send(wire.build(KillOrdered(EVERY_RUN)))
-    text = (
-        f"{settings.group_id}: this machine was suspended: all trust is over, programs are killed"
-    )
-    fields = {"group": settings.group_id, "node": settings.task_id}
-    log.say(logger, "suspended", text, fields)
-    log.end()
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _connect_callbacks(
