@@ -121,6 +121,11 @@ class AdminConnection:
             ((server_us,),) = self._one_round_trip(CLOCK)
         return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=server_us)
 
+    @property
+    def greeted_by(self) -> int:
+        """Process that greeted the connection; behind a pooler another one answers."""
+        return self._connection.info.backend_pid
+
     def version(self) -> str:
         """Return the server's version, as the server reports it."""
         return self._connection.info.parameter_status("server_version") or "unknown"

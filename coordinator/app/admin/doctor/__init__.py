@@ -1,0 +1,1 @@
+"""Examination of this machine, its configuration and its database, before a node is started."""
