@@ -9,9 +9,9 @@ from datetime import datetime
 from coordinator.app.admin.task_views import Asked
 from coordinator.app.config.database_choice import Resolved
 from coordinator.errors import NotFoundError
-from coordinator.store.admin import log_queries as store
 from coordinator.store.admin import queries
 from coordinator.store.admin.connection import AdminConnection, Rows
+from coordinator.store.admin.look import events as store
 from coordinator.store.connection.opening import channel_of
 
 #: A transaction that takes longer than this between the number of its event and its end is not

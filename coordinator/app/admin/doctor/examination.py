@@ -19,8 +19,8 @@ from coordinator.app.config.settings import NodeSettings
 from coordinator.errors import CoordError, NotFoundError
 from coordinator.runtime.isolation import plain
 from coordinator.runtime.linux.clock import BoottimeClock
-from coordinator.store.admin import doctor as store
 from coordinator.store.admin.connection import AdminConnection
+from coordinator.store.admin.look import examination as store
 
 #: Seconds between the two looks at the server's clock: an answer of 10 ms is an error of 1 %.
 CLOCK_TRIAL_S = 1.0

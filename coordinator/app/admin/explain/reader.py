@@ -26,8 +26,8 @@ from coordinator.app.config.database_choice import Resolved
 from coordinator.errors import NotFoundError
 from coordinator.protocol.group.placement import Verdict, assignment
 from coordinator.protocol.messages.group_record import GroupRecord
-from coordinator.store.admin import explain as store
 from coordinator.store.admin.connection import AdminConnection, Row, Rows
+from coordinator.store.admin.look import situation as store
 from coordinator.store.node.group_record import Known, record_of
 
 

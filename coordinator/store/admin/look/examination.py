@@ -1,4 +1,4 @@
-"""What `coord doctor` asks a server: its settings, the rights of the login, a trial of LISTEN."""
+"""Questions of `coord doctor` to a server: its settings, the rights of the login, a trial of LISTEN."""
 
 from __future__ import annotations
 

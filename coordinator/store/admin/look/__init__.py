@@ -1,0 +1,1 @@
+"""Questions of the commands that show, and change nothing."""
