@@ -1,4 +1,4 @@
-"""Questions of `coord doctor` to a server: its settings, the rights of the login, a trial of LISTEN."""
+"""Questions of `coord doctor` to a server: settings, rights of the login, a trial of LISTEN."""
 
 from __future__ import annotations
 
