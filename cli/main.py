@@ -20,6 +20,8 @@ from coordinator.cli.commands.look import check, events, explain, history, nodes
 from coordinator.cli.commands.look import status as status_command
 from coordinator.cli.commands.observer import commands as observer_commands
 from coordinator.cli.commands.once import once, tick
+from coordinator.cli.commands.operation import commands as operation_commands
+from coordinator.cli.commands.operation import sql as sql_command
 from coordinator.cli.commands.program import state
 from coordinator.cli.commands.task import commands as task_commands
 from coordinator.cli.commands.token import commands as token_commands
@@ -74,6 +76,8 @@ app.add_typer(token_commands.app, name="token")
 app.command()(nodes.nodes)
 app.add_typer(observer_commands.app, name="observer")
 app.command()(nodes.evict)
+app.command()(sql_command.sql)
+app.add_typer(operation_commands.app, name="operation")
 app.command()(demo.demo)
 app.command()(init.init)
 app.command()(doctor.doctor)

@@ -7,6 +7,7 @@ plain dict that `main` made: `coord -g x status` and `coord status -g x` are the
 from __future__ import annotations
 
 import re
+from copy import copy
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,13 +31,22 @@ def attach(root: Any) -> None:
 
 
 def _extend(command: Any, options: list[Any]) -> None:
-    # A command's own option comes first: its --timeout is not the database's.
+    # A command's own option comes first: the --timeout of one, the -c of another.
     own = {word for param in command.params for word in param.opts}
-    added = [option for option in options if own.isdisjoint(option.opts)]
+    added = [_without(option, own) for option in options if not own.issuperset(option.opts)]
     command.params.extend(added)
     lay_out(command, [option.name for option in added])
     for inner in getattr(command, "commands", {}).values():
         _extend(inner, options)
+
+
+def _without(option: Any, own: set[str]) -> Any:
+    """Return an option without the names that a command uses for its own: `coord sql -c`."""
+    if own.isdisjoint(option.opts):
+        return option
+    left = copy(option)
+    left.opts = [name for name in option.opts if name not in own]
+    return left
 
 
 def _keep(context: typer.Context, param: typer.CallbackParam, value: Any) -> None:

@@ -134,6 +134,10 @@ BEGIN
                 ) END
                 FROM {schema}.planned_change AS change
                 WHERE change.group_id = p_group AND change.outcome IS NULL
+            ),
+            EXISTS (
+                SELECT FROM {schema}.operation_subtask AS part
+                WHERE part.group_id = p_group AND part.finished_at IS NULL
             )
         )
         FROM (

@@ -30,6 +30,8 @@ from coordinator.app.node.program.loads import loader_of
 from coordinator.app.node.program_orders import meanings
 from coordinator.app.node.reload import LiveSettings
 from coordinator.app.node.tasks import TaskNode, declare, observer_policy_of
+from coordinator.app.worker.orders import worker_orders
+from coordinator.app.worker.types import operates
 from coordinator.errors import (
     CoordError,
     DatabaseUnreachableError,
@@ -41,6 +43,7 @@ from coordinator.protocol.messages.requests import NodeFacts
 from coordinator.protocol.node.events import LogLine, StartProgram
 from coordinator.protocol.node.state.node import Node, OnExit, Policy, succeeding
 from coordinator.protocol.node.state.tasks import TaskState
+from coordinator.protocol.node.state.worker import WORKER
 from coordinator.protocol.rules.timing import Timing
 from coordinator.runtime.agent.guardian_link import GuardLink, Orders
 from coordinator.runtime.agent.host_watch import HostWatch
@@ -144,6 +147,8 @@ def run(
         programs = TaskNode(settings, settings_fd, clock)
 
     def ordered(command: StartProgram, session: str) -> Orders:
+        if command.side == WORKER:
+            return worker_orders(settings, settings_fd, session)
         return programs.orders(command, session, agent.node)
 
     link = GuardLink(
@@ -222,6 +227,7 @@ def first_node(made: Parts, now: float, legacy: Legacy | None) -> Node:
         once=once,
         hung=hung_policy(settings),
         exits_as_program=settings.one_run,
+        operates=operates(settings),
         observer_policy=observer_policy_of(settings) if settings.hosts_tasks else None,
     )
     # The numbers of runs rise through all agents of one guardian.

@@ -42,6 +42,7 @@ SENTENCES = {
     "planned": "planned change {id}: {what}{when}",
     "planned-over": "planned change {id} is over: {what}",
     "planned-ended": "planned change {id} is {outcome}: {why}",
+    "worker-failed": "the worker of operations failed: {why}; started again after {wait_s:g} s",
     "database-lost": "the database does not answer: {why}",
     "database-back": "the database answers again",
     "idle-limit": (

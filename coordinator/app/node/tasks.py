@@ -53,6 +53,8 @@ class TaskNode:
         self, logger: logging.Logger, command: StartProgram, pid: int, node: Node
     ) -> None:
         """Log that a task's program runs, or its schedule waits for the first slot."""
+        if command.side:
+            return  # the worker: its work is told of in sys.tasks
         settings = self._settings
         work = None if node.task_state is None else node.task_state.works.get(command.task)
         done = "armed" if work is not None and work.definition.scheduled else "started"

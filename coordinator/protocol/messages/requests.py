@@ -75,6 +75,7 @@ class View:
     waited_s: float = 0.0  #: seconds for which some node has watched this run of the server
     copied: bool = False  #: a standby follows, and the group's terms do not come from the clock yet
     planned: Planned = NOTHING_PLANNED  #: by administrators, and open (rules A)
+    operations: bool = False  #: a subtask of an operation of the group is open (rules Q)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ from coordinator.protocol.messages.requests import (
     View,
 )
 from coordinator.protocol.messages.task_requests import TakeTasks
-from coordinator.protocol.node import branches, next_beat, program_end, request_backoff
+from coordinator.protocol.node import branches, next_beat, program_end, request_backoff, worker
 from coordinator.protocol.node.events import (
     Answered,
     Command,
@@ -75,7 +75,7 @@ def absorb(node: Node, event: Event) -> Step:
         case Ticked():
             return node, ()
         case Notified(now):
-            node = task_intake.notified(node)
+            node = worker.notified(task_intake.notified(node), now)
             return replace(node, beat_at=min(node.beat_at, now)), ()
         case Answered():
             return _answered(node, event)
@@ -276,10 +276,11 @@ def _renewed(node: Node, event: Answered) -> Step:
     assert node.view is not None
     run = node.run
     if node.task_state is not None:
-        return node, read_record.renewed(node)
+        return node, (*read_record.renewed(node), *worker.extended(node))
+    beside = (*runs.extended(node), *worker.extended(node))
     if run is None or run.over or not holds(node) or node.view.token.term != run.term:
-        return node, runs.extended(node)
-    return node, (ExtendTrust(run.number, node.trusted_until), *runs.extended(node))
+        return node, beside
+    return node, (ExtendTrust(run.number, node.trusted_until), *beside)
 
 
 def _session_ended(node: Node, now: float) -> Step:

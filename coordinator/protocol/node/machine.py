@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from coordinator.protocol.node import worker
 from coordinator.protocol.node.events import (
     Ask,
     Command,
@@ -63,9 +64,10 @@ def step(node: Node, event: Event) -> Step:
     node, over = _expire(node, now)
     node, started = _start_or_stop(node, now)
     node, brought = start_or_stop(node, now)
+    node, worked = worker.start_or_stop(node, now)
     node, asked = _ask(node, now)
     node, reported = _report(node, now)
-    return node, (*late, *taken, *over, *started, *brought, *asked, *reported)
+    return node, (*late, *taken, *over, *started, *brought, *worked, *asked, *reported)
 
 
 def wake_at(node: Node, now: float) -> float:

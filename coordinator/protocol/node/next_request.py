@@ -35,6 +35,7 @@ from coordinator.protocol.node.state.node import (
     session_name,
 )
 from coordinator.protocol.node.tasks.next_request import next_task_request, task_moments
+from coordinator.protocol.node.worker import moments as worker_moments
 from coordinator.protocol.rules.epoch import Epoch, long_wait_at, may_act, settle_at
 from coordinator.protocol.rules.ranking import head_start
 from coordinator.protocol.rules.terms import next_term
@@ -292,6 +293,7 @@ def wake_moments(node: Node) -> Iterator[float]:
         yield node.restarts.start_at
     yield from task_moments(node)
     yield from hung_moments(node)
+    yield from worker_moments(node)
     if node.pending is not None:
         return
     for moment in (*_asking_moments(node), *(held.until for held in node.held)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from dataclasses import replace
 
+from coordinator.protocol.node import worker
 from coordinator.protocol.node.events import (
     Command,
     KillProgram,
@@ -54,6 +55,9 @@ def on_program(node: Node, event: task_intake.ProgramEvent) -> Step:
     of_task = task_intake.on_program(node, event)
     if of_task is not None:
         return of_task
+    of_worker = worker.on_program(node, event)
+    if of_worker is not None:
+        return of_worker
     side = next((it for it in node.side_runs if it.number == event.run), None)
     if side is not None:
         return _on_side_run(node, side, event)
@@ -80,7 +84,7 @@ def _on_side_run(node: Node, side: SideRun, event: task_intake.ProgramEvent) -> 
 def lose(node: Node, reason: str, now: float) -> Step:
     """Kill everything that runs at once: another node may be about to start the program."""
     node, killed = task_intake.lose_all(node, reason, now)
-    killed = (*killed, *runs.killed(node, reason))
+    killed = (*killed, *worker.killed(node, reason), *runs.killed(node, reason))
     if node.run is None:
         return node, killed
     run = replace(node.run, stopping=node.run.stopping or reason, over=True)

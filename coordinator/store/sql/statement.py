@@ -111,6 +111,14 @@ PLANNED: LiteralString = """
     )
 """
 
+#: True when a subtask of an operation is open. Needs the parameter group.
+OPERATIONS: LiteralString = """
+    EXISTS (
+        SELECT FROM {schema}.operation_subtask AS part
+        WHERE part.group_id = %(group)s AND part.finished_at IS NULL
+    )
+"""
+
 #: All that a view is made of, to be read by `view.view_of`. Nobody needs the longest interval once
 #: the epoch is settled.
 VIEW_COLUMNS: LiteralString = """
@@ -128,7 +136,8 @@ VIEW_COLUMNS: LiteralString = """
     node.task_id,
     {node_columns},
     {copied},
-    {planned}
+    {planned},
+    {operations}
 """
 
 #: Needs the parameters group, token and system. OFFSET 0 keeps the planner from reading the
@@ -245,6 +254,7 @@ _FRAGMENTS: dict[str, LiteralString] = {
     "watched_ms": WATCHED_MS,
     "copied": COPIED,
     "planned": PLANNED,
+    "operations": OPERATIONS,
     "view_columns": VIEW_COLUMNS,
     "view_from": VIEW_FROM,
     "beat": BEAT,

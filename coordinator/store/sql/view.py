@@ -83,6 +83,7 @@ def view_of(row: Sequence[Any], system_identifier: int) -> View:
         waited_s=waited_ms / 1000,
         copied=row[20],
         planned=planned_of(row[21]),
+        operations=row[22],
     )
 
 

@@ -12,6 +12,7 @@ from coordinator.protocol.node.state.planned import PlannedState
 from coordinator.protocol.node.state.run import INHERITED, Run
 from coordinator.protocol.node.state.side_runs import HungPolicy, ProgramWatch, SideRun
 from coordinator.protocol.node.state.tasks import TaskState
+from coordinator.protocol.node.state.worker import WorkerState
 from coordinator.protocol.rules.epoch import Beside, Epoch, may_act
 from coordinator.protocol.rules.planned import drain_of, work_paused
 from coordinator.protocol.rules.restarts import Restarts
@@ -60,6 +61,7 @@ class Policy:
     hung: HungPolicy = field(default_factory=HungPolicy)  #: of the group's own program
     once: bool = False  #: losing the token ends the node with code 76
     exits_as_program: bool = False  #: told to leave, the node ends with its program's exit code
+    operates: bool = False  #: it offers types of operations, so it runs a worker
     #: For a node whose group spreads tasks; None: one program. The group's record has precedence.
     observer_policy: ObserverPolicy | None = None
 
@@ -168,6 +170,7 @@ class Node:
     standing: str = ""  #: the last role that was reported
     planned: PlannedState = field(default_factory=PlannedState)
     task_state: TaskState | None = None  #: its work for the tasks of its group
+    worker: WorkerState = field(default_factory=WorkerState)
 
 
 def succeeding(node: Node, session: str | None, term: int, now: float, *, dying: bool) -> Node:
@@ -214,7 +217,11 @@ def program_left(node: Node) -> bool:
 
     A detached program belongs to no session.
     """
-    return own_program_left(node) or (node.task_state is not None and node.task_state.running())
+    return (
+        own_program_left(node)
+        or node.worker.run is not None
+        or (node.task_state is not None and node.task_state.running())
+    )
 
 
 def own_program_left(node: Node) -> bool:

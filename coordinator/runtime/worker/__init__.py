@@ -1,0 +1,1 @@
+"""The worker of a node: a process that claims and runs subtasks of operations."""

@@ -1,0 +1,1 @@
+"""A type of operation for tests, and what its runs wrote down."""
