@@ -45,7 +45,7 @@ def run_piece(options: Shared, session: Session, piece: Piece, *, wait: bool) ->
 def print_accepted(options: Shared, accepted: Accepted) -> None:
     """Print the verb and the id of an operation."""
     from coordinator.cli.render.emit import emit
-    from coordinator.cli.render.operation_tables import accepted_document
+    from coordinator.cli.render.operations.tables import accepted_document
 
     columns = ("verb", "id")
     emit(
@@ -60,7 +60,7 @@ def print_answer(options: Shared, answer: Answer) -> None:
     """Print the rows of a query."""
     from coordinator.cli.render import tables
     from coordinator.cli.render.emit import emit
-    from coordinator.cli.render.operation_tables import plain, rows_document, rows_parts
+    from coordinator.cli.render.operations.tables import plain, rows_document, rows_parts
 
     rows: list[list[Any]] = [[plain(value) for value in row] for row in answer.rows]
     emit(

@@ -24,8 +24,9 @@ def list_(
     ] = False,
 ) -> None:
     """Show the operations: type, place, state, progress. Ended ones for a day."""
-    from coordinator.cli.render import operation_tables, tables
+    from coordinator.cli.render import tables
     from coordinator.cli.render.emit import emit
+    from coordinator.cli.render.operations import tables as operation_tables
 
     options = shared(context)
     with open_session(options) as session:
@@ -44,8 +45,9 @@ def list_(
 @app.command()
 def show(context: typer.Context, ref: Ref) -> None:
     """Show one operation: what was asked, how far it is, what failed."""
-    from coordinator.cli.render import operation_tables, tables
+    from coordinator.cli.render import tables
     from coordinator.cli.render.emit import emit
+    from coordinator.cli.render.operations import tables as operation_tables
 
     options = shared(context)
     with open_session(options) as session:
@@ -61,8 +63,9 @@ def show(context: typer.Context, ref: Ref) -> None:
 @app.command()
 def tree(context: typer.Context, ref: Ref) -> None:
     """Show an operation and its subtasks: owner, attempt, progress, and what one waits for."""
-    from coordinator.cli.render import operation_tables, tables
+    from coordinator.cli.render import tables
     from coordinator.cli.render.emit import emit
+    from coordinator.cli.render.operations import tables as operation_tables
 
     options = shared(context)
     with open_session(options) as session:

@@ -40,7 +40,7 @@ def open_session(options: Shared) -> Iterator[Session]:
 
 def waited(options: Shared, session: Session, ref: str) -> int:
     """Wait for an operation and show its progress; print how it ended, and return the exit code."""
-    from coordinator.cli.render.operation_progress import follow
+    from coordinator.cli.render.operations.progress import follow
 
     row: dict[str, Any] = {}
     quiet = options.quiet or options.output is not Output.TABLE
@@ -52,7 +52,7 @@ def waited(options: Shared, session: Session, ref: str) -> int:
 def finished(options: Shared, row: dict[str, Any]) -> int:
     """Print how an operation ended; return the exit code."""
     from coordinator.cli.render.emit import emit
-    from coordinator.cli.render.operation_tables import ended_line, task_document
+    from coordinator.cli.render.operations.tables import ended_line, task_document
 
     document = task_document(row)
     emit(

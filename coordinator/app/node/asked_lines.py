@@ -98,3 +98,10 @@ def say_started(logger: logging.Logger, settings: NodeSettings, term: int, pid: 
         text = f"{settings.group_id}: armed: {what} (pid {pid} of its schedule, term {term})"
     fields = {"group": settings.group_id, "node": settings.task_id, "term": term, "pid": pid}
     log.say(logger, "program-started", text, fields)
+
+
+def with_origin(settings: NodeSettings, trouble: str) -> str:
+    """Return an error text, with the place of the setting if it begins with a setting's key."""
+    key, colon, _ = trouble.partition(":")
+    origin = settings.origins.get(key) if colon else None
+    return f"{origin}: {trouble}" if origin else trouble

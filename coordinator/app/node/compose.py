@@ -21,6 +21,7 @@ from coordinator.app.node.asked_lines import (
     say_guardian_lost,
     say_state,
     say_warnings,
+    with_origin,
 )
 from coordinator.app.node.beside.suspends import suspends
 from coordinator.app.node.http_endpoints import HttpEndpoints
@@ -172,7 +173,7 @@ def run(
     try:
         window = HttpEndpoints(agent, clock, settings.listen, logger)
     except CoordError as error:
-        log.fail(logger, "not-started", _with_origin(settings, str(error)))
+        log.fail(logger, "not-started", with_origin(settings, str(error)))
         link.finish(error.exit_code)
         return error.exit_code
     finish = agent.run(connection)
@@ -180,7 +181,7 @@ def run(
     loader.close()
     lookout.stop()
     if finish.trouble and not _expected(settings, finish.code):
-        log.fail(logger, "ended", _with_origin(settings, trouble_of(settings, finish)))
+        log.fail(logger, "ended", with_origin(settings, trouble_of(settings, finish)))
     link.finish(finish.code)
     return finish.code
 
@@ -297,10 +298,3 @@ def _on_signal(signum: int, agent: Agent, live: LiveSettings, logger: logging.Lo
 def _say(logger: logging.Logger, report: LogLine, node: Node) -> None:
     fields = {"group": node.policy.group, "node": node.policy.node, **dict(report.fields)}
     log.say(logger, report.event, sentence(report, node), fields)
-
-
-def _with_origin(settings: NodeSettings, trouble: str) -> str:
-    """Return an error text, with the place of the setting if it begins with a setting's key."""
-    key, colon, _ = trouble.partition(":")
-    origin = settings.origins.get(key) if colon else None
-    return f"{origin}: {trouble}" if origin else trouble

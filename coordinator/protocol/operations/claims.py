@@ -57,7 +57,7 @@ class OwnerSeen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """What one look at a group's operations showed.
+    """One look at the operations of a group.
 
     open:     subtasks that this node may run, and those that others run.
     any_open: some subtask of the group is open, whoever may run it.

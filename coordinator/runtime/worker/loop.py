@@ -92,6 +92,8 @@ class Worker:
                 worked = self._turn(look)
             except DatabaseUnreachableError as error:
                 self._wait_for_database(error)
+                # The lost answer may have been that of a claim, and nothing runs here now.
+                self._until_answered(lambda: self.port.give_back(own=True))
                 continue
             now = self.clock.now()
             if worked or look.any_open:

@@ -21,6 +21,7 @@ from coordinator.errors import (
 )
 from coordinator.protocol.messages.requests import Identity
 from coordinator.protocol.operations.claims import Host, Look, OpenSubtask, OwnerSeen
+from coordinator.protocol.operations.machine import ATTEMPTS_MAX
 from coordinator.protocol.operations.types import (
     Location,
     PlannedSubtask,
@@ -57,13 +58,11 @@ TIMEOUT_S = 5.0
 TRANSACTION_S = 30.0
 #: Subtasks that one look brings: enough for a choice, and few enough to be read often.
 OPEN_MAX = 200
-#: Owners that are lost before a subtask counts as failed: it may be what kills them.
-ATTEMPTS_MAX = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a worker works: the database, and its node's session."""
+    """The database of a worker, and the session of its node."""
 
     conninfo: str
     schema: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-#: What a semicolon does not end a statement in: texts, names, comments, dollar-quoted texts.
+#: Pieces inside which a semicolon ends no statement: texts, names, comments, dollar-quoted texts.
 _PIECES = re.compile(
     r"'(?:[^']|'')*(?:'|\Z)"
     r'|"(?:[^"]|"")*(?:"|\Z)'

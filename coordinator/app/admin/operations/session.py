@@ -1,4 +1,4 @@
-"""What `coord sql` and `coord operation` do with one connection: statements, looks, waiting."""
+"""One connection of `coord sql` and `coord operation`: statements, looks, waiting."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, TextIO
 
-from coordinator.cli.render.operation_tables import done, size
+from coordinator.cli.render.operations.tables import done, size
 from coordinator.cli.render.units import NOTHING, age, safe
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Operations for people: tables, documents and progress."""
