@@ -11,6 +11,7 @@ DROP FUNCTION
     {schema}.sys_cancel_task,
     {schema}.coord_find_operation,
     {schema}.coord_offer_operations,
+    {schema}.coord_forget_operations,
     {schema}.coord_return_subtasks,
     {schema}.coord_end_subtask,
     {schema}.coord_report_subtask,

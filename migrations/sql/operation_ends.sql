@@ -103,6 +103,34 @@ BEGIN
 END
 $coord$;
 
+-- Delete what finished long ago of a group: operations of people after 90 days, the system's own
+-- after 7. Return the number of operations.
+CREATE FUNCTION {schema}.coord_forget_operations(p_group text) RETURNS bigint
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $coord$
+DECLARE
+    v_old uuid[];
+BEGIN
+    PERFORM {schema}.coord_refuse_foreign(p_group);
+    -- Some at a time, so that nobody waits for a long deletion.
+    SELECT array_agg(old.id) INTO v_old
+    FROM (
+        SELECT made.id FROM {schema}.operation AS made
+        WHERE p_group = ANY (made.groups)
+            AND made.finished_at < clock_timestamp()
+                - CASE made.kind WHEN 'user' THEN interval '90 days' ELSE interval '7 days' END
+        ORDER BY made.finished_at
+        LIMIT 10
+        FOR UPDATE SKIP LOCKED
+    ) AS old;
+    DELETE FROM {schema}.operation_subtask AS part WHERE part.operation = ANY (v_old);
+    DELETE FROM {schema}.operation AS made WHERE made.id = ANY (v_old);
+    RETURN coalesce(array_length(v_old, 1), 0);
+END
+$coord$;
+
 -- Return the operation that a name, an id, or the id of a subtask means; NULL for none. Of several
 -- operations of a name it is the unfinished one, or the last.
 CREATE FUNCTION {schema}.coord_find_operation(p_ref text) RETURNS uuid
@@ -174,5 +202,6 @@ REVOKE ALL ON FUNCTION
     {schema}.coord_report_subtask(uuid, bigint, uuid, bigint, bigint, bigint, bigint),
     {schema}.coord_end_subtask(uuid, bigint, uuid, text, text, jsonb, jsonb),
     {schema}.coord_return_subtasks(text, uuid, integer),
-    {schema}.coord_offer_operations(text, text, uuid, text, jsonb)
+    {schema}.coord_offer_operations(text, text, uuid, text, jsonb),
+    {schema}.coord_forget_operations(text)
 FROM PUBLIC;

@@ -241,6 +241,33 @@ def test_a_query_of_a_person_cannot_write(people: Operations, database):
     assert (refused.value.sqlstate, refused.value.position) == ("42P01", 14)
 
 
+def test_what_finished_long_ago_is_deleted(people: Operations, database):
+    """Of a person after 90 days, of the system itself after 7, of this group only."""
+    offer(database)
+    database.query("UPDATE operation_node SET types = '{}'")  # then nothing is planned
+    ages = {
+        "old": (91, "user"),
+        "young": (89, "user"),
+        "own": (8, "system"),
+        "fresh": (6, "system"),
+    }
+    for name, (days, kind) in ages.items():
+        ref = run(people, f"CREATE TASK {name} TYPE rebalance LOCATION CLUSTER {CLUSTER}")
+        run(people, f"CANCEL TASK '{ref}'")
+        database.query(
+            "UPDATE operation SET kind = %s, finished_at = now() - make_interval(days => %s)"
+            " WHERE id = %s",
+            *(kind, days, ref),
+        )
+
+    assert database.query("SELECT coord_forget_operations('other')") == [(0,)]
+    assert database.query(f"SELECT coord_forget_operations('{CLUSTER}')") == [(2,)]
+
+    left = database.query("SELECT name FROM operation ORDER BY name")
+    assert left == [("fresh",), ("young",)]
+    assert len(database.query("SELECT 1 FROM operation_subtask")) == 2
+
+
 def test_the_statement_returns_at_once_with_ten_thousand_segments(people: Operations, database):
     """O3"""
     offer(database)

@@ -17,7 +17,8 @@ def plugs() -> tuple[EntryPoint, ...]:
 
 def operates(settings: Any) -> bool:
     """Say whether a node of these settings may offer a type: it has disks, or plug-ins."""
-    disks = getattr(settings, "disks", ())
+    checkpoints = getattr(settings, "checkpoints", None)
+    disks = getattr(checkpoints, "disks", ())
     return bool(disks) or any(each.name not in BUILT_IN for each in plugs())
 
 

@@ -52,6 +52,8 @@ class Port(Protocol):
 
     def give_back(self, *, own: bool = False) -> int: ...  # noqa: D102
 
+    def forget(self) -> int: ...  # noqa: D102
+
     def end_silent(self, owner: OwnerSeen) -> bool: ...  # noqa: D102
 
     def transaction(self, subtask: str, term: int) -> AbstractContextManager[Any]: ...  # noqa: D102
@@ -85,6 +87,7 @@ class Worker:
         """
         self._until_answered(lambda: self.port.offer(each.spec for each in self.types.values()))
         self._until_answered(lambda: self.port.give_back(own=True))
+        self._until_answered(self.port.forget)
         idle_since: float | None = None
         while not self.leaving.is_set():
             try:

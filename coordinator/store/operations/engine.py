@@ -38,6 +38,7 @@ from coordinator.store.operations.statements import (
     END,
     END_SILENT,
     FENCE,
+    FORGET,
     HOSTS,
     OFFER,
     OPEN,
@@ -137,6 +138,10 @@ class Engine:
         """Give back the claims of sessions that are over; `own`: of this one's earlier worker."""
         session = self._place.session if own else None
         return int(self._call(RETURN, session=session, attempts_max=ATTEMPTS_MAX)["count"])
+
+    def forget(self) -> int:
+        """Delete some of what finished long ago."""
+        return int(self._call(FORGET)["count"])
 
     def end_silent(self, owner: OwnerSeen) -> bool:
         """End the session of an owner that still shows the beat that was seen."""

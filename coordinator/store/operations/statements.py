@@ -69,6 +69,7 @@ SELECT {schema}.coord_return_subtasks(
     %(group)s, %(session)s::uuid, %(attempts_max)s::integer
 ) AS count
 """
+FORGET: LiteralString = "SELECT {schema}.coord_forget_operations(%(group)s) AS count"
 #: As R1 ends a dead session; a holder's is ended by the standby that takes the token.
 END_SILENT: LiteralString = """
 UPDATE {schema}.health_check AS node

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from coordinator.protocol.operations.statement import BARE, KEYWORDS, quoted
 
-_WORD = re.compile(r"'[^']*$|[A-Za-z0-9_.$-]*$")
+_WORD = re.compile(r"[A-Za-z0-9_.$-]*$")
 _TYPE = re.compile(r"\bTYPE\s+([A-Za-z_]\w*)", re.IGNORECASE)
 
 
@@ -26,11 +26,15 @@ class Known:
 
 def candidates(before: str, known: Known) -> Iterator[tuple[str, int]]:
     """Yield each word that may stand here, and how many typed characters it replaces."""
-    found = _WORD.search(before)
-    assert found is not None, "it matches the empty text"
-    typed = found[0]
+    if before.count("'") % 2:
+        begin = before.rindex("'")  # inside of quotes
+    else:
+        found = _WORD.search(before)
+        assert found is not None, "it matches the empty text"
+        begin = found.start()
+    typed = before[begin:]
     wanted = typed.strip("'").lower()
-    for word in _possible(before[: found.start()], known):
+    for word in _possible(before[:begin], known):
         if word.strip("'").lower().startswith(wanted):
             yield word, len(typed)
 

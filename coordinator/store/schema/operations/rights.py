@@ -13,6 +13,7 @@ NODE_FUNCTIONS = (
     "coord_end_subtask(uuid, bigint, uuid, text, text, jsonb, jsonb)",
     "coord_return_subtasks(text, uuid, integer)",
     "coord_offer_operations(text, text, uuid, text, jsonb)",
+    "coord_forget_operations(text)",
 )
 #: Functions that system administrators call, and nobody else.
 ADMINISTRATOR_FUNCTIONS = (
