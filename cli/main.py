@@ -16,6 +16,7 @@ from coordinator.cli import errors, manual, options, shared
 from coordinator.cli.commands import config as config_command
 from coordinator.cli.commands import db, demo, doctor, init
 from coordinator.cli.commands import run as run_command
+from coordinator.cli.commands.checkpoint import commands as checkpoint_commands
 from coordinator.cli.commands.look import check, events, explain, history, nodes
 from coordinator.cli.commands.look import status as status_command
 from coordinator.cli.commands.observer import commands as observer_commands
@@ -72,6 +73,7 @@ app.command()(check.check)
 app.command()(check.wait)
 app.add_typer(task_commands.app, name="task")
 app.add_typer(state.app, name="state")
+app.add_typer(checkpoint_commands.app, name="checkpoint")
 app.add_typer(token_commands.app, name="token")
 app.command()(nodes.nodes)
 app.add_typer(observer_commands.app, name="observer")

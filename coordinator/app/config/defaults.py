@@ -16,6 +16,7 @@ from coordinator.app.config.model.program import ProgramTable
 from coordinator.app.config.model.side_runs.health import HealthTable
 from coordinator.app.config.model.table import plain
 from coordinator.app.config.settings import (
+    CheckpointSettings,
     DatabaseSettings,
     HealthSettings,
     NodeSettings,
@@ -76,6 +77,11 @@ def settled(
         hosts_tasks=hosts_tasks(config),
         tasks=tuple(task_of(each, failover=config.tasks_policy.failover) for each in config.tasks),
         tasks_policy=tasks_policy,
+        checkpoints=plain(
+            CheckpointSettings,
+            config.checkpoints,
+            disks=tuple(each.url for each in config.disks),
+        ),
         database=database,
         # As flock has it: no seconds are no waiting, and a free token is taken.
         nonblock=options.nonblock or options.wait == 0,

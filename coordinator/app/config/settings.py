@@ -70,6 +70,21 @@ class TasksPolicySettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointSettings:
+    """Spread and retention of checkpoints, and this node's part in them."""
+
+    data: int | None = field_of("data", None)  #: None: by the number of nodes with disks
+    parity: int | None = field_of("parity", None)
+    keep: int = field_of("keep", 5)
+    keep_s: float | None = field_of("keepFor", None)
+    rows_max: int = field_of("rowsMax", 8 << 20)  #: bytes; up to that a checkpoint is rows
+    listen: str | None = field_of("listen", None)
+    advertise: str | None = field_of("advertise", None)
+    directory: str | None = field_of("directory", None)
+    disks: tuple[str, ...] = ()  #: URLs of [[disks]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseSettings:
     """Database of a node, and what may be done to get one."""
 
@@ -117,6 +132,7 @@ class NodeSettings:
     hosts_tasks: bool = field_of("hostsTasks", False)  #: it has tasks, and no program
     tasks: tuple[TaskDef, ...] = ()  #: those that its own file defines
     tasks_policy: TasksPolicySettings = TasksPolicySettings()
+    checkpoints: CheckpointSettings = CheckpointSettings()
     database: DatabaseSettings = DatabaseSettings()
     isolation: Isolation = field_of("isolation", "auto")
     log_level: str = field_of("log.level", "info")
@@ -147,6 +163,7 @@ def by_key(settings: NodeSettings) -> dict[str, object]:
     parts |= {"trigger.": settings.trigger, "taskPolicy.": policy, "retryConfig.": policy.retry}
     parts |= {"health.": settings.health}
     parts |= {"tasksPolicy.": settings.tasks_policy, "databaseConfig.": settings.database}
+    parts |= {"checkpoints.": settings.checkpoints}
     return {
         f"{table}{key}": getattr(part, name)
         for table, part in parts.items()
@@ -197,6 +214,7 @@ def from_json(text: str) -> NodeSettings:
             "once": _once(raw["once"]),
             "tasks": tuple(_task(each) for each in raw["tasks"]),
             "tasks_policy": TasksPolicySettings(**raw["tasks_policy"]),
+            "checkpoints": _checkpoints(raw["checkpoints"]),
             "database": DatabaseSettings(**raw["database"]),
             "warnings": tuple(raw["warnings"]),
         }
@@ -216,6 +234,10 @@ def _health(raw: Mapping[str, Any] | None) -> HealthSettings | None:
         return None
     argv = None if raw["argv"] is None else tuple(raw["argv"])
     return HealthSettings(**{**raw, "argv": argv})
+
+
+def _checkpoints(raw: Mapping[str, Any]) -> CheckpointSettings:
+    return CheckpointSettings(**{**raw, "disks": tuple(raw["disks"])})
 
 
 def _trigger(raw: Mapping[str, Any] | None) -> Trigger | None:

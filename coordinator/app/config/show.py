@@ -31,7 +31,7 @@ LIBPQ_VARIABLES = {
 
 
 #: Every key of the file in its order, then those of one start; tasks there are any number of.
-EVERY_KEY = tuple(keys for keys in SETTINGS if keys[0] != "tasks")
+EVERY_KEY = tuple(keys for keys in SETTINGS if keys[0] not in ("tasks", "disks"))
 
 
 def origins(
@@ -48,6 +48,11 @@ def origins(
             origin = next((f"env {each}" for each in variables if environ.get(each)), origin)
         found[".".join(keys)] = origin
     found |= _task_origins(values.get(("tasks",)), places)
+    disks = values.get(("disks",))
+    found |= {
+        f"disks.{index}": place_of(("disks", index), places) or "default"
+        for index in range(len(disks) if isinstance(disks, list) else 0)
+    }
     if ("tasks",) in values and ("hostsTasks",) not in values:
         found["hostsTasks"] = place_of(("tasks",), places) or "default"
     if ("observe",) in values:
@@ -59,6 +64,7 @@ def rows(settings: NodeSettings) -> list[tuple[str, str, str]]:
     """Return (key, value without secrets, origin) of every setting."""
     effective = _effective(settings) | _database(settings)
     tasks = {f"tasks.{task.name}": spec_text(task.spec) for task in settings.tasks}
+    tasks |= {f"disks.{index}": url for index, url in enumerate(settings.checkpoints.disks)}
     return [
         (key, _text(value), settings.origins.get(key, "default"))
         for key, value in (

@@ -17,6 +17,7 @@ import os
 import signal
 import sys
 
+from coordinator.app.checkpoints.around import served_disks
 from coordinator.app.config.settings import from_json
 from coordinator.app.node import compose, spare
 from coordinator.app.node.compose import Legacy
@@ -59,7 +60,8 @@ def main() -> None:
         legacy, spare_fd = spare.wait(channel, settings, deadlines_fd, known)
     os.close(spare_fd)
     level, settings_fd = arguments.isolation, arguments.settings_fd
-    code = compose.run(settings, settings_fd, channel, legacy, level, child, deadlines_fd)
+    with served_disks(settings, settings_fd):
+        code = compose.run(settings, settings_fd, channel, legacy, level, child, deadlines_fd)
     log.end()
     os._exit(code)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from coordinator.app.checkpoints.around import loading
 from coordinator.app.config.settings import NodeSettings
 from coordinator.app.node.program_orders import task_orders
 from coordinator.errors import CoordError
@@ -39,9 +40,10 @@ class TaskNode:
         except OSError as error:
             raise CoordError(f"{definition.name}: no socket for its progress: {error}") from error
         stop_s = stop_timeout_s(node, definition)
-        return task_orders(
+        given = task_orders(
             self._settings, self._settings_fd, command, session, definition, notify, stop_s
         )
+        return loading(self._settings, self._settings_fd, given)
 
     def look(self, node: Node) -> None:
         """Close the sockets of programs that have ended."""

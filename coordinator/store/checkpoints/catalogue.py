@@ -6,10 +6,11 @@ intent, files, commit (V1): `begin` writes what is about to be made, `commit` ma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import datetime
 from types import TracebackType
-from typing import Any, LiteralString, TypeVar
+from typing import LiteralString, TypeVar
 
 import psycopg
 
@@ -57,9 +58,9 @@ class Catalogue:
         """Close the connection; never waits."""
         self._connection.close()
 
-    def clock_s(self) -> float:
-        """Return the server's clock, in seconds since 1970."""
-        return self._connection.server_time().timestamp()
+    def server_time(self) -> datetime:
+        """Return the server's clock."""
+        return self._connection.server_time()
 
     def read(self, query: LiteralString, **values: object) -> Rows:
         """Return the rows of one query, in which `group` is this one."""
@@ -257,10 +258,3 @@ class Catalogue:
 
 class _NotAsSeenError(Exception):
     """A row is no longer as it was seen; the transaction is rolled back."""
-
-
-@contextmanager
-def open_catalogue(**place: Any) -> Iterator[Catalogue]:
-    """Open a catalogue for the body of a `with`."""
-    with Catalogue(**place) as catalogue:
-        yield catalogue

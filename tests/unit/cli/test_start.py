@@ -30,9 +30,10 @@ COMMANDS = (
     *("task add", "task list", "task show", "task enable", "task disable", "task delete"),
     *("task move", "task cursor", "token hold"),
     *("state put", "state get", "state show", "state history"),
+    *("checkpoint put", "checkpoint get", "checkpoint list", "checkpoint verify"),
 )
 #: Groups of commands.
-ABOVE = ("config", "db", "observer", "state", "task", "token")
+ABOVE = ("checkpoint", "config", "db", "observer", "state", "task", "token")
 LOADED = f"""
 import sys
 from coordinator.cli.main import main

@@ -30,6 +30,7 @@ from coordinator.app.config.model.program import (
     TriggerTable,
 )
 from coordinator.app.config.model.side_runs.health import HealthTable
+from coordinator.app.config.model.storage.tables import CheckpointsTable, DiskTable
 from coordinator.app.config.model.table import Table, broken_rule, setting
 from coordinator.app.config.model.tasks import TasksPolicyTable, TaskTable
 from coordinator.app.config.settings import Isolation, LogFormat, NodeSettings
@@ -141,6 +142,10 @@ class ConfigFile(Table):
         default=(), alias="tasks", description="Tasks of the group; each runs on one of its nodes."
     )
     tasks_policy: TasksPolicyTable = Field(default_factory=TasksPolicyTable, alias="tasksPolicy")
+    checkpoints: CheckpointsTable = Field(default_factory=CheckpointsTable, alias="checkpoints")
+    disks: tuple[DiskTable, ...] = Field(
+        default=(), alias="disks", description="Storage devices of this node."
+    )
     log: LogTable = Field(default_factory=LogTable, alias="log")
     http: HttpTable = Field(default_factory=HttpTable, alias="http")
 

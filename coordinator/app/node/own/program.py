@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from coordinator.app.checkpoints.around import loading
 from coordinator.app.config.settings import NodeSettings
 from coordinator.app.node.asked_lines import say_started
 from coordinator.app.node.own.side_orders import side_orders
@@ -34,6 +35,7 @@ class OwnProgram:
         if command.side:
             return side_orders(settings, command, session)
         given = orders(settings, self._settings_fd, command.term, session)
+        given = loading(settings, self._settings_fd, given)
         progress_s = node.policy.hung.progress_s
         if not progress_s:
             return given

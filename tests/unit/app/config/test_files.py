@@ -110,6 +110,8 @@ def test_the_commented_defaults_are_the_defaults(tmp_path, monkeypatch):
         "http",
         "tasksPolicy.toMember",
         "tasksPolicy.lateWithin",
+        *("checkpoints.data", "checkpoints.parity", "checkpoints.keepFor", "checkpoints.listen"),
+        *("checkpoints.advertise", "checkpoints.directory"),
     }
     text = A_SETTING_THAT_IS_OFF.sub("", (ROOT / "Config.toml").read_text())
     on = {key: value for key, value, _ in show(loaded(tmp_path, text))}

@@ -1,0 +1,1 @@
+"""Checkpoints: content, devices and catalogue brought together."""

@@ -1,0 +1,277 @@
+"""Reading of checkpoints: content in every state in which it can be had, and verdicts (V6)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from coordinator.app.checkpoints.places import Located, Places
+from coordinator.errors import ConditionFalseError, UsageError
+from coordinator.segments.codec import codec_of
+from coordinator.segments.faults import (
+    CheckpointLostError,
+    SegmentDamagedError,
+)
+from coordinator.segments.file import DIGEST_BYTES, SegmentReader
+from coordinator.segments.header import Header
+from coordinator.segments.layout import Layout
+from coordinator.segments.striping import FAULTS, Gathering
+from coordinator.segments.unpacking import unpack_into
+from coordinator.store.checkpoints import statements
+from coordinator.store.checkpoints.catalogue import Catalogue
+
+T = TypeVar("T")
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Verdict of one segment that was read whole, over the network or here."""
+
+    place: int
+    segment: str
+    node: str | None
+    recorded: str
+    verdict: str
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """Verdicts of all segments of a checkpoint."""
+
+    checkpoint: int
+    sequence: int
+    needed: int
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def intact(self) -> int:
+        """Number of intact segments."""
+        return sum(each.verdict == "INTACT" for each in self.verdicts)
+
+    @property
+    def readable(self) -> bool:
+        """True when enough segments are intact."""
+        return self.intact >= self.needed
+
+
+class Reader:
+    """Reads the checkpoints of a group."""
+
+    def __init__(self, catalogue: Catalogue, node: str, term: int) -> None:
+        self._catalogue = catalogue
+        self._places = Places(catalogue, node, term)
+
+    def listed(self, token: str | None) -> list[Row]:
+        """Return all committed checkpoints, of one token or of all; the newest of each first."""
+        return self._catalogue.read(
+            statements.CHECKPOINTS, token=token, checkpoint=None, states=["COMMITTED"]
+        )
+
+    def chosen(self, token: str, sequence: int | None = None) -> Row:
+        """Return the newest checkpoint of a token, or the one of a sequence.
+
+        Errors: ConditionFalseError (3) when there is none.
+        """
+        for row in self.listed(token):
+            if sequence is None or row["sequence"] == sequence:
+                return row
+        which = "checkpoint" if sequence is None else f"checkpoint {sequence}"
+        raise ConditionFalseError(f"{token}: there is no {which}")
+
+    def save_to(self, row: Row, target: Path) -> dict[int, str]:
+        """Write the content to a path that does not exist yet, whole or not at all.
+
+        Return the faults of segments that another one stood in for, by place.
+        Errors: UsageError when something is there; CheckpointLostError; OSError.
+        """
+        with suppress(FileNotFoundError):
+            target.rmdir()  # an empty directory is as good as none
+        if os.path.lexists(target):
+            raise UsageError(f"{target}: there is something already")
+        partial = target.with_name(f"{target.name}.{uuid.uuid4().hex}")
+
+        def write(chunks: Iterator[bytes]) -> None:
+            _remove(partial)
+            if row["form"] == "directory":
+                partial.mkdir(mode=0o700)
+                unpack_into(partial, chunks)
+            else:
+                _write_file(partial, chunks)
+
+        try:
+            faults = self.content(row, write)
+            partial.rename(target)
+        finally:
+            _remove(partial)
+        return faults
+
+    def content(self, row: Row, take: Callable[[Iterator[bytes]], object]) -> dict[int, str]:
+        """Hand the content to `take`, which begins anew whenever it is called; return the faults.
+
+        Errors: CheckpointLostError when too few segments can be read.
+        """
+        if row["data_count"] == 0:
+            take(self._rows(row))
+            return {}
+        faults: dict[int, str] = {}
+        looked_again = False
+        while True:
+            gathering = self._gathering(row, faults)
+            try:
+                take(gathering.content())
+            except SegmentDamagedError:
+                if not gathering.faults.keys() - faults.keys():
+                    raise  # what was read is whole, and is no archive
+                faults |= gathering.faults
+                continue
+            except CheckpointLostError:
+                # A segment may have moved since the catalogue was read.
+                if looked_again:
+                    raise
+                looked_again, faults = True, {}
+                continue
+            return faults | gathering.faults
+
+    def verify(self, row: Row) -> Verified:
+        """Read every segment whole, and change nothing."""
+        verdicts = []
+        for segment in self._segments(row):
+            verdict, detail = "INTACT", None
+            try:
+                with self._places.reading(_located(segment)) as source:
+                    reader = SegmentReader(source, segment["segment"])
+                    for _ in reader.blocks():
+                        pass
+                if reader.stored != segment["digest"]:
+                    verdict, detail = "DAMAGED", "its digest is not the one of the catalogue"
+            except SegmentDamagedError as error:
+                verdict, detail = "DAMAGED", str(error)
+            except FAULTS as error:
+                verdict, detail = "MISSING", str(error)
+            verdicts.append(
+                Verdict(
+                    place=segment["place"],
+                    segment=segment["segment"],
+                    node=segment["node"],
+                    recorded=segment["status"],
+                    verdict=verdict,
+                    detail=detail,
+                )
+            )
+        if row["data_count"] == 0:
+            for _ in self._rows(row):
+                pass
+        return Verified(
+            checkpoint=row["id"],
+            sequence=row["sequence"],
+            needed=row["data_count"],
+            verdicts=tuple(verdicts),
+        )
+
+    def _rows(self, row: Row) -> Iterator[bytes]:
+        whole = hashlib.blake2b(digest_size=DIGEST_BYTES)
+        for place in range(-(-row["length"] // row["block_bytes"])):
+            found = self._catalogue.read(statements.CONTENT, checkpoint=row["id"], place=place)
+            if not found:
+                raise CheckpointLostError(
+                    f"checkpoint {row['sequence']} of {row['token']}: row {place} of its content is"
+                    " gone: a newer one has taken its place, or somebody deleted it"
+                )
+            content = bytes(found[0]["content"])
+            whole.update(content)
+            yield content
+        if whole.digest() != row["digest"]:
+            raise CheckpointLostError(
+                f"checkpoint {row['sequence']} of {row['token']}: the database has another content"
+                " than was saved"
+            )
+
+    def _gathering(self, row: Row, without: Sequence[int] | dict[int, str]) -> Gathering:
+        layout = layout_of(row)
+        segments = {
+            each["place"]: each for each in self._segments(row) if each["place"] not in without
+        }
+
+        def opened(place: int, stripe: int) -> Iterator[bytes]:
+            segment = segments[place]
+            where = _located(segment)
+            return self._places.blocks(where, _header(row, segment, layout), layout, stripe)
+
+        return Gathering(layout, codec_of(layout), opened, self._in_order(segments))
+
+    def _in_order(self, segments: dict[int, Row]) -> list[int]:
+        """Prefer what is intact, then what is here, then data; all else may still have blocks."""
+        return sorted(
+            segments,
+            key=lambda place: (
+                segments[place]["status"] != "INTACT",
+                not self._places.is_here(_located(segments[place])),
+                place,
+            ),
+        )
+
+    def _segments(self, row: Row) -> list[Row]:
+        return self._catalogue.read(statements.SEGMENTS, checkpoint=row["id"], device=None)
+
+
+def layout_of(row: Row) -> Layout:
+    """Return the layout of a checkpoint of the catalogue."""
+    return Layout(
+        data_count=row["data_count"],
+        parity_count=row["parity_count"],
+        length=row["length"],
+        block_bytes=row["block_bytes"],
+    )
+
+
+def _located(segment: Row) -> Located:
+    return Located(
+        segment=segment["segment"],
+        device=segment["device"],
+        node=segment["node"],
+        url=segment["url"],
+        address=segment["address"],
+        fingerprint=segment["fingerprint"],
+    )
+
+
+def _header(row: Row, segment: Row, layout: Layout) -> Header:
+    return Header(
+        segment=segment["segment"],
+        checkpoint=row["id"],
+        group="",
+        token=row["token"],
+        term=row["term"],
+        session=row["session"],
+        sequence=row["sequence"],
+        form=row["form"],
+        place=segment["place"],
+        layout=layout,
+    )
+
+
+def _write_file(path: Path, chunks: Iterator[bytes]) -> None:
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        for chunk in chunks:
+            file.write(chunk)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+__all__ = ["Reader", "Verdict", "Verified", "layout_of"]

@@ -1,0 +1,231 @@
+"""Process of a node that has disks: it serves their segments, reports them and tidies them up.
+
+It is a process of its own, so that no disk that hangs delays a heartbeat. It ends when its standard
+input does, which the agent holds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from coordinator.app.checkpoints.places import database_clock, path_in
+from coordinator.app.config.settings import NodeSettings, from_json
+from coordinator.errors import CoordError
+from coordinator.runtime.linux.clock import BoottimeClock
+from coordinator.runtime.log import logger as log
+from coordinator.segments.disk import Disk, DiskState, make_device, marker_of
+from coordinator.segments.faults import DiskError
+from coordinator.segments.transfer.certificate import make_identity
+from coordinator.store.checkpoints import statements
+from coordinator.store.checkpoints.catalogue import Catalogue
+from coordinator.web.segment_server import REQUEST_MAX_S, SegmentServer, Served
+from coordinator.web.server import split_address
+
+#: Between two reports of the disks.
+REPORT_EVERY_S = 10.0
+#: Time for one request to the database.
+REQUEST_S = 10.0
+#: A writer that was deposed is dead after its lease, and its last request after this.
+WRITER_MAX_S = REQUEST_MAX_S + 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A directory of the configuration, and the device that it is; None while it is not there."""
+
+    url: str
+    disk: Disk | None
+    fault: str | None = None
+
+
+class Caretaker:
+    """Reports the disks of one node, and deletes what is to go."""
+
+    def __init__(self, settings: NodeSettings) -> None:
+        self._settings = settings
+        self._said: dict[str, str] = {}
+        self.disks: dict[str, Disk] = {}
+
+    def open(self) -> Catalogue:
+        """Open the catalogue.
+
+        Errors: CoordError.
+        """
+        database = self._settings.database
+        return Catalogue(
+            database.conninfo,
+            schema=database.schema,
+            group=self._settings.group_id,
+            where=database.label,
+            timeout_s=REQUEST_S,
+        )
+
+    def look(self, catalogue: Catalogue) -> list[tuple[str, str]]:
+        """Report every disk, and tidy up those that are there; return what has changed."""
+        known = {
+            row["url"]: row["device"]
+            for row in catalogue.read(statements.DEVICES)
+            if row["node"] == self._settings.task_id
+        }
+        changed = []
+        for url in self._settings.checkpoints.disks:
+            place = _found(url, known.get(url))
+            if place.disk is not None:
+                state = place.disk.state()
+                self.disks[place.disk.device] = place.disk
+            else:
+                state = DiskState(state="offline", error=place.fault)
+            device = place.disk.device if place.disk is not None else known.get(url)
+            if device is not None:
+                self._report(catalogue, device, url, state)
+            word = f"{state.state}: {state.error}" if state.error else state.state
+            if self._said.get(url) != word:
+                self._said[url] = word
+                changed.append((url, word))
+            if place.disk is not None and state.state in ("online", "full"):
+                tidy(catalogue, place.disk)
+        return changed
+
+    def _report(self, catalogue: Catalogue, device: str, url: str, state: DiskState) -> None:
+        catalogue.change(
+            statements.REPORT_DEVICE,
+            device=device,
+            node=self._settings.task_id,
+            url=url,
+            state=state.state,
+            total_bytes=state.total_bytes,
+            free_bytes=state.free_bytes,
+            error=state.error,
+        )
+
+
+def tidy(catalogue: Catalogue, disk: Disk) -> None:
+    """Delete the files that are due (V5), and temporary files of nobody.
+
+    Errors: DiskError, CoordError.
+    """
+    values = {"device": disk.device, "writer_max_ms": round(WRITER_MAX_S * 1000)}
+    due = catalogue.read(statements.DUE, **values)
+    for row in due:
+        if not row["placed"]:
+            disk.delete(row["segment"])
+    gone = [row["segment"] for row in due if row["forgettable"]]
+    noted = {row["segment"] for row in due}
+    for segment, path in disk.temporaries():
+        if segment in noted:
+            path.unlink(missing_ok=True)
+    if gone:
+        catalogue.change(statements.FORGET_LEAVING, device=disk.device, segments=gone)
+
+
+def serve(settings: NodeSettings, stop: threading.Event) -> None:
+    """Serve and report until `stop` is set.
+
+    Errors: CoordError at the start; later ones are logged, and tried again.
+    """
+    logger = log.set_up(
+        settings.log_level, settings.log_format, group=settings.group_id, node=settings.task_id
+    )
+    caretaker = Caretaker(settings)
+    server: SegmentServer | None = None
+    catalogue: Catalogue | None = None
+    trouble = ""
+    try:
+        while not stop.is_set():
+            try:
+                if catalogue is None:
+                    catalogue = caretaker.open()
+                for url, word in caretaker.look(catalogue):
+                    log.say(logger, "disk", f"{settings.group_id}: {url}: {word}", {})
+                if server is None and settings.checkpoints.listen is not None:
+                    server = served_by(settings, catalogue, caretaker.disks)
+                trouble = ""
+            except CoordError as error:
+                if catalogue is not None:
+                    catalogue.close()
+                    catalogue = None
+                if str(error) != trouble:
+                    trouble = str(error)
+                    log.fail(logger, "disks", trouble)
+            stop.wait(REPORT_EVERY_S)
+    finally:
+        if server is not None:
+            server.close()
+        if catalogue is not None:
+            catalogue.close()
+
+
+def served_by(
+    settings: NodeSettings, catalogue: Catalogue, disks: Mapping[str, Disk]
+) -> SegmentServer:
+    """Start to serve, and publish the address with the fingerprint of the new certificate.
+
+    Errors: CoordError.
+    """
+    own = settings.checkpoints
+    assert own.listen is not None, "it is to serve"
+    catalogue.change(statements.MAKE_KEY, key=secrets.token_bytes(32))
+    (row,) = catalogue.read(statements.KEY)
+    identity = make_identity()
+    served = Served(
+        group=settings.group_id,
+        key=bytes(row["key"]),
+        disks=disks,
+        now_s=database_clock(catalogue),
+        elapsed_s=BoottimeClock().now,
+    )
+    server = SegmentServer(own.listen, identity, served)
+    host = own.advertise or split_address(own.listen)[0]
+    if host in ("", "0.0.0.0", "::"):  # noqa: S104 - compared, not bound to
+        host = socket.gethostname()
+    catalogue.change(
+        statements.REPORT_NODE,
+        node=settings.task_id,
+        address=f"[{host}]:{server.port}" if ":" in host else f"{host}:{server.port}",
+        fingerprint=identity.fingerprint,
+    )
+    return server
+
+
+def _found(url: str, known: str | None) -> Place:
+    """Return the disk at a URL. A place that had a device is never made a new one by itself."""
+    try:
+        path = path_in(url)
+        device = marker_of(path)
+        if device is None and known is None:
+            device = make_device(path)
+        if device is None:
+            raise DiskError(f"{path}: its marker is gone; is the right disk mounted there?")
+        return Place(url, Disk(path, device))
+    except DiskError as error:
+        return Place(url, None, str(error))
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    settings_fd = int(sys.argv[1])
+    settings = from_json(os.pread(settings_fd, os.fstat(settings_fd).st_size, 0).decode())
+    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(signum, signal.SIG_IGN)
+    stop = threading.Event()
+
+    def wait_for_the_end() -> None:
+        with contextlib.suppress(OSError):
+            while os.read(0, 1):
+                pass
+        stop.set()
+
+    threading.Thread(target=wait_for_the_end, name="coord-end", daemon=True).start()
+    serve(settings, stop)
+
+
+if __name__ == "__main__":
+    main()

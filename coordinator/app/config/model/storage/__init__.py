@@ -1,0 +1,1 @@
+"""Tables of Config.toml about checkpoints and the disks that they lie on."""

@@ -1,0 +1,82 @@
+"""A program finds its predecessor's files when it starts, also after that one's disk is gone."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Database
+from tests.support.nodes.processes import bed, eventually
+
+pytestmark = pytest.mark.real
+
+#: Adds a line to the file of its predecessor, and keeps the directory.
+ADDING = """
+cd "$COORD_CHECKPOINT_DIR" || exit
+while [ ! -e GO ]; do sleep 0.05; done
+echo "$COORD_NODE" >> history
+head -c 300000 /dev/zero > ballast
+PYTHON -m coordinator.cli -q checkpoint put || exit
+echo "$COORD_NODE: $(tr '\\n' ' ' < history)" >> RECORD
+exec sleep 600
+"""
+
+
+def lines(record: Path) -> list[str]:
+    return record.read_text().splitlines() if record.exists() else []
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def config_of(place: Path, name: str) -> Path:
+    (place / name / "disk").mkdir(parents=True)
+    path = place / name / "Config.toml"
+    path.write_text(
+        f"""
+[checkpoints]
+rowsMax = 1000
+listen = "127.0.0.1:{free_port()}"
+directory = "{place / name}/state"
+[[disks]]
+url = "file://{place / name}/disk"
+"""
+    )
+    return path
+
+
+def test_a_program_begins_with_the_files_of_a_predecessor_whose_disk_is_gone(
+    database: Database, tmp_path: Path
+) -> None:
+    """Warm takeover: SIGKILL of all processes of the holder, then its directory is deleted."""
+    record, go = tmp_path / "record", tmp_path / "go"
+    shell = (
+        *("sh", "-c"),
+        ADDING.replace("PYTHON", sys.executable)
+        .replace("RECORD", str(record))
+        .replace("GO", str(go)),
+    )
+    with bed(tmp_path, database.conninfo, database.schema) as made:
+        for name in ("b", "c"):
+            config = str(config_of(tmp_path, name))
+            made.start(name, "--pass-database", command=shell, env={"COORD_CONFIG": config})
+        both = "SELECT count(*) = 2 FROM sys_storage_devices WHERE address IS NOT NULL"
+        eventually(lambda: database.query(both) == [(True,)], 60, lambda: f"disks{made.story()}")
+        go.touch()
+        eventually(lambda: len(lines(record)) == 1, 60, lambda: f"the first run{made.story()}")
+        first = lines(record)[0].split(":")[0]
+        second = {"b": "c", "c": "b"}[first]
+        assert database.query("SELECT status FROM sys_segment_groups") == [("INTACT",)]
+
+        made.nodes[first].send(signal.SIGKILL, "all")
+        shutil.rmtree(tmp_path / first)
+        eventually(lambda: len(lines(record)) == 2, 60, lambda: f"a takeover{made.story()}")
+
+    assert lines(record) == [f"{first}: {first} ", f"{second}: {first} {second} "]
