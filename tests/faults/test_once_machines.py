@@ -13,7 +13,8 @@ import pytest
 from tests.support.machines.faketime import Clocks
 from tests.support.nodes.processes import bed, eventually
 
-MACHINES, SLOTS, SLOT_S, SKEW_S = 20, 60, 10, 90.0
+#: Each machine has two shared cores here, and not its own: a slot must be long enough for all.
+MACHINES, SLOTS, SLOT_S, SKEW_S = 20, 60, 20, 90.0
 
 #: A cron daemon: by its own clock, once in each slot, it starts the line in a child.
 CRON = """
@@ -31,6 +32,11 @@ wanted = Wanted(slots=slots_of(f"{slot_s}s", "UTC"), early_s=120.0, late_s=None,
 print("wall", time.time(), flush=True)
 for _ in range(rounds):
     time.sleep(slot_s - time.time() % slot_s)
+    try:
+        if os.waitpid(-1, os.WNOHANG) == (0, 0):
+            continue  # its last one still waits: this busy machine starts no second one
+    except ChildProcessError:
+        pass
     child = os.fork()
     if child == 0:
         try:
@@ -47,6 +53,7 @@ while True:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(2 * SLOTS * SLOT_S)
 def test_each_slot_is_started_once_whatever_the_clocks_of_the_machines(tmp_path, database):
     with bed(tmp_path, database.conninfo, database.schema, group="nightly") as nodes:
         nodes.liveness_s, nodes.heartbeat_s = 6.0, 1.0

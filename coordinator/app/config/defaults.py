@@ -14,11 +14,13 @@ from coordinator.app.config.model.database import DatabaseTable
 from coordinator.app.config.model.file import ConfigFile, RunOptions
 from coordinator.app.config.model.program import ProgramTable
 from coordinator.app.config.model.side_runs.health import HealthTable
+from coordinator.app.config.model.side_runs.hooks import HooksTable
 from coordinator.app.config.model.table import plain
 from coordinator.app.config.settings import (
     CheckpointSettings,
     DatabaseSettings,
     HealthSettings,
+    HookSettings,
     NodeSettings,
     ProgramSettings,
     TasksPolicySettings,
@@ -72,6 +74,7 @@ def settled(
         on_exit=config.program.on_exit or ("stop" if commanded else "restart"),
         program=program,
         health=_health(config.health),
+        hooks=_hooks(config.hooks),
         trigger=trigger,
         policy=policy,
         hosts_tasks=hosts_tasks(config),
@@ -179,13 +182,26 @@ def _program(table: ProgramTable) -> ProgramSettings | None:
     return plain(ProgramSettings, table, argv=argv)
 
 
+def _hooks(table: HooksTable | None) -> HookSettings | None:
+    if table is None:
+        return None
+    return plain(
+        HookSettings,
+        table,
+        before_start=_argv(table.before_start),
+        after_stop=_argv(table.after_stop),
+        on_change=_argv(table.on_change),
+    )
+
+
+def _argv(command: tuple[str, ...] | str | None) -> tuple[str, ...] | None:
+    return config_values.arguments(command) if isinstance(command, str) else command
+
+
 def _health(table: HealthTable | None) -> HealthSettings | None:
     if table is None:
         return None
-    argv = table.command
-    if isinstance(argv, str):
-        argv = config_values.arguments(argv)
-    return plain(HealthSettings, table, argv=argv)
+    return plain(HealthSettings, table, argv=_argv(table.command))
 
 
 def _tasks_policy(config: ConfigFile) -> TasksPolicySettings:

@@ -49,6 +49,9 @@ def _watched_problems(config: ConfigFile) -> list[Problem]:
     if config.health is not None and hosts_tasks(config):
         rule = "cannot be combined with tasks: a task reports progress instead (progressTimeout)"
         found.append(Problem(path=("health",), rule=rule))
+    if config.hooks is not None and hosts_tasks(config):
+        rule = "cannot be combined with tasks: hooks are those of the group's one program"
+        found.append(Problem(path=("hooks",), rule=rule))
     if config.program.progress_timeout and config.trigger is not None:
         rule = "cannot be combined with [trigger]: nothing reports progress between two runs"
         found.append(Problem(path=("program", "progressTimeout"), rule=rule))

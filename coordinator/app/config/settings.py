@@ -58,6 +58,16 @@ class HealthSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HookSettings:
+    """Commands around the program, each with the same bound on its time."""
+
+    before_start: tuple[str, ...] | None = field_of("beforeStart", None)
+    after_stop: tuple[str, ...] | None = field_of("afterStop", None)
+    on_change: tuple[str, ...] | None = field_of("onChange", None)
+    timeout_s: float = field_of("timeout", 10.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TasksPolicySettings:
     """Policy of this node for its group's tasks; its times count if the group's record has none."""
 
@@ -127,6 +137,7 @@ class NodeSettings:
     on_exit: OnExit = field_of("program.onExit", "restart")
     program: ProgramSettings | None = None
     health: HealthSettings | None = None
+    hooks: HookSettings | None = None
     trigger: Trigger | None = None
     policy: Policy = Policy()
     hosts_tasks: bool = field_of("hostsTasks", False)  #: it has tasks, and no program
@@ -161,7 +172,7 @@ def by_key(settings: NodeSettings) -> dict[str, object]:
     policy = settings.policy
     parts: dict[str, Any] = {"": settings, "program.": settings.program}
     parts |= {"trigger.": settings.trigger, "taskPolicy.": policy, "retryConfig.": policy.retry}
-    parts |= {"health.": settings.health}
+    parts |= {"health.": settings.health, "hooks.": settings.hooks}
     parts |= {"tasksPolicy.": settings.tasks_policy, "databaseConfig.": settings.database}
     parts |= {"checkpoints.": settings.checkpoints}
     return {
@@ -209,6 +220,7 @@ def from_json(text: str) -> NodeSettings:
         | {
             "program": _program(raw["program"]),
             "health": _health(raw["health"]),
+            "hooks": _hooks(raw["hooks"]),
             "trigger": _trigger(raw["trigger"]),
             "policy": _policy(raw["policy"]),
             "once": _once(raw["once"]),
@@ -238,6 +250,13 @@ def _health(raw: Mapping[str, Any] | None) -> HealthSettings | None:
 
 def _checkpoints(raw: Mapping[str, Any]) -> CheckpointSettings:
     return CheckpointSettings(**{**raw, "disks": tuple(raw["disks"])})
+
+
+def _hooks(raw: Mapping[str, Any] | None) -> HookSettings | None:
+    if raw is None:
+        return None
+    argvs = {name: tuple(it) for name, it in raw.items() if isinstance(it, list)}
+    return HookSettings(**{**raw, **argvs})
 
 
 def _trigger(raw: Mapping[str, Any] | None) -> Trigger | None:

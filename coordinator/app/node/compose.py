@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import threading
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,13 +25,12 @@ from coordinator.app.node.asked_lines import (
 from coordinator.app.node.beside.suspends import suspends
 from coordinator.app.node.http_endpoints import HttpEndpoints
 from coordinator.app.node.log_lines import sentence
-from coordinator.app.node.own.program import OwnProgram, hung_policy
+from coordinator.app.node.own.policy import policy_of
+from coordinator.app.node.own.program import OwnProgram
 from coordinator.app.node.program.loads import loader_of
-from coordinator.app.node.program_orders import meanings
 from coordinator.app.node.reload import LiveSettings
-from coordinator.app.node.tasks import TaskNode, declare, observer_policy_of
+from coordinator.app.node.tasks import TaskNode, declare
 from coordinator.app.worker.orders import worker_orders
-from coordinator.app.worker.types import operates
 from coordinator.errors import (
     CoordError,
     DatabaseUnreachableError,
@@ -42,7 +40,7 @@ from coordinator.protocol.guardian import wire
 from coordinator.protocol.guardian.events import ExitOrdered
 from coordinator.protocol.messages.requests import NodeFacts
 from coordinator.protocol.node.events import LogLine, StartProgram
-from coordinator.protocol.node.state.node import Node, OnExit, Policy, succeeding
+from coordinator.protocol.node.state.node import Node, succeeding
 from coordinator.protocol.node.state.tasks import TaskState
 from coordinator.protocol.node.state.worker import WORKER
 from coordinator.protocol.rules.timing import Timing
@@ -213,24 +211,7 @@ def _lookout(
 def first_node(made: Parts, now: float, legacy: Legacy | None) -> Node:
     """Return the state that a node begins with."""
     settings = made.settings
-    once = settings.one_run or settings.nonblock or settings.wait_s is not None
-    policy = Policy(
-        node=settings.task_id,
-        group=settings.group_id,
-        seed=uuid.uuid4().hex,
-        priority=settings.priority,
-        on_exit=OnExit.RESTART if settings.on_exit == "on-failure" else OnExit(settings.on_exit),
-        on_status=meanings(settings),
-        nonblock=settings.nonblock,
-        outwaits_silent=settings.nonblock,
-        wait_until=None if settings.wait_s is None else now + settings.wait_s,
-        conflict_code=settings.conflict_exit_code,
-        once=once,
-        hung=hung_policy(settings),
-        exits_as_program=settings.one_run,
-        operates=operates(settings),
-        observer_policy=observer_policy_of(settings) if settings.hosts_tasks else None,
-    )
+    policy = policy_of(settings, now)
     # The numbers of runs rise through all agents of one guardian.
     node = Node(
         policy=policy,

@@ -38,6 +38,7 @@ SENTENCES = {
         "HUNG: {why}: the program is stopped, and the token given back; this node takes it again"
         " after {wait_s:g} s, if no other node has it then"
     ),
+    "hook-failed": "the hook {hook} failed: {why}",
     "program-refused": "the program was not started: {why}",
     "planned": "planned change {id}: {what}{when}",
     "planned-over": "planned change {id} is over: {what}",

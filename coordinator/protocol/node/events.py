@@ -145,6 +145,7 @@ class StartProgram:
 
     task: the task of the group that the program belongs to; empty for the group's own program.
     side: purpose of a side run; empty for a program.
+    env:  variables that only this start has.
     start_by: latest moment of the start, for a program without a deadline while it runs.
     """
 
@@ -154,6 +155,7 @@ class StartProgram:
     task: str = ""
     start_by: float = float("inf")
     side: str = ""
+    env: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ from coordinator.protocol.node.state.node import (
     give_up,
     holds,
     is_free,
-    program_left,
+    work_left,
 )
 from coordinator.protocol.node.tasks import intake as task_intake
 from coordinator.protocol.node.tasks import read_record
@@ -120,7 +120,7 @@ def _left_behind(node: Node, event: Answered, latest: epoch.Latest) -> Step:
 def _give_up_leaving(node: Node, commands: tuple[Command, ...], now: float) -> Step:
     """Set the moment at which a leaving node without a program stops waiting for answers."""
     leaving = node.leaving
-    if leaving is not None and not program_left(node) and leaving.give_up_at is None:
+    if leaving is not None and not work_left(node) and leaving.give_up_at is None:
         node = replace(node, leaving=replace(leaving, give_up_at=now + LEAVE_S))
     return node, commands
 

@@ -34,7 +34,7 @@ from coordinator.protocol.node.intake import absorb
 from coordinator.protocol.node.next_request import next_request, wake_moments
 from coordinator.protocol.node.planned.give_way import give_way
 from coordinator.protocol.node.program_end import lose
-from coordinator.protocol.node.side_runs import hung
+from coordinator.protocol.node.side_runs import hooks, hung
 from coordinator.protocol.node.state.node import (
     Node,
     active,
@@ -96,11 +96,16 @@ def _start_or_stop(node: Node, now: float) -> Step:
         node = give_up(replace(node, run=run), run.term, why=run.stopping)
         return node, (StopProgram(run.number, run.stopping),)
     node, stopped = give_way(node, now)
+    if node.leaving is not None:
+        return hooks.abandon(node, node.leaving.reason)
     if may_start(node, now):
         assert node.view is not None
+        preparing = hooks.prepare(node, node.view.token.term, now)
+        if preparing is not None:
+            return preparing
         run = Run(node.run_count + 1, node.view.token.term, now)
         watch = hung.begun(run, node.policy.hung, now)
-        node = replace(node, run=run, run_count=run.number, program_watch=watch)
+        node = replace(node, run=run, run_count=run.number, program_watch=watch, prepared=0)
         return node, (StartProgram(run.number, run.term, node.trusted_until),)
     if stopped:
         return node, stopped
@@ -122,7 +127,7 @@ def _ask(node: Node, now: float) -> Step:
 
 def _may_finish(node: Node, now: float) -> bool:
     assert node.leaving is not None
-    if program_left(node):
+    if program_left(node) or node.side_runs:
         return False
     nothing_left = node.session is None and node.previous is None and node.bury is None
     give_up_at = node.leaving.give_up_at
@@ -132,12 +137,13 @@ def _may_finish(node: Node, now: float) -> bool:
 def _report(node: Node, now: float) -> Step:
     """Report a change of role, once, as one line."""
     role = _role(node, now)
+    node, told = hooks.tell_change(node, role, now)
     if role == node.standing:
-        return node, ()
+        return node, told
     node = replace(node, standing=role)
     term = node.run.term if node.run else (node.view.token.term if node.view else 0)
     holder = node.view.token.node if node.view and held_by_other(node) else None
-    return node, (LogLine(role, (("term", term), ("holder", holder))),)
+    return node, (*told, LogLine(role, (("term", term), ("holder", holder))))
 
 
 def _role(node: Node, now: float) -> str:

@@ -28,11 +28,12 @@ from coordinator.protocol.node.request_backoff import is_held
 from coordinator.protocol.node.side_runs.hung import moments as hung_moments
 from coordinator.protocol.node.state.node import (
     Node,
+    clearing_up,
     holds,
     is_free,
-    own_program_left,
     program_left,
     session_name,
+    work_left,
 )
 from coordinator.protocol.node.tasks.next_request import next_task_request, task_moments
 from coordinator.protocol.node.worker import moments as worker_moments
@@ -59,7 +60,7 @@ def next_request(node: Node, now: float) -> Choice:
 
 def _wanted(node: Node, session: str, now: float) -> Iterator[Request]:
     """Yield the requests that are due, the most important first."""
-    if node.leaving is not None and not program_left(node):
+    if node.leaving is not None and not work_left(node):
         yield _leave(node, session, node.leaving.reason, now)
         return
     release = _release(node, now)
@@ -162,7 +163,7 @@ def _leave(node: Node, session: str, reason: str, now: float) -> Leave:
 def _release(node: Node, now: float) -> Release | None:
     """Release a holding that was given up, once its program has ended (rule L1)."""
     view = node.view
-    if view is None or own_program_left(node) or not holds(node) or node.session is None:
+    if view is None or clearing_up(node) or not holds(node) or node.session is None:
         return None
     if view.token.term > node.given_up:
         return None
@@ -175,7 +176,7 @@ def _release(node: Node, now: float) -> Release | None:
 def take_at(node: Node) -> float | None:
     """Return the moment at which this node may try to take the token; None while it may not."""
     view = node.view
-    if view is None or node.session is None or node.run is not None or node.leaving is not None:
+    if view is None or node.session is None or clearing_up(node) or node.leaving is not None:
         return None
     if not takes.allowed(node, view) or not may_act(view) or holds(node):
         return None

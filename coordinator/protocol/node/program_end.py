@@ -15,7 +15,7 @@ from coordinator.protocol.node.events import (
     ProgramRefused,
     ProgramStopping,
 )
-from coordinator.protocol.node.side_runs import hung, runs
+from coordinator.protocol.node.side_runs import hooks, hung, runs
 from coordinator.protocol.node.state.node import (
     LOST_CODE,
     Leaving,
@@ -26,7 +26,7 @@ from coordinator.protocol.node.state.node import (
     holds,
 )
 from coordinator.protocol.node.state.run import Run
-from coordinator.protocol.node.state.side_runs import SideRun
+from coordinator.protocol.node.state.side_runs import Kind, SideRun
 from coordinator.protocol.node.tasks import intake as task_intake
 from coordinator.protocol.rules.restarts import (
     CRASH_LOOP,
@@ -75,8 +75,10 @@ def on_program(node: Node, event: task_intake.ProgramEvent) -> Step:
 def _on_side_run(node: Node, side: SideRun, event: task_intake.ProgramEvent) -> Step:
     """Apply an event of a side run; only its end says something."""
     match event:
-        case ProgramRefused() | ProgramEnded():
+        case ProgramRefused() | ProgramEnded() if side.kind is Kind.HEALTH:
             return hung.checked(node, side, event), ()
+        case ProgramRefused() | ProgramEnded():
+            return hooks.ended(node, side, event)
         case ProgramStopping() | ProgramProgressed():
             return node, ()
 
@@ -95,7 +97,9 @@ def lose(node: Node, reason: str, now: float) -> Step:
 def check_token(node: Node, now: float) -> Step:
     """Lose the token when an answer shows it gone, or held under another term than believed."""
     run = node.run
-    if run is None or run.over or node.view is None:
+    if run is None:
+        return hooks.lost(node)
+    if run.over or node.view is None:
         return node, ()
     if holds(node) and node.view.token.term == run.term:
         return node, ()
@@ -136,8 +140,10 @@ def ended(node: Node, event: ProgramEnded) -> Step:
     seen_at = event.now if event.at is None else min(event.at, event.now)
     node = replace(node, run=None, ended=ProgramEnd(run.term, seen_at))
     checks = runs.killed(node, "its program ended")
+    why = run.stopping or ENDINGS.get(event.why, event.why)
+    node, clearing = hooks.clear_up(node, run, why, event.now)
+    checks = (*checks, *clearing)
     if run.stopping or event.why != "itself":
-        why = run.stopping or ENDINGS.get(event.why, event.why)
         node = _left_by(_given_up(node, run, why, event.now), run.stopping, event.status)
         return _lost(node, run), (line, *checks)
     after = _ended_itself(node, event, run.term, event.now - run.started_at)

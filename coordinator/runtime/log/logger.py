@@ -22,6 +22,7 @@ _WARNINGS = frozenset(
         "unsettled",
         "suspended",
         "crash-loop",
+        "hook-failed",
         "hung",
         "task-crash-loop",
         "task-refused",

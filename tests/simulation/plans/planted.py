@@ -31,7 +31,7 @@ from coordinator.protocol.node import (
     program_end,
 )
 from coordinator.protocol.node.events import Command, ExtendTrust
-from coordinator.protocol.node.side_runs import hung
+from coordinator.protocol.node.side_runs import hooks, hung
 from coordinator.protocol.node.side_runs import runs as side_runs
 from coordinator.protocol.node.state import guardian_watch
 from coordinator.protocol.node.state import node as node_state
@@ -41,6 +41,7 @@ from coordinator.protocol.node.state.run import Run as NodeRun
 from coordinator.protocol.node.state.side_runs import (
     HealthPolicy,
     HungPolicy,
+    Kind,
     ProgramWatch,
     SideRun,
 )
@@ -303,6 +304,24 @@ def _own_time_only(_node: node_state.Node, side: SideRun) -> float:
     return side.until
 
 
+def _no_preparation(_node: node_state.Node, _term: int, _now: float) -> None:
+    """Start the program at once, whatever it needs."""
+
+
+def _nothing_to_clear_up(at: node_state.Node) -> bool:
+    """Release the token as soon as the program is dead."""
+    return at.run is not None
+
+
+def _preparation_stays(at: node_state.Node) -> tuple[node_state.Node, tuple[Command, ...]]:
+    """Prepare on, whoever holds the token."""
+    return at, ()
+
+
+def _no_side_run(_node: node_state.Node, _kind: Kind) -> None:
+    """Start a side run beside another of its kind."""
+
+
 #: A program that only its health checks can be told from a living one.
 CHECKED = HungPolicy(
     health=HealthPolicy(interval_s=0.5, timeout_s=0.3, failures_max=2, delay_s=0.5)
@@ -495,6 +514,22 @@ PLANTED: dict[str, Planted] = {
     "patient-check": Planted(
         "M5: a side run under the token ends with its trust",
         patches=((side_runs, "_deadline", _own_time_only),),
+    ),
+    "unprepared": Planted(
+        "M9: the program waits for the hook before its start",
+        patches=((hooks, "prepare", _no_preparation),),
+    ),
+    "uncleared": Planted(
+        "M10: the token waits for the hook after the program's end",
+        patches=((next_request, "clearing_up", _nothing_to_clear_up),),
+    ),
+    "prepared-for-another": Planted(
+        "L2: a lost token ends the preparation of a start",
+        patches=((hooks, "lost", _preparation_stays),),
+    ),
+    "changes-at-once": Planted(
+        "M11: one change is told at a time",
+        patches=((side_runs, "of_kind", _no_side_run),),
     ),
     "patient-stop": Planted(
         "an ordinary stop ends with trust",

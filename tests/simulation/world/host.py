@@ -275,6 +275,7 @@ class Host:
             priority=self.settings.priority,
             on_exit=self.settings.on_exit,
             hung=self.world.settings.hung,
+            hooks=self.world.settings.hooks,
             observer_policy=self.world.settings.observer_policy,
         )
         node = Node(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from coordinator.protocol.guardian import events as words
+from coordinator.protocol.node.state.side_runs import Kind
 from coordinator.protocol.rules.backstops import BACKSTOP_S
 from coordinator.protocol.rules.timing import KILL_BOUND_S
 from tests.simulation.world import states
@@ -60,7 +61,7 @@ class Program:
         self.let_go = False
         self.hung = False
         self.ran: Ran | None = None
-        self.is_side = is_side  #: a health check, and no program
+        self.is_side = is_side  #: a health check or a hook, and no program
 
     @property
     def is_watched(self) -> bool:
@@ -123,8 +124,9 @@ class Programs:
             states.begin(self, program)
 
     def _check(self, guardian: Guardian, check: Program) -> None:
-        """End a health check; on a program that has hung it hangs as well."""
-        if not any(program.hung for program in self.alive.values()):
+        """End a health check or a hook; a check of a program that has hung hangs as well."""
+        hangs = check.task == Kind.HEALTH and any(it.hung for it in self.alive.values())
+        if not hangs:
             self._end(guardian, check, 0)
 
     def _report(self, program: Program) -> None:
@@ -224,7 +226,7 @@ class Programs:
                 self._begin_stretch(program)
 
     def _begin_stretch(self, program: Program) -> None:
-        if program.is_side:
+        if program.is_side and program.task != Kind.BEFORE_START:
             return
         now, node = self.world.now, self.host.settings.name
         session, until = program.ordered.session, program.until

@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 from coordinator.protocol.group.observer import ObserverPolicy
 from coordinator.protocol.messages.group_record import TaskDef
 from coordinator.protocol.node.state.node import OnExit
-from coordinator.protocol.node.state.side_runs import HealthPolicy, HungPolicy
+from coordinator.protocol.node.state.side_runs import HealthPolicy, HookPolicy, HungPolicy
 from coordinator.protocol.rules.timing import RATE_ERROR, Timing
 
 GROUP = "G"
 
 #: A program that nobody watches.
 NOT_WATCHED = HungPolicy()
+NO_HOOKS = HookPolicy()
+HOOKS = HookPolicy(before_start_s=1.0, after_stop_s=1.0, on_change_s=1.0)
 #: livenessCheckInterval and heartbeatFrequency that the nodes may be given.
 TIMINGS = ((3.0, 0.6), (3.0, 1.0), (4.0, 1.0), (4.5, 0.9), (6.0, 1.2), (6.0, 2.0))
 
@@ -63,6 +65,7 @@ class WorldSettings:
     observer_policy: ObserverPolicy | None = None  #: of a group that spreads tasks
     push: bool = True  #: the database's notifications arrive where no pooler stands between
     deaf: bool = False  #: some connections are told of nothing, and rely on being told
+    hooks: HookPolicy = NO_HOOKS
     hung: HungPolicy = NOT_WATCHED  #: of the group's own program
     copied: bool = False  #: a standby has followed the first branch from the start
     saves_states: bool = False  #: programs save a state, and begin with that of the last one
@@ -123,6 +126,7 @@ def draw(seed: int, bias: Bias = NO_BIAS) -> WorldSettings:
         faults_until_s=rng.uniform(25.0, 45.0),
         deaf=rng.random() < 0.1,
         hung=_hung(seed) if bias.hung is None else bias.hung,
+        hooks=HOOKS if seed % 7 == 0 and not bias.stories else NO_HOOKS,
         copied=seed % 2 == 1,
         saves_states=bias.states,
     )

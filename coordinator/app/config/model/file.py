@@ -30,6 +30,7 @@ from coordinator.app.config.model.program import (
     TriggerTable,
 )
 from coordinator.app.config.model.side_runs.health import HealthTable
+from coordinator.app.config.model.side_runs.hooks import HooksTable
 from coordinator.app.config.model.storage.tables import CheckpointsTable, DiskTable
 from coordinator.app.config.model.table import Table, broken_rule, setting
 from coordinator.app.config.model.tasks import TasksPolicyTable, TaskTable
@@ -135,6 +136,7 @@ class ConfigFile(Table):
     database_config: DatabaseTable = Field(default_factory=DatabaseTable, alias="databaseConfig")
     program: ProgramTable = Field(default_factory=ProgramTable, alias="program")
     health: HealthTable | None = Field(default=None, alias="health")
+    hooks: HooksTable | None = Field(default=None, alias="hooks")
     trigger: TriggerTable | None = Field(default=None, alias="trigger")
     task_policy: TaskPolicyTable = Field(default_factory=TaskPolicyTable, alias="taskPolicy")
     retry_config: RetryTable | None = Field(default=None, alias="retryConfig")

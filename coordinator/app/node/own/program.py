@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 
 from coordinator.app.checkpoints.around import loading
-from coordinator.app.config.settings import NodeSettings
 from coordinator.app.node.asked_lines import say_started
 from coordinator.app.node.own.side_orders import side_orders
 from coordinator.app.node.program_orders import orders
@@ -14,7 +13,6 @@ from coordinator.errors import CoordError
 from coordinator.ports import Clock
 from coordinator.protocol.node.events import StartProgram
 from coordinator.protocol.node.state.node import Node
-from coordinator.protocol.node.state.side_runs import HealthPolicy, HungPolicy
 from coordinator.runtime.agent.guardian_link import Orders
 from coordinator.runtime.agent.progress_sockets import ProgressLines
 
@@ -57,18 +55,3 @@ class OwnProgram:
         """Log that the program runs; a side run is told of by its consequences only."""
         if not command.side:
             say_started(logger, self._live.now, command.term, pid)
-
-
-def hung_policy(settings: NodeSettings) -> HungPolicy:
-    """Return the signs by which the program of these settings counts as hung."""
-    program, health = settings.program, settings.health
-    progress_s = 0.0 if program is None else program.progress_s
-    if health is None or program is None:
-        return HungPolicy(progress_s=progress_s)
-    checks = HealthPolicy(
-        interval_s=health.interval_s,
-        timeout_s=health.timeout_s,
-        failures_max=health.failures_max,
-        delay_s=health.interval_s if health.delay_s is None else health.delay_s,
-    )
-    return HungPolicy(progress_s=progress_s, health=checks)

@@ -1,10 +1,11 @@
-"""Orders to start a side run: the command of a health check, under the same variables."""
+"""Orders to start a side run: a health check or a hook, under the variables of its holding."""
 
 from __future__ import annotations
 
 from coordinator.app.config.settings import NodeSettings
 from coordinator.app.node.program_orders import database, holding
 from coordinator.protocol.node.events import StartProgram
+from coordinator.protocol.node.state.side_runs import Kind
 from coordinator.runtime.agent.guardian_link import Orders
 from coordinator.runtime.linux import interpreter
 
@@ -14,10 +15,21 @@ STOP_TIMEOUT_S = 0.0
 
 def side_orders(settings: NodeSettings, command: StartProgram, session: str) -> Orders:
     """Return the orders of a side run."""
-    env = holding(settings, command.term, session)
+    env = {**holding(settings, command.term, session), **dict(command.env)}
+    kind = Kind(command.side)
+    if kind is not Kind.HEALTH:
+        env["COORD_HOOK"] = kind.value
     unset = database(settings, env)
     cwd = None if settings.program is None else settings.program.cwd
-    return Orders(_health(settings), env, unset, cwd, stop_timeout_s=STOP_TIMEOUT_S)
+    argv = _health(settings) if kind is Kind.HEALTH else _hook(settings, kind)
+    return Orders(argv, env, unset, cwd, stop_timeout_s=STOP_TIMEOUT_S)
+
+
+def _hook(settings: NodeSettings, kind: Kind) -> tuple[str, ...]:
+    assert settings.hooks is not None, "only a configured hook is ordered"
+    argv: tuple[str, ...] | None = getattr(settings.hooks, kind.value)
+    assert argv is not None, "only a configured hook is ordered"
+    return argv
 
 
 def _health(settings: NodeSettings) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from coordinator.protocol.messages.planned import PlannedChange
 from coordinator.protocol.node.events import Command, StopProgram
+from coordinator.protocol.node.side_runs import hooks
 from coordinator.protocol.node.state.node import Node, give_up, holds
 from coordinator.protocol.rules.planned import drain_of, handover, hindrance, said, work_paused
 
@@ -75,4 +76,5 @@ def _give_way(node: Node, reason: str, cool_until: float | None = None) -> Step:
         return node, (StopProgram(run.number, reason),)
     if view is None or not holds(node) or view.token.term <= node.given_up:
         return node, ()
-    return give_up(node, view.token.term, cool_until, why=reason), ()
+    node, killed = hooks.abandon(node, reason, cool_until)
+    return give_up(node, view.token.term, cool_until, why=reason), killed

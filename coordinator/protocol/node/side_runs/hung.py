@@ -74,7 +74,7 @@ def stop_or_check(node: Node, now: float) -> Step:
     node, why = _look(node, watch, now)
     if why:
         return _stop(node, why, now)
-    if now < watch.check_at or node.side_runs:
+    if now < watch.check_at or runs.of_kind(node, Kind.HEALTH):
         return node, ()
     assert node.run is not None
     assert node.policy.hung.health is not None
@@ -89,7 +89,7 @@ def moments(node: Node) -> Iterator[float]:
     if watch is None:
         return
     yield from _progress_at(watch, node.policy.hung.progress_s)
-    if not node.side_runs:
+    if runs.of_kind(node, Kind.HEALTH) is None:
         yield watch.check_at
 
 

@@ -23,7 +23,16 @@ from coordinator.protocol.rules.restarts import status_words
 Step = tuple[Node, tuple[Command, ...]]
 
 
-def start(node: Node, kind: Kind, *, term: int, about: int, for_s: float, now: float) -> Step:
+def start(
+    node: Node,
+    kind: Kind,
+    *,
+    term: int,
+    about: int,
+    for_s: float,
+    now: float,
+    env: tuple[tuple[str, str], ...] = (),
+) -> Step:
     """Order a side run that may take for_s seconds."""
     side = SideRun(
         kind=kind,
@@ -34,7 +43,7 @@ def start(node: Node, kind: Kind, *, term: int, about: int, for_s: float, now: f
         until=now + for_s,
     )
     node = replace(node, side_runs=(*node.side_runs, side), run_count=side.number)
-    return node, (StartProgram(side.number, term, _deadline(node, side), side=kind.value),)
+    return node, (StartProgram(side.number, term, _deadline(node, side), side=kind.value, env=env),)
 
 
 def ended(node: Node, side: SideRun) -> Node:
@@ -54,6 +63,11 @@ def extended(node: Node) -> tuple[Command, ...]:
 def killed(node: Node, reason: str) -> tuple[Command, ...]:
     """Kill the side runs under the token at once."""
     return tuple(KillProgram(side.number, reason) for side in node.side_runs if side.under_token)
+
+
+def of_kind(node: Node, kind: Kind) -> SideRun | None:
+    """Return the side run of a kind that has not ended; there is never a second one."""
+    return next((side for side in node.side_runs if side.kind is kind), None)
 
 
 def failure(side: SideRun, event: ProgramEnded | ProgramRefused) -> str | None:

@@ -10,7 +10,14 @@ from coordinator.protocol.group.observer import ObserverPolicy, agreed
 from coordinator.protocol.messages.requests import Identity, NodeSeen, Request, View
 from coordinator.protocol.node.state.planned import PlannedState
 from coordinator.protocol.node.state.run import INHERITED, Run
-from coordinator.protocol.node.state.side_runs import HungPolicy, ProgramWatch, SideRun
+from coordinator.protocol.node.state.side_runs import (
+    WAITED_FOR,
+    Change,
+    HookPolicy,
+    HungPolicy,
+    ProgramWatch,
+    SideRun,
+)
 from coordinator.protocol.node.state.tasks import TaskState
 from coordinator.protocol.node.state.worker import WorkerState
 from coordinator.protocol.rules.epoch import Beside, Epoch, may_act
@@ -59,6 +66,7 @@ class Policy:
     wait_until: float | None = None  #: leave with conflict_code when not active by then
     conflict_code: int = 75
     hung: HungPolicy = field(default_factory=HungPolicy)  #: of the group's own program
+    hooks: HookPolicy = field(default_factory=HookPolicy)
     once: bool = False  #: losing the token ends the node with code 76
     exits_as_program: bool = False  #: told to leave, the node ends with its program's exit code
     operates: bool = False  #: it offers types of operations, so it runs a worker
@@ -114,7 +122,9 @@ class Node:
     refused:      the primary whose answers are dropped, because a promotion left it behind.
     beside:       an earlier primary that also takes writes.
     program_watch: signs of life of the program's last run; None: it never ran.
-    side_runs:    health checks that have not ended.
+    side_runs:    health checks and hooks that have not ended.
+    prepared:     the term for which the hook before_start has succeeded since the last start.
+    told:         the last change that the hook on_change was started for.
     hung_term:    the last term whose program hung.
     planned:      what was read and done about planned changes.
     task_state:       None while the group has one program; `run` is that program's.
@@ -152,6 +162,8 @@ class Node:
     run_count: int = 0
     program_watch: ProgramWatch | None = None
     side_runs: tuple[SideRun, ...] = ()
+    prepared: int = 0
+    told: Change | None = None
     hung_term: int = 0
     restarts: Restarts = field(default_factory=Restarts)
     given_up: int = 0
@@ -229,6 +241,16 @@ def own_program_left(node: Node) -> bool:
     return node.run is not None or any(side.under_token for side in node.side_runs)
 
 
+def clearing_up(node: Node) -> bool:
+    """Say whether something of the program or around it is left that a release waits for."""
+    return node.run is not None or any(side.kind in WAITED_FOR for side in node.side_runs)
+
+
+def work_left(node: Node) -> bool:
+    """Say whether a node that leaves has to wait for a program, or for what clears up after it."""
+    return program_left(node) or clearing_up(node)
+
+
 def holds(node: Node) -> bool:
     """Say whether the last view names this node's live session as the token's."""
     return (
@@ -274,7 +296,7 @@ def active(node: Node, now: float) -> bool:
 
 def may_start(node: Node, now: float) -> bool:
     """Say whether the program may be started now (docs/protocol.md, rule S1)."""
-    if node.view is None or own_program_left(node) or node.leaving is not None:
+    if node.view is None or clearing_up(node) or node.leaving is not None:
         return False
     if node.task_state is not None:
         return False  # the observer's token runs no program

@@ -1,7 +1,7 @@
 """State of the short runs beside the group's own program, and of the watch on the program itself.
 
-A side run is a process that the node starts for itself: a health check. The guardian owns it like
-any other run, with a number and a deadline of its own, so that it can hold nobody up.
+A side run is a process that the node starts for itself: a health check, or a hook. The guardian
+owns it like any other run, with a number and a deadline of its own, so that it can hold nobody up.
 """
 
 from __future__ import annotations
@@ -14,10 +14,15 @@ class Kind(StrEnum):
     """Purpose of a side run."""
 
     HEALTH = "health"  #: is the program healthy?
+    BEFORE_START = "before_start"
+    AFTER_STOP = "after_stop"
+    ON_CHANGE = "on_change"
 
 
 #: Side runs that work under the token: they are dead when its trust ends, as the program is.
-UNDER_TOKEN = frozenset({Kind.HEALTH})
+UNDER_TOKEN = frozenset({Kind.HEALTH, Kind.BEFORE_START})
+#: Side runs for which the next start of the program, and a release, wait.
+WAITED_FOR = UNDER_TOKEN | {Kind.AFTER_STOP}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +31,7 @@ class SideRun:
 
     about: number of the program's run that it belongs to.
     until: own clock: it is killed then at the latest.
+    over:  it was told to end, and its outcome means nothing.
     """
 
     kind: Kind
@@ -34,6 +40,7 @@ class SideRun:
     about: int
     started_at: float
     until: float
+    over: bool = False
 
     @property
     def under_token(self) -> bool:
@@ -63,6 +70,24 @@ class HungPolicy:
 
     progress_s: float = 0.0
     health: HealthPolicy | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HookPolicy:
+    """Seconds that each hook of the node may take; None: there is no such hook."""
+
+    before_start_s: float | None = None
+    after_stop_s: float | None = None
+    on_change_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The state of a group as the hook on_change is told of it."""
+
+    role: str
+    holder: str
+    term: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

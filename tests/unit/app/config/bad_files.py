@@ -6,6 +6,10 @@
 from __future__ import annotations
 
 BAD_FILES: tuple[tuple[str, str], ...] = (
+    (
+        'hostsTasks = true\n[hooks]\nonChange = "true"',
+        "Config.toml:2: hooks: cannot be combined with tasks: hooks are those of the group's one program",
+    ),
     ("[health]", "Config.toml:1: health: needs command or http"),
     (
         '[health]\ncommand = "true"\nhttp = "http://a/"',

@@ -105,6 +105,7 @@ def test_the_commented_defaults_are_the_defaults(tmp_path, monkeypatch):
         "program.cwd",
         "program.progressTimeout",
         "health",
+        "hooks",
         "retryConfig",
         "trigger",
         "http",
