@@ -14,6 +14,7 @@ from coordinator.cli.shared import Shared, named_group
 from coordinator.errors import ConfigError, DatabaseUnreachableError
 
 if TYPE_CHECKING:
+    from coordinator.app.admin.cleaning.cleaner import Cleaner
     from coordinator.app.admin.status import StatusReader
     from coordinator.app.admin.tasks import Tasks
     from coordinator.app.config.database_choice import Resolved
@@ -170,3 +171,26 @@ def open_tasks(
             yield tasks, group, settings
         finally:
             tasks.close()
+
+
+@contextmanager
+def open_cleaner(options: Shared, *, bounded: bool = True) -> Iterator[Cleaner]:
+    """Open the cleaner of a database.
+
+    bounded: within the time-out, all together; otherwise each request alone is bounded.
+    """
+    from coordinator.app.admin.cleaning.cleaner import Cleaner
+
+    settings = database_settings_of(options)
+    resolved = database_of(options, settings)
+    schema, timeout_s = settings.database.schema, options.timeout_s
+    with within(timeout_s, resolved.label):
+        cleaner = Cleaner(resolved, schema=schema, timeout_s=timeout_s)
+    try:
+        if bounded:
+            with within(timeout_s, resolved.label):
+                yield cleaner
+        else:
+            yield cleaner
+    finally:
+        cleaner.close()

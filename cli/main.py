@@ -17,6 +17,7 @@ from coordinator.cli.commands import config as config_command
 from coordinator.cli.commands import db, demo, doctor, init
 from coordinator.cli.commands import run as run_command
 from coordinator.cli.commands.checkpoint import commands as checkpoint_commands
+from coordinator.cli.commands.group import commands as group_commands
 from coordinator.cli.commands.look import check, events, explain, history, nodes
 from coordinator.cli.commands.look import status as status_command
 from coordinator.cli.commands.observer import commands as observer_commands
@@ -80,6 +81,7 @@ app.add_typer(observer_commands.app, name="observer")
 app.command()(nodes.evict)
 app.command()(sql_command.sql)
 app.add_typer(operation_commands.app, name="operation")
+app.add_typer(group_commands.app, name="group")
 app.command()(demo.demo)
 app.command()(init.init)
 app.command()(doctor.doctor)

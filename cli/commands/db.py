@@ -89,6 +89,52 @@ def check(context: typer.Context) -> None:
 
 
 @app.command()
+def prune(
+    context: typer.Context,
+    group: Annotated[
+        str | None, typer.Argument(metavar="[GROUP]", help="Default: all groups.")
+    ] = None,
+    events: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Keep events, decisions and deleted tasks; default 30d."),
+    ] = None,
+    history: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Keep terms that have ended; default 400d."),
+    ] = None,
+) -> None:
+    """Delete what is too old, in small steps; nodes do the same once an hour by the defaults.
+
+    100,000 events and 10,000 terms are kept at most; the last 100 terms of a token in any case.
+    """
+    from dataclasses import replace
+
+    from coordinator.cli.connect import open_cleaner
+    from coordinator.cli.shared import named_group
+    from coordinator.store.admin.cleaning.retention import Limits
+
+    options = shared(context)
+    limits = Limits()
+    if events is not None:
+        limits = replace(limits, event_s=_time(events, "--events"))
+    if history is not None:
+        limits = replace(limits, term_s=_time(history, "--history"))
+    with open_cleaner(options, bounded=False) as cleaner:
+        for name, gone in cleaner.prune(named_group(options, group) if group else None, limits):
+            if not options.quiet:
+                print(f"{name}: {gone} rows deleted")
+
+
+def _time(text: str, option: str) -> float:
+    from coordinator.cli.render.units import seconds_of
+
+    try:
+        return seconds_of(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
+
+
+@app.command()
 def sql(context: typer.Context) -> None:
     """Print the DDL of the schema, for DBAs who apply it themselves."""
     from coordinator.store.schema import migrate

@@ -1,5 +1,11 @@
 -- Undoes everything that the other files make. A table takes its triggers and policies along.
 
+DROP FUNCTION
+    {schema}.coord_end_holder,
+    {schema}.coord_delete_group,
+    {schema}.coord_prune,
+    {schema}.coord_prune_before;
+
 DROP VIEW
     {schema}.sys_clusters,
     {schema}.sys_result_cache,

@@ -29,7 +29,7 @@ FILES = (
     *("policies",),
     *("segment_tables", "segment_functions", "segment_views"),
     *("operation_tables", "operation_statements", "operation_functions", "operation_ends"),
-    *("operation_views",),
+    *("operation_views", "retention"),
 )
 
 

@@ -7,10 +7,16 @@ from typing import Annotated
 
 import typer
 
+from coordinator.cli.commands.token import cleaning
 from coordinator.cli.shared import shared
 from coordinator.errors import UsageError
 
-app = typer.Typer(help="Hold single tokens of a group, as locks.", no_args_is_help=True)
+app = typer.Typer(
+    help="Hold single tokens of a group, as locks; show tokens; release those of dead holders.",
+    no_args_is_help=True,
+)
+app.command(name="list")(cleaning.list_)
+app.command()(cleaning.release)
 
 
 @app.command(context_settings={"allow_interspersed_args": False})

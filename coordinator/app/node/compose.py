@@ -22,6 +22,7 @@ from coordinator.app.node.asked_lines import (
     say_warnings,
     with_origin,
 )
+from coordinator.app.node.beside.housekeeping import housekeeper_of
 from coordinator.app.node.beside.suspends import suspends
 from coordinator.app.node.http_endpoints import HttpEndpoints
 from coordinator.app.node.log_lines import sentence
@@ -167,7 +168,8 @@ def run(
     agent.onlookers.append(programs.look)
     _connect_callbacks(link, agent, live, logger)
     lookout = _lookout(settings, made.timing, clock, agent)
-    agent.onlookers.append(lambda _node: lookout.begin())
+    keeping = housekeeper_of(settings, agent)
+    agent.onlookers += (lambda _node: lookout.begin(), lambda _node: keeping.begin())
     try:
         window = HttpEndpoints(agent, clock, settings.listen, logger)
     except CoordError as error:
@@ -178,6 +180,7 @@ def run(
     window.close()
     loader.close()
     lookout.stop()
+    keeping.stop()
     if finish.trouble and not _expected(settings, finish.code):
         log.fail(logger, "ended", with_origin(settings, trouble_of(settings, finish)))
     link.finish(finish.code)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from psycopg import sql
 
+from coordinator.store.schema import retention
 from coordinator.store.schema.aliases import PEOPLE_VIEWS, for_each_alias
 from coordinator.store.schema.operations import rights as operations
 from coordinator.store.schema.planned import rights as planned
@@ -60,6 +61,7 @@ NODE_FUNCTIONS = (
     *segments.NODE_FUNCTIONS,
     *operations.NODE_FUNCTIONS,
     *planned.NODE_FUNCTIONS,
+    *retention.NODE_FUNCTIONS,
 )
 
 

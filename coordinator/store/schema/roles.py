@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
+from coordinator.store.schema import retention
 from coordinator.store.schema.aliases import for_each_alias
 from coordinator.store.schema.grants import (
     NODE_FUNCTIONS,
@@ -121,7 +122,11 @@ TRIGGER_FUNCTIONS = (
     "coord_restore_token()",
     *planned.TRIGGER_FUNCTIONS,
 )
-FUNCTIONS = tuple(dict.fromkeys((*NODE_FUNCTIONS, *TRIGGER_FUNCTIONS, *operations.FUNCTIONS)))
+FUNCTIONS = tuple(
+    dict.fromkeys(
+        (*NODE_FUNCTIONS, *TRIGGER_FUNCTIONS, *operations.FUNCTIONS, *retention.FUNCTIONS)
+    )
+)
 #: Tables without policies: one decides which logins are admitted, the other has the revision.
 UNGUARDED = ("group_role", "coord_version")
 #: Columns that an administrator writes, of any group: lists, or "" for the whole row.
@@ -262,6 +267,7 @@ def _people(schema: str, home: str, quoted: dict[str, str]) -> list[str]:
         for_each_alias(schema, *alias_grants(both)),
     ]
     functions = (*operations.ADMINISTRATOR_FUNCTIONS, *planned.ASKING_FUNCTIONS)
+    functions += retention.ADMINISTRATOR_FUNCTIONS
     lines += [f"GRANT EXECUTE ON FUNCTION {home}.{name} TO {administrator};" for name in functions]
     for table, verbs in ADMINISTRATOR.items():
         granted = [f"{verb} ({columns})" if columns else verb for verb, columns in verbs.items()]

@@ -23,7 +23,8 @@ COMMANDS = (
     *("run", "status", "leader", "history", "explain", "demo", "init", "version", "help"),
     *("config check", "config show", "config schema"),
     *("db upgrade", "db current", "db check", "db sql", "db grants", "db roles", "db url"),
-    *("db psql", "db up", "db down", "db path"),
+    *("db psql", "db up", "db down", "db path", "db prune", "group delete"),
+    *("token list", "token release"),
     *("doctor", "nodes", "evict", "events", "jobs", "check", "wait"),
     *("observer status", "observer decisions", "observer suspend", "observer resume"),
     "observer policy",
@@ -33,7 +34,7 @@ COMMANDS = (
     *("checkpoint put", "checkpoint get", "checkpoint list", "checkpoint verify"),
 )
 #: Groups of commands.
-ABOVE = ("checkpoint", "config", "db", "observer", "state", "task", "token")
+ABOVE = ("checkpoint", "config", "db", "group", "observer", "state", "task", "token")
 LOADED = f"""
 import sys
 from coordinator.cli.main import main

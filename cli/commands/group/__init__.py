@@ -1,0 +1,1 @@
+"""`coord group` and its commands."""

@@ -1,0 +1,1 @@
+"""Removal of what is old, of groups, and of dead holders."""
