@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from psycopg import errors, sql
 
+from coordinator.store.schema import retention
 from coordinator.store.schema.operations import rights as operations
 
 pytestmark = pytest.mark.real
@@ -24,6 +25,7 @@ DEFINERS = ("coord_refuse_clash", "coord_restore_token")
 #: Functions that are called, and ask for whom.
 CALLED = (
     *("coord_forget_checkpoints", "coord_forget_leaving"),
+    *(name.partition("(")[0] for name in retention.FUNCTIONS),
     *(
         name.partition("(")[0]
         for name in (*operations.NODE_FUNCTIONS, *operations.ADMINISTRATOR_FUNCTIONS)

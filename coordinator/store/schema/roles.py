@@ -116,17 +116,12 @@ NODE: dict[str, Needs] = {
 TABLES = tuple(NODE)
 #: Functions of triggers.
 TRIGGER_FUNCTIONS = (
-    "coord_guard_token()",
-    "coord_refuse_name()",
-    "coord_refuse_clash()",
+    *("coord_guard_token()", "coord_refuse_name()", "coord_refuse_clash()"),
     "coord_restore_token()",
     *planned.TRIGGER_FUNCTIONS,
 )
-FUNCTIONS = tuple(
-    dict.fromkeys(
-        (*NODE_FUNCTIONS, *TRIGGER_FUNCTIONS, *operations.FUNCTIONS, *retention.FUNCTIONS)
-    )
-)
+OTHERS = (*TRIGGER_FUNCTIONS, *operations.FUNCTIONS, *retention.FUNCTIONS)
+FUNCTIONS = tuple(dict.fromkeys((*NODE_FUNCTIONS, *OTHERS)))
 #: Tables without policies: one decides which logins are admitted, the other has the revision.
 UNGUARDED = ("group_role", "coord_version")
 #: Columns that an administrator writes, of any group: lists, or "" for the whole row.
@@ -266,9 +261,8 @@ def _people(schema: str, home: str, quoted: dict[str, str]) -> list[str]:
         *(f"GRANT EXECUTE ON FUNCTION {home}.{name} TO {both};" for name in READ_FUNCTIONS),
         for_each_alias(schema, *alias_grants(both)),
     ]
-    functions = (*operations.ADMINISTRATOR_FUNCTIONS, *planned.ASKING_FUNCTIONS)
-    functions += retention.ADMINISTRATOR_FUNCTIONS
-    lines += [f"GRANT EXECUTE ON FUNCTION {home}.{name} TO {administrator};" for name in functions]
+    called = (*operations.ADMINISTRATOR_FUNCTIONS, *planned.ASKING_FUNCTIONS, *retention.FUNCTIONS)
+    lines += [f"GRANT EXECUTE ON FUNCTION {home}.{name} TO {administrator};" for name in called]
     for table, verbs in ADMINISTRATOR.items():
         granted = [f"{verb} ({columns})" if columns else verb for verb, columns in verbs.items()]
         lines.append(f"GRANT {', '.join(granted)} ON {home}.{table} TO {administrator};")
