@@ -544,7 +544,10 @@ def test_the_commands_that_look_work_under_their_role(filled: Roles, role: str):
         "COORD_DATABASE_URL": filled.login(role, GROUP if role == "node" else None),
         "COORD_DATABASE_SCHEMA": filled.database.schema,
     }
-    for command in (("status",), ("status", GROUP), ("history", OTHER), ("db", "check")):
+    for command in (
+        *(("status",), ("status", GROUP), ("history", OTHER), ("db", "check")),
+        *(("explain", GROUP), ("token", "list")),
+    ):
         answer = coord(*command, **known)
 
         assert (answer.returncode, answer.stderr) == (0, ""), command

@@ -45,8 +45,8 @@ LEFT JOIN LATERAL (
         date_part('epoch', statement_timestamp() - held.ended_at) AS ended_age_s,
         (
             SELECT node.liveness_ms / 1000.0 FROM {schema}.health_check AS node
-            WHERE node.group_id = status.group_id AND node.session = held.session
-                AND node.ended_at IS NULL
+            WHERE node.group_id = status.group_id AND node.task_id = status.last_task_id
+                AND node.ended_at IS NULL AND node.joined_at <= held.ended_at
         ) AS pause_s
     FROM {schema}.token_history AS held
     WHERE held.group_id = status.group_id AND held.term = status.term

@@ -75,8 +75,7 @@ SELECT
     kept.ended,
     coalesce(kept.end_reason, '') AS end_reason,
     date_part('epoch', kept.next_fire_at - statement_timestamp()) AS due_s,
-    date_part('epoch', statement_timestamp() - kept.last_fire_at) AS fired_age_s,
-    kept.last_finished_at >= kept.last_fire_at AS finished
+    date_part('epoch', statement_timestamp() - kept.last_fire_at) AS fired_age_s
 FROM {schema}.schedule AS kept
 WHERE kept.group_id = %(group)s || coalesce('/' || CAST(%(task)s AS text), '') AND kept.name = ''
 """
@@ -93,19 +92,33 @@ ORDER BY told.id DESC
 LIMIT 5
 """
 
+#: A node's login reads neither, and explains without them.
+READABLE: LiteralString = """
+SELECT
+    has_table_privilege(CAST(quote_ident(%(schema)s) || '.event' AS regclass), 'SELECT') AS notes,
+    has_column_privilege(
+        CAST(quote_ident(%(schema)s) || '.schedule' AS regclass), 'next_fire_at', 'SELECT'
+    ) AS schedules
+"""
+
 NAMES: LiteralString = "SELECT group_id FROM {schema}.group_record ORDER BY group_id"
 
-QUERIES = (
-    *(GROUP, queries.GROUPS, NODES, TERMS, SCHEDULES, NOTES),
-    *(READ_RECORD, task_queries.TASKS, task_queries.TASK_NODES),
-)
+QUERIES: dict[str, LiteralString] = {
+    "group": GROUP,
+    "status": queries.GROUPS,
+    "nodes": NODES,
+    "terms": TERMS,
+    "schedules": SCHEDULES,
+    "notes": NOTES,
+    "record": READ_RECORD,
+    "tasks": task_queries.TASKS,
+    "task_nodes": task_queries.TASK_NODES,
+}
 
 
 def situation(database: AdminConnection, group: str, task: str | None) -> dict[str, Rows]:
     """Return all rows about a group, and about one task of it, as of one moment."""
-    names = (
-        *("group", "status", "nodes", "terms", "schedules", "notes"),
-        *("record", "tasks", "task_nodes"),
-    )
-    found = database.read_all(*QUERIES, group=group, group_id=group, task=task)
-    return dict(zip(names, found, strict=True))
+    (readable,) = database.read(READABLE, schema=database.schema)
+    asked = {name: query for name, query in QUERIES.items() if readable.get(name, True)}
+    found = database.read_all(*asked.values(), group=group, group_id=group, task=task)
+    return {name: [] for name in QUERIES} | dict(zip(asked, found, strict=True))
