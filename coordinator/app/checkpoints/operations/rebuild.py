@@ -1,0 +1,212 @@
+"""rebuild: segments that are DAMAGED, MISSING or unreachable are made again from the others.
+
+A file that is there and whole is taken as it is. All else is made from any data segments on a
+device whose node has none of the checkpoint. Beyond parity the verdict has the numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from coordinator.app.checkpoints.operations.site import (
+    INTENT_S,
+    LATE_S,
+    Row,
+    Site,
+    at_device,
+    has_disks,
+    leaving,
+    located,
+    opened,
+)
+from coordinator.app.checkpoints.restoring import layout_of
+from coordinator.ports import ClaimedSubtask
+from coordinator.protocol.operations.types import (
+    STOPPED,
+    Kind,
+    Location,
+    Names,
+    Option,
+    Plan,
+    PlannedSubtask,
+    SubtaskEnd,
+    SubtaskState,
+    TypeSpec,
+)
+from coordinator.segments.codec import codec_of
+from coordinator.segments.faults import CheckpointLostError
+from coordinator.segments.file import file_bytes
+from coordinator.segments.layout import Layout
+from coordinator.segments.placing import choose_one
+from coordinator.segments.striping import FAULTS, Gathering
+from coordinator.store.checkpoints.records import SegmentChange
+
+
+class Rebuild:
+    """The type rebuild."""
+
+    spec = TypeSpec(
+        name="rebuild",
+        locations=frozenset({Location.SYSTEM, Location.CLUSTER}),
+        options=(
+            Option(key="node", kind=Kind.STRING, names=Names.NODE),
+            Option(key="segment_groups", kind=Kind.LIST, names=Names.SEGMENT_GROUP),
+            Option(key="table_id", kind=Kind.STRING, names=Names.PROGRAM),
+        ),
+        result=True,
+    )
+
+    def offered(self, settings: Any) -> bool:
+        """Say whether a node has disks, and so a part in checkpoints."""
+        return has_disks(settings)
+
+    def plan(self, planning: ClaimedSubtask) -> Plan:
+        """Return a subtask for each checkpoint that has something to rebuild."""
+        options = planning.options
+        groups = options.get("segment_groups")
+        wanted = None if groups is None else {str(each) for each in groups}
+        with opened(planning) as site:
+            rows = {row["id"]: row for row in site.checkpoints()}
+            unhealthy: dict[int, list[Row]] = {}
+            for segment in site.segments():
+                row = rows.get(segment["checkpoint"])
+                if row is None or segment["status"] == "INTACT":
+                    continue
+                if wanted is not None and str(row["id"]) not in wanted:
+                    continue
+                if options.get("table_id") not in (None, row["token"]):
+                    continue
+                if options.get("node") not in (None, segment["node"]):
+                    continue
+                unhealthy.setdefault(row["id"], []).append(segment)
+        return Plan(
+            tuple(
+                PlannedSubtask(
+                    entity=str(checkpoint),
+                    units=len(segments),
+                    size=sum(each["file_bytes"] for each in segments),
+                )
+                for checkpoint, segments in sorted(unhealthy.items())
+            ),
+            {
+                "segment_groups": len(unhealthy),
+                "segments": sum(map(len, unhealthy.values())),
+            },
+        )
+
+    def run(self, subtask: ClaimedSubtask) -> SubtaskEnd:
+        """Rebuild the segments of one checkpoint; each counts as soon as it is whole."""
+        adopted = rebuilt = size = 0
+        with opened(subtask) as site:
+            rows = site.checkpoints(int(subtask.entity))
+            if not rows:
+                return SubtaskEnd(SubtaskState.SKIPPED, "the checkpoint has expired")
+            row, layout = rows[0], layout_of(rows[0])
+            for segment in site.segments(row["id"]):
+                if segment["status"] == "INTACT":
+                    continue
+                if subtask.options.get("node") not in (None, segment["node"]):
+                    continue
+                if subtask.stop_asked():
+                    return STOPPED
+                if _adopted(site, segment):
+                    adopted += 1
+                else:
+                    try:
+                        rebuilt += _rebuilt(site, row, layout, segment)
+                    except CheckpointLostError as error:
+                        return SubtaskEnd(SubtaskState.LOST, str(error))
+                size += segment["file_bytes"]
+                subtask.progress(units=adopted + rebuilt, size=size)
+        result = {"adopted": adopted, "rebuilt": rebuilt}
+        if adopted + rebuilt == 0:
+            return SubtaskEnd(SubtaskState.SKIPPED, "all its segments are intact", result)
+        return SubtaskEnd(SubtaskState.DONE, "", result)
+
+
+def _adopted(site: Site, segment: Row) -> bool:
+    """Take a file that is there and whole as it is, where the catalogue says otherwise."""
+    if segment["state"] == "INTACT":
+        return False  # it cannot be reached, whatever it is
+    try:
+        if not site.whole(segment):
+            return False
+    except FAULTS:
+        return False
+    return site.change(
+        [
+            SegmentChange(
+                segment=segment["segment"], version=segment["version"], state="INTACT", checked=True
+            )
+        ]
+    )
+
+
+def _rebuilt(site: Site, row: Row, layout: Layout, segment: Row) -> bool:
+    """Make one segment again; false when somebody else changed it meanwhile.
+
+    Errors: CheckpointLostError; DiskError; SegmentDamagedError.
+    """
+    subtask, others = site.subtask, _others(site, row, segment)
+    devices, known = site.devices()
+    target = choose_one(
+        known,
+        file_bytes(layout),
+        {each["node"] for each in others},
+        {each["device"] for each in others},
+    )
+    former = "MISSING" if segment["state"] in ("INTACT", "REBUILDING") else segment["state"]
+    claimed = SegmentChange(
+        segment=segment["segment"],
+        version=segment["version"],
+        state="REBUILDING",
+        owner=subtask.node,
+        owner_term=subtask.term,
+    )
+    if not site.change([claimed], leaving(segment["segment"], target.device, INTENT_S)):
+        return False
+    version = segment["version"] + 1
+    try:
+        where = at_device(segment["segment"], devices[target.device])
+        blocks = _blocks(site, row, layout, segment["place"], others)
+        site.write(where, site.header(row, segment, layout), blocks, segment["digest"])
+    except (CheckpointLostError, *FAULTS):
+        # Given back as what it was: another node, or a later operation, may have more luck.
+        state = segment["state"] if segment["state"] != "REBUILDING" else former
+        site.change([SegmentChange(segment=segment["segment"], version=version, state=state)])
+        raise
+    done = SegmentChange(
+        segment=segment["segment"],
+        version=version,
+        state="INTACT",
+        device=target.device,
+        checked=True,
+    )
+    more = []
+    if segment["device"] != target.device:
+        more.append(leaving(segment["segment"], segment["device"], LATE_S))
+    return site.change([done], *more)
+
+
+def _others(site: Site, row: Row, segment: Row) -> list[Row]:
+    """Return the other segments of a checkpoint that can be read, by the catalogue."""
+    return [
+        each
+        for each in site.segments(row["id"])
+        if each["segment"] != segment["segment"] and each["status"] == "INTACT"
+    ]
+
+
+def _blocks(site: Site, row: Row, layout: Layout, place: int, others: list[Row]) -> Iterator[bytes]:
+    """Return the blocks of a place, made from those of others."""
+    by_place = {each["place"]: each for each in others}
+
+    def opened_at(at: int, stripe: int) -> Iterator[bytes]:
+        segment = by_place[at]
+        header = site.header(row, segment, layout)
+        return site.places.blocks(located(segment), header, layout, stripe)
+
+    gathering = Gathering(layout, codec_of(layout), opened_at, sorted(by_place))
+    for blocks in gathering.blocks_of([place]):
+        yield blocks[place]

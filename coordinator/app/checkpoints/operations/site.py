@@ -1,0 +1,182 @@
+"""Place of work of one subtask: catalogue, devices, and changes under the subtask's claim."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, LiteralString
+
+from coordinator.app.checkpoints.places import Located, Places
+from coordinator.app.config.settings import NodeSettings
+from coordinator.ports import ClaimedSubtask
+from coordinator.segments.file import SegmentReader, SegmentWriter, file_bytes
+from coordinator.segments.header import Header
+from coordinator.segments.placing import Device
+from coordinator.store.checkpoints import statements
+from coordinator.store.checkpoints.catalogue import Catalogue
+from coordinator.store.checkpoints.records import SegmentChange
+from coordinator.store.sql.statement import named
+
+Row = dict[str, Any]
+#: Time for one request to the database.
+REQUEST_S = 30.0
+#: A target is noted for so long before its file counts: a rebuild of it takes less.
+INTENT_S = 86_400.0
+#: The old file of a segment that moved is deleted so much later: a reader may have begun.
+LATE_S = 60.0
+
+
+class NotAsSeenError(Exception):
+    """A segment is no longer as it was seen; the transaction is rolled back."""
+
+
+class Site:
+    """Catalogue and devices, as one subtask works with them."""
+
+    def __init__(self, subtask: ClaimedSubtask, catalogue: Catalogue) -> None:
+        self.subtask, self.catalogue = subtask, catalogue
+        self.places = Places(catalogue, subtask.node, subtask.term)
+
+    def segments(self, checkpoint: int | None = None) -> list[Row]:
+        """Return the segments of one checkpoint, or all of the group."""
+        return self.catalogue.read(statements.SEGMENTS, checkpoint=checkpoint, device=None)
+
+    def checkpoints(self, checkpoint: int | None = None) -> list[Row]:
+        """Return the committed checkpoints, or the one of a number."""
+        return self.catalogue.read(
+            statements.CHECKPOINTS, token=None, checkpoint=checkpoint, states=["COMMITTED"]
+        )
+
+    def devices(self) -> tuple[dict[str, Row], list[Device]]:
+        """Return the devices that can be written to: their rows, and as a choice has them."""
+        rows = {
+            row["device"]: row
+            for row in self.catalogue.read(statements.DEVICES)
+            if row["state"] == "online"
+        }
+        known = [
+            Device(
+                device=row["device"],
+                node=row["node"],
+                free_bytes=row["free_bytes"],
+                used_bytes=row["segment_bytes"],
+            )
+            for row in rows.values()
+        ]
+        return rows, known
+
+    def change(
+        self,
+        changes: Sequence[SegmentChange],
+        *more: tuple[LiteralString, Mapping[str, object]],
+    ) -> bool:
+        """Change segments, and run further statements, under the claim; all of it or nothing.
+
+        False when a segment has another version by now (V4).
+        Errors: TokenLostError when the claim is over.
+        """
+        schema, group = self.subtask.schema, self.subtask.group
+        try:
+            with self.subtask.transaction() as connection:
+                for each in changes:
+                    statement = named(statements.CHANGE_SEGMENT, schema)
+                    done = connection.execute(statement, {"group": group, **each.values()})
+                    if done.rowcount != 1:
+                        raise NotAsSeenError
+                for further, values in more:
+                    connection.execute(named(further, schema), {"group": group, **values})
+        except NotAsSeenError:
+            return False
+        return True
+
+    def note(self, segment: str, device: str, late_s: float) -> None:
+        """Note that a file may be on a device without the catalogue placing it there."""
+        self.change([], leaving(segment, device, late_s))
+
+    def header(self, checkpoint: Row, segment: Row, layout: Any) -> Header:
+        """Return the header that a segment's file has."""
+        return Header(
+            segment=segment["segment"],
+            checkpoint=checkpoint["id"],
+            group=self.subtask.group,
+            token=checkpoint["token"],
+            term=checkpoint["term"],
+            session=checkpoint["session"],
+            sequence=checkpoint["sequence"],
+            form=checkpoint["form"],
+            place=segment["place"],
+            layout=layout,
+        )
+
+    def write(self, where: Located, header: Header, blocks: Iterator[bytes], digest: bytes) -> None:
+        """Write a segment's file, which must come out with the digest of the catalogue.
+
+        Errors: DiskError; SegmentDamagedError; CheckpointLostError.
+        """
+        with self.places.writing(where, file_bytes(header.layout)) as sink:
+            writer = SegmentWriter(header, sink.write)
+            for block in blocks:
+                writer.add(block)
+            made = writer.finish()
+            assert made == digest, "a segment that is made again is the same, byte by byte"
+            sink.keep(made)
+
+    def whole(self, segment: Row) -> bool:
+        """Read a segment's file whole, and compare it with the catalogue."""
+        with self.places.reading(located(segment)) as source:
+            reader = SegmentReader(source, segment["segment"])
+            for _ in reader.blocks():
+                pass
+        return bool(reader.stored == segment["digest"])
+
+
+def leaving(segment: str, device: str, late_s: float) -> tuple[LiteralString, Mapping[str, object]]:
+    """Return the statement that notes a file to be deleted, unless it is placed there by then."""
+    values = {"segment": segment, "device": device, "late_ms": round(late_s * 1000)}
+    return statements.NOTE_LEAVING, values
+
+
+def located(segment: Row) -> Located:
+    """Return where a segment is."""
+    return Located(
+        segment=segment["segment"],
+        device=segment["device"],
+        node=segment["node"],
+        url=segment["url"],
+        address=segment["address"],
+        fingerprint=segment["fingerprint"],
+    )
+
+
+def at_device(segment: str, row: Row) -> Located:
+    """Return a place for a segment on a device."""
+    return Located(
+        segment=segment,
+        device=row["device"],
+        node=row["node"],
+        url=row["url"],
+        address=row["address"],
+        fingerprint=row["fingerprint"],
+    )
+
+
+@contextmanager
+def opened(subtask: ClaimedSubtask) -> Iterator[Site]:
+    """Open the place of work of a subtask.
+
+    Errors: CoordError of the database.
+    """
+    settings: NodeSettings = subtask.settings
+    with Catalogue(
+        settings.database.conninfo,
+        schema=subtask.schema,
+        group=subtask.group,
+        where=settings.database.label,
+        timeout_s=REQUEST_S,
+    ) as catalogue:
+        yield Site(subtask, catalogue)
+
+
+def has_disks(settings: NodeSettings) -> bool:
+    """Say whether a node can work on checkpoints: it has disks itself."""
+    return bool(settings.checkpoints.disks)
