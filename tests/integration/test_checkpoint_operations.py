@@ -93,10 +93,10 @@ def the_whole_story(group: DiskNodes, count: int, corruptions: int, size: int) -
     """Corrupt, check, lose a node and a disk, rebuild in two halves, compare every byte."""
     chance = random.Random(count)
     holding = group.hold("n1")
-    contents = {
-        group.put(holding, content).sequence: content
-        for content in (chance.randbytes(chance.randrange(size // 10, size)) for _ in range(count))
-    }
+    contents: dict[int, bytes] = {}  #: the digest of each: they are many
+    for _ in range(count):
+        content = chance.randbytes(chance.randrange(size // 10, size))
+        contents[group.put(holding, content).sequence] = hashlib.sha256(content).digest()
     assert set(group.statuses()) == {(sequence, "INTACT") for sequence in contents}
 
     # Corruptions of every kind, at most two of one checkpoint.
