@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import random
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from coordinator.app.admin.operations.parse import parse
 from coordinator.store.operations.people import Operations
 from tests.support.nodes.processes import Bed, bed, eventually
-from tests.support.operations.plugged import TABLE, overlapping, plug_in, tally_runs
+from tests.support.operations.plugged import TABLE, overlapping, plug_in, tally_runs, variables_of
 
 pytestmark = pytest.mark.real
 
@@ -140,3 +141,75 @@ def test_what_kills_its_worker_again_and_again_fails_alone(nodes: Bed, people: O
 
     assert row["error"] == "0001: its owner was lost 10 times"
     assert all(node.process.poll() is None for node in nodes.nodes.values())
+
+
+def test_a_group_that_spreads_tasks_works_too_and_who_leaves_gives_back(
+    people: Operations, database, tmp_path: Path
+):
+    """Q2, Q3: by a Member; a node that is told to leave stops its subtask, and another runs it."""
+    database.query(TABLE)
+    env, gate = plug_in(tmp_path), tmp_path / "gate"
+    with bed(tmp_path, database.conninfo, database.schema) as group:
+        group.liveness_s, group.heartbeat_s = 6.0, 1.0
+        config = '[tasksPolicy]\ntoMember = "0s"\nobserverGrace = "0s"\n'
+        for name in NODES[:2]:
+            group.start(name, "--tasks", env=env, config=config)
+        members = (
+            "SELECT count(*) FROM operation_node AS offered JOIN health_check AS node"
+            " ON node.task_id = offered.node AND standing = 'member'"
+        )
+        eventually(lambda: database.query(members) == [(2,)], WAIT_S, group.story)
+        ref = run(people, f"CREATE TASK TYPE tally OPTIONS count = 2, gate = '{gate}'")
+        eventually(lambda: len(tally_runs(tmp_path)) == 2, WAIT_S, group.story)
+        leaver = tally_runs(tmp_path)[0]
+
+        group.nodes[leaver.node].process.terminate()
+        assert group.nodes[leaver.node].process.wait(30) == 0
+        gate.touch()
+        until(people, ref, "COMPLETE")
+
+    works = {each["entity"]: each for each in people.subtasks(ref)}
+    assert (works[leaver.entity]["attempt"], works[leaver.entity]["owner"]) == (
+        2,
+        next(name for name in NODES[:2] if name != leaver.node),
+    )
+    assert list(overlapping(tally_runs(tmp_path))) == []
+
+
+@pytest.mark.long
+def test_owners_killed_and_frozen_at_random_leave_each_subtask_done_once(
+    nodes: Bed, people: Operations, database, tmp_path: Path
+):
+    """O7, Q1 to Q5: no two runs of a subtask at a time, and each effect once."""
+    chance = random.Random(7)
+    env = variables_of(tmp_path)
+    ref = run(people, "CREATE TASK TYPE tally OPTIONS count = 120, slow = 0.4")
+    for _ in range(8):
+        name = chance.choice(NODES)
+        node = nodes.nodes[name]
+        if chance.random() < 0.5:
+            node.send(signal.SIGKILL, "all")
+        else:
+            node.send(signal.SIGSTOP, "all")
+            more_runs(people, nodes, ref, 12)
+            node.send(signal.SIGCONT, "all")
+        node.end()
+        nodes.start(name, env=env)
+        more_runs(people, nodes, ref, 3)
+
+    until(people, ref, "COMPLETE", within_s=150)
+
+    assert list(overlapping(tally_runs(tmp_path))) == []
+    done = database.query("SELECT entity, count(*) FROM public.tally GROUP BY 1 ORDER BY 1")
+    assert done == [(f"{number:04}", 1) for number in range(120)]
+    assert any(run.term > 1 for run in tally_runs(tmp_path))
+
+
+def more_runs(people: Operations, nodes: Bed, ref: str, count: int) -> None:
+    """Wait until so many more runs have begun, or the operation is finished."""
+    before = len(tally_runs(nodes.path))
+    eventually(
+        lambda: len(tally_runs(nodes.path)) > before + count or people.task(ref)["finished_at"],
+        WAIT_S,
+        nodes.story,
+    )

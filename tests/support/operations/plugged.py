@@ -20,7 +20,12 @@ def plug_in(path: Path) -> dict[str, str]:
         "[coordinator.operations]\ntally = tests.support.operations.tally:Tally\n"
         "broken = tests.support.operations.nowhere:Type\n"
     )
-    root = Path(__file__).parents[3]
+    return variables_of(path)
+
+
+def variables_of(path: Path) -> dict[str, str]:
+    """Return the variables of a node that has the distribution."""
+    home, root = path / "plugged", Path(__file__).parents[3]
     return {
         "PYTHONPATH": os.pathsep.join([str(home), str(root), os.environ.get("PYTHONPATH", "")]),
         "TALLY_RECORD": str(path / "tally"),

@@ -1,6 +1,7 @@
 """A plug-in type: each subtask writes when it began and ended, and one row under its claim.
 
-Options: count (subtasks), gate (a file; a run waits for it), fail (entities that fail).
+Options: count (subtasks), gate (a file; a run waits for it), fail (entities that fail), kill (those
+that kill their worker), slow (seconds of a run).
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class Tally:
             Option(key="gate", kind=Kind.STRING),
             Option(key="fail", kind=Kind.LIST),
             Option(key="kill", kind=Kind.LIST),
+            Option(key="slow", kind=Kind.NUMBER),
         ),
         result=True,
     )
@@ -56,6 +58,9 @@ class Tally:
         pause = threading.Event()
         if subtask.entity in subtask.options.get("kill", ()):
             os.kill(os.getpid(), 9)
+        for _ in range(int(subtask.options.get("slow", 0) / PAUSE_S)):
+            note("at", subtask)
+            pause.wait(PAUSE_S)
         gate = subtask.options.get("gate")
         while gate and not Path(gate).exists():
             note("at", subtask)
