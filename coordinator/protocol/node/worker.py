@@ -36,7 +36,7 @@ ProgramEvent = ProgramRefused | ProgramStopping | ProgramEnded | ProgramProgress
 IDLE_BEATS = 20
 #: Seconds before a worker that failed is started again; doubled each time up to the longest.
 AGAIN_S = 1.0
-AGAIN_LONGEST_S = 60.0
+AGAIN_LONGEST_S = 10.0
 
 
 def start_or_stop(node: Node, now: float) -> Step:
