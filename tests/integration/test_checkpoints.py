@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from coordinator import Coordinator
 from coordinator.app.checkpoints.restoring import Reader
 from coordinator.errors import ConditionFalseError, TokenLostError
 from coordinator.runtime.linux.clock import BoottimeClock
@@ -345,3 +346,33 @@ def test_a_signature_is_of_one_request(change: str):
         return
     with pytest.raises(TransferError):
         checked(key, method, asked, given, 1_000.0)
+
+
+def test_a_token_of_this_process_keeps_and_restores(database, tmp_path: Path):
+    """In rows, and on the disks of nodes; refused once the token is another's (V2)."""
+    before, after = tmp_path / "before", tmp_path / "after"
+    before.mkdir()
+    (before / "seen").write_text("4711")
+    with disk_nodes(database, tmp_path / "nodes", 2) as group:
+        coordinator = Coordinator(
+            group_id=GROUP,
+            task_id="here",
+            database_url=database.conninfo,
+            schema=database.schema,
+        )
+        with coordinator.token("mail") as token:
+            assert not token.restore(after)
+            assert token.checkpoint(before) == 1
+            assert token.restore(after)
+            assert token.checkpoint(b"bytes", rows_max=0) == 2
+            assert token.restore(tmp_path / "file")
+
+        with pytest.raises(TokenLostError):
+            token.checkpoint(before)
+    assert (after / "seen").read_text() == "4711"
+    assert (tmp_path / "file").read_bytes() == b"bytes"
+    assert database.query("SELECT token, data_count FROM segment_group ORDER BY sequence") == [
+        ("orders/mail", 0),
+        ("orders/mail", 1),
+    ]
+    assert group.nodes

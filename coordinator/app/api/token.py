@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager
+from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from coordinator.runtime.holders.holding import Holding
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
     from sqlalchemy.orm import Session
 
+    from coordinator.store.checkpoints.records import Holding as Holder
     from coordinator.store.program.state import TokenState
 
     #: Connections that a caller may bring for a fenced transaction.
@@ -135,6 +137,37 @@ class Token:
             term=self.term,
             session=self.session,
         )
+
+    def checkpoint(
+        self, content: bytes | str | PathLike[str], *, keep: int = 5, rows_max: int = 8 << 20
+    ) -> int:
+        """Keep bytes, or the file or directory at a path, for the next holder; return its sequence.
+
+        It is kept as rows of the database up to rows_max bytes, else on the disks of the group's
+        nodes. keep: so many checkpoints of this token stay.
+        Errors: TokenLostError when the token is not this holding's any more: nothing was kept.
+        SourceChangedError when a file changes while it is read. DiskError when no disk has room.
+        """
+        self.check()
+        from coordinator.app.checkpoints import holding
+        from coordinator.app.config.settings import CheckpointSettings
+
+        settings = CheckpointSettings(keep=keep, rows_max=rows_max)
+        return holding.keep(self._conninfo, self._schema, self._holder(), content, settings)
+
+    def restore(self, path: str | PathLike[str]) -> bool:
+        """Restore the last checkpoint to a path at which nothing is; False if there is none.
+
+        Errors: CheckpointLostError, with numbers, when too few segments can be read.
+        """
+        from coordinator.app.checkpoints import holding
+
+        return holding.restore(self._conninfo, self._schema, self._holder(), path)
+
+    def _holder(self) -> Holder:
+        from coordinator.store.checkpoints.records import Holding as Holder
+
+        return Holder(token=self.name, term=self.term, session=self.session, node=self.node)
 
 
 @contextmanager

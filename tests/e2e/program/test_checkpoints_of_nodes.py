@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import Database
-from tests.support.nodes.processes import bed, eventually
+from tests.support.nodes.processes import Bed, bed, eventually
 
 pytestmark = pytest.mark.real
 
@@ -52,6 +54,32 @@ url = "file://{place / name}/disk"
     return path
 
 
+def sql(made: Bed, statement: str) -> str:
+    """Run a statement to its end, as an administrator does."""
+    command = [sys.executable, "-m", "coordinator.cli", "sql", "--wait", "-c", statement]
+    env = {
+        **os.environ,
+        "COORD_DATABASE_URL": made.conninfo,
+        "COORD_DATABASE_SCHEMA": made.schema,
+    }
+    run = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
+    assert run.returncode == 0, run.stdout + run.stderr + made.story()
+    return run.stdout
+
+
+def repaired_by_statements(made: Bed, database: Database, disk: Path) -> None:
+    """Flip a bit; check_disk finds it, rebuild makes the segment again."""
+    (file,) = (disk / "segments").glob("??/*")
+    whole = file.read_bytes()
+    file.write_bytes(whole[:5000] + bytes([whole[5000] ^ 1]) + whole[5001:])
+    sql(made, "CREATE TASK TYPE check_disk LOCATION SYSTEM OPTIONS fix = true")
+    found = "SELECT status FROM sys_segment_groups"
+    assert database.query(found) == [("DAMAGED",)]
+    sql(made, "CREATE TASK mend TYPE rebuild LOCATION CLUSTER orders")
+    assert database.query(found) == [("INTACT",)]
+    assert file.read_bytes() == whole
+
+
 def test_a_program_begins_with_the_files_of_a_predecessor_whose_disk_is_gone(
     database: Database, tmp_path: Path
 ) -> None:
@@ -74,6 +102,7 @@ def test_a_program_begins_with_the_files_of_a_predecessor_whose_disk_is_gone(
         first = lines(record)[0].split(":")[0]
         second = {"b": "c", "c": "b"}[first]
         assert database.query("SELECT status FROM sys_segment_groups") == [("INTACT",)]
+        repaired_by_statements(made, database, tmp_path / second / "disk")
 
         made.nodes[first].send(signal.SIGKILL, "all")
         shutil.rmtree(tmp_path / first)
