@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import hypothesis
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
@@ -37,6 +38,9 @@ for _name in list(os.environ):
     if FOREIGN.match(_name) and not _name.startswith(OWN):
         del os.environ[_name]
 os.environ["TERM"] = "dumb"
+# How long an example takes is the machine's business.
+hypothesis.settings.register_profile("coord", deadline=None)
+hypothesis.settings.load_profile("coord")
 
 #: Files that `make faults` runs, and `make test` does not: minutes of real servers in trouble.
 LONG = (

@@ -45,9 +45,7 @@ TEXTS = WORDS | st.text(
 )
 Ran = tuple[object, str, str]
 
-fuzz = settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+fuzz = settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture

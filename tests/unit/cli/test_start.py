@@ -29,12 +29,13 @@ COMMANDS = (
     *("observer status", "observer decisions", "observer suspend", "observer resume"),
     "observer policy",
     *("task add", "task list", "task show", "task enable", "task disable", "task delete"),
-    *("task move", "task cursor", "token hold"),
+    *("task move", "task cursor", "token hold", "once", "tick", "sql"),
+    *("operation list", "operation show", "operation tree", "operation wait", "operation cancel"),
     *("state put", "state get", "state show", "state history"),
     *("checkpoint put", "checkpoint get", "checkpoint list", "checkpoint verify"),
 )
 #: Groups of commands.
-ABOVE = ("checkpoint", "config", "db", "group", "observer", "state", "task", "token")
+ABOVE = ("checkpoint", "config", "db", "group", "observer", "operation", "state", "task", "token")
 LOADED = f"""
 import sys
 from coordinator.cli.main import main
@@ -106,7 +107,7 @@ def test_every_command_is_tested_for_its_help(run: Run) -> None:
     found = set()
     for above in ("", *ABOVE):
         said = run(*above.split(), "--help").out
-        names = re.findall(r"^  (\w+)", said.partition("\nCommands:\n")[2], flags=re.MULTILINE)
+        names = re.findall(r"^  ([\w-]+)", said.partition("\nCommands:\n")[2], flags=re.MULTILINE)
         found |= {f"{above} {name}".strip() for name in names}
 
     assert found - set(ABOVE) == set(COMMANDS)

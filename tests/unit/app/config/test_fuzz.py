@@ -94,7 +94,7 @@ def loaded(
     return None, said
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.binary(max_size=200))
 @example(b"\xef\xbb\xbftaskId = 1")
 @example(b"\xff\xfe")
@@ -108,19 +108,19 @@ def test_any_bytes(content: bytes):
     loaded(content)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.integers(0, len(EXAMPLE)), st.integers(0, 30), TEXTS)
 def test_the_example_with_something_put_into_it(at: int, cut: int, text: str):
     loaded((EXAMPLE[:at] + text + EXAMPLE[at + cut :]).encode("utf-8", "surrogatepass"))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(documents())
 def test_our_keys_with_any_values(document: dict[str, Any]):
     loaded(tomlkit.dumps(document).encode("utf-8", "surrogatepass"))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.dictionaries(
         st.sampled_from([*ENVIRONMENT, "PGHOST", "PGPORT", "PGSERVICE", "PGSSLMODE", "PGPASSWORD"]),
@@ -133,19 +133,19 @@ def test_any_environment(environ: dict[str, str]):
     loaded(b"", environ)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.dictionaries(st.sampled_from([".".join(path) for path in _paths()]), SCALARS, max_size=4))
 def test_any_flags(flags: dict[str, object]):
     loaded(b"", {}, flags)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.sampled_from(run_keys()), SCALARS)
 def test_any_option_of_one_start(key: str, value: object):
     loaded(b"", {}, {key: value})
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(documents(), TEXTS)
 def test_a_password_is_in_no_error(document: dict[str, Any], text: str):
     """Other errors, and other lines around it, make no difference."""

@@ -346,7 +346,7 @@ KEYS = ("name", "command", "callable", "shell", "trigger", "enabled", "nodes", "
 MORE = ("pinned", "onPartition", "onDone", "progressTimeout", "env", "options", "cwd", "other")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.dictionaries(st.sampled_from(KEYS + MORE), VALUES, max_size=5), max_size=3))
 def test_any_tasks_are_settings_or_an_error_for_a_person(tables: list[dict[str, Any]]):
     text = tomlkit.dumps({"tasks": [{"name": "a", "command": "x"} | each for each in tables]})

@@ -61,7 +61,7 @@ def all_paths(value: object, path: tuple[str | int, ...] = ()) -> set[tuple[str 
     return found
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(DOCUMENTS)
 def test_every_key_is_found_where_its_name_stands(shape):
     document = Marks().marked(shape)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from coordinator.errors import TimingError
@@ -221,7 +221,6 @@ def sessions(shown: list[tuple[str, str, int, float, Standing, bool]]) -> list[S
     ]
 
 
-@settings(deadline=None)
 @given(LOOKS, st.floats(0.0, 4.0))
 def test_session_that_showed_life_within_its_interval_is_never_ended(
     looks: list[tuple[float, list[tuple[str, str, int, float, Standing, bool]], int]], later: float
@@ -247,7 +246,6 @@ def test_session_that_showed_life_within_its_interval_is_never_ended(
         changed_at = kept
 
 
-@settings(deadline=None)
 @given(LOOKS, st.floats(0.0, 3.0))
 def test_nothing_is_decided_before_the_next_moment(
     looks: list[tuple[float, list[tuple[str, str, int, float, Standing, bool]], int]], later: float
@@ -266,7 +264,6 @@ def test_nothing_is_decided_before_the_next_moment(
         assert script.at(now + later) == ()
 
 
-@settings(deadline=None)
 @given(LOOKS)
 def test_one_decision_for_a_node_at_most_and_in_order(
     looks: list[tuple[float, list[tuple[str, str, int, float, Standing, bool]], int]],

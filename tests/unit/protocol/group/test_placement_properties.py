@@ -85,7 +85,6 @@ def placed(record: GroupRecord) -> dict[str, str | None]:
     return {task: verdict.node for task, verdict in assignment("G", record).items()}
 
 
-@settings(deadline=None)
 @given(records(), st.randoms(use_true_random=False))
 def test_answer_is_the_same_whatever_the_order_of_reading(record: GroupRecord, random) -> None:  # type: ignore[no-untyped-def]
     """H2, P2"""
@@ -107,7 +106,6 @@ def test_answer_is_the_same_whatever_the_order_of_reading(record: GroupRecord, r
     assert assignment("G", other) == assignment("G", record)
 
 
-@settings(deadline=None)
 @given(records())
 def test_only_nodes_that_may_run_a_task_are_named(record: GroupRecord) -> None:
     """H1, P1"""
@@ -123,7 +121,6 @@ def test_only_nodes_that_may_run_a_task_are_named(record: GroupRecord) -> None:
         assert not definition.nodes or node in definition.nodes
 
 
-@settings(deadline=None)
 @given(records())
 def test_a_task_that_waits_says_so(record: GroupRecord) -> None:
     """P9: an enabled task without a node is always an alert."""
@@ -133,7 +130,6 @@ def test_a_task_that_waits_says_so(record: GroupRecord) -> None:
         assert verdict.reason
 
 
-@settings(deadline=None)
 @given(records())
 def test_no_node_is_given_more_than_it_may_run(record: GroupRecord) -> None:
     """P12: what it holds already stays, and nothing is added to it."""
@@ -148,7 +144,6 @@ def test_no_node_is_given_more_than_it_may_run(record: GroupRecord) -> None:
         assert capacity is None or count <= max(capacity, held[node])
 
 
-@settings(deadline=None)
 @given(records())
 def test_without_a_new_member_what_runs_stays(record: GroupRecord) -> None:
     """K4, P3: but for a preferred node, and for a holder that may not run it any more."""
@@ -207,7 +202,7 @@ def worlds(draw: st.DrawFn) -> tuple[PlacementWorld, random.Random]:
     return world, rng
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(worlds(), st.integers(0, 12))
 def test_adding_deleting_enabling_and_disabling_move_no_other_task(made, number: int) -> None:  # type: ignore[no-untyped-def]
     """K4, P3: and a new task goes where the fewest are."""
@@ -233,7 +228,7 @@ def test_adding_deleting_enabling_and_disabling_move_no_other_task(made, number:
     assert set(world.moves) <= {f"t{number}"}
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(worlds(), st.data())
 def test_a_death_moves_the_dead_nodes_tasks_only(made, data: st.DataObject) -> None:  # type: ignore[no-untyped-def]
     """K4, P3: and they go where the fewest are, so what was even stays even."""
@@ -253,7 +248,7 @@ def test_a_death_moves_the_dead_nodes_tasks_only(made, data: st.DataObject) -> N
     assert world.moves.total() == moved
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(worlds(), st.integers(1, 3), st.booleans())
 def test_a_join_moves_as_few_as_make_the_loads_even(made, count: int, returns: bool) -> None:  # type: ignore[no-untyped-def]
     """P4: each at most once, whatever the order in which nodes read, stop and take."""
@@ -274,7 +269,7 @@ def test_a_join_moves_as_few_as_make_the_loads_even(made, count: int, returns: b
     assert world.spread_version == 0
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(worlds(), st.lists(st.integers(0, 6), min_size=1, max_size=8))
 def test_whatever_happens_on_the_way_it_comes_to_rest(made, kinds: list[int]) -> None:  # type: ignore[no-untyped-def]
     """P4: changes in the middle of moves; then no more of them: a bounded number of steps."""
@@ -303,7 +298,7 @@ def test_whatever_happens_on_the_way_it_comes_to_rest(made, kinds: list[int]) ->
     assert set(world.held()) == set(world.tasks)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(worlds(), st.data())
 def test_every_node_finds_the_same_at_one_version(made, data: st.DataObject) -> None:  # type: ignore[no-untyped-def]
     """H2, P2: however many tokens were released and taken since the version was made."""
@@ -318,7 +313,7 @@ def test_every_node_finds_the_same_at_one_version(made, data: st.DataObject) -> 
         world.do(*rng.choice(choices))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.data())
 def test_definitions_that_narrow_the_choice_are_spread_as_evenly_as_they_allow(
     data: st.DataObject,

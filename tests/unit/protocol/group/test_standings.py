@@ -372,7 +372,7 @@ class Group:
 STEPS = st.tuples(st.frozensets(st.sampled_from("abc")), st.sampled_from([None, 0, 0, 1, 1]))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(STEPS, min_size=20, max_size=120),
     st.sampled_from([0, 1, 2, 3]),

@@ -366,7 +366,7 @@ class Guarded(RuleBasedStateMachine):
             assert {n for n, seen in self.runs.items() if seen.alive} <= self.spare_knows
 
 
-Guarded.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+Guarded.TestCase.settings = settings(max_examples=200, stateful_step_count=40)
 TestGuarded = Guarded.TestCase
 
 
@@ -438,7 +438,6 @@ def test_a_broken_rule_is_found(name: str):
     search = settings(
         max_examples=2_000,
         stateful_step_count=40,
-        deadline=None,
         database=None,
         derandomize=True,
         report_multiple_bugs=False,

@@ -143,7 +143,7 @@ def lives(draw: st.DrawFn) -> bool:
     return True
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(lives())
 def test_what_the_machine_never_orders(lived: bool) -> None:
     assert lived

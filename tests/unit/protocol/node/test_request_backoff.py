@@ -33,7 +33,7 @@ def shown() -> View:
     return replace(view(token), group_version=7)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.sets(st.sampled_from([Take, ReadRoster, RaiseFloor, Settle, Beat]), min_size=1))
 def test_what_always_fails_is_asked_once_a_heartbeat(failing: set[type]) -> None:
     script = Script(Policy(node="n0", group="G", seed="backoff"))

@@ -90,7 +90,7 @@ CRON = st.tuples(field(0, 59), field(0, 23), field(1, 31), field(1, 12), field(0
 
 
 @given(line=CRON, zone=st.sampled_from(ZONES), data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_line_agrees_with_a_walk(line: str, zone: str, data: st.DataObject) -> None:
     change = data.draw(st.sampled_from(changes(zone)))
     try:
