@@ -120,6 +120,7 @@ def group_fields(group: GroupLine) -> dict[str, Any]:
         "endReason": group.end_reason or None,
         "nextStartSeconds": seconds(group.next_start_s),
         "spreadsTasks": group.hosts_tasks,
+        "paused": group.paused or None,
         "nodes": [node_fields(node) for node in group.nodes],
     }
 

@@ -77,6 +77,8 @@ def _remarks(groups: Sequence[GroupLine]) -> list[str]:
 
 def remark(group: GroupLine) -> str:
     """Return why nobody is active, as far as one line can tell; empty for an active group."""
+    if group.paused:
+        return group.paused
     if group.state == "active":
         return ""
     if group.wait is not None:

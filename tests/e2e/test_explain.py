@@ -113,3 +113,21 @@ def test_real_nodes_are_explained_from_the_first_term_to_a_crash_loop(
     assert only_observers[2].startswith("node-2 lives, but has priority 0")
     assert crash_loop["sentences"][2].startswith("node-3 is in a crash loop: it takes the token")
     assert 0 < crash_loop["expectedInSeconds"] <= 60.0
+
+
+def test_a_pause_is_told_wherever_a_group_is_looked_at(filled: Database) -> None:
+    """A3"""
+    filled.query(
+        "INSERT INTO planned_change (group_id, kind, asked_by, reason, until_at)"
+        " VALUES ('orders', 'pause takeovers', 'ana', 'deploy', now() + interval '1 hour')"
+    )
+
+    sentences = explained(filled, "orders")["sentences"]
+
+    assert any(
+        each.startswith("The group is paused since ") and "asked for by ana (deploy)" in each
+        for each in sentences
+    )
+    assert "orders: pause takeovers by ana: deploy" in coord(filled, "status")[1]
+    assert coord(filled, "wait", "orders", "--for", "paused")[0] == 0
+    assert coord(filled, "check", "orders", "--nagios")[0] == 1

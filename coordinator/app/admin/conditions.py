@@ -17,6 +17,8 @@ WORDS: dict[str, Condition] = {
     "leaderless": lambda group: group.state != "active",
     "idle": lambda group: group.state == "idle",
     "standby": lambda group: bool(standbys(group)),
+    "paused": lambda group: bool(group.paused),
+    "resumed": lambda group: not group.paused,
 }
 COMPARE: dict[str, Callable[[int, int], bool]] = {
     ">=": lambda term, other: term >= other,
@@ -90,6 +92,8 @@ def verdict_of(group: GroupLine) -> Verdict:
     text = f"{group.group}: {group.holder} {does}, term {group.term}"
     if holder is not None and holder.state == "late":
         text += ", and its heartbeat is late"
+    elif group.paused.startswith("pause takeovers"):
+        text += f", and nobody could take over: {group.paused}"
     elif group.wait is not None:
         text += f", and timeline {group.wait.timeline} is not settled: nobody could take over yet"
     elif not ready:

@@ -88,6 +88,7 @@ class GroupLine:
     last_holder: str | None = None  #: the holder, or the last one
     end_reason: str = ""  #: of the last term, if it has ended
     next_start_s: float | None = None  #: of a program in a crash loop
+    paused: str = ""  #: kind of the pause, who asked for it and why; empty: none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,6 +212,7 @@ def _group(row: Row, nodes: Iterable[Row], hosts: Hosts) -> GroupLine:
         last_holder=row["last_task_id"],
         end_reason=row["end_reason"] or "",
         next_start_s=_next_start_s(row),
+        paused=row["paused"] or "",
         nodes=tuple(
             _node(node, hosts.get((node["group_id"], node["task_id"])))
             for node in nodes

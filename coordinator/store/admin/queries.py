@@ -14,6 +14,15 @@ SELECT status.group_id, state, task_id, status.term, since, standby_count, beat_
            WHERE known.group_id = status.group_id
        ) AS hosts_tasks,
        ended.end_reason, ended.ended_age_s, ended.pause_s,
+       (
+           SELECT change.kind || coalesce(' by ' || change.asked_by, '')
+               || coalesce(': ' || change.reason, '')
+           FROM {schema}.sys_planned_changes AS change
+           WHERE change.group_id = status.group_id AND change.state = 'open'
+               AND change.kind IN ('pause work', 'pause takeovers')
+               AND (change.until_at IS NULL OR change.until_at > statement_timestamp())
+           LIMIT 1
+       ) AS paused,
        CAST(EXTRACT(EPOCH FROM statement_timestamp() - since) AS double precision) AS since_age_s,
        unsettled.timeline AS unsettled_timeline, unsettled.restarted,
        CAST(unsettled.longest_ms / 1000.0 - EXTRACT(

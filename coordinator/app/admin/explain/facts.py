@@ -105,6 +105,23 @@ class SuspensionFact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedFact:
+    """Planned change that is open (rules A).
+
+    due_s:   seconds until a switchover is carried out; None: it is due.
+    until_s: seconds until it ends by itself; None: a person ends it.
+    """
+
+    kind: str  #: "switchover", "resign", "pause work", "pause takeovers", "drain" or "priority"
+    node: str | None
+    age_s: float
+    by: str
+    reason: str
+    due_s: float | None
+    until_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleFact:
     """Schedule of the group's program, or of a task.
 
@@ -149,6 +166,17 @@ class GroupFacts:
     suspension: SuspensionFact | None = None
     schedule: ScheduleFact | None = None
     notes: tuple[NoteFact, ...] = ()
+    planned: tuple[PlannedFact, ...] = ()
+
+    @property
+    def pause(self) -> PlannedFact | None:
+        """Pause of the group, if there is one."""
+        return next((each for each in self.planned if each.kind.startswith("pause")), None)
+
+    @property
+    def draining(self) -> frozenset[str]:
+        """Nodes that give up what they hold, and take nothing."""
+        return frozenset(each.node or "" for each in self.planned if each.kind == "drain")
 
     @property
     def holder(self) -> NodeFact | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from coordinator.app.admin.explain.facts import Explanation, GroupFacts, NodeFact, TermFact
+from coordinator.app.admin.explain.planned import paused, plans
 from coordinator.app.admin.explain.unsettled import waits
 from coordinator.app.admin.explain.words import age, in_time, listed, place, since, verb
 from coordinator.protocol.rules.restarts import CRASH_LOOP, RETIRED
@@ -58,7 +59,12 @@ def _reasons(facts: GroupFacts, live: list[NodeFact]) -> tuple[list[str], float 
     if facts.wait is not None:
         wait = facts.wait
         return [*last, f"{_upper(waits(wait.timeline, wait.why, wait.left_s))}."], wait.left_s
-    candidates = [node for node in live if node.candidate]
+    if facts.pause is not None and (facts.pause.kind == "pause takeovers" or not facts.hosts_tasks):
+        return [*last, paused(facts, facts.pause)], facts.pause.until_s
+    last += plans(facts)
+    candidates = [node for node in live if node.candidate and node.node not in facts.draining]
+    if not candidates and facts.draining:
+        return [*last, "No other live node may take the token: start one, or undrain one."], None
     if not candidates:
         names = [node.node for node in live]
         only = (

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from coordinator.app.admin.explain import nobody
 from coordinator.app.admin.explain.facts import Explanation, GroupFacts, NodeFact, ScheduleFact
+from coordinator.app.admin.explain.planned import paused, plans
 from coordinator.app.admin.explain.words import age, cause, in_time, listed, place, since, verb
 from coordinator.protocol.messages.requests import Candidate
 from coordinator.protocol.rules.ranking import rank
@@ -27,7 +28,11 @@ def explain_program(facts: GroupFacts) -> Explanation:
         f"{facts.group}: {active.node} is active, term {facts.token.term},"
         f"{since(facts.now, facts.token.acquired_age_s)}."
     )
-    sentences = [first, *why_this(facts), *trouble(facts, active), *next_holders(facts, active)]
+    sentences = [first, *why_this(facts), *trouble(facts, active), *plans(facts)]
+    if facts.pause is not None:
+        sentences.append(paused(facts, facts.pause))
+    else:
+        sentences += next_holders(facts, active)
     due_s = None if facts.schedule is None else facts.schedule.due_s
     if facts.schedule is not None:
         sentences += schedule(facts.schedule)
@@ -114,10 +119,13 @@ def observers(facts: GroupFacts) -> Iterator[str]:
 def ranked(facts: GroupFacts, holder: NodeFact | None) -> list[NodeFact]:
     """Return the live nodes that may take the token, in the order in which they try."""
     roster = [
-        Candidate(node=node.node, priority=node.priority) for node in facts.nodes if node.candidate
+        Candidate(node=node.node, priority=node.priority)
+        for node in facts.nodes
+        if node.candidate and node.node not in facts.draining
     ]
     name = None if holder is None else holder.node
-    able = [node for node in facts.nodes if node.candidate and node.node != name]
+    names = {candidate.node for candidate in roster} - {name}
+    able = [node for node in facts.nodes if node.node in names]
     return sorted(able, key=lambda node: rank(facts.group, node.node, name, roster))
 
 

@@ -11,6 +11,7 @@ from coordinator.app.admin.explain.facts import (
     GroupFacts,
     NodeFact,
     NoteFact,
+    PlannedFact,
     ScheduleFact,
     SuspensionFact,
     TaskFacts,
@@ -113,17 +114,26 @@ def group_facts(group: str, rows: Mapping[str, Rows], *, task: str | None) -> Gr
             acquired_age_s=row["acquired_age_s"],
             released_age_s=row["released_age_s"],
         ),
-        nodes=tuple(map(_node, rows["nodes"])),
+        nodes=tuple(_node(node, rows["planned"]) for node in rows["nodes"]),
         terms=() if task is not None else tuple(TermFact(**term) for term in rows["terms"]),
         wait=_wait(rows["status"]),
         suspension=suspension,
         schedule=None if task is not None else _schedule(rows["schedules"]),
         notes=tuple(NoteFact(**note) for note in rows["notes"]),
+        planned=tuple(_planned(row) for row in rows["planned"]),
     )
 
 
-def _node(row: Row) -> NodeFact:
+def _planned(row: Row) -> PlannedFact:
+    return PlannedFact(**{key: row[key] for key in row if key != "value"})
+
+
+def _node(row: Row, planned: Rows) -> NodeFact:
+    """Return a node; a priority that was set for it counts in the place of its own (A8)."""
     fields: dict[str, Any] = {**row, "end_reason": row["end_reason"] or ""}
+    for plan in planned:
+        if plan["kind"] == "priority" and plan["node"] == row["node"]:
+            fields["priority"] = plan["value"]
     host, pid = fields.pop("host"), fields.pop("pid")
     return NodeFact(**fields, where=f"{host}:{pid}" if host else "")
 

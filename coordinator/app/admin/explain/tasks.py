@@ -12,6 +12,7 @@ from coordinator.app.admin.explain.facts import (
     TaskFacts,
     TaskOnNodeFact,
 )
+from coordinator.app.admin.explain.planned import paused, plans
 from coordinator.app.admin.explain.program import schedule
 from coordinator.app.admin.explain.unsettled import waits
 from coordinator.app.admin.explain.words import age, cause, in_time, listed, since, verb
@@ -43,6 +44,10 @@ def explain_tasks(facts: GroupFacts, tasks: Sequence[TaskFacts]) -> Explanation:
             sentences.append(nobody.suspended(facts))
         if facts.wait is not None:
             sentences.append(_unsettled(facts))
+        sentences += plans(facts)
+    if facts.pause is not None and active is not None:
+        sentences.append(paused(facts, facts.pause))
+        expected_s = facts.pause.until_s
     return Explanation(
         subject=facts.group,
         state=state,
@@ -202,6 +207,8 @@ def _stuck(facts: GroupFacts, task: TaskFacts) -> tuple[list[str], float | None]
 
 
 def _waiting(facts: GroupFacts, task: TaskFacts) -> tuple[list[str], float | None]:
+    if facts.pause is not None:
+        return [paused(facts, facts.pause)], facts.pause.until_s
     if task.responsible is None:
         return [f"Nobody should run it: {task.why}.", *_in_the_way(facts, task)], None
     node = next((node for node in facts.nodes if node.node == task.responsible), None)

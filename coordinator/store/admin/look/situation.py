@@ -92,6 +92,22 @@ ORDER BY told.id DESC
 LIMIT 5
 """
 
+#: Planned changes that stand, the oldest first.
+PLANNED: LiteralString = """
+SELECT
+    change.kind, change.node, change.value,
+    date_part('epoch', statement_timestamp() - change.asked_at) AS age_s,
+    coalesce(change.asked_by, '') AS by, coalesce(change.reason, '') AS reason,
+    CASE WHEN change.due_at > statement_timestamp() THEN
+        date_part('epoch', change.due_at - statement_timestamp())
+    END AS due_s,
+    date_part('epoch', change.until_at - statement_timestamp()) AS until_s
+FROM {schema}.sys_planned_changes AS change
+WHERE change.group_id = %(group)s AND change.state IN ('waiting', 'open')
+    AND (change.until_at IS NULL OR change.until_at > statement_timestamp())
+ORDER BY change.id
+"""
+
 #: A node's login reads neither, and explains without them.
 READABLE: LiteralString = """
 SELECT
@@ -110,6 +126,7 @@ QUERIES: dict[str, LiteralString] = {
     "terms": TERMS,
     "schedules": SCHEDULES,
     "notes": NOTES,
+    "planned": PLANNED,
     "record": READ_RECORD,
     "tasks": task_queries.TASKS,
     "task_nodes": task_queries.TASK_NODES,

@@ -9,6 +9,7 @@ from typing import Any
 from coordinator.app.admin.explain.facts import (
     GroupFacts,
     NodeFact,
+    PlannedFact,
     TaskFacts,
     TaskOnNodeFact,
     TermFact,
@@ -86,6 +87,13 @@ def group(*nodes: NodeFact, **changed: Any) -> GroupFacts:
         hosts_tasks=False,
         token=token(),
         nodes=nodes,
+    )
+    return replace(facts, **changed)
+
+
+def planned(kind: str, **changed: Any) -> PlannedFact:
+    facts = PlannedFact(
+        kind=kind, node=None, age_s=600.0, by="", reason="", due_s=None, until_s=None
     )
     return replace(facts, **changed)
 

@@ -16,6 +16,7 @@ from tests.unit.app.admin.situations import (
     left,
     node,
     on_node,
+    planned,
     released,
     task,
     task_group,
@@ -241,6 +242,47 @@ def test_a_row_of_the_holder_that_was_removed_does_not_stop_the_others() -> None
     found = explain_program(group(node("node-2")))
 
     assert found.sentences[1] == "Term 3 is held by node-1, whose row was removed."
+
+
+def test_a_pause_of_work_is_told_with_who_why_and_its_end() -> None:
+    """A2: nobody takes the token of a program until it has ended."""
+    pause = planned("pause work", by="ana", reason="deploy 4711", until_s=1500.0)
+    facts = group(node("node-1"), token=released(600.0), planned=(pause,))
+
+    found = explain_program(facts)
+
+    assert (found.state, found.expected_s) == ("leaderless", 1500.0)
+    assert found.sentences[-1] == (
+        "The group is paused since 13:52:04Z (10m), asked for by ana (deploy 4711): nobody runs its"
+        " program or its tasks, until it ends in 25m, or `coord resume orders`."
+    )
+
+
+def test_a_pause_of_takeovers_is_told_beside_the_active_node() -> None:
+    """A3: the holder goes on."""
+    found = explain_program(
+        group(node("node-1"), node("node-2"), planned=(planned("pause takeovers"),))
+    )
+
+    assert found.state == "active"
+    assert found.sentences[-1] == (
+        "The group is paused since 13:52:04Z (10m): nobody takes a token, whatever happens to its"
+        " holder, until `coord resume orders`."
+    )
+
+
+def test_a_switchover_and_a_drain_are_told_and_a_drained_node_takes_nothing() -> None:
+    """A7"""
+    plans = (
+        planned("switchover", node="node-3", due_s=90.0, by="ana"),
+        planned("drain", node="node-2"),
+    )
+    said = explain_program(
+        group(node("node-1"), node("node-2"), node("node-3"), planned=plans)
+    ).sentences
+
+    assert "A switchover to node-3 is due in 2m, asked for by ana." in said
+    assert said[-1] == "If it ends, node-3 is the next to take the token."
 
 
 # --- a group that spreads tasks -----------------------------------------------------------------
