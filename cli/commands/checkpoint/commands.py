@@ -163,6 +163,29 @@ def verify(
         print(f"{token}: checkpoint {verified.sequence} is intact")
 
 
+@app.command()
+def rescan(context: typer.Context) -> None:
+    """Tell the catalogue of the files on this node's disks, after the database has lost it.
+
+    Run it on each node with [[disks]], before programs start, as the owner of coord's tables. It
+    adds what the catalogue knows nothing of, also a checkpoint that was whole and never committed.
+    """
+    from coordinator.app.checkpoints.rescanning import rescan as rescanned
+    from coordinator.errors import UsageError
+
+    options = shared(context)
+    added = 0
+    with _open(options, None) as (catalogue, settings, _):
+        if not settings.checkpoints.disks:
+            raise UsageError("this node's Config.toml has no [[disks]]")
+        for each in rescanned(catalogue, settings.task_id, settings.checkpoints.disks):
+            added += each.added
+            if not each.added:
+                say(f"warning: {each.url}: segment {each.segment} was left out: {each.detail}")
+    if not options.quiet:
+        print(f"{catalogue.group}: {added} segments were added")
+
+
 @contextmanager
 def _open(options: Shared, named: str | None) -> Iterator[tuple[Catalogue, NodeSettings, str]]:
     """Open the catalogue of a group: to connect has a time-out, the work takes its time."""

@@ -40,7 +40,7 @@ class Catalogue:
 
         Errors: DatabaseUnreachableError, DatabaseRefusedError.
         """
-        self.group = group
+        self.group, self.schema = group, schema
         self._connection = AdminConnection(conninfo, schema, where, timeout_s)
 
     def __enter__(self) -> Catalogue:

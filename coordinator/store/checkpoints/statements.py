@@ -208,3 +208,46 @@ VALUES (
     %(computed_digest)s, %(state_after)s, %(detail)s
 )
 """
+
+#: A segment of which the catalogue knows anything at all.
+KNOWN: LiteralString = """
+SELECT 1 AS known FROM {schema}.segment AS kept WHERE kept.id = %(segment)s::uuid
+UNION ALL
+SELECT 1 FROM {schema}.segment_leaving AS leaving WHERE leaving.segment = %(segment)s::uuid
+"""
+
+#: Only the owner of the tables may name a number. The digest over all segments is not known.
+ADMIT_CHECKPOINT: LiteralString = """
+INSERT INTO {schema}.segment_group (
+    id, group_id, token, term, session, sequence, node, state, form, data_count, parity_count,
+    block_bytes, length, digest, committed_at
+)
+VALUES (
+    %(checkpoint)s, %(group)s, %(token)s, %(term)s, %(session)s::uuid, %(sequence)s, %(node)s,
+    'COMMITTED', %(form)s, %(data_count)s, %(parity_count)s, %(block_bytes)s, %(length)s, '',
+    clock_timestamp()
+)
+ON CONFLICT DO NOTHING
+"""
+
+ADMIT_SEGMENT: LiteralString = """
+INSERT INTO {schema}.segment (
+    id, segment_group, group_id, place, device, state, file_bytes, digest, checked_at
+)
+SELECT
+    %(segment)s::uuid, made.id, made.group_id, %(place)s, %(device)s::uuid, 'INTACT',
+    %(file_bytes)s, %(digest)s, clock_timestamp()
+FROM {schema}.segment_group AS made
+WHERE made.id = %(checkpoint)s AND made.group_id = %(group)s AND made.token = %(token)s
+    AND made.sequence = %(sequence)s AND made.state = 'COMMITTED'
+ON CONFLICT DO NOTHING
+RETURNING id
+"""
+
+#: New checkpoints are numbered above those that were told by files.
+NUMBER_ON: LiteralString = """
+SELECT setval(
+    pg_get_serial_sequence(quote_ident(%(schema)s::text) || '.segment_group', 'id'),
+    greatest(1, (SELECT max(made.id) FROM {schema}.segment_group AS made))
+)
+"""

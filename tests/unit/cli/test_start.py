@@ -33,6 +33,7 @@ COMMANDS = (
     *("operation list", "operation show", "operation tree", "operation wait", "operation cancel"),
     *("state put", "state get", "state show", "state history"),
     *("checkpoint put", "checkpoint get", "checkpoint list", "checkpoint verify"),
+    "checkpoint rescan",
 )
 #: Groups of commands.
 ABOVE = ("checkpoint", "config", "db", "group", "observer", "operation", "state", "task", "token")

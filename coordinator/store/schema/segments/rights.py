@@ -16,7 +16,7 @@ NODE: dict[str, tuple[str, str, str]] = {
     ),
     "segment_group": (
         "*",
-        "id, group_id, token, term, session, sequence, node, state, form, data_count,"
+        "group_id, token, term, session, sequence, node, state, form, data_count,"
         " parity_count, block_bytes, length, digest, created_at, committed_at",
         "state, length, digest, committed_at, expired_at",
     ),
