@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from coordinator.web.endpoints import Reply
@@ -33,6 +33,8 @@ class Request:
     method: str
     path: str
     keeps_open: bool  #: another request may follow on this connection
+    query: str = ""  #: the part behind the question mark
+    headers: Mapping[str, str] = field(default_factory=dict)  #: names and values in lower case
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +78,9 @@ def _request(lines: list[bytes]) -> Request | Refusal:
         if found is None:
             return Refusal(400, "a header is not NAME: VALUE")
         headers[found[1].decode().lower()] = found[2].decode("latin-1").strip().lower()
-    path = ABSOLUTE.sub("", first[2].decode(), count=1).partition("?")[0]
-    return Request(first[1].decode(), path or "/", _keeps_open(first[4] != b"0", headers))
+    path, _, query = ABSOLUTE.sub("", first[2].decode(), count=1).partition("?")
+    keeps_open = _keeps_open(first[4] != b"0", headers)
+    return Request(first[1].decode(), path or "/", keeps_open, query, headers)
 
 
 def _keeps_open(is_1_1: bool, headers: Mapping[str, str]) -> bool:

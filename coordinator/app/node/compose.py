@@ -24,6 +24,7 @@ from coordinator.app.node.asked_lines import (
 )
 from coordinator.app.node.beside.housekeeping import housekeeper_of
 from coordinator.app.node.beside.suspends import suspends
+from coordinator.app.node.beside.token_service import TokenServiceProcess
 from coordinator.app.node.http_endpoints import HttpEndpoints
 from coordinator.app.node.log_lines import sentence
 from coordinator.app.node.own.policy import policy_of
@@ -172,13 +173,14 @@ def run(
     agent.onlookers += (lambda _node: lookout.begin(), lambda _node: keeping.begin())
     try:
         window = HttpEndpoints(agent, clock, settings.listen, logger)
+        tokens = TokenServiceProcess(agent, settings, settings_fd, logger, first=legacy is None)
     except CoordError as error:
         log.fail(logger, "not-started", with_origin(settings, str(error)))
         link.finish(error.exit_code)
         return error.exit_code
     finish = agent.run(connection)
-    window.close()
-    loader.close()
+    for beside in (tokens, window, loader):
+        beside.close()
     lookout.stop()
     keeping.stop()
     if finish.trouble and not _expected(settings, finish.code):

@@ -77,6 +77,7 @@ def of_lock(settings: NodeSettings) -> NodeSettings:
         hosts_tasks=False,
         tasks=(),
         listen=None,
+        tokens=None,
         one_run=True,
         config_hash="",
         warnings=(),

@@ -66,6 +66,7 @@ SAMPLES = {
     "program.onExit": "always",
     "log.format": "json",
     "http.listen": "127.0.0.1:8008",
+    "tokens.listen": "unix:/run/coord.sock",
     "conflictExitCode": "9",
     "livenessCheckInterval": "9",
 }

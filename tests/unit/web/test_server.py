@@ -172,7 +172,8 @@ def test_a_request_is_read_alike_in_whatever_pieces_it_comes():
     found = [parse(whole[:size]) for size in range(len(whole) + 1)]
 
     assert found[:-4] == [None] * (len(whole) - 3)
-    assert found[-1] == (Request("GET", "/active", False), len(whole) - 3)
+    headers = {"host": "x", "connection": "close"}
+    assert found[-1] == (Request("GET", "/active", False, "y", headers), len(whole) - 3)
 
 
 def test_a_line_of_blanks_is_refused_at_once():

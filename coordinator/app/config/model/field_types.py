@@ -82,5 +82,6 @@ HttpUrl = Annotated[
     str, AfterValidator(values.http_url), _json(type="string", pattern="^https?://")
 ]
 Address = Annotated[str, AfterValidator(values.address)]
+TokensAddress = Annotated[str, AfterValidator(values.local_address)]
 Cron = Annotated[str, AfterValidator(values.cron)]
 Timezone = Annotated[str, AfterValidator(values.timezone)]

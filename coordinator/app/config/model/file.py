@@ -21,6 +21,7 @@ from coordinator.app.config.model.field_types import (
     Interval,
     LogLevel,
     NodeName,
+    TokensAddress,
     Wait,
 )
 from coordinator.app.config.model.program import (
@@ -63,6 +64,18 @@ class HttpTable(Table):
         "Address for /active, /standby, /livez, /readyz and /healthz. Default: none.",
         by="COORD_LISTEN --listen HOST:PORT",
         shown="127.0.0.1:8008",
+    )
+
+
+class TokensTable(Table):
+    """The token service of the node, for programs in any language."""
+
+    listen: TokensAddress | None = _node(
+        "tokens.listen",
+        "Address at which programs of this machine hold tokens of the group (/v1/tokens/NAME): a"
+        " unix socket, or a port of the loopback interface. Default: none.",
+        by="COORD_TOKENS --tokens ADDRESS",
+        shown="unix:/run/coord.sock",
     )
 
 
@@ -150,6 +163,7 @@ class ConfigFile(Table):
     )
     log: LogTable = Field(default_factory=LogTable, alias="log")
     http: HttpTable = Field(default_factory=HttpTable, alias="http")
+    tokens: TokensTable = Field(default_factory=TokensTable, alias="tokens")
 
 
 class RunOptions(Table):

@@ -240,6 +240,24 @@ def address(raw: str) -> str:
     return raw
 
 
+#: sun_path is 108 bytes with its closing NUL (unix(7)).
+SOCKET_PATH_MAX = 107
+LOOPBACK = ("127.0.0.1", "[::1]", "localhost", "")
+
+
+def local_address(raw: str) -> str:
+    """Return "unix:/path", or "host:port" of the loopback interface, unchanged."""
+    scheme, _, path = raw.partition(":")
+    if scheme == "unix":
+        if not path.startswith("/") or len(path.encode()) > SOCKET_PATH_MAX or "\0" in path:
+            rule = f"an absolute path of at most {SOCKET_PATH_MAX} bytes"
+            raise ValueError(f'must name {rule}, as in "unix:/run/coord.sock"')
+        return raw
+    if address(raw).rpartition(":")[0] not in LOOPBACK:
+        raise ValueError("must be a unix socket or a loopback address: it asks for no password")
+    return raw
+
+
 def http_url(raw: str) -> str:
     """Return a URL that a health check can ask for, unchanged."""
     try:

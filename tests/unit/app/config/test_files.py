@@ -109,6 +109,7 @@ def test_the_commented_defaults_are_the_defaults(tmp_path, monkeypatch):
         "retryConfig",
         "trigger",
         "http",
+        "tokens",
         "tasksPolicy.toMember",
         "tasksPolicy.lateWithin",
         *("checkpoints.data", "checkpoints.parity", "checkpoints.keepFor", "checkpoints.listen"),
