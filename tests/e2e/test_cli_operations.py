@@ -71,7 +71,6 @@ EXPECTED = [
 
 
 def test_the_examples_from_the_command_line(filled: Database):
-    """O1"""
     arguments = [word for text in EXAMPLES for word in ("-c", text)]
 
     code, said, wrong = coord(filled, "sql", *arguments)
@@ -82,7 +81,6 @@ def test_the_examples_from_the_command_line(filled: Database):
 
 
 def test_the_examples_from_a_file_and_a_pipe(filled: Database, tmp_path: Path):
-    """O1"""
     script = tmp_path / "tasks.sql"
     script.write_text(
         "-- all of them\n" + "\n".join(EXAMPLES) + "\nCREATE TASK my_task TYPE rebuild;"
@@ -98,7 +96,7 @@ def test_the_examples_from_a_file_and_a_pipe(filled: Database, tmp_path: Path):
 
 
 def test_the_prompt(filled: Database):
-    """O1: with its history, its listing, an error that ends nothing, and several lines."""
+    """With its history, its listing, an error that ends nothing, and several lines."""
     leader, follower = pty.openpty()
     try:
         with subprocess.Popen(

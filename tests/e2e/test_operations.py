@@ -57,7 +57,7 @@ def until(people: Operations, ref: str, *states: str, within_s: float = WAIT_S) 
 
 
 def test_an_operation_runs_to_its_end_on_all_nodes(nodes: Bed, people: Operations, database):
-    """O4, O6: one failure does not keep the rest from its end."""
+    """One failure does not keep the rest from its end."""
     ref = run(people, "CREATE TASK count TYPE tally OPTIONS count = 30, fail = ['0007']")
 
     row = until(people, ref, "COMPLETE", "COMPLETE_WITH_ERRORS", "FAILED")
@@ -82,7 +82,7 @@ def test_an_operation_runs_to_its_end_on_all_nodes(nodes: Bed, people: Operation
 def test_a_killed_owner_s_subtasks_are_run_by_others_and_nothing_twice(
     nodes: Bed, people: Operations, database, tmp_path: Path
 ):
-    """O7, Q3: exactly what was left is done, and no two runs of a subtask overlap."""
+    """Q3: exactly what was left is done, and no two runs of a subtask overlap."""
     gate = tmp_path / "gate"
     ref = run(people, f"CREATE TASK TYPE tally OPTIONS count = 9, gate = '{gate}'")
     busy = eventually(
@@ -113,7 +113,7 @@ def test_a_killed_owner_s_subtasks_are_run_by_others_and_nothing_twice(
 def test_a_cancelled_operation_stops_and_never_goes_on(
     nodes: Bed, people: Operations, database, tmp_path: Path
 ):
-    """O8, Q6"""
+    """Q6"""
     gate = tmp_path / "gate"
     ref = run(people, f"CREATE TASK count TYPE tally OPTIONS count = 9, gate = '{gate}'")
     second = run(people, "CREATE TASK after TYPE tally")
@@ -180,7 +180,7 @@ def test_a_group_that_spreads_tasks_works_too_and_who_leaves_gives_back(
 def test_owners_killed_and_frozen_at_random_leave_each_subtask_done_once(
     nodes: Bed, people: Operations, database, tmp_path: Path
 ):
-    """O7, Q1 to Q5: no two runs of a subtask at a time, and each effect once."""
+    """Q1 to Q5: no two runs of a subtask at a time, and each effect once."""
     chance = random.Random(7)
     env = variables_of(tmp_path)
     ref = run(people, "CREATE TASK TYPE tally OPTIONS count = 120, slow = 0.4")

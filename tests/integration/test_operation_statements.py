@@ -41,7 +41,7 @@ def counts(database) -> list[Any]:
 
 
 def test_every_example_creates_an_operation(people: Operations, database):
-    """O1, O5: rebuild and rebalance have their row in sys.result_cache from the creation."""
+    """Rebuild and rebalance have their row in sys.result_cache from the creation."""
     offer(database)
     for text in EXAMPLES:
         statement = parse(text).statement
@@ -67,7 +67,7 @@ def test_every_example_creates_an_operation(people: Operations, database):
 
 
 def test_a_bad_statement_is_refused_and_creates_nothing(people: Operations, database):
-    """O1: state, words, place and hint of each."""
+    """State, words, place and hint of each."""
     run(people, "CREATE TASK done TYPE rebalance")
     assert people.task("done")["state"] == "COMPLETE"
     offer(database)
@@ -85,7 +85,6 @@ def test_a_bad_statement_is_refused_and_creates_nothing(people: Operations, data
 
 
 def test_the_functions_of_psql_are_the_same(people: Operations, database):
-    """O2"""
     offer(database)
     ((made,),) = database.query(
         "SELECT sys.create_task(type => 'rebuild', location_type => 'CLUSTER',"
@@ -103,7 +102,7 @@ def test_the_functions_of_psql_are_the_same(people: Operations, database):
 
 @pytest.mark.parametrize("role", ["node", "reader"])
 def test_only_a_system_administrator_creates_and_cancels(roles: Roles, role: str):
-    """O2: an ordinary login and a node's own get 42501."""
+    """An ordinary login and a node's own get 42501."""
     fill_catalogue(roles.database)
     schema = roles.database.schema
     calls = ("sys.create_task('rebalance')", "sys.cancel_task('x')")
@@ -139,7 +138,6 @@ def test_a_stranger_without_any_role_gets_42501(roles: Roles):
 def test_a_second_one_of_the_same_type_and_place_waits_and_shows_for_what(
     people: Operations, database
 ):
-    """O4"""
     offer(database)
     first = run(people, EXAMPLES[2])
     second = run(people, EXAMPLES[2])
@@ -160,7 +158,7 @@ def test_a_second_one_of_the_same_type_and_place_waits_and_shows_for_what(
 
 
 def test_cancelling(people: Operations, database):
-    """O8: twice is once; by name, by id, or by the id of a subtask."""
+    """Twice is once; by name, by id, or by the id of a subtask."""
     offer(database)
     made = run(people, "CREATE TASK my_task TYPE rebuild")
 
@@ -269,7 +267,6 @@ def test_what_finished_long_ago_is_deleted(people: Operations, database):
 
 
 def test_the_statement_returns_at_once_with_ten_thousand_segments(people: Operations, database):
-    """O3"""
     offer(database)
     with database.connect() as connection:
         connection.execute(

@@ -42,7 +42,6 @@ def sql(database: Database, text: str) -> tuple[int, str]:
 
 
 def test_a_flipped_byte_is_found_and_its_segment_made_anew(database: Database, tmp_path: Path):
-    """O9, O10, O11"""
     status = "SELECT status, count(*) FROM sys.segments GROUP BY 1 ORDER BY 1"
     with bed(tmp_path, database.conninfo, database.schema) as group:
         group.liveness_s, group.heartbeat_s = 6.0, 1.0
