@@ -29,6 +29,19 @@ def groups_and_tasks(context: typer.Context, incomplete: str) -> list[str]:
     return sorted({*groups(context, incomplete), *tasks(context, incomplete)})
 
 
+def tokens(context: typer.Context, incomplete: str) -> list[str]:
+    """Complete the name of a token that somebody holds."""
+    from coordinator.cli.connect import open_cleaner
+    from coordinator.cli.shared import shared
+
+    def ask() -> Iterable[str]:
+        options = replace(shared(context), quiet=True, given_timeout_s=TIMEOUT_S)
+        with open_cleaner(options) as cleaner:
+            return [each.token for each in cleaner.tokens(None) if each.node]
+
+    return _matching(ask, incomplete)
+
+
 def nodes(context: typer.Context, incomplete: str) -> list[str]:
     """Complete the name of a node of the chosen group."""
     return _from_reader(context, incomplete, _nodes)

@@ -7,7 +7,7 @@ module is imported inside the command that needs it.
 from __future__ import annotations
 
 import sys
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -49,6 +49,24 @@ def version(context: typer.Context) -> None:
         print(json.dumps({"apiVersion": errors.API_VERSION, "kind": "Version", **facts}))
     else:
         print(__version__)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Exactly one active instance of a program among many nodes, over PostgreSQL."""
 
 
 app.command(

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from coordinator.cli import complete
 from coordinator.cli.commands.task import add as task_add
 from coordinator.cli.commands.task.common import (
     Name,
@@ -88,7 +89,15 @@ def delete(context: typer.Context, name: Name, reason: Reason = None, yes: Yes =
 def move(
     context: typer.Context,
     name: Name,
-    to: Annotated[str, typer.Option("--to", metavar="NODE", help="The new preferred node.")],
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            metavar="NODE",
+            help="The new preferred node.",
+            autocompletion=complete.nodes,
+        ),
+    ],
     pin: Annotated[
         bool | None,
         typer.Option("--pin/--no-pin", help="Let only this node run it; or others too."),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from coordinator.cli import complete
 from coordinator.cli.commands.look.arguments import Group
 from coordinator.cli.commands.task.common import Reason, Yes, confirm
 from coordinator.cli.connect import open_cleaner
@@ -71,7 +72,12 @@ def list_(context: typer.Context, group: Group = None) -> None:
 def release(
     context: typer.Context,
     token: Annotated[
-        str, typer.Argument(metavar="TOKEN", help="A group, or GROUP/TASK, as `token list` has it.")
+        str,
+        typer.Argument(
+            metavar="TOKEN",
+            help="A group, or GROUP/TASK, as `token list` has it.",
+            autocompletion=complete.tokens,
+        ),
     ],
     force: Annotated[
         bool, typer.Option("--force", help="Needed: the holder does not give it back itself.")

@@ -121,6 +121,26 @@ def test_version_is_one_word_or_a_document(run: Run) -> None:
     assert document["apiVersion"] == "coord/v1"
 
 
+def test_the_version_is_an_option_too(run: Run) -> None:
+    assert run("--version") == run("version")
+
+
+@pytest.mark.parametrize("command", ["", *ABOVE, *COMMANDS])
+def test_every_command_has_a_manual_page_of_the_same_data(command: str, run: Run) -> None:
+    answer = run("help", "--man", *command.split())
+
+    assert (answer.code, answer.err) == (0, "")
+    title = f"coord {command}".strip().replace(" ", "-").replace("-", "\\-")
+    assert answer.out.startswith(f'.TH "{title.upper()}" 1\n.SH NAME\n{title} ')
+    page = answer.out.replace("\\-", "-")
+    options = re.findall(
+        r"^ +(?:-\w, )?(--[a-z][a-z-]+)", run(*command.split(), "--help").out, re.M
+    )
+    assert options
+    assert [option for option in options if option not in page] == []
+    assert not re.search(r"^['.](?!TH |SH |PP|TP|B )", answer.out, flags=re.MULTILINE)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
