@@ -19,14 +19,10 @@ CPU_RATIO, WAL_RATIO, FLAT = 1.5, 2.0, 0.20
 AGENT_MS_PER_S, MEMORY_MIB = 2.0, 60.0
 NODES_MAX, TASKS_AGAIN_S = 1000, 1.0
 CPU_OF_A_BEAT = "server CPU of a beat / of one prepared upsert in pgbench"
-PROGRAM_STOPPED = "SIGSTOP of the program"
 #: Of goals that may not be held.
 WHY = {
     CPU_OF_A_BEAT: "a beat writes and looks, an upsert only writes: what each part costs is below,"
     " and [ADR 13](adr/0013-a-heartbeat-watches-the-holder.md) has where the rest is",
-    PROGRAM_STOPPED: "its node is well and keeps the token, and a program that stands still looks"
-    " like one that has nothing to do. Measured without `progressTimeout`: with it, or with a"
-    " health check, such a program loses its token ([operation](operation.md))",
 }
 KILLED = ("guardian", "agent", "program")
 #: Time for which a program may write that thaws with its node: only a fence refuses it then.
@@ -34,6 +30,7 @@ THAW_S = 0.1
 STOPPED = {
     "stop-guardian": "the guardian",
     "stop-agent": "the agent",
+    "stop-program": "the program, with `progressTimeout` = 1 s",
 }
 STOOD_STILL = {
     "pause": "SIGSTOP of all processes, and SIGCONT",
@@ -91,7 +88,6 @@ def _takeovers(found: Figures) -> Iterator[Line]:
         yield _bounded(f"SIGKILL of the {key}", _fault(found, key), PROCESS_S)
     for key, what in STOPPED.items():
         yield _bounded(f"SIGSTOP of {what}", _fault(found, key), bound_s)
-    yield _stopped_program(_fault(found, "stop-program"), bound_s)
     for key, what in STOOD_STILL.items():
         yield _stood_still(what, _fault(found, key), bound_s)
 
@@ -119,15 +115,6 @@ def _bounded(what: str, cell: Figures | None, bound_s: float) -> Line:
         text += f"; nobody took over: {cell['none']}"
     held = after["max"] <= bound_s and not overlaps and not cell["none"]
     return _line(what, f"≤ {goal}", text, held, "failover")
-
-
-def _stopped_program(cell: Figures | None, bound_s: float) -> Line:
-    """Judge a program that stands still on a node that is well."""
-    goal = f"≤ {bound_s:.1f} s, 0 overlaps"
-    if cell is None:
-        return _line(PROGRAM_STOPPED, goal, None, None, "failover")
-    text = f"{cell['overlaps']} overlaps in {cell['runs']}; nobody took over: {cell['none']}"
-    return _line(PROGRAM_STOPPED, goal, text, not cell["none"] and not cell["overlaps"], "failover")
 
 
 def _stood_still(what: str, cell: Figures | None, bound_s: float) -> Line:

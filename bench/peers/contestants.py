@@ -31,6 +31,8 @@ from tests.support.servers.scratch import scratch
 
 NAMES = ("node-1", "node-2", "node-3")
 LIVENESS_S, HEARTBEAT_S = 3.0, 0.5
+#: The recorder reports progress ten times a second; a program that stands still is found out.
+PROGRESS = ("--progress-timeout", "1")
 LOCK_KEY = 4711
 LOCK_SCRIPT = Path(__file__).with_name("lock_script.py")
 ZOOKEEPER_LOCK = Path(__file__).with_name("zookeeper_lock.py")
@@ -101,7 +103,7 @@ class Coord:
 
     def start(self, node: str) -> None:
         with _at(self.net, node):
-            self.bed.start(node)
+            self.bed.start(node, *PROGRESS)
 
     def pids(self, node: str) -> dict[str, int]:
         return self.bed.nodes[node].family()
@@ -117,7 +119,7 @@ class Coord:
         return settled(outside, self.tail)
 
     def command_of(self, node: str) -> tuple[list[str], dict[str, str]]:
-        return self.bed.command_of(node)
+        return self.bed.command_of(node, *PROGRESS)
 
     def stands_by(self, node: str) -> bool:
         return self.bed.nodes[node].stands_by()
