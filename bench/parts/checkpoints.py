@@ -2,10 +2,10 @@
 
     python -m bench.parts.checkpoints [--mib 64] [--rounds 3]
 
-Three figures of each kind, in MiB of content a second: `copies` writes the bytes of all segments
-(6/4 of the content) into as many files and brings them onto the disk; `code` encodes or restores in
-memory, `reads` reads the copies from the disk. A ratio is to the slower of copies and code. All nodes are threads of one machine, with one disk;
-seven nodes, 4 + 2, TLS between them.
+In MiB of content a second: `copies` writes the bytes of all segments (6/4 of the content) into as
+many files and brings them onto the disk; `encode` and `decode` are the code in memory; `reads`
+reads the copies from the disk. A ratio is to the slower of copies and code. All nodes are threads
+of one machine, with one disk; seven nodes, 4 + 2, TLS between them.
 """
 
 from __future__ import annotations

@@ -114,7 +114,10 @@ def get(
             sys.stdout.flush()
             faults = _print_whole(reader, row)
         else:
-            faults = reader.save_to(row, path)
+            try:
+                faults = reader.save_to(row, path)
+            except OSError as error:
+                raise UsageError(f"{error.filename or path}: {error.strerror}") from error
     for place, fault in sorted(faults.items()):
         say(f"warning: segment {place}: {fault}")
 

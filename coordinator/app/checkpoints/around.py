@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -34,9 +35,15 @@ def served_disks(settings: NodeSettings, settings_fd: int) -> Iterator[None]:
         return
     module = interpreter.command("coordinator.app.checkpoints.serving", str(settings_fd))
     # It ends with this process: the other end of its standard input is closed then.
-    server = subprocess.Popen(
-        module, stdin=subprocess.PIPE, pass_fds=(settings_fd,), env=interpreter.environment()
-    )
+    try:
+        server = subprocess.Popen(
+            module, stdin=subprocess.PIPE, pass_fds=(settings_fd,), env=interpreter.environment()
+        )
+    except OSError as error:
+        # No want of a process ends an agent (G8): others take other devices.
+        sys.stderr.write(f"coord: the disks of this node are not served: {error.strerror}\n")
+        yield
+        return
     try:
         yield
     finally:

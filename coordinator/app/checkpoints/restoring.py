@@ -93,7 +93,7 @@ class Reader:
         Return the faults of segments that another one stood in for, by place.
         Errors: UsageError when something is there; CheckpointLostError; OSError.
         """
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             target.rmdir()  # an empty directory is as good as none
         if os.path.lexists(target):
             raise UsageError(f"{target}: there is something already")

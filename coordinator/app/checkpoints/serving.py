@@ -148,7 +148,7 @@ def serve(settings: NodeSettings, stop: threading.Event) -> None:
                 if server is None and settings.checkpoints.listen is not None:
                     server = served_by(settings, catalogue, caretaker.disks)
                 trouble = ""
-            except CoordError as error:
+            except (CoordError, OSError) as error:
                 if catalogue is not None:
                     catalogue.close()
                     catalogue = None
