@@ -136,23 +136,11 @@ class ScheduleFact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NoteFact:
-    """Event of the group's log that a person should know of."""
-
-    kind: str
-    node: str
-    term: int
-    age_s: float
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class GroupFacts:
     """A group at one moment.
 
     now:      the moment, by the server's clock. server_age_s: seconds since the server's start.
     terms:    the last holdings, newest first; the first is the token's.
-    notes:    the last events about programs, newest first.
     """
 
     group: str
@@ -165,7 +153,6 @@ class GroupFacts:
     wait: WaitFact | None = None
     suspension: SuspensionFact | None = None
     schedule: ScheduleFact | None = None
-    notes: tuple[NoteFact, ...] = ()
     planned: tuple[PlannedFact, ...] = ()
 
     @property

@@ -13,10 +13,6 @@ from coordinator.protocol.rules.ranking import rank
 
 #: A heartbeat that is older than this many intervals is late.
 LATE_BEATS = 2.0
-#: Kinds of events that tell of a program which the kernel protects from SIGKILL.
-SURVIVES = "program-survives"
-#: Kinds of events about the end of a program that is started again.
-ENDED = "program-ended"
 
 
 def explain_program(facts: GroupFacts) -> Explanation:
@@ -28,7 +24,7 @@ def explain_program(facts: GroupFacts) -> Explanation:
         f"{facts.group}: {active.node} is active, term {facts.token.term},"
         f"{since(facts.now, facts.token.acquired_age_s)}."
     )
-    sentences = [first, *why_this(facts), *trouble(facts, active), *plans(facts)]
+    sentences = [first, *why_this(facts), *trust(active), *plans(facts)]
     if facts.pause is not None:
         sentences.append(paused(facts, facts.pause))
     else:
@@ -60,8 +56,8 @@ def why_this(facts: GroupFacts) -> Iterator[str]:
         )
 
 
-def trouble(facts: GroupFacts, active: NodeFact) -> Iterator[str]:
-    """Yield what is wrong with the holder, or how long it is trusted."""
+def trust(active: NodeFact) -> Iterator[str]:
+    """Yield for how long the holder is trusted, or what follows from its silence."""
     left_s = active.lease_s - active.beat_age_s
     if active.beat_age_s <= LATE_BEATS * active.heartbeat_s:
         yield (
@@ -80,18 +76,6 @@ def trouble(facts: GroupFacts, active: NodeFact) -> Iterator[str]:
             f" {active.heartbeat_s:g} s. If no other one comes, {stop}, and another node may take"
             f" the token {in_time(after_s)}."
         )
-    for note in facts.notes:
-        if note.term != facts.token.term or note.node != active.node:
-            continue
-        if note.kind == SURVIVES:
-            yield (
-                f"Its program was to be killed{since(facts.now, note.age_s)}, and cannot be:"
-                f" {note.reason}. The token is not given back while a process of it lives."
-            )
-            return
-        if note.kind == ENDED and note.age_s < active.liveness_s:
-            yield f"Its program ended {age(note.age_s)} ago: {note.reason}."
-            return
 
 
 def next_holders(facts: GroupFacts, active: NodeFact) -> Iterator[str]:

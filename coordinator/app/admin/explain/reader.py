@@ -10,7 +10,6 @@ from coordinator.app.admin.explain.facts import (
     Explanation,
     GroupFacts,
     NodeFact,
-    NoteFact,
     PlannedFact,
     ScheduleFact,
     SuspensionFact,
@@ -119,7 +118,6 @@ def group_facts(group: str, rows: Mapping[str, Rows], *, task: str | None) -> Gr
         wait=_wait(rows["status"]),
         suspension=suspension,
         schedule=None if task is not None else _schedule(rows["schedules"]),
-        notes=tuple(NoteFact(**note) for note in rows["notes"]),
         planned=tuple(_planned(row) for row in rows["planned"]),
     )
 

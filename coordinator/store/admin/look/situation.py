@@ -80,18 +80,6 @@ FROM {schema}.schedule AS kept
 WHERE kept.group_id = %(group)s || coalesce('/' || CAST(%(task)s AS text), '') AND kept.name = ''
 """
 
-#: Reports of nodes about programs, newest first.
-NOTES: LiteralString = """
-SELECT
-    told.kind, told.task_id AS node, coalesce(told.term, 0) AS term,
-    coalesce(told.reason, '') AS reason,
-    date_part('epoch', statement_timestamp() - told.at) AS age_s
-FROM {schema}.event AS told
-WHERE told.group_id = %(group)s AND told.kind LIKE 'program-%%'
-ORDER BY told.id DESC
-LIMIT 5
-"""
-
 #: Planned changes that stand, the oldest first.
 PLANNED: LiteralString = """
 SELECT
@@ -108,10 +96,9 @@ WHERE change.group_id = %(group)s AND change.state IN ('waiting', 'open')
 ORDER BY change.id
 """
 
-#: A node's login reads neither, and explains without them.
+#: A node's login does not read when a schedule runs next, and explains without it.
 READABLE: LiteralString = """
 SELECT
-    has_table_privilege(CAST(quote_ident(%(schema)s) || '.event' AS regclass), 'SELECT') AS notes,
     has_column_privilege(
         CAST(quote_ident(%(schema)s) || '.schedule' AS regclass), 'next_fire_at', 'SELECT'
     ) AS schedules
@@ -125,7 +112,6 @@ QUERIES: dict[str, LiteralString] = {
     "nodes": NODES,
     "terms": TERMS,
     "schedules": SCHEDULES,
-    "notes": NOTES,
     "planned": PLANNED,
     "record": READ_RECORD,
     "tasks": task_queries.TASKS,

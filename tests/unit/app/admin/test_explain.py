@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from coordinator.app.admin.explain.facts import NoteFact, ScheduleFact, SuspensionFact, WaitFact
+from coordinator.app.admin.explain.facts import ScheduleFact, SuspensionFact, WaitFact
 from coordinator.app.admin.explain.outage import while_away, wrong_schema
 from coordinator.app.admin.explain.program import explain_program
 from coordinator.app.admin.explain.tasks import explain_task, explain_tasks
@@ -197,33 +197,6 @@ def test_a_branch_that_is_not_settled_is_told_with_the_rest_of_its_wait() -> Non
         " restore, which may have lost the last commits; a program that an earlier grant started"
         " may still run; 3.2 s are left."
     )
-
-
-def test_a_program_that_cannot_be_killed_is_named_with_what_to_do() -> None:
-    """L1: the token is kept while a process lives."""
-    note = NoteFact(
-        kind="program-survives",
-        node="node-1",
-        term=3,
-        age_s=30.0,
-        reason="process 811 (sudo) belongs to another user; end it: kill -9 811",
-    )
-
-    said = explain_program(group(node("node-1"), notes=(note,))).sentences
-
-    assert (
-        "Its program was to be killed since 14:01:34Z (30.0 s), and cannot be: process 811 (sudo)"
-        " belongs to another user; end it: kill -9 811. The token is not given back while a"
-        " process of it lives."
-    ) in said
-
-
-def test_a_survivor_of_an_earlier_term_is_no_news() -> None:
-    note = NoteFact(kind="program-survives", node="node-1", term=2, age_s=30.0, reason="811")
-
-    said = explain_program(group(node("node-1"), notes=(note,))).sentences
-
-    assert not [each for each in said if "killed" in each]
 
 
 def test_a_schedule_is_told_with_its_next_and_its_last_run() -> None:
