@@ -24,6 +24,8 @@ from coordinator.cli.commands.observer import commands as observer_commands
 from coordinator.cli.commands.once import once, tick
 from coordinator.cli.commands.operation import commands as operation_commands
 from coordinator.cli.commands.operation import sql as sql_command
+from coordinator.cli.commands.planned import handovers, pauses
+from coordinator.cli.commands.planned import nodes as planned_nodes
 from coordinator.cli.commands.program import state
 from coordinator.cli.commands.task import commands as task_commands
 from coordinator.cli.commands.token import commands as token_commands
@@ -100,6 +102,13 @@ app.command()(nodes.evict)
 app.command()(sql_command.sql)
 app.add_typer(operation_commands.app, name="operation")
 app.add_typer(group_commands.app, name="group")
+app.command()(handovers.switchover)
+app.command()(handovers.resign)
+app.command()(pauses.pause)
+app.command()(pauses.resume)
+app.command()(planned_nodes.drain)
+app.command()(planned_nodes.undrain)
+app.add_typer(planned_nodes.node_app, name="node")
 app.command()(demo.demo)
 app.command()(init.init)
 app.command()(doctor.doctor)

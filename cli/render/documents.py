@@ -15,6 +15,7 @@ from coordinator.cli.render.units import iso, safe, when
 from coordinator.cli.shared import TimeStyle
 
 if TYPE_CHECKING:
+    from coordinator.app.admin.planned_lines import PlannedLine
     from coordinator.app.admin.primaries import Primary
     from coordinator.app.admin.status import (
         GroupLine,
@@ -121,7 +122,28 @@ def group_fields(group: GroupLine) -> dict[str, Any]:
         "nextStartSeconds": seconds(group.next_start_s),
         "spreadsTasks": group.hosts_tasks,
         "paused": group.paused or None,
+        "planned": [planned_fields(change) for change in group.planned],
         "nodes": [node_fields(node) for node in group.nodes],
+    }
+
+
+def planned_fields(change: PlannedLine) -> dict[str, Any]:
+    """Return a planned change."""
+    return {
+        "id": change.id,
+        "groupId": change.group,
+        "kind": change.kind,
+        "node": change.node,
+        "value": change.value,
+        "state": change.state,
+        "askedAt": moment_text(change.asked_at),
+        "askedBy": change.asked_by,
+        "reason": change.reason,
+        "dueAt": moment_text(change.due_at),
+        "untilAt": moment_text(change.until_at),
+        "endedAt": moment_text(change.ended_at),
+        "endedBy": change.ended_by,
+        "outcomeReason": change.outcome_reason,
     }
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from coordinator.app.admin.planned_lines import sentence
 from coordinator.cli.render.fitting import FittedTable
 from coordinator.cli.render.tables import dim, footer_line, left_out, table_of
-from coordinator.cli.render.units import age, when
+from coordinator.cli.render.units import age, safe, when
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -69,10 +70,17 @@ def _lives(group: GroupLine) -> bool:
 
 
 def _remarks(groups: Sequence[GroupLine]) -> list[str]:
-    """Return a sentence for each group without an active node in which something is due."""
-    found = [f"{group.group}: {remark(group)}" for group in groups if remark(group)]
+    """Return a sentence for each planned change, and for each group in which something is due."""
+    found = [line for group in groups for line in planned_notes(group)]
+    others = (group for group in groups if remark(group) and not group.paused)
+    found += [f"{group.group}: {remark(group)}" for group in others]
     more = len(found) - REMARKS_MAX
     return found[:REMARKS_MAX] + ([f"{more} more: `coord explain GROUP`"] if more > 0 else [])
+
+
+def planned_notes(group: GroupLine) -> list[str]:
+    """Return a sentence for each open planned change of a group, for as long as it stands."""
+    return [safe(f"{group.group}: {sentence(change)}") for change in group.planned]
 
 
 def remark(group: GroupLine) -> str:
@@ -166,7 +174,7 @@ def _nodes_parts(group: GroupLine, *, everything: bool) -> tuple[list[Renderable
         notes.insert(0, f"{group.group}: {waits(wait.timeline, wait.why, wait.left_s)}")
     if group.state != "active":
         notes.insert(0, nobody_line(group, of_tasks=of_tasks))
-    return [table], notes
+    return [table], [*planned_notes(group), *notes]
 
 
 def _role(node: NodeLine, *, of_tasks: bool) -> str:

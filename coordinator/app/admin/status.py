@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from coordinator.app.admin.planned_lines import PlannedLine
+from coordinator.app.admin.planned_lines import line_of as planned_line
 from coordinator.app.admin.primaries import Primaries, Primary
 from coordinator.app.config.database_choice import Resolved
 from coordinator.errors import NotFoundError
@@ -87,6 +89,7 @@ class GroupLine:
     hosts_tasks: bool = False
     last_holder: str | None = None  #: the holder, or the last one
     end_reason: str = ""  #: of the last term, if it has ended
+    planned: tuple[PlannedLine, ...] = ()  #: asked for by administrators, and open
     next_start_s: float | None = None  #: of a program in a crash loop
     paused: str = ""  #: kind of the pause, who asked for it and why; empty: none
 
@@ -150,13 +153,14 @@ class StatusReader:
         Errors: NotFoundError if there is no such group.
         """
         primaries = Primaries(self._resolved.conninfo)
-        groups, nodes, hosts = self._database.read_all(
-            store.GROUPS, store.NODES, TASK_HOSTS, group_id=group
+        groups, nodes, hosts, planned = self._database.read_all(
+            store.GROUPS, store.NODES, TASK_HOSTS, store.PLANNED, group_id=group, id=None
         )
         if group is not None and not groups:
             raise NotFoundError(f"there is no group {group!r} in {self._resolved.label}")
         known = {(row["group_id"], row["task_id"]): row for row in hosts}
-        lines = tuple(_group(row, nodes, known) for row in groups)
+        open_changes = tuple(map(planned_line, planned))
+        lines = tuple(_group(row, nodes, known, open_changes) for row in groups)
         return Status(server=self.server(), groups=lines, primaries=primaries.found())
 
     def history(self, group: str | None = None, *, since_s: float | None = None) -> History:
@@ -195,7 +199,9 @@ class StatusReader:
         self._database.close()
 
 
-def _group(row: Row, nodes: Iterable[Row], hosts: Hosts) -> GroupLine:
+def _group(
+    row: Row, nodes: Iterable[Row], hosts: Hosts, planned: Iterable[PlannedLine]
+) -> GroupLine:
     return GroupLine(
         group=row["group_id"],
         state=row["state"],
@@ -211,6 +217,7 @@ def _group(row: Row, nodes: Iterable[Row], hosts: Hosts) -> GroupLine:
         hosts_tasks=bool(row["hosts_tasks"]),
         last_holder=row["last_task_id"],
         end_reason=row["end_reason"] or "",
+        planned=tuple(each for each in planned if each.group == row["group_id"]),
         next_start_s=_next_start_s(row),
         paused=row["paused"] or "",
         nodes=tuple(

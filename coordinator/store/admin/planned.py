@@ -1,7 +1,7 @@
 """Planned changes of a group, as an administrator asks for them, ends them, and looks at them.
 
-Each is one statement. What it must do besides (refuse, notify, write the event) is done by the
-triggers of the table, so that plain SQL does the same (docs/planned.md).
+Each is one statement. The triggers of the table do the rest (refuse, notify, write the event), so
+that plain SQL does the same (docs/planned.md).
 """
 
 from __future__ import annotations
@@ -12,9 +12,13 @@ from typing import LiteralString
 import psycopg
 
 from coordinator.errors import ConditionFalseError, DatabaseRefusedError, NotFoundError
-from coordinator.protocol.messages.planned import PlannedKind, PlannedOutcome
+from coordinator.protocol.messages.planned import PlannedChange, PlannedKind, PlannedOutcome
+from coordinator.protocol.rules.planned import hindrance
 from coordinator.store.admin.connection import AdminConnection, Cursor, Row, Rows
+from coordinator.store.admin.queries import PLANNED
 from coordinator.store.driver.errors import database_error
+from coordinator.store.node.roster import READ_ROSTER, SILENT_INTERVALS_MAX, candidate_of
+from coordinator.store.sql.planned_columns import planned_of
 from coordinator.store.sql.statement import named
 
 ASK: LiteralString = """
@@ -40,31 +44,38 @@ WHERE group_id = %(group)s AND outcome IS NULL AND kind = ANY(%(kinds)s::text[])
 RETURNING id, kind, node
 """
 
-#: Ages and rests by the server's clock.
-LOOK: LiteralString = """
-SELECT
-    change.id, change.group_id, change.kind, change.node, change.value, change.state,
-    change.asked_at, change.asked_by, change.reason, change.due_at, change.until_at,
-    change.ended_at, change.ended_by, change.outcome_reason,
-    CAST(EXTRACT(EPOCH FROM statement_timestamp() - change.asked_at) AS double precision) AS age_s,
-    CAST(EXTRACT(EPOCH FROM change.due_at - statement_timestamp()) AS double precision) AS wait_s,
-    CAST(EXTRACT(EPOCH FROM change.until_at - statement_timestamp()) AS double precision) AS left_s
-FROM {schema}.sys_planned_changes AS change
-WHERE (%(group_id)s::text IS NULL OR change.group_id = %(group_id)s)
-    AND (%(id)s::bigint IS NULL OR change.id = %(id)s)
-    AND (%(id)s::bigint IS NOT NULL OR change.state IN ('open', 'waiting'))
-ORDER BY change.group_id, change.id
+#: Tokens of a group's work, or those of one node with the observer's, that a live session holds. A
+#: session that is silent for its own interval runs nothing any more.
+HELD: LiteralString = """
+SELECT token.group_id AS token, token.task_id AS node
+FROM {schema}.token_holder AS token
+JOIN {schema}.health_check AS node
+    ON node.group_id = %(group)s AND node.task_id = token.task_id AND node.session = token.session
+WHERE (token.group_id = %(group)s OR starts_with(token.group_id, %(group)s || '/'))
+    AND node.ended_at IS NULL
+    AND clock_timestamp() - node.last_heartbeat < node.liveness_ms * interval '1 ms'
+    AND CASE
+        WHEN %(node)s::text IS NULL THEN token.group_id <> %(group)s || '/_observer'
+        ELSE node.task_id = %(node)s
+    END
+ORDER BY token.group_id
 """
 
-#: Tokens that a node holds, and the tasks among them; the observer's counts as well.
-HELD_BY: LiteralString = """
+#: Conditions of a switchover, as the holder would find them.
+READINESS: LiteralString = """
 SELECT
-    count(*) AS held_count,
-    count(*) FILTER (WHERE token.group_id LIKE '%%/%%' AND token.group_id NOT LIKE '%%/\\_observer')
-        AS task_count
-FROM {schema}.health_check AS node
-JOIN {schema}.token_holder AS token ON token.session = node.session
-WHERE node.group_id = %(group)s AND node.task_id = %(node)s AND node.ended_at IS NULL
+    record.hosts_tasks,
+    (
+        SELECT node.task_id
+        FROM {schema}.token_holder AS token
+        JOIN {schema}.health_check AS node
+            ON node.group_id = token.group_id AND node.task_id = token.task_id
+            AND node.session = token.session AND node.ended_at IS NULL
+        WHERE token.group_id = %(group)s
+    ) AS holder,
+    {planned} AS planned
+FROM {schema}.group_record AS record
+WHERE record.group_id = %(group)s
 """
 
 REFUSED = "CF003"
@@ -112,7 +123,12 @@ class PlannedStore:
             "who": who,
             "reason": asked.reason,
         }
-        (row,) = self._write(group, ASK, values)
+        if asked.kind is PlannedKind.PRIORITY:
+            # The one before ends in the same transaction: there is one for each node.
+            ending = {"kinds": [str(asked.kind)], "outcome": str(PlannedOutcome.DONE)}
+            (row,) = self._write(group, ASK, values, first=(END, {**values, **ending}))
+        else:
+            (row,) = self._write(group, ASK, values)
         return int(row["id"])
 
     def end(
@@ -141,19 +157,49 @@ class PlannedStore:
 
     def look(self, number: int) -> Row:
         """Return one change, open or over."""
-        (row,) = self._database.read(LOOK, group_id=None, id=number)
+        (row,) = self._database.read(PLANNED, group_id=None, id=number)
         return row
 
     def open(self, group: str | None = None) -> Rows:
         """Return the open changes of a group, or of all."""
-        return self._database.read(LOOK, group_id=group, id=None)
+        return self._database.read(PLANNED, group_id=group, id=None)
 
-    def held_by(self, group: str, node: str) -> Row:
-        """Return how many tokens a node holds."""
-        return self._database.read(HELD_BY, group=group, node=node)[0]
+    def held(self, group: str, node: str | None = None) -> Rows:
+        """Return the tokens of a group's work that live sessions hold, or those of one node."""
+        return self._database.read(HELD, group=group, node=node)
 
-    def _write(self, group: str, statement: LiteralString, values: dict[str, object]) -> Rows:
+    def hindrance(self, group: str, asked: Asked) -> str:
+        """Return what would be in the way of a switchover at this moment; empty: nothing.
+
+        Errors: NotFoundError when there is no such group.
+        """
+        values = {"group": group, "intervals": SILENT_INTERVALS_MAX}
+        found = self._database.read(READINESS, group=group)
+        if not found:
+            raise NotFoundError(f"there is no group {group!r}")
+        (row,) = found
+        if row["hosts_tasks"]:
+            return ""  # the database refuses it, with what to do instead
+        if row["holder"] is None:
+            return "nobody is active, so there is nothing to hand over"
+        roster = tuple(
+            candidate_of(tuple(each.values()))
+            for each in self._database.read(READ_ROSTER, **values)
+        )
+        change = PlannedChange(id=0, kind=asked.kind, node=asked.node)
+        return hindrance(change, planned_of(row["planned"]), row["holder"], roster)
+
+    def _write(
+        self,
+        group: str,
+        statement: LiteralString,
+        values: dict[str, object],
+        *,
+        first: tuple[LiteralString, dict[str, object]] | None = None,
+    ) -> Rows:
         def body(cursor: Cursor) -> Rows:
+            if first is not None:
+                cursor.execute(named(first[0], self._database.schema), first[1])
             cursor.execute(named(statement, self._database.schema), values)
             return cursor.fetchall()
 

@@ -92,3 +92,19 @@ ORDER BY acquired_at DESC, group_id, term DESC
 KNOWN: LiteralString = (
     "SELECT EXISTS (SELECT FROM {schema}.coord_status WHERE group_id = %(group_id)s)"
 )
+
+#: The planned change of a number, or the open ones of a group or of all.
+PLANNED: LiteralString = """
+SELECT
+    change.id, change.group_id, change.kind, change.node, change.value, change.state,
+    change.asked_at, change.asked_by, change.reason, change.due_at, change.until_at,
+    change.ended_at, change.ended_by, change.outcome_reason,
+    CAST(EXTRACT(EPOCH FROM statement_timestamp() - change.asked_at) AS double precision) AS age_s,
+    CAST(EXTRACT(EPOCH FROM change.due_at - statement_timestamp()) AS double precision) AS wait_s,
+    CAST(EXTRACT(EPOCH FROM change.until_at - statement_timestamp()) AS double precision) AS left_s
+FROM {schema}.sys_planned_changes AS change
+WHERE (%(group_id)s::text IS NULL OR change.group_id = %(group_id)s)
+    AND (%(id)s::bigint IS NULL OR change.id = %(id)s)
+    AND (%(id)s::bigint IS NOT NULL OR change.state IN ('open', 'waiting'))
+ORDER BY change.group_id, change.id
+"""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import LiteralString
+from collections.abc import Sequence
+from typing import Any, LiteralString
 
 from coordinator.protocol.messages.requests import Answer, Candidate
 from coordinator.store.sql.statement import named
@@ -13,7 +14,9 @@ from coordinator.store.sql.view import Place, read_view
 SILENT_INTERVALS_MAX = 2
 
 READ_ROSTER: LiteralString = """
-SELECT node.task_id, coalesce(chosen.value, node.priority), {age_s}, node.heartbeat_ms
+SELECT
+    node.task_id, coalesce(chosen.value, node.priority) AS priority, {age_s} AS age_s,
+    node.heartbeat_ms
 FROM {schema}.health_check AS node
 LEFT JOIN {schema}.planned_change AS chosen
     ON chosen.group_id = node.group_id AND chosen.node = node.task_id
@@ -29,8 +32,13 @@ def read_roster(cursor: Cursor, place: Place) -> Answer:
     """Name the live nodes of the group."""
     params = place.params(intervals=SILENT_INTERVALS_MAX)
     rows = read(cursor, named(READ_ROSTER, place.schema), params)
-    roster = tuple(
-        Candidate(node=node, priority=priority, age_s=age_s, heartbeat_s=heartbeat_ms / 1000)
-        for node, priority, age_s, heartbeat_ms in rows
-    )
+    roster = tuple(map(candidate_of, rows))
     return Answer(done=True, view=read_view(cursor, place), roster=roster)
+
+
+def candidate_of(row: Sequence[Any]) -> Candidate:
+    """Return the candidate that a row of READ_ROSTER is of."""
+    node, priority, age_s, heartbeat_ms = row
+    return Candidate(
+        node=node, priority=priority, age_s=age_s or 0.0, heartbeat_s=heartbeat_ms / 1000
+    )

@@ -26,6 +26,7 @@ COMMANDS = (
     *("db psql", "db up", "db down", "db path", "db prune", "group delete"),
     *("token list", "token release", "once", "tick", "sql"),
     *("operation list", "operation show", "operation tree", "operation wait", "operation cancel"),
+    *("switchover", "resign", "pause", "resume", "drain", "undrain", "node set"),
     *("doctor", "nodes", "evict", "events", "jobs", "check", "wait"),
     *("observer status", "observer decisions", "observer suspend", "observer resume"),
     "observer policy",
@@ -37,7 +38,18 @@ COMMANDS = (
     "checkpoint rescan",
 )
 #: Groups of commands.
-ABOVE = ("checkpoint", "config", "db", "group", "observer", "operation", "state", "task", "token")
+ABOVE = (
+    "checkpoint",
+    "config",
+    "db",
+    "group",
+    "node",
+    "observer",
+    "operation",
+    "state",
+    "task",
+    "token",
+)
 LOADED = f"""
 import sys
 from coordinator.cli.main import main

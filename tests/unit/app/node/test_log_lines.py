@@ -34,6 +34,25 @@ def test_the_end_of_a_program_is_told_in_words(status: int, why: str, said: str)
     assert sentence(report, NODE) == said
 
 
+@pytest.mark.parametrize(
+    ("wait_s", "left_s", "said"),
+    [
+        (0.0, None, "g: planned change 7: pause work by ana: disk"),
+        (
+            60.0,
+            660.0,
+            "g: planned change 7: pause work by ana: disk, in 60.0 s, for 660.0 s at most",
+        ),
+    ],
+)
+def test_a_planned_change_is_told_with_its_times(wait_s: float, left_s: float | None, said: str):
+    what = "pause work by ana: disk"
+    fields = (("id", 7), ("what", what), ("wait_s", wait_s), ("left_s", left_s))
+
+    assert sentence(LogLine("planned", fields), NODE) == said
+    assert sentence(LogLine("planned-over", fields), NODE) == f"g: planned change 7 is over: {what}"
+
+
 def test_a_crash_loop_is_told_with_what_follows():
     report = LogLine("crash-loop", (("count", 5), ("wait_s", 6.0)))
 

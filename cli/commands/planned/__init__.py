@@ -1,0 +1,1 @@
+"""Commands that ask for planned changes: switchover, resign, pause, drain, priorities."""

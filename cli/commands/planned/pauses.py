@@ -1,0 +1,86 @@
+"""`coord pause` and `coord resume`: keep a group from working, or from being taken over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from coordinator.cli.commands.planned.answers import answer
+from coordinator.cli.commands.planned.arguments import Group, NoWait, Reason, Yes, span_s
+from coordinator.cli.commands.planned.following import Desk, followed, open_desk
+from coordinator.cli.commands.task.common import confirm
+from coordinator.cli.shared import shared
+from coordinator.errors import ConditionFalseError
+
+if TYPE_CHECKING:
+    from coordinator.app.admin.planned import PlannedLine
+
+
+def pause(
+    context: typer.Context,
+    group: Group,
+    work: Annotated[
+        bool, typer.Option("--work", help="The program or the tasks stop; nobody starts them.")
+    ] = False,
+    takeovers: Annotated[
+        bool,
+        typer.Option(
+            "--takeovers", help="Nobody takes a token, a released one included; what runs goes on."
+        ),
+    ] = False,
+    lasts: Annotated[
+        str | None,
+        typer.Option("--for", metavar="TIME", help='End it after a time, as "30m".'),
+    ] = None,
+    no_wait: NoWait = False,
+    reason: Reason = None,
+    yes: Yes = False,
+) -> None:
+    """Pause a group until `coord resume`, or for a time; --work or --takeovers is required."""
+    if work == takeovers:
+        raise typer.BadParameter("one of --work and --takeovers is required: they are not alike")
+    for_s = span_s(lasts, "--for")
+    options = shared(context)
+    from coordinator.app.admin.planned import Asked, PlannedKind
+
+    kind = PlannedKind.PAUSE_WORK if work else PlannedKind.PAUSE_TAKEOVERS
+    with open_desk(options, group) as desk:
+        if not yes:
+            what = "Stop the work" if work else "Let nobody take over the work"
+            confirm(f"{what} of {desk.group} {'until `coord resume`' if for_s is None else ''}?")
+        asked = Asked(kind=kind, for_s=for_s, reason=reason)
+        number = desk.bounded(lambda: desk.changes.ask(desk.group, asked))
+        if no_wait or takeovers:
+            change = desk.bounded(lambda: desk.changes.look(number))
+        else:
+            change = followed(desk, number, lambda _: _still_held(desk))
+        until = "until `coord resume`" if for_s is None else f"for {lasts}"
+        word = "work is paused" if work else "takeovers are paused"
+        answer(desk, change, f"{word} {until}")
+
+
+def resume(context: typer.Context, group: Group, reason: Reason = None) -> None:
+    """End the pause of a group; exit 3 if it is not paused."""
+    options = shared(context)
+    from coordinator.app.admin.planned import PlannedOutcome
+    from coordinator.protocol.messages.planned import PAUSES
+
+    with open_desk(options, group) as desk:
+
+        def end() -> tuple[PlannedLine, ...]:
+            return desk.changes.end(desk.group, PAUSES, PlannedOutcome.DONE, reason=reason)
+
+        ended = desk.bounded(end)
+        if not ended:
+            raise ConditionFalseError(f"{desk.group} is not paused")
+        answer(desk, ended[0], f"resumed (the {ended[0].kind} by {ended[0].asked_by} is over)")
+
+
+def _still_held(desk: Desk) -> str:
+    """Return who still works; empty: nobody does."""
+    held = desk.changes.held(desk.group)
+    if not held:
+        return ""
+    nodes = sorted({node for _, node in held})
+    return f"{', '.join(nodes)} still ends {len(held)} of the group's programs"
