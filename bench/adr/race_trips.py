@@ -12,8 +12,16 @@ from psycopg.conninfo import conninfo_to_dict
 
 from bench import floor
 from bench.measure import boottime, median
-from bench.parts.tokens import TIMEOUT_S, take_free
-from coordinator.protocol.messages.requests import Answer, Join, Leave, NodeFacts, Release
+from bench.parts.tokens import TIMEOUT_S
+from coordinator.protocol.messages.requests import (
+    Answer,
+    Join,
+    Leave,
+    NodeFacts,
+    Release,
+    Take,
+    View,
+)
 from coordinator.store.connection.postgres import PostgresStore
 from tests.conformance.worlds import Node
 from tests.support.networks.stalling_proxy import StallingProxy, stalling_proxy
@@ -24,6 +32,22 @@ from tests.support.servers.round_trips import counted
 PATHS_MS = (0, 50, 150, 300)
 #: The median of so many; the path does not vary.
 ROUNDS = 5
+
+
+def take_free(session: str, view: View) -> Take:
+    """Return the request that takes the token as `view` shows it, free."""
+    return Take(
+        session=session,
+        seen_term=view.token.term,
+        seen_node=view.token.node,
+        seen_session=None,
+        seen_beat=None,
+        next_term=view.token.term + 1,
+        branch=view.identity.branch,
+        how="release" if view.token.term else "first",
+        reason="",
+        detected_s=0.0,
+    )
 
 
 def timed(node: Node, call: Callable[[], Answer]) -> tuple[Answer, int, float]:

@@ -12,7 +12,8 @@ import uuid
 
 from bench import floor
 from bench.measure import BenchError, Figures, boottime, cpu_of, median, pause, spent
-from coordinator.protocol.messages.requests import Join, NodeFacts, Release, Take, View
+from coordinator.protocol.messages.holder_requests import Exchange, Give, Want
+from coordinator.protocol.messages.requests import Join, NodeFacts
 from coordinator.store.connection.postgres import PostgresStore
 from tests.support.servers.postgres import Server
 
@@ -132,43 +133,26 @@ def _floor_rows(database: floor.Database, clients: int) -> None:
 # --- one worker -------------------------------------------------------------------------------
 
 
-def take_free(session: str, view: View) -> Take:
-    """Return the request that takes the token as `view` shows it, free."""
-    return Take(
-        session=session,
-        seen_term=view.token.term,
-        seen_node=view.token.node,
-        seen_session=None,
-        seen_beat=None,
-        next_term=view.token.term + 1,
-        branch=view.identity.branch,
-        how="release" if view.token.term else "first",
-        reason="",
-        detected_s=0.0,
-    )
-
-
 def main() -> None:
     """Take and release one token for a while, as often as it goes."""
     conninfo, schema, group, seconds = sys.argv[1:5]
-    facts = NodeFacts(node=group, group=group, liveness_s=60.0, heartbeat_s=1.0, lease_s=48.0)
-    store = PostgresStore(conninfo, schema, facts)
-    connection = store.connect(TIMEOUT_S)
+    facts = NodeFacts(
+        node=group, group=group, liveness_s=60.0, heartbeat_s=1.0, lease_s=48.0, holds=True
+    )
+    connection = PostgresStore(conninfo, schema, facts).connect(TIMEOUT_S)
     session = str(uuid.uuid4())
-    view = connection.ask(Join(session=session, previous=None), TIMEOUT_S).view
+    branch = connection.ask(Join(session=session, previous=None), TIMEOUT_S).view.identity.branch
+    token, term = f"{group}/lock", 0
     print("ready", flush=True)
     sys.stdin.readline()
     count, end_at = 0, boottime() + float(seconds)
     while boottime() < end_at:
-        taken = connection.ask(take_free(session, view), TIMEOUT_S)
-        if not taken.done:  # the others aborted it in every try
-            view = taken.view
-            continue
-        released = connection.ask(
-            Release(session=session, term=taken.term, reason="bench"), TIMEOUT_S
-        )
-        assert released.done
-        view, count = released.view, count + 1
+        wants = (Want(token=token, least_term=term + 1),)
+        taken = connection.ask(Exchange(session=session, branch=branch, wants=wants), TIMEOUT_S)
+        ((_, term),) = taken.taken
+        gives = (Give(token=token, term=term, reason="bench"),)
+        connection.ask(Exchange(session=session, branch=branch, gives=gives), TIMEOUT_S)
+        count += 1
     print(count, flush=True)
     sys.stdin.readline()
 

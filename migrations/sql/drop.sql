@@ -68,6 +68,7 @@ DROP VIEW
     {schema}.coord_nodes;
 
 DROP FUNCTION
+    {schema}.coord_exchange,
     {schema}.coord_leave,
     {schema}.coord_release,
     {schema}.coord_give_back,

@@ -70,8 +70,9 @@ AS $coord$
 $coord$;
 
 -- Return the view of a group and a token, in the order that coordinator/store/sql/view.py reads.
--- OFFSET 0 keeps the planner from reading the holder's row by group_id alone, as it does while it
--- believes the group to be small.
+-- LIMIT 1 keeps the planner from reading the holder's row by group_id alone, as it does while it
+-- believes the group to be small. The holder of a token below a group may be a process of that
+-- group that holds it for its own code.
 CREATE FUNCTION {schema}.coord_view(p_system bigint, p_group text, p_token text) RETURNS json
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -151,8 +152,10 @@ BEGIN
         LEFT JOIN {schema}.group_record AS record ON record.group_id = p_group
         LEFT JOIN LATERAL (
             SELECT * FROM {schema}.health_check AS holder
-            WHERE holder.group_id = p_group AND holder.task_id = token.task_id
-            OFFSET 0
+            WHERE holder.group_id IN (p_group, regexp_replace(p_token, '/[^/]*$', ''))
+                AND holder.task_id = token.task_id
+            ORDER BY holder.session = token.session DESC NULLS LAST
+            LIMIT 1
         ) AS node ON true
         LEFT JOIN {schema}.database_epoch AS epoch
             ON epoch.system_identifier = p_system

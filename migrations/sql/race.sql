@@ -17,6 +17,7 @@ SET search_path = pg_catalog, pg_temp
 AS $coord$
 DECLARE
     v_ends CONSTANT boolean := p_seen IS NOT NULL AND p_seen_beat IS NOT NULL;
+    v_above CONSTANT text := regexp_replace(p_token, '/[^/]*$', '');
     v_before text;
     v_after text;
     v_active_until timestamptz;
@@ -55,7 +56,7 @@ BEGIN
             standing = CASE
                 WHEN p_hosts_tasks AND node.standing = 'member' THEN 'rehab' ELSE node.standing
             END
-        WHERE node.group_id = p_group AND node.task_id = p_seen_node
+        WHERE node.group_id IN (p_group, v_above) AND node.task_id = p_seen_node
             AND node.session = p_seen
             AND node.beat = p_seen_beat  -- a further beat shows that it lives
             AND node.ended_at IS NULL
@@ -119,9 +120,10 @@ BEGIN
         AND (
             token.session IS NULL
             OR NOT EXISTS (
-                -- The holder may be a node of a group that has the name of the token.
+                -- The holder may be a node of a group that has the name of the token, or a process
+                -- of the group above that holds it for its own code.
                 SELECT FROM {schema}.health_check AS node
-                WHERE node.group_id IN (p_group, p_token)
+                WHERE node.group_id IN (p_group, p_token, v_above)
                     AND node.task_id = token.task_id
                     AND node.session = token.session
                     AND node.ended_at IS NULL

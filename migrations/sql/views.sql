@@ -130,7 +130,10 @@ FROM (
         SELECT
             named.group_id,
             MIN(named.created_at) AS created_at,
-            COUNT(node.task_id) FILTER (WHERE node.state IN ('ok', 'late')) AS live_count
+            COUNT(node.task_id) FILTER (
+                WHERE node.state IN ('ok', 'late')
+                    AND (node.role = 'active' OR node.isolation IS DISTINCT FROM 'in-process')
+            ) AS live_count
         FROM (
             SELECT record.group_id, record.created_at FROM {schema}.group_record AS record
             UNION

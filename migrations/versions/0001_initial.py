@@ -25,8 +25,8 @@ depends_on = None
 SQL = Path(__file__).parents[1] / "sql"
 #: In the order of creation: views need a function, triggers and policies need the tables.
 FILES = (
-    *("tables", "task_tables", "planned", "functions", "state", "race", "views", "guards"),
-    *("policies",),
+    *("tables", "task_tables", "planned", "functions", "state", "race", "holders", "views"),
+    *("guards", "policies"),
     *("segment_tables", "segment_functions", "segment_views"),
     *("operation_tables", "operation_statements", "operation_functions", "operation_ends"),
     *("operation_views", "retention"),

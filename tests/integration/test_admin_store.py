@@ -29,7 +29,7 @@ from coordinator.protocol.messages.group_record import (
     TasksPolicy,
 )
 from coordinator.store.admin.admin_store import AdminStore
-from coordinator.store.connection.opening import channel_of
+from coordinator.store.sql.view import channel_of
 from tests.conformance.team import give, over, read, take
 from tests.conformance.worlds import GROUP, TIMEOUT_S
 from tests.integration.test_budget import modules_of

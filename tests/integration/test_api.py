@@ -6,6 +6,8 @@ import asyncio
 import multiprocessing
 import os
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,15 +26,33 @@ from tests.support.servers.postgres import wait_until
 WITHIN_S = 60.0
 
 
+@pytest.fixture(autouse=True)
+def closed(database) -> Iterator[None]:
+    """Every coordinator of a test is closed at its end, and takes its threads along."""
+    yield
+    while MADE:
+        made = MADE.pop()
+        if isinstance(made, AsyncCoordinator):
+            asyncio.run(made.close())
+        else:
+            made.close()
+    assert [thread.name for thread in threading.enumerate() if "coord" in thread.name] == []
+
+
+MADE: list[Coordinator | AsyncCoordinator] = []
+
+
 def node(database, name: str, kind: type = Coordinator, **more):
     settings = {"heartbeat_frequency": 0.3, "liveness_check_interval": 30.0, **more}
-    return kind(
+    made = kind(
         group_id="orders",
         task_id=name,
         database_url=database.conninfo,
         schema=database.schema,
         **settings,
     )
+    MADE.append(made)
+    return made
 
 
 def test_a_token_by_name_is_held_for_the_block_and_given_back(database):
@@ -139,7 +159,8 @@ def test_the_asyncio_form_gives_the_token_back_when_the_task_is_cancelled(databa
 
     asyncio.run(main())
 
-    assert database.query("SELECT session FROM token_holder") == [(None,)]
+    held = "SELECT group_id FROM token_holder WHERE session IS NOT NULL"
+    assert database.query(held) == []
 
 
 def test_the_asyncio_form_needs_no_thread_of_an_executor(database):
@@ -225,6 +246,7 @@ def test_impossible_intervals_are_refused_before_anything_is_touched(database):
 
 def test_a_database_that_is_not_there_is_one_error(tmp_path):
     coordinator = Coordinator(group_id="g", database_url=f"host={tmp_path} dbname=x user=y")
+    MADE.append(coordinator)
 
     with pytest.raises(CoordError, match="No such file"), coordinator.token():
         pytest.fail("there is no database")
@@ -243,25 +265,123 @@ def use_once(coordinator: Coordinator, path: Path) -> None:
         token.check()
 
 
-def let_wait(database, token: Token, alive: Callable[[], bool], count: int) -> None:
-    """Return when so many others have waited for as long as it takes to tell a namesake."""
-    live = "SELECT count(*) FROM health_check WHERE ended_at IS NULL AND session IS NOT NULL"
+def let_beat(database, token: Token, alive: Callable[[], bool]) -> None:
+    """Return when the others have waited for as long as it takes to tell a namesake."""
     beats = "SELECT beat FROM health_check WHERE session::text = %s"
-    wait_until(lambda: not alive() or database.query(live) == [(count + 1,)], WITHIN_S)
     ((seen,),) = database.query(beats, token.session)
     wait_until(lambda: not alive() or database.query(beats, token.session)[0][0] > seen + 4)
     assert alive()
 
 
 def test_threads_wait_for_the_token_of_one_coordinator(database, tmp_path):
-    """A contender's name is not the node's: the second thread is no namesake of the first."""
+    """One process, one session (U3): the same name twice in it waits."""
     coordinator = node(database, "a", heartbeat_frequency=0.1)
 
     with ThreadPoolExecutor(4) as pool, coordinator.token("t") as token:
         ended = [pool.submit(use_once, coordinator, tmp_path / "inside") for _ in range(4)]
-        let_wait(database, token, lambda: not any(one.done() for one in ended), 4)
+        let_beat(database, token, lambda: not any(one.done() for one in ended))
 
     assert [one.exception() for one in ended] == [None] * 4
+    assert database.query("SELECT count(*) FROM health_check") == [(1,)]
+
+
+def test_all_tokens_of_a_process_are_of_one_session_and_one_connection(database):
+    coordinator = node(database, "a")
+    connections = (
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        " AND application_name = 'coord'"
+    )
+
+    with coordinator.token() as own, coordinator.token("x") as x, coordinator.token("y") as y:
+        sessions = {own.session, x.session, y.session}
+        held = database.query(
+            "SELECT DISTINCT session::text FROM token_holder WHERE session IS NOT NULL"
+        )
+        assert database.query(connections) == [(1,)]
+
+    assert held == [(session,) for session in sessions]
+    assert len({own.node, x.node, y.node}) == 1
+
+
+def test_a_session_stays_between_blocks_and_ends_with_the_coordinator(database):
+    coordinator = node(database, "a")
+    sessions = set()
+    for _ in range(3):
+        with coordinator.token("x") as token:
+            sessions.add(token.session)
+
+    assert len(sessions) == 1
+    coordinator.close()
+    assert database.query("SELECT ended_at IS NOT NULL FROM health_check") == [(True,)]
+    with pytest.raises(CoordError, match="closed"), coordinator.token("x"):
+        pytest.fail("it is closed")
+
+
+def test_a_coordinator_that_is_discarded_warns_and_leaves_nothing(database):
+    coordinator = Coordinator(
+        group_id="orders", database_url=database.conninfo, schema=database.schema
+    )
+    with coordinator.token("x"):
+        pass
+
+    discarded = [coordinator]
+    del coordinator
+    with pytest.warns(ResourceWarning, match="unclosed Coordinator"):
+        discarded.clear()
+
+    assert [one.name for one in threading.enumerate() if one.name.startswith("coord-")] == []
+
+
+def test_a_forked_child_holds_nothing_and_says_so(database):
+    """A copy of the parent's memory is no holding: trust is not renewed there."""
+    coordinator = node(database, "a")
+
+    with coordinator.token("x") as token:
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                token.check()
+                told = "held"
+            except TokenLostError as error:
+                told = str(error)
+            os.write(writer, told.encode())
+            os._exit(0)
+        os.close(writer)
+        told = os.read(reader, 1000).decode()
+        os.close(reader)
+        os.waitpid(child, 0)
+        token.check()
+
+    assert told.endswith("is lost: this process is a fork of the one that holds it")
+
+
+def test_a_dead_holder_is_replaced_by_tries_that_are_each_too_short(database):
+    """U6: the observation of a holder survives between the tries of one coordinator."""
+    script = (
+        "import os, sys; from coordinator import Coordinator;"
+        "c = Coordinator(group_id='orders', database_url=sys.argv[1], schema=sys.argv[2],"
+        " task_id='dead', heartbeat_frequency=0.2, liveness_check_interval=2.0);"
+        "c.token('x').__enter__(); print('held', flush=True); os.kill(os.getpid(), 9)"
+    )
+    argv = [sys.executable, "-c", script, database.conninfo, database.schema]
+    assert subprocess.run(argv, capture_output=True, check=False).stdout == b"held\n"
+    coordinator = node(database, "a", heartbeat_frequency=0.2, liveness_check_interval=2.0)
+    terms, told = [], []
+
+    def try_once() -> bool:
+        try:
+            with coordinator.token("x", timeout=0.3) as token:
+                terms.append(token.term)
+        except TokenHeldError as error:
+            told.append(str(error))
+        return bool(terms)
+
+    wait_until(try_once, WITHIN_S)
+
+    assert terms == [2]
+    assert all("is held by dead." in text for text in told)
 
 
 @pytest.mark.parametrize("start", ["fork", "spawn"])
@@ -278,7 +398,7 @@ def test_processes_of_one_configuration_wait_for_the_token(database, tmp_path, s
         with coordinator.token("t") as token:
             for process in ended:
                 process.start()
-            let_wait(database, token, lambda: all(one.is_alive() for one in ended), 3)
+            let_beat(database, token, lambda: all(one.is_alive() for one in ended))
         for process in ended:
             process.join(WITHIN_S)
     finally:
@@ -291,10 +411,43 @@ def test_processes_of_one_configuration_wait_for_the_token(database, tmp_path, s
     assert database.query(terms) == [(4,)]
 
 
+FORKSERVER = """
+import multiprocessing, sys
+from coordinator import Coordinator
+
+def use(coordinator, terms):
+    with coordinator.token("t", timeout=60) as token:
+        terms.put(token.term)
+
+if __name__ == "__main__":
+    processes = multiprocessing.get_context("forkserver")
+    with Coordinator(
+        group_id="orders", database_url=sys.argv[1], schema=sys.argv[2], heartbeat_frequency=0.2
+    ) as coordinator:
+        terms = processes.Queue()
+        child = processes.Process(target=use, args=(coordinator, terms))
+        with coordinator.token("t"):
+            child.start()
+        print(terms.get(timeout=60))
+        child.join(60)
+"""
+
+
+def test_a_process_of_a_forkserver_waits_for_the_token(database, tmp_path):
+    script = tmp_path / "program.py"
+    script.write_text(FORKSERVER)
+
+    argv = [sys.executable, str(script), database.conninfo, database.schema]
+    ended = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120)
+
+    assert (ended.stdout, ended.returncode) == ("2\n", 0), ended.stderr
+
+
 def test_holdings_leave_no_descriptor_no_thread_and_no_row(database):
-    """The names that contenders take are few, and come again: each is a row in the database."""
+    """The names that processes take are few, and come again: each is a row in the database."""
     coordinator = node(database, "a")
     use = coordinator.exclusive("t")(lambda: None)
+    use()
     use()
     before = opened()
 
@@ -302,15 +455,12 @@ def test_holdings_leave_no_descriptor_no_thread_and_no_row(database):
         use()
 
     assert opened() == before
-    rows = "SELECT count(*) FROM health_check WHERE group_id = 'orders/t'"
+    rows = "SELECT count(*) FROM health_check"
     assert database.query(rows) == [(1,)]
 
 
 def opened() -> tuple[int, set[str]]:
     """Return the number of open descriptors and the threads of this process."""
-    for thread in threading.enumerate():
-        if thread.name == "coord-courier":
-            thread.join(WITHIN_S)
     return len(os.listdir("/proc/self/fd")), {thread.name for thread in threading.enumerate()}
 
 
@@ -337,7 +487,8 @@ def test_the_tables_are_looked_for_where_nodes_have_them(unmigrated):
     """A schema that nobody names is that of `coord run`."""
     migrate.upgrade(unmigrated.conninfo, DEFAULT_SCHEMA)
 
-    with Coordinator(group_id="orders", database_url=unmigrated.conninfo).token() as token:
+    made = Coordinator(group_id="orders", database_url=unmigrated.conninfo)
+    with made, made.token() as token:
         held = unmigrated.query("SELECT term FROM coord.token_holder WHERE session IS NOT NULL")
 
     assert DEFAULT_SCHEMA == "coord"

@@ -23,9 +23,9 @@ from coordinator.errors import (
     UnsafeServerError,
 )
 from coordinator.protocol.messages.requests import Beat, RaiseFloor, ReadRoster, Settle
-from coordinator.store.connection.opening import channel_of
 from coordinator.store.connection.postgres import PostgresStore
 from coordinator.store.schema import migrate
+from coordinator.store.sql.view import channel_of
 from tests.conformance.worlds import facts_of
 from tests.support.bounds import within
 from tests.support.nodes.store_nodes import connected_node, joined_nodes

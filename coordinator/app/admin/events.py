@@ -12,7 +12,7 @@ from coordinator.errors import NotFoundError
 from coordinator.store.admin import queries
 from coordinator.store.admin.connection import AdminConnection, Rows
 from coordinator.store.admin.look import events as store
-from coordinator.store.connection.opening import channel_of
+from coordinator.store.sql.view import channel_of
 
 #: A transaction that takes longer than this between the number of its event and its end is not
 #: waited for: what it wrote is seen by a later reading without -f only.

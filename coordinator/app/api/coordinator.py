@@ -20,10 +20,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from coordinator.app.api import in_process
 from coordinator.app.api.asynchronous.coordinator import held_async
 from coordinator.app.api.block import Cancel, ThreadTokens, TokenBlock
 from coordinator.app.api.exclusive import exclusive
+from coordinator.app.api.session import end_with, session_of, warn_if_open
 from coordinator.app.api.setup import (
     Seconds,
     Setup,
@@ -33,6 +33,7 @@ from coordinator.app.api.setup import (
     wait_s,
 )
 from coordinator.app.api.token import Token
+from coordinator.app.api.wait import ThreadWait
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -167,7 +168,7 @@ class Coordinator:
             return exclusive(
                 function,
                 lambda: self._held(full, limit_s),
-                lambda: held_async(self._setup, full, limit_s),
+                lambda: held_async(self._session, self._setup, full, limit_s),
             )
 
         return decorate
@@ -175,8 +176,10 @@ class Coordinator:
     def close(self) -> None:
         """End the session and its threads; waiting callers get a CoordError.
 
-        The coordinator cannot be used afterwards.
+        Blocks that still run are waited for, for 5 s. The tokens of those that run on are not given
+        back: their session ends by its silence. The coordinator cannot be used afterwards.
         """
+        self._session.close()
 
     def __enter__(self) -> Coordinator:
         return self
@@ -184,14 +187,27 @@ class Coordinator:
     def __exit__(self, *_exc: object) -> None:
         self.close()
 
+    def __del__(self) -> None:
+        warn_if_open(self, getattr(self, "_session", None))
+
     def _begin(self, setup: Setup) -> None:
         self._setup = setup
         self._tokens = ThreadTokens()
+        self._session = session_of(setup)
+        end_with(self, self._session)
 
     @contextmanager
     def _held(self, full: str, limit_s: float | None) -> Iterator[Token]:
-        with in_process.held(in_process.contest(self._setup, full, limit_s)) as holding:
+        session, wait = self._session, ThreadWait()
+        number: int | None = None
+        try:
+            number = session.ask(wait, full, limit_s)
+            holding = wait.wait()
             yield Token(holding, self._setup.conninfo, self._setup.schema)
+            holding.check()
+        finally:
+            if session.give_up(number, wait):
+                wait.wait_for_release()
 
     def __reduce__(self) -> tuple[Callable[[Setup], Coordinator], tuple[Setup]]:
         return _unpickled, (self._setup,)

@@ -10,7 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from coordinator.app.config.model.values import NAME, NAME_RULE, duration_s, node_name
+from coordinator.app.config.model.values import (
+    NAME,
+    NAME_RULE,
+    TASK_NAME,
+    TASK_NAME_RULE,
+    duration_s,
+    node_name,
+)
 from coordinator.app.config.settings import DEFAULT_SCHEMA
 from coordinator.errors import ConfigError
 from coordinator.protocol.rules.timing import Timing
@@ -47,8 +54,8 @@ class Setup:
         Errors: ConfigError for a malformed name.
         """
         full = self.group if name is None else f"{self.group}/{name}"
-        if len(full) > NAME_LENGTH_MAX or not (name is None or NAME.fullmatch(name)):
-            raise ConfigError(f"name: {NAME_RULE} (got {name!r})")
+        if len(full) > NAME_LENGTH_MAX or not (name is None or TASK_NAME.fullmatch(name)):
+            raise ConfigError(f"name: {TASK_NAME_RULE} (got {name!r})")
         return full
 
 

@@ -44,7 +44,7 @@ class Token:
         self.session = holding.session
         self.lost = threading.Event()
         self.lost_future: Future[str] = Future()
-        holding.on_end(self._note_end)
+        holding.on_end(self._note_end, last=True)
 
     def __repr__(self) -> str:
         state = f"held, {self.seconds_left:.1f} s left" if self.is_held() else "not held"

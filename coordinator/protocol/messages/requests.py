@@ -12,11 +12,16 @@ from dataclasses import dataclass, replace
 
 from coordinator.errors import ConfigError
 from coordinator.protocol.messages.group_record import OBSERVER, GroupRecord, token_name
+from coordinator.protocol.messages.holder_requests import Exchange, TokenNow
 from coordinator.protocol.messages.planned import NOTHING_PLANNED, EndPlanned, Planned
 from coordinator.protocol.messages.task_requests import ReleaseTasks, SessionSeen, TaskRequest
 
 #: Valid names of nodes, groups and tokens, here and in the database's own checks.
 NAME = re.compile(r"[A-Za-z0-9_.:@/-]{1,256}")
+
+
+#: Isolation of a session that holds tokens for code in its own process.
+IN_PROCESS = "in-process"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +89,7 @@ class NodeFacts:
 
     hosts_tasks: the group spreads tasks; its nodes compete for the observer's token.
     capacity:    number of programs that this node may run at the same time; None: not counted.
+    holds:       it holds tokens for code in its own process, and competes for none by itself.
     """
 
     node: str
@@ -99,6 +105,7 @@ class NodeFacts:
     isolation: str = ""
     hosts_tasks: bool = False
     capacity: int | None = None
+    holds: bool = False
 
     @property
     def token(self) -> str:
@@ -238,6 +245,7 @@ Request = (
     | ReadRoster
     | EndPlanned
     | TaskRequest
+    | Exchange
 )
 
 
@@ -245,6 +253,9 @@ def sent_later(request: Request, by_s: float) -> Request:
     """Return a request that is sent later than decided: ends that it reports are longer ago."""
     if isinstance(request, Join | Release | Leave) and request.ended_s:
         return replace(request, ended_s=request.ended_s + by_s)
+    if isinstance(request, Exchange):
+        gives = (replace(one, ended_s=one.ended_s + by_s) for one in request.gives)
+        return replace(request, gives=tuple(gives))
     if isinstance(request, ReleaseTasks):
         given = (
             replace(one, ended_s=one.ended_s + by_s) if one.ended_s else one
@@ -282,6 +293,7 @@ class Answer:
     refused:  for a Join that was not done: why this node may not join its group at all.
     roster:   for ReadRoster: live nodes of the group, this one included, unordered.
     group, taken, sessions: for ReadGroup; TakeTasks, as (task, term); WatchSessions.
+    tokens:   for an Exchange: every token that it names.
     """
 
     done: bool
@@ -293,4 +305,5 @@ class Answer:
     group: GroupRecord | None = None
     taken: tuple[tuple[str, int], ...] = ()
     sessions: tuple[SessionSeen, ...] = ()
+    tokens: tuple[TokenNow, ...] = ()
     refused: str = ""

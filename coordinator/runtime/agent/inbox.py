@@ -7,8 +7,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Iterator
-
-from coordinator.protocol.node.events import Event
+from typing import Any
 
 
 class Inbox:
@@ -19,7 +18,7 @@ class Inbox:
     """
 
     def __init__(self) -> None:
-        self._events: deque[Event] = deque()
+        self._events: deque[Any] = deque()
         self._lock = threading.Lock()
         self._closed = False
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -28,7 +27,7 @@ class Inbox:
         """Return the descriptor to wait on."""
         return self._wake
 
-    def put(self, event: Event) -> None:
+    def put(self, event: Any) -> None:
         """Add an event; callable from any thread. Nothing happens once the inbox is closed."""
         with self._lock:
             # The number of a closed descriptor may belong to another file by now.
@@ -36,7 +35,7 @@ class Inbox:
                 self._events.append(event)
                 os.eventfd_write(self._wake, 1)
 
-    def take(self) -> Iterator[Event]:
+    def take(self) -> Iterator[Any]:
         """Yield the events that have come, oldest first."""
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._wake)

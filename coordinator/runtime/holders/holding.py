@@ -14,7 +14,6 @@ from collections.abc import Callable
 from coordinator.errors import TokenLostError
 from coordinator.ports import Clock
 from coordinator.protocol.rules.trust import expired
-from coordinator.runtime.log.logger import LOGGER
 
 OnLost = Callable[[str], None]
 #: Called with the reason of a loss; with None when the holding was given back.
@@ -23,6 +22,8 @@ OnEnd = Callable[[str | None], None]
 GIVEN_BACK = "it was given back"
 FORKED = "this process is a fork of the one that holds it"
 
+#: The one logger of code that holds tokens in its own process.
+LOGGER = "coordinator"
 _logger = logging.getLogger(LOGGER)
 
 
@@ -53,6 +54,7 @@ class Holding:
         self._lock = threading.Lock()
         self._ended = ""
         self._callbacks: list[OnEnd] = []
+        self._last: list[OnEnd] = []
 
     @property
     def trusted_until(self) -> float:
@@ -87,17 +89,18 @@ class Holding:
 
         self.on_end(ended)
 
-    def on_end(self, callback: OnEnd) -> None:
+    def on_end(self, callback: OnEnd, *, last: bool = False) -> None:
         """Call back when the holding ends, or at once when it has ended.
 
         The callback runs in the thread that notices, and must not block. Exceptions that it raises
         are logged.
+        last: after those that are not.
         """
         # Checked first: a lock may have been held at the moment of a fork, and stay locked.
         if not self._is_forked():
             with self._lock:
                 if not self._ended:
-                    self._callbacks.append(callback)
+                    (self._last if last else self._callbacks).append(callback)
                     return
         over = self._over()
         callback(None if over == GIVEN_BACK else over)
@@ -128,7 +131,8 @@ class Holding:
             if self._ended:
                 return []
             self._ended = reason
-            callbacks, self._callbacks = self._callbacks, []
+            callbacks = [*self._callbacks, *self._last]
+            self._callbacks, self._last = [], []
         return callbacks
 
     def _call_back(self, callbacks: list[OnEnd], reason: str | None) -> None:

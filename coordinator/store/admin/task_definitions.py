@@ -14,9 +14,9 @@ from typing import LiteralString
 from coordinator.errors import ConfigError, DuplicateTaskError, NotFoundError
 from coordinator.protocol.messages.group_record import TaskDef, token_name
 from coordinator.store.admin.connection import Cursor
-from coordinator.store.connection.opening import channel_of
 from coordinator.store.sql.statement import named
 from coordinator.store.sql.task_columns import values_of
+from coordinator.store.sql.view import channel_of
 
 #: The same rule as the check of the table.
 NAME = re.compile(r"[A-Za-z0-9.:@-][A-Za-z0-9_.:@-]*")

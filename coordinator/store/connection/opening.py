@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import Any, LiteralString
 
@@ -20,7 +19,7 @@ from coordinator.store.schema.facts import refuse_incomplete
 from coordinator.store.schema.migrate import judge, why_none
 from coordinator.store.sql.statement import named
 from coordinator.store.sql.transaction import Cursor
-from coordinator.store.sql.view import Place
+from coordinator.store.sql.view import Place, channel_of
 
 #: Our statements wait for locks only; this limit ends a statement that its client abandoned for
 #: another reason. Shorter than the time between two heartbeats, it would wake each backend once
@@ -29,6 +28,9 @@ from coordinator.store.sql.view import Place
 STATEMENT_S = 10.0
 #: Only statements that ask for it are prepared: the heartbeat.
 PREPARE_ON_REQUEST_ONLY = 2**31 - 1
+
+#: Added to a group's name for the channel on which its tokens are waited for.
+HOLDERS = "/_holders"
 
 #: One round trip: what must be known of server and schema, and what the session needs.
 PROBE: LiteralString = """
@@ -78,15 +80,6 @@ class Opened:
     place: Place
     lent: bool
     listening: bool
-
-
-def channel_of(schema: str, group: str) -> str:
-    """Return the NOTIFY channel of a group; a hash, because names may be longer than a channel.
-
-    The database's own triggers compute the same (coord_channel).
-    """
-    digest = hashlib.sha256(f"{schema}\0{group}".encode()).digest()
-    return f"coord_{digest[:10].hex()}"
 
 
 def open_connection(
@@ -172,7 +165,8 @@ def _prepare(
         hosts_tasks=facts.hosts_tasks,
         system_identifier=system_identifier,
         started_at=started_at,
-        channel=channel_of(schema, facts.group),
+        # What a session that holds tokens waits for are tokens, not changes of the group.
+        channel=channel_of(schema, f"{facts.group}{HOLDERS if facts.holds else ''}"),
     )
     ensure_epoch(cursor, place)
     ensure_rows(cursor, place)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import psycopg
 
 from coordinator.errors import CoordError, DatabaseUnreachableError, OutcomeUnknownError
+from coordinator.protocol.messages.holder_requests import Exchange
 from coordinator.protocol.messages.planned import EndPlanned
 from coordinator.protocol.messages.requests import (
     Answer,
@@ -25,6 +26,7 @@ from coordinator.protocol.messages.requests import (
     Request,
     Settle,
     Take,
+    View,
 )
 from coordinator.protocol.messages.task_requests import (
     CatchUp,
@@ -51,6 +53,7 @@ from coordinator.store.connection.opening import (
 )
 from coordinator.store.driver import errors as driver_errors
 from coordinator.store.node import epoch, group_record, heartbeat, race, roster, session
+from coordinator.store.node import holders as node_holders
 from coordinator.store.node import observer as node_observer
 from coordinator.store.node import planned as node_planned
 from coordinator.store.node.epoch import ensure_epoch
@@ -150,11 +153,11 @@ class PostgresConnection:
             self._cursor.preamble = preamble(self._connection, self._place.schema, timeout_s)
         # A second descriptor of the same socket: it stays ours whatever libpq does with its own.
         self._socket = socket.socket(fileno=os.dup(self._connection.fileno()))
-        self._socket_lock = threading.Lock()
-        self._aborted = threading.Event()
+        self._socket_lock, self._aborted = threading.Lock(), threading.Event()
         self._doubt: str | None = None
         self._last_seen = LastSeen(lent=opened.lent, hosts_tasks=facts.hosts_tasks)
         self._known = group_record.Known()
+        self._shown: View | None = None
         self._connection.add_notice_handler(self._noticed)
         self._connection.add_notify_handler(self._on_notification)
 
@@ -178,6 +181,7 @@ class PostgresConnection:
             raise OutcomeUnknownError(f"{self._where}: a pooler led us to another server")
         took_share = (time.monotonic() - asked_at) / timeout_s
         self._last_seen = self._last_seen.after_answer(answer.view, took_share)
+        self._shown = answer.view
         return answer
 
     def fileno(self) -> int:
@@ -253,6 +257,8 @@ class PostgresConnection:
                 return roster.read_roster(cursor, place)
             case EndPlanned():
                 return node_planned.end_planned(cursor, place, request)
+            case Exchange():
+                return node_holders.exchange(cursor, place, request, known=self._shown)
             case _:
                 return self._carry_out_for_tasks(request)
 

@@ -62,6 +62,7 @@ _RECORD_COLUMNS: LiteralString = """
             ON chosen.group_id = member.group_id AND chosen.node = member.task_id
             AND chosen.kind = 'priority' AND chosen.outcome IS NULL
         WHERE member.group_id = %(group)s AND member.session IS NOT NULL
+            AND member.isolation IS DISTINCT FROM 'in-process'
     ) AS nodes,
     (
         SELECT json_agg(json_build_array(failed.task, failed.node, failed.failed_count))

@@ -42,6 +42,7 @@ SELECT
     node.standing_version
 FROM {schema}.health_check AS node
 WHERE node.group_id = %(group)s AND node.session IS NOT NULL AND node.ended_at IS NULL
+    AND node.isolation IS DISTINCT FROM 'in-process'  -- it runs no tasks, and has no standing
 """
 
 #: A transaction that ends this session has to wait; its token can be taken only afterwards.

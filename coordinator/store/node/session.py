@@ -110,6 +110,7 @@ SELECT
         WHERE other.group_id = %(group)s AND other.task_id <> %(node)s
             AND other.session IS NOT NULL AND other.ended_at IS NULL
             AND other.hosts_tasks <> %(hosts_tasks)s
+            AND other.isolation IS DISTINCT FROM 'in-process'  -- it runs nothing of the group
             AND clock_timestamp() - other.last_heartbeat < other.liveness_ms * interval '1 ms'
     ),
     CASE WHEN %(hosts_tasks)s THEN 0 ELSE (
@@ -205,7 +206,7 @@ def join(cursor: Cursor, place: Place, request: Join, facts: NodeFacts) -> Answe
         if fresh and place.hosts_tasks:
             # Before the record, as everybody locks them; a refusal undoes it.
             cursor.execute(named(FORGET_FAILURES, place.schema), params)
-        refused = _other_kind(cursor, place) if fresh else ""
+        refused = _other_kind(cursor, place) if fresh and not facts.holds else ""
         if refused:
             refusals.append(refused)
             return None
@@ -213,7 +214,7 @@ def join(cursor: Cursor, place: Place, request: Join, facts: NodeFacts) -> Answe
             cursor.execute(named(NOTE, place.schema), params)
             _note_activity(cursor, place, request, namesake.session, beaten_at)
         # A program's group is asked for its roster only: the same node once more is no news.
-        again = not namesake.ended and before[0] == facts.priority
+        again = facts.holds or (not namesake.ended and before[0] == facts.priority)
         if (fresh and place.hosts_tasks) or not again:
             raise_version(cursor, place)
         return Answer(

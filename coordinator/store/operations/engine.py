@@ -30,7 +30,6 @@ from coordinator.protocol.operations.types import (
     TypeSpec,
 )
 from coordinator.store.admin.connection import AdminConnection, Cursor, Rows
-from coordinator.store.connection.opening import channel_of
 from coordinator.store.driver import connect as driver
 from coordinator.store.driver.errors import database_error
 from coordinator.store.operations.statements import (
@@ -50,6 +49,7 @@ from coordinator.store.operations.statements import (
 from coordinator.store.sql.fence import NOT_CURRENT
 from coordinator.store.sql.statement import named
 from coordinator.store.sql.transaction import surely_failed
+from coordinator.store.sql.view import channel_of
 
 T = TypeVar("T")
 

@@ -14,7 +14,6 @@ from typing import Any, LiteralString, TypeVar
 import psycopg
 
 from coordinator.protocol.messages.schedule_claims import Outcome
-from coordinator.store.connection.opening import channel_of
 from coordinator.store.driver.texts import ascii_text, clean_text
 from coordinator.store.program.schedule import (
     Connection,
@@ -24,6 +23,7 @@ from coordinator.store.program.schedule import (
     under_term,
 )
 from coordinator.store.sql.fence import NOT_CURRENT
+from coordinator.store.sql.view import channel_of
 
 T = TypeVar("T")
 

@@ -54,6 +54,8 @@ RACE_FUNCTIONS = (
     "coord_give_back(text, text, uuid, bigint, text, text, boolean, bigint, bigint)",
     "coord_release(bigint, text, text, text, uuid, bigint, text, text, boolean, bigint, bigint)",
     "coord_leave(bigint, text, text, text, uuid, text, text, boolean, boolean, bigint, bigint)",
+    "coord_exchange(bigint, uuid, text, text, uuid, text, boolean, text[], text[], bigint[],"
+    " text[], bigint[], text[], bigint[], text[], uuid[], bigint[], bigint[], text[], boolean)",
 )
 #: Functions that a running node and its programs call.
 NODE_FUNCTIONS = (

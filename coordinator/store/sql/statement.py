@@ -140,17 +140,20 @@ VIEW_COLUMNS: LiteralString = """
     {operations}
 """
 
-#: Needs the parameters group, token and system. OFFSET 0 keeps the planner from reading the
+#: Needs the parameters group, token and system. LIMIT 1 keeps the planner from reading the
 #: holder's row by group_id alone, as it does while it believes the group to be small: then a beat
-#: would read all.
+#: would read all. The holder of a token below a group may be a process of that group that holds it
+#: for its own code.
 VIEW_FROM: LiteralString = """
     FROM ({server}) AS server
     LEFT JOIN {schema}.token_holder AS token ON token.group_id = %(token)s
     LEFT JOIN {schema}.group_record AS record ON record.group_id = %(group)s
     LEFT JOIN LATERAL (
-        SELECT * FROM {schema}.health_check
-        WHERE group_id = %(group)s AND task_id = token.task_id
-        OFFSET 0
+        SELECT * FROM {schema}.health_check AS holder
+        WHERE holder.group_id IN (%(group)s, regexp_replace(%(token)s, '/[^/]*$', ''))
+            AND holder.task_id = token.task_id
+        ORDER BY holder.session = token.session DESC NULLS LAST
+        LIMIT 1
     ) AS node ON true
     LEFT JOIN {schema}.database_epoch AS epoch ON {this_epoch}
 """

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, LiteralString
 
 from coordinator.protocol.messages.requests import Answer, Identity, NodeSeen, TokenSeen, View
@@ -28,7 +30,7 @@ class Place:
     hosts_tasks: bool
     system_identifier: int
     started_at: int  #: of the server, as the identity of every answer has it
-    channel: str  #: for LISTEN of the group's nodes
+    channel: str  #: for LISTEN
 
     def params(self, **more: object) -> dict[str, object]:
         """Return the parameters that every statement may use, and `more`."""
@@ -41,6 +43,16 @@ class Place:
             "channel": self.channel,
             **more,
         }
+
+
+@cache
+def channel_of(schema: str, group: str) -> str:
+    """Return the NOTIFY channel of a group; a hash, because names may be longer than a channel.
+
+    The database's own triggers compute the same (coord_channel).
+    """
+    digest = hashlib.sha256(f"{schema}\0{group}".encode()).digest()
+    return f"coord_{digest[:10].hex()}"
 
 
 def read_view(cursor: Cursor, place: Place) -> View:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from coordinator.protocol.messages.group_record import OBSERVER, Standing, TasksPolicy
+from coordinator.protocol.messages.holder_requests import Exchange
 from coordinator.protocol.messages.planned import PAUSES, EndPlanned, PlannedKind
 from coordinator.protocol.messages.requests import (
     Answer,
@@ -50,6 +51,7 @@ from tests.support.fakes.memory_rows import (
     TaskNodeRow,
     TaskRow,
 )
+from tests.support.holders import memory as holders
 
 #: The server's clock at 0 of the memory's own, in milliseconds since 1970.
 CLOCK_BEGAN_MS = 1_700_000_000_000
@@ -351,7 +353,10 @@ class MemoryDatabase:
 
     def carry_out(self, facts: NodeFacts, request: Request) -> Answer:
         """Carry out one request wholly, or not at all; then make rows anew that it missed."""
-        answer = self._carry_out(facts, request)
+        if isinstance(request, Exchange):
+            answer = holders.exchange(self, facts, request)
+        else:
+            answer = self._carry_out(facts, request)
         if answer.view.lacks_rows:
             self.prepare(facts)
         return answer
@@ -391,7 +396,7 @@ class MemoryDatabase:
     def view(self, facts: NodeFacts) -> View:
         """Return what the database shows a node now."""
         token = self.tokens.get(facts.token, NEVER_HELD)
-        row = None if token.node is None else self.nodes.get((facts.group, token.node))
+        row = self.holder_of(facts.group, facts.token, token)
         settled, epoch = self.is_settled(facts.group), self.epoch()
         return View(
             identity=replace(self.identity, branch=epoch.branch),
@@ -405,6 +410,13 @@ class MemoryDatabase:
             planned=memory_planned.planned(self, facts.group),
             lacks_rows=facts.token not in self.tokens or facts.group not in self.versions,
         )
+
+    def holder_of(self, group: str, name: str, token: TokenSeen) -> NodeRow | None:
+        """Return the row of a token's holder: of the group, or of the one above or below it."""
+        homes = dict.fromkeys((group, name, name.rpartition("/")[0] or name))
+        known = (self.nodes.get((home, token.node or "")) for home in homes)
+        rows = [row for row in known if row is not None]
+        return next((row for row in rows if row.session == token.session), next(iter(rows), None))
 
     def seen(self, row: NodeRow) -> NodeSeen:
         facts = row.facts
@@ -445,7 +457,13 @@ class MemoryDatabase:
         """Tell every connection of the group that something changed."""
         self.notices += 1
         for connection in self.connections:
-            if connection.facts.group == group:
+            if connection.facts.group == group and not connection.facts.holds:
+                connection.notified = True
+
+    def notify_holders(self, group: str) -> None:
+        """Tell the processes that hold tokens for code that one was given back."""
+        for connection in self.connections:
+            if connection.facts.group == group and connection.facts.holds:
                 connection.notified = True
 
     def note_decisions(

@@ -41,7 +41,8 @@ def join(database: MemoryDatabase, facts: NodeFacts, request: Join) -> Answer:
     row = database.nodes[key]
     if not database.join_allowed(row, request):
         return Answer(done=False, view=database.view(facts), namesake=database.seen(row))
-    refused = "" if row.session == request.session else _other_kind(database, facts)
+    again = row.session == request.session or facts.holds
+    refused = "" if again else _other_kind(database, facts)
     if refused:
         return Answer(done=False, view=database.view(facts), refused=refused)
     where = f"{facts.host}:{facts.pid}"
@@ -51,7 +52,7 @@ def join(database: MemoryDatabase, facts: NodeFacts, request: Join) -> Answer:
     newly = row.ended or row.session is None or priority != facts.priority
     if not facts.hosts_tasks:
         database.nodes[key] = joined
-        if newly:
+        if newly and not facts.holds:
             database.versions[facts.group] += 1
         return _joined(database, facts, row, joined)
     if row.session == request.session:
@@ -81,6 +82,7 @@ def _other_kind(database: MemoryDatabase, facts: NodeFacts) -> str:
     others = sum(
         row.facts is not None
         and row.facts.hosts_tasks != facts.hosts_tasks
+        and not row.facts.holds
         and not row.ended
         and now - row.beat_at < row.facts.liveness_s
         for (group, node), row in database.nodes.items()

@@ -13,14 +13,17 @@ guarantee is not guaranteed here either.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from coordinator.app.api import in_process
 from coordinator.app.api.asynchronous.block import AsyncCancel, AsyncTokenBlock, TaskTokens
 from coordinator.app.api.asynchronous.token import AsyncToken
 from coordinator.app.api.exclusive import exclusive_coroutine
+from coordinator.app.api.session import Session, end_with, session_of, warn_if_open
 from coordinator.app.api.setup import (
     Seconds,
     Setup,
@@ -29,6 +32,7 @@ from coordinator.app.api.setup import (
     url_of_engine,
     wait_s,
 )
+from coordinator.app.api.wait import TaskWait
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -126,7 +130,7 @@ class AsyncCoordinator:
         full, limit_s = self._setup.token_name(name), wait_s(timeout, wait=wait)
         return AsyncTokenBlock(
             full,
-            lambda: held_async(self._setup, full, limit_s),
+            lambda: held_async(self._session, self._setup, full, limit_s),
             self._tokens,
             reentrant=reentrant,
             cancel=cancel,
@@ -147,15 +151,26 @@ class AsyncCoordinator:
         def decorate(
             function: Callable[P, Coroutine[Any, Any, R]],
         ) -> Callable[P, Coroutine[Any, Any, R]]:
-            return exclusive_coroutine(function, lambda: held_async(self._setup, full, limit_s))
+            return exclusive_coroutine(
+                function, lambda: held_async(self._session, self._setup, full, limit_s)
+            )
 
         return decorate
 
     async def close(self) -> None:
         """End the session and its threads; waiting callers get a CoordError.
 
-        The coordinator cannot be used afterwards.
+        Blocks that still run are waited for, for 5 s; see `Coordinator.close`.
         """
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[None] = loop.create_future()
+        # A thread of its own: one of the loop's executor may not be had.
+        closing = threading.Thread(
+            target=_close, args=(self._session, loop, ended), name="coord-close", daemon=True
+        )
+        closing.start()
+        await asyncio.shield(ended)
+        closing.join()
 
     async def __aenter__(self) -> AsyncCoordinator:
         return self
@@ -163,13 +178,43 @@ class AsyncCoordinator:
     async def __aexit__(self, *_exc: object) -> None:
         await self.close()
 
+    def __del__(self) -> None:
+        warn_if_open(self, getattr(self, "_session", None))
+
     def _begin(self, setup: Setup) -> None:
         self._setup = setup
         self._tokens = TaskTokens()
+        self._session = session_of(setup)
+        end_with(self, self._session)
 
 
 @asynccontextmanager
-async def held_async(setup: Setup, full: str, limit_s: float | None) -> AsyncIterator[AsyncToken]:
+async def held_async(
+    session: Session, setup: Setup, full: str, limit_s: float | None
+) -> AsyncIterator[AsyncToken]:
     """Hold a token for the body of an `async with`."""
-    async with in_process.held_async(in_process.contest(setup, full, limit_s)) as holding:
+    wait = TaskWait()
+    number: int | None = None
+    may_wait = True
+    try:
+        number = session.ask(wait, full, limit_s)
+        holding = await wait.wait()
         yield AsyncToken(holding, setup.schema)
+        holding.check()
+    except GeneratorExit:
+        may_wait = False  # the task was discarded: there is no loop to wait in
+        raise
+    finally:
+        if session.give_up(number, wait) and may_wait:
+            await wait.wait_for_release()
+
+
+def _close(session: Session, loop: asyncio.AbstractEventLoop, ended: asyncio.Future[None]) -> None:
+    session.close()
+
+    def tell() -> None:
+        if not ended.done():
+            ended.set_result(None)
+
+    with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+        loop.call_soon_threadsafe(tell)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -35,7 +36,7 @@ class AsyncToken:
         self._loop = asyncio.get_running_loop()
         self.lost = asyncio.Event()
         self.lost_future: asyncio.Future[str] = self._loop.create_future()
-        self._in_loop(holding.on_end, self._note_end)
+        self._in_loop(functools.partial(holding.on_end, last=True), self._note_end)
 
     def __repr__(self) -> str:
         state = f"held, {self.seconds_left:.1f} s left" if self.is_held() else "not held"

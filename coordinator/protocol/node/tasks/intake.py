@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from coordinator.protocol.group import observer
 from coordinator.protocol.messages.group_record import TaskDef
+from coordinator.protocol.messages.holder_requests import Exchange
 from coordinator.protocol.messages.requests import Answer, Take
 from coordinator.protocol.messages.task_requests import (
     CatchUp,
@@ -131,8 +132,10 @@ def succeeded(node: Node, request: Take) -> tuple[Command, ...]:
 # --- answers ------------------------------------------------------------------------------------
 
 
-def answered(node: Node, event: Answered, request: TaskRequest) -> Step:
-    """Apply the answer to a task request."""
+def answered(node: Node, event: Answered, request: TaskRequest | Exchange) -> Step:
+    """Apply the answer to a task request; an exchange of tokens is its holders' own (U)."""
+    if isinstance(request, Exchange):
+        return node, ()
     task_state, answer, now = node.task_state, event.answer, event.now
     assert task_state is not None, "only a node with task state sends task requests"
     if node.session is None:
