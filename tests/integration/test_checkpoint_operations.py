@@ -281,3 +281,25 @@ def test_a_cancelled_check_ends_after_the_present_segment(database, tmp_path: Pa
         assert CheckDisk().run(again).state is SubtaskState.DONE
         assert set(verdicts(group).values()) == {1}  # none is checked twice
         assert len(verdicts(group)) == 4
+
+
+def test_a_rebuild_of_named_groups_of_one_program_and_of_one_node(database, tmp_path: Path):
+    with disk_nodes(database, tmp_path, 7) as group:
+        holding = group.hold("n1")
+        for number in (1, 2):
+            group.put(holding, bytes([number]) * 300_000)
+        database.query("UPDATE segment SET state = 'MISSING' WHERE place < 2")
+        ((first, node),) = database.query(
+            "SELECT segment_group, sys_segments.node FROM sys_segments JOIN sys_segment_groups AS g"
+            " USING (segment_group) WHERE g.sequence = 1 AND place = 0"
+        )
+
+        def planned(**options: object) -> list[tuple[str, int]]:
+            plan = Rebuild().plan(claim(group, "n1", options=options))
+            return [(each.entity, each.units) for each in plan.subtasks]
+
+        assert len(planned()) == 2
+        assert planned(segment_groups=[first]) == [(str(first), 2)]
+        assert planned(segment_groups=[first], node=node) == [(str(first), 1)]
+        assert planned(table_id="orders/mail") == []
+        assert len(planned(table_id="orders")) == 2

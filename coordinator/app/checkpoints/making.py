@@ -6,12 +6,13 @@ import hashlib
 import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 
 from coordinator.app.checkpoints.material import Content, Material, exactly, nothing_more
 from coordinator.app.checkpoints.places import Located, Places, Sink
 from coordinator.app.config.settings import CheckpointSettings
+from coordinator.errors import CoordError
 from coordinator.segments.codec import codec_of, has_erasure_code
 from coordinator.segments.faults import DiskError, SourceChangedError
 from coordinator.segments.file import DIGEST_BYTES, SegmentWriter, digest_of, file_bytes
@@ -113,7 +114,9 @@ class Maker:
                     if len(failed) >= FAILURES_MAX:
                         raise error.fault from error
                     continue
-            self.let_go()
+            # It is committed, whatever comes now; the next one lets go of more.
+            with suppress(CoordError):
+                self.let_go()
             return made
 
     def let_go(self) -> None:

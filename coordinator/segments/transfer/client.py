@@ -57,7 +57,7 @@ class Peer:
             connection.putheader("Range", f"bytes={offset}-")
             connection.endheaders()
             answer = connection.getresponse()
-            self._refuse_others(answer, (200, 206))
+            self.refuse_others(answer, (200, 206))
             yield RemoteReading(answer, request.path)
 
     @contextmanager
@@ -83,7 +83,7 @@ class Peer:
             self.address, timeout=self.silence_max_s, context=context
         )
         try:
-            with self._transfer_errors():
+            with self.transfer_errors():
                 connection.connect()
                 self._refuse_another(connection.sock)
                 yield connection
@@ -91,7 +91,8 @@ class Peer:
             connection.close()
 
     @contextmanager
-    def _transfer_errors(self) -> Iterator[None]:
+    def transfer_errors(self) -> Iterator[None]:
+        """Turn what a socket or a broken answer raises into a TransferError."""
         try:
             yield
         except (http.client.HTTPException, OSError) as error:
@@ -120,9 +121,13 @@ class Peer:
         connection.putheader(HEADER, signature(self.key, request))
         return request
 
-    def _refuse_others(self, answer: http.client.HTTPResponse, expected: tuple[int, ...]) -> bytes:
+    def refuse_others(self, answer: http.client.HTTPResponse, expected: tuple[int, ...]) -> None:
+        """Return for an expected status.
+
+        Errors: SegmentAbsentError, SegmentDamagedError, DiskError, TransferError, with its reason.
+        """
         if answer.status in expected:
-            return b""
+            return
         raw = answer.read(4_096)
         try:
             told = json.loads(raw)
@@ -173,12 +178,13 @@ class RemoteWriting:
 
         Errors: DiskError with the peer's reason when it has one; TransferError.
         """
-        try:
-            self._connection.send(part)
-        except OSError:
-            # It may have answered before the end: a full disk, a refusal.
-            self._peer._refuse_others(self._connection.getresponse(), ())
-            raise
+        with self._peer.transfer_errors():
+            try:
+                self._connection.send(part)
+            except OSError:
+                # It may have answered before the end: a full disk, a refusal.
+                self._peer.refuse_others(self._connection.getresponse(), ())
+                raise
 
     def keep(self, digest: bytes) -> None:
         """Sign the digest, and wait until the peer has the file on its disk.
@@ -186,7 +192,8 @@ class RemoteWriting:
         Errors: as `write`.
         """
         self.write(body_mac(self._peer.key, self._request, digest))
-        self._peer._refuse_others(self._connection.getresponse(), (201,))
+        with self._peer.transfer_errors():
+            self._peer.refuse_others(self._connection.getresponse(), (201,))
 
 
 __all__ = ["Peer", "RemoteReading", "RemoteWriting"]

@@ -65,7 +65,7 @@ class Rebuild:
         """Return a subtask for each checkpoint that has something to rebuild."""
         options = planning.options
         groups = options.get("segment_groups")
-        wanted = None if groups is None else {str(each) for each in groups}
+        wanted = None if groups is None else {int(each) for each in groups}
         with opened(planning) as site:
             rows = {row["id"]: row for row in site.checkpoints()}
             unhealthy: dict[int, list[Row]] = {}
@@ -73,7 +73,7 @@ class Rebuild:
                 row = rows.get(segment["checkpoint"])
                 if row is None or segment["status"] == "INTACT":
                     continue
-                if wanted is not None and str(row["id"]) not in wanted:
+                if wanted is not None and row["id"] not in wanted:
                     continue
                 if options.get("table_id") not in (None, row["token"]):
                     continue
