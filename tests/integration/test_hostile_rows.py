@@ -16,7 +16,8 @@ from coordinator.app.admin.status import StatusReader
 from coordinator.app.config.database_choice import Resolved
 from coordinator.cli.options import TimeStyle
 from coordinator.cli.render.documents import history_document, pretty, status_document
-from coordinator.cli.render.tables import groups_table, history_parts
+from coordinator.cli.render.history_tables import history_parts
+from coordinator.cli.render.status_tables import groups_table
 from coordinator.protocol.messages.group_record import TaskDef
 from coordinator.store.admin.admin_store import AdminStore
 from coordinator.store.driver import connect as driver
@@ -76,7 +77,7 @@ def look_at_everything(roles: Roles, stack: ExitStack) -> None:
     assert {group.group for group in status.groups} == {GROUP, STRANGER}
     console = Console(file=io.StringIO())
     for style in TimeStyle:
-        console.print(groups_table(status, style))
+        console.print(groups_table(status.groups, style))
         console.print(*history_parts(history, style, several=True))
     assert pretty(status_document(status))
     assert pretty(history_document(history))
