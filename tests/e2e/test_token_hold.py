@@ -78,6 +78,7 @@ class Locks:
         return node, path
 
     def end(self) -> None:
+        self.coordinator.close()
         for node in self._started:
             node.end()
 

@@ -67,14 +67,17 @@ def served_at(path: str) -> bool:
         return False
 
 
-def other(database) -> Coordinator:
-    return Coordinator(
+@pytest.fixture
+def other(database) -> Iterator[Coordinator]:
+    """Give a coordinator of another process."""
+    with Coordinator(
         group_id="orders",
         database_url=database.conninfo,
         schema=database.schema,
         heartbeat_frequency=0.3,
         liveness_check_interval=2.0,
-    )
+    ) as made:
+        yield made
 
 
 def command_of(language: str, folder: Path) -> list[str]:
@@ -97,7 +100,7 @@ def command_of(language: str, folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("language", ["sh", "node", "go"])
 def test_a_client_holds_a_token_loses_it_and_ends_as_its_command_does(
-    language, served, database, tmp_path
+    language, served, database, other, tmp_path
 ):
     command = [*command_of(language, tmp_path), served[1], "nightly"]
 
@@ -106,7 +109,7 @@ def test_a_client_holds_a_token_loses_it_and_ends_as_its_command_does(
         return subprocess.run([*command, *words], cwd=tmp_path, env=environ, timeout=60).returncode
 
     assert run("sh", "-c", 'test "$COORD_TERM" = 1 && exit 7') == 7
-    with other(database).token("nightly", timeout=60) as token:
+    with other.token("nightly", timeout=60) as token:
         assert token.term == 2
         if language != "go":
             assert run("true", TIMEOUT="0") == 75
@@ -114,7 +117,7 @@ def test_a_client_holds_a_token_loses_it_and_ends_as_its_command_does(
     try:
         eventually((tmp_path / "ran").exists, 60, "the command runs")
         assert (tmp_path / "ran").read_text() == "3\n"
-        with pytest.raises(TokenHeldError), other(database).token("nightly", wait=False):
+        with pytest.raises(TokenHeldError), other.token("nightly", wait=False):
             pass
         database.query(
             "UPDATE health_check SET ended_at = now(), end_reason = 'evicted' WHERE session ="
@@ -127,7 +130,7 @@ def test_a_client_holds_a_token_loses_it_and_ends_as_its_command_does(
             client.wait()
 
 
-def test_the_service_comes_back_after_a_death_and_goes_with_its_node(served, database):
+def test_the_service_comes_back_after_a_death_and_goes_with_its_node(served, other):
     node, path = served
     status, lease = asked(path, "POST", "x?ttl=600")
     assert (status, lease["term"]) == (201, 1)
@@ -141,7 +144,7 @@ def test_the_service_comes_back_after_a_death_and_goes_with_its_node(served, dat
     node.process.terminate()
     node.process.wait(60)
     assert not Path(path).exists()
-    with other(database).token("x", wait=False) as token:
+    with other.token("x", wait=False) as token:
         assert token.term == 3
 
 

@@ -64,6 +64,7 @@ class CoordGroup:
         self._intervals = (heartbeat_frequency, liveness_check_interval)
         self._nodes: dict[str, RealNode] = {}
         self._links: list[Link] = []
+        self._coordinators: list[Coordinator] = []
 
     # --- nodes ----------------------------------------------------------------------------------
 
@@ -106,15 +107,20 @@ class CoordGroup:
         return self.wait_for(held, f"a holder with a term above {after}")
 
     def coordinator(self, task_id: str = "test") -> Coordinator:
-        """Return a coordinator of this group, for tokens that the test holds itself."""
+        """Return a coordinator of this group, for tokens that the test holds itself.
+
+        It is closed with the group.
+        """
         heartbeat, liveness = self._intervals
-        return Coordinator(
+        made = Coordinator(
             group_id=self.group_id,
             task_id=task_id,
             database_url=self.database_url,
             heartbeat_frequency=heartbeat,
             liveness_check_interval=liveness,
         )
+        self._coordinators.append(made)
+        return made
 
     def wait_for(self, fact: Callable[[], T | None], what: str) -> T:
         """Ask again and again until the answer is true, and return it.
@@ -172,6 +178,8 @@ class CoordGroup:
 
     def end(self) -> None:
         """End all nodes."""
+        for coordinator in self._coordinators:
+            coordinator.close()
         for link in self._links:
             link.heal()
         for node in self._nodes.values():
