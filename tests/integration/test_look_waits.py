@@ -8,7 +8,7 @@ from psycopg.conninfo import make_conninfo
 from coordinator.app.admin.status import GroupLine, StatusReader
 from coordinator.app.config.database_choice import Resolved
 from coordinator.cli.render.documents import group_fields
-from coordinator.cli.render.tables import _nodes_parts
+from coordinator.cli.render.status_tables import _nodes_parts
 from tests.conftest import Database
 from tests.support.nodes.store_nodes import joined_nodes
 
