@@ -71,6 +71,10 @@ ELSEWHERE = {
     "help": "unit/cli/test_start.py",
     "token hold": "e2e",
     "sql": "e2e/test_cli_operations.py",
+    **dict.fromkeys(
+        ("switchover", "resign", "pause", "resume", "drain", "undrain", "node set"),
+        "e2e/planned/test_command_table.py",
+    ),
 }
 #: Groups of commands that need no database, or have a table of their own.
 ELSEWHERE_GROUPS = ("config", "db", "state", "checkpoint", "operation")
