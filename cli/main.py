@@ -26,7 +26,7 @@ from coordinator.cli.commands.operation import commands as operation_commands
 from coordinator.cli.commands.operation import sql as sql_command
 from coordinator.cli.commands.planned import handovers, pauses
 from coordinator.cli.commands.planned import nodes as planned_nodes
-from coordinator.cli.commands.program import state
+from coordinator.cli.commands.program import gate, state
 from coordinator.cli.commands.task import commands as task_commands
 from coordinator.cli.commands.token import commands as token_commands
 from coordinator.runtime.linux.descriptors import open_standard
@@ -95,6 +95,7 @@ app.command()(check.wait)
 app.add_typer(task_commands.app, name="task")
 app.add_typer(state.app, name="state")
 app.add_typer(checkpoint_commands.app, name="checkpoint")
+app.command()(gate.gate)
 app.add_typer(token_commands.app, name="token")
 app.command()(nodes.nodes)
 app.add_typer(observer_commands.app, name="observer")

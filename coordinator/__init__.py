@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from coordinator.app.api.coordinator import Coordinator
     from coordinator.app.api.task import HeldTask
     from coordinator.app.api.token import Token
+    from coordinator.app.held.gate import gate
     from coordinator.app.held.held import Held, held
     from coordinator.errors import (
         CoordError,
@@ -37,6 +38,7 @@ __all__ = [
     "Token",
     "TokenHeldError",
     "TokenLostError",
+    "gate",
     "held",
 ]
 
@@ -51,6 +53,7 @@ _HOMES = {
     "OutcomeUnknownError": "coordinator.errors",
     "TokenHeldError": "coordinator.errors",
     "TokenLostError": "coordinator.errors",
+    "gate": "coordinator.app.held.gate",
     "held": "coordinator.app.held.held",
 }
 

@@ -174,6 +174,7 @@ def node_fields(node: NodeLine) -> dict[str, Any]:
         "tasks": node.task_count,
         "observer": node.observer,
         "ready": node.ready,
+        "programReady": node.program_ready,
     }
 
 

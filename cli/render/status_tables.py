@@ -181,7 +181,10 @@ def _role(node: NodeLine, *, of_tasks: bool) -> str:
     """Return the role of a node; in a task group its standing, and the observer by its name."""
     if node.observer:
         return "observer" if node.role == "member" else f"observer, {node.role}"
-    return node.role if of_tasks or node.state != "ended" else "-"
+    role = node.role if of_tasks or node.state != "ended" else "-"
+    if node.program_ready is None:
+        return role
+    return f"{role}, ready" if node.program_ready else f"{role}, not ready"
 
 
 def _state(node: NodeLine) -> str:

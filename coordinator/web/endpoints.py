@@ -64,6 +64,7 @@ def _describe(node: Node, now: float) -> dict[str, Any]:
         "term": term,
         "holder": holder,
         "leaseRemainingSeconds": _lease_left_s(node, now),
+        "programReady": node.preparation.ready if node.policy.prepares else None,
         "database": _database(node, now),
     }
 

@@ -61,6 +61,7 @@ CREATE TABLE {schema}.health_check (
     standing_version bigint DEFAULT 0 NOT NULL,
     hosts_tasks boolean DEFAULT false NOT NULL,
     capacity integer,
+    ready boolean,
     CONSTRAINT health_check_pkey PRIMARY KEY (group_id, task_id)
 ) WITH (
     fillfactor = 50,

@@ -34,14 +34,15 @@ SELECT
     seen.started_at,
     seen.joined_at,
     seen.ended_at,
-    seen.end_reason
+    seen.end_reason,
+    CASE WHEN NOT seen.ended AND NOT seen.holds THEN seen.ready END AS ready
 FROM (
     SELECT
         node.group_id, node.task_id, node.session, node.liveness_ms, node.heartbeat_ms,
         node.lease_ms, node.host, node.pid, node.version, node.standing,
         COALESCE(chosen.value, node.priority) AS priority,
         node.config_hash, node.isolation, node.started_at, node.joined_at, node.ended_at,
-        node.end_reason,
+        node.end_reason, node.ready,
         node.ended_at IS NOT NULL OR node.session IS NULL AS ended,
         COALESCE(
             node.ended_at IS NULL

@@ -56,6 +56,7 @@ class NodeLine:
     task_count: int | None = None  #: tasks that it holds; None in a group of one program
     observer: bool = False
     ready: bool | None = None  #: it may run tasks; None in a group of one program
+    program_ready: bool | None = None  #: the program of a standby waits at its gate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,4 +273,5 @@ def _node(row: Row, host: Row | None) -> NodeLine:
         task_count=None if host is None else host["task_count"],
         observer=host is not None and host["observer"],
         ready=None if host is None else _ready(row, host),
+        program_ready=row["ready"],
     )

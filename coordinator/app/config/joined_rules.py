@@ -25,6 +25,7 @@ def joined_problems(
     if config.trigger and config.trigger.end_time and config.trigger.end_time <= now:
         rule = "is over: nothing would ever run"
         found.append(Problem(path=("trigger", "endTime"), rule=rule))
+    found += _standby_problems(config)
     found += _watched_problems(config)
     if hosts_tasks(config):
         found += _group_problems(config, options, places)
@@ -41,6 +42,18 @@ def joined_problems(
             rule = f"must not be longer than {SPEC_LETTERS_MAX} letters of JSON"
             found.append(Problem(path=("tasks", index), rule=rule))
     return found
+
+
+def _standby_problems(config: ConfigFile) -> list[Problem]:
+    """Refuse a gate where no command could wait at it."""
+    program, rule = config.program, ""
+    if program.standby != "started":
+        return []
+    if program.callable is not None:
+        rule = "'started' needs command: a callable does not wait at a gate"
+    elif config.trigger is not None:
+        rule = "'started' cannot be combined with [trigger]: a schedule starts each run anew"
+    return [Problem(path=("program", "standby"), rule=rule)] if rule else []
 
 
 def _watched_problems(config: ConfigFile) -> list[Problem]:

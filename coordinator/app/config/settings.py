@@ -19,6 +19,7 @@ from coordinator.protocol.messages.schedule import Policy, Retry, Trigger, field
 
 ForwardedSignal = Literal["HUP", "USR1", "USR2", "QUIT"]
 OnExit = Literal["restart", "on-failure", "release", "stop"]
+StandbyKind = Literal["cold", "started"]
 Isolation = Literal["auto", "cgroup", "pidns", "plain"]
 LogFormat = Literal["auto", "text", "json"]
 Commands = Literal["any", "listed"]
@@ -43,6 +44,7 @@ class ProgramSettings:
     cwd: str | None = field_of("cwd", None)
     forward_signals: tuple[str, ...] = field_of("forwardSignals", ())
     progress_s: float = field_of("progressTimeout", 0.0)  #: 0.0: it reports no progress
+    standby: StandbyKind = field_of("standby", "cold")  #: state of the program on a standby
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,6 +39,12 @@ SENTENCES = {
         " after {wait_s:g} s, if no other node has it then"
     ),
     "hook-failed": "the hook {hook} failed: {why}",
+    "ready": "ready: the program waits at its gate",
+    "not-ready": "not ready: the program does not wait at its gate any more",
+    "prepared-ended": (
+        "not ready: the program that was to wait at its gate ended ({status}); it is started again"
+        " in {wait_s:.1f} s"
+    ),
     "program-refused": "the program was not started: {why}",
     "planned": "planned change {id}: {what}{when}",
     "planned-over": "planned change {id} is over: {what}",
@@ -87,8 +93,9 @@ STOPPING = {
 def sentence(report: LogLine, node: Node) -> str:
     """Return the line for one report, without "coord: " at its beginning."""
     fields = dict(report.fields)
-    if report.event in ("program-ended", "task-ended"):
+    if report.event in ("program-ended", "task-ended", "prepared-ended"):
         fields["status"] = _status(fields["status"])
+    if report.event in ("program-ended", "task-ended"):
         fields["why"] = _cause(str(fields["why"]))
     if report.event == "planned":
         fields["when"] = _when(fields["wait_s"], fields["left_s"])

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from coordinator.protocol.guardian.gate_words import GateMissed, GateWaits, OpenGate, OpenOrdered
+
 #: One message of a channel, as it is sent in JSON.
 Message = dict[str, Any]
 
@@ -41,6 +43,7 @@ class StartOrdered(NamedTuple):
     start_by: float = float("inf")  #: latest moment of the exec, however long the run is trusted
     forward: tuple[int, ...] = ()  #: signals of the node that the program gets
     last_stop_s: float | None = None  #: SIGTERM this long before trust ends; None: stop_timeout_s
+    gated: bool = False  #: it waits behind a gate, without trust, until that is opened
 
 
 class ExtendOrdered(NamedTuple):
@@ -177,6 +180,7 @@ AgentEvent = (
     | ExtendOrdered
     | StopOrdered
     | KillOrdered
+    | OpenOrdered
     | Pinged
     | SessionTold
     | ExitOrdered
@@ -193,10 +197,13 @@ ProgramEvent = (
     | ProgramGrows
 )
 
+#: Events about the gate of a run.
+GateEvent = GateWaits | GateMissed
+
 #: Events about the processes of agent and spare, existing or still to be made.
 PeerEvent = AgentLost | AgentNotMade | SpareLost | SpareMissed | PromotionFailed
 
-Event = AgentEvent | PeerEvent | ProgramEvent | SignalArrived | Ticked
+Event = AgentEvent | PeerEvent | ProgramEvent | GateEvent | SignalArrived | Ticked
 
 
 # --- commands -----------------------------------------------------------------------------------
@@ -294,6 +301,7 @@ class Quit(NamedTuple):
 Command = (
     LaunchProgram
     | LetGo
+    | OpenGate
     | SignalProgram
     | KillProgram
     | WriteBoard

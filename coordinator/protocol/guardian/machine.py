@@ -37,9 +37,10 @@ from itertools import repeat
 from coordinator.errors import IllegalTransitionError
 from coordinator.protocol.guardian import agents as guardian_agents
 from coordinator.protocol.guardian import events as words
+from coordinator.protocol.guardian import gate as guardian_gate
+from coordinator.protocol.guardian import gate_words, wire
 from coordinator.protocol.guardian import run as guardian_run
 from coordinator.protocol.guardian import signals as guardian_signals
-from coordinator.protocol.guardian import wire
 from coordinator.protocol.guardian.events import Command, Event, RunOrder
 from coordinator.protocol.guardian.run import Orders
 from coordinator.protocol.guardian.state import Guard, Run
@@ -123,6 +124,8 @@ def _meet(guard: Guard, event: Event, now: float, orders: Orders) -> Guard:
             return guardian_run.on_program(guard, event, now, orders)
         case words.ProgramSurvives() | words.ProgramGrows():
             return guardian_run.on_program(guard, event, now, orders)
+        case gate_words.GateWaits() | gate_words.GateMissed():
+            return guardian_gate.on_gate(guard, event, now, orders)
         case words.AgentNotMade(why):
             return guardian_agents.miss(guard, why, now, orders)
         case _:
@@ -152,8 +155,8 @@ def _on_agent(guard: Guard, event: Event, now: float, orders: Orders) -> Guard:
             leave_by = min(guard.leave_by, now + EXIT_MAX_S)
             leaving = code if guard.leaving is None else guard.leaving
             return guard._replace(leaving=leaving, leave_by=leave_by)
-        case words.StartOrdered():
-            return guardian_run.start(guard, event, now, orders)
+        case words.StartOrdered() | gate_words.OpenOrdered():
+            return _let_act(guard, event, now, orders)
         case words.ExtendOrdered(words.EVERY_RUN, trusted_until):
             extend = guardian_run.extend
             runs = tuple(extend(run, trusted_until, now, orders) for run in guard.runs)
@@ -167,6 +170,14 @@ def _on_agent(guard: Guard, event: Event, now: float, orders: Orders) -> Guard:
             return _on_run_order(guard, event, now, orders)
         case _:
             raise IllegalTransitionError(guard, event)
+
+
+def _let_act(
+    guard: Guard, event: words.StartOrdered | gate_words.OpenOrdered, now: float, orders: Orders
+) -> Guard:
+    if isinstance(event, gate_words.OpenOrdered):
+        return guardian_gate.open_gate(guard, event, now, orders)
+    return guardian_run.start(guard, event, now, orders)
 
 
 def _on_run_order(guard: Guard, event: RunOrder, now: float, orders: Orders) -> Guard:

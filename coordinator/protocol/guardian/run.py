@@ -37,6 +37,7 @@ def start(guard: Guard, order: words.StartOrdered, now: float, orders: Orders) -
         start_by=order.start_by,
         forward=order.forward,
         last_stop_s=order.last_stop_s,
+        gated=order.gated,
     )
     if order.run == words.EVERY_RUN:
         why = f"no run has the number {order.run}"
@@ -51,7 +52,7 @@ def start(guard: Guard, order: words.StartOrdered, now: float, orders: Orders) -
     else:
         orders.append(words.LaunchProgram(order))
         # A successor gets the term of the group's own program.
-        term = guard.term if order.task else order.term
+        term = guard.term if order.task or order.gated else order.term
         return guard._replace(runs=(*guard.runs, run), term=term)
     orders.append(wire.to_agent(wire.Refused(order.run, why, 0)))
     return guard
@@ -59,7 +60,7 @@ def start(guard: Guard, order: words.StartOrdered, now: float, orders: Orders) -
 
 def extend(run: Run, trusted_until: float, now: float, orders: Orders) -> Run:
     """Extend trust in the run, unless it is too late for that (G2)."""
-    if not run.extends or now >= run.trusted_until:
+    if run.gated or not run.extends or now >= run.trusted_until:
         return run
     run = run._replace(trusted_until=max(run.trusted_until, trusted_until))
     orders.append(words.WriteBoard(run.number, run.trusted_until, now))
@@ -126,7 +127,12 @@ def keep_trust(run: Run, now: float, orders: Orders) -> Run:
 
 
 def inherit(run: Run, now: float, orders: Orders) -> Run:
-    """Stop a run of a dead agent; its successor gets no answer for each single run (G5)."""
+    """Stop a run of a dead agent; its successor gets no answer for each single run (G5).
+
+    One behind a closed gate has nothing to finish, and must not hold the successor up.
+    """
+    if run.gated:
+        return kill(run, "agent", now, orders)._replace(inherited=True)
     return stop(run, run.stop_timeout_s, "agent", now, orders)._replace(inherited=True)
 
 
@@ -188,7 +194,8 @@ def _let_go(guard: Guard, run: Run, now: float, orders: Orders) -> Guard:
     orders.append(wire.to_spare(wire.RunTold(run.number, run.handle or {})))
     if run.phase != "launching" or now >= run.let_go_by:
         return guard.changed(run)
-    orders.append(words.WriteBoard(run.number, run.trusted_until, now))
+    if not run.gated:
+        orders.append(words.WriteBoard(run.number, run.trusted_until, now))
     orders.append(words.LetGo(run.number, min(run.trusted_until, run.start_by)))
     return guard.changed(run._replace(phase="running"))
 

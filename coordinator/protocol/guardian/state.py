@@ -45,6 +45,7 @@ class Run(NamedTuple):
     start_by: float = math.inf  #: deadline of its start only
     forward: tuple[int, ...] = ()  #: signals of the node that the program gets
     last_stop_s: float | None = None  #: SIGTERM this long before trust ends; None: stop_timeout_s
+    gated: bool = False  #: its gate is closed: it waits, and is not trusted
     survivors: frozenset[int] = frozenset()  #: processes that cannot be killed, already reported
 
     @property

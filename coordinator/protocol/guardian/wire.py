@@ -6,8 +6,8 @@
 Messages of the agent are events of the guardian and stand in events.py; messages of the guardian to
 agent and spare stand here.
 
-    agent    --> guardian   hello, start, extend, stop, kill, ping, session, exit
-    guardian --> agent      echo, started, refused, stopping, ended, signal, leave
+    agent    --> guardian   hello, start, open, extend, stop, kill, ping, session, exit
+    guardian --> agent      echo, started, refused, waiting, stopping, ended, signal, leave
     guardian --> spare      runs, running, idle, session, quit, become
 """
 
@@ -31,6 +31,7 @@ from coordinator.protocol.guardian.events import (
     TellAgent,
     TellSpare,
 )
+from coordinator.protocol.guardian.gate_words import OpenOrdered
 
 #: The trust board, which a program may read: until when it is trusted, and when that was written.
 BOARD = struct.Struct("@dd")
@@ -67,6 +68,13 @@ class Refused(NamedTuple):
     run: int
     why: str
     code: int
+
+
+class Waiting(NamedTuple):
+    """The program of a run waits at its closed gate, or does not any more."""
+
+    run: int
+    waiting: bool
 
 
 class Stopping(NamedTuple):
@@ -137,7 +145,7 @@ class BecomeOrdered(NamedTuple):
 
 
 FromAgent = AgentEvent
-ToAgent = Echoed | Started | Refused | Stopping | Ended | Signalled | LeaveOrdered
+ToAgent = Echoed | Started | Refused | Waiting | Stopping | Ended | Signalled | LeaveOrdered
 ToSpare = RunsTold | RunTold | RunOver | SessionTold | QuitOrdered | BecomeOrdered
 Word = FromAgent | ToAgent | ToSpare
 
@@ -265,11 +273,13 @@ _START: _Readers = {
     "start_by": float,
     "forward": _numbers,
     "last_stop_s": _number_or_none,
+    "gated": bool,
 }
 #: Name of each message, its type, and the readers of its fields.
 _WORDS: dict[str, tuple[Any, _Readers]] = {
     "hello": (Greeted, {"silence_max_s": float, "stop_timeout_s": float}),
     "start": (StartOrdered, _START),
+    "open": (OpenOrdered, {**_RUN, "term": int, "session": _text, "trusted_until": float}),
     "extend": (ExtendOrdered, {**_RUN, "trusted_until": float}),
     "stop": (StopOrdered, {**_RUN, "grace_s": float}),
     "kill": (KillOrdered, _RUN),
@@ -279,6 +289,7 @@ _WORDS: dict[str, tuple[Any, _Readers]] = {
     "echo": (Echoed, {"n": int}),
     "started": (Started, {**_RUN, "pid": int, "handle": _handle}),
     "refused": (Refused, {**_RUN, "why": _text, "code": int}),
+    "waiting": (Waiting, {**_RUN, "waiting": bool}),
     "stopping": (Stopping, {**_RUN, "why": _text}),
     "ended": (Ended, {**_RUN, "status": int, "why": _text, "at": _number_or_none, "forced": bool}),
     "signal": (Signalled, {"signum": int, "nth": int}),

@@ -233,6 +233,14 @@ class ReadRoster:
     """Read which other nodes could take the token."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TellReady:
+    """Write whether the program of this standby waits at its gate, for the others' ranking."""
+
+    session: str
+    ready: bool
+
+
 Request = (
     Join
     | EndNamesake
@@ -244,6 +252,7 @@ Request = (
     | RaiseFloor
     | ReadRoster
     | EndPlanned
+    | TellReady
     | TaskRequest
     | Exchange
 )
@@ -273,12 +282,14 @@ class Candidate:
     """A live node of the group, with what ranks it among those that may take.
 
     age_s: of its last heartbeat, server clock.
+    ready: its program is started and waits at its gate.
     """
 
     node: str
     priority: int
     age_s: float = 0.0
     heartbeat_s: float = 1.0
+    ready: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -84,6 +84,15 @@ class ProgramProgressed:
 
 
 @dataclass(frozen=True, slots=True)
+class ProgramWaits:
+    """The program of a run waits at its closed gate, or does not any more."""
+
+    now: float
+    run: int
+    waiting: bool
+
+
+@dataclass(frozen=True, slots=True)
 class StopAsked:
     """Leave the group for good, with this exit code."""
 
@@ -118,6 +127,7 @@ Event = (
     | ProgramStopping
     | ProgramEnded
     | ProgramProgressed
+    | ProgramWaits
     | StopAsked
     | ResignAsked
 )
@@ -156,6 +166,22 @@ class StartProgram:
     start_by: float = float("inf")
     side: str = ""
     env: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareProgram:
+    """Start the program behind a closed gate, without trust: this node does not hold the token."""
+
+    run: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenGate:
+    """Let the prepared program act under `term`; it must be dead at `trusted_until`."""
+
+    run: int
+    term: int
+    trusted_until: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,5 +225,14 @@ class LogLine:
 
 
 Command = (
-    Ask | Reconnect | StartProgram | ExtendTrust | StopProgram | KillProgram | Finish | LogLine
+    Ask
+    | Reconnect
+    | StartProgram
+    | PrepareProgram
+    | OpenGate
+    | ExtendTrust
+    | StopProgram
+    | KillProgram
+    | Finish
+    | LogLine
 )

@@ -17,6 +17,7 @@ from coordinator.protocol.messages.requests import (
     Request,
     Settle,
     Take,
+    TellReady,
     View,
 )
 from coordinator.protocol.messages.task_requests import TakeTasks
@@ -34,11 +35,13 @@ from coordinator.protocol.node.events import (
     ProgramProgressed,
     ProgramRefused,
     ProgramStopping,
+    ProgramWaits,
     Reconnect,
     ResignAsked,
     StopAsked,
     Ticked,
 )
+from coordinator.protocol.node.gate import prepared
 from coordinator.protocol.node.join import joined
 from coordinator.protocol.node.planned import give_way
 from coordinator.protocol.node.planned import intake as planned_intake
@@ -83,6 +86,8 @@ def absorb(node: Node, event: Event) -> Step:
             return _failed(node, now, request, why)
         case ProgramRefused() | ProgramStopping() | ProgramEnded() | ProgramProgressed():
             return _give_up_leaving(*program_end.on_program(node, event), event.now)
+        case ProgramWaits():
+            return prepared.on_event(node, event) or (node, ())
         case PrimarySeen(now, identity):
             return branches.primary_seen(node, now, identity)
         case StopAsked(now, reason, code):
@@ -215,7 +220,7 @@ def _note_outcome(node: Node, event: Answered, request: Request, answer: Answer)
             return _left(node, request), ()
         case ReadRoster() | EndPlanned():
             return planned_intake.answered(node, request, answer, now)
-        case EndNamesake() | Settle() | RaiseFloor():
+        case EndNamesake() | Settle() | RaiseFloor() | TellReady():
             return _note_upkeep(node, request, answer, now), ()
         case TakeTasks() if answer.done and request.session == node.session:
             node = replace(node, beats=node.beats + 1)  # a take counts as a heartbeat, too
@@ -227,9 +232,11 @@ def _note_outcome(node: Node, event: Answered, request: Request, answer: Answer)
 
 
 def _note_upkeep(
-    node: Node, request: EndNamesake | Settle | RaiseFloor, answer: Answer, now: float
+    node: Node, request: EndNamesake | Settle | RaiseFloor | TellReady, answer: Answer, now: float
 ) -> Node:
     match request:
+        case TellReady():
+            return prepared.told(node, request)
         case EndNamesake():
             return replace(node, namesake_watch=None, beat_at=now)
         case Settle() if answer.done and answer.view.settled:

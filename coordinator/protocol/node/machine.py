@@ -27,9 +27,9 @@ from coordinator.protocol.node.events import (
     Event,
     Finish,
     LogLine,
-    StartProgram,
     StopProgram,
 )
+from coordinator.protocol.node.gate import prepared
 from coordinator.protocol.node.intake import absorb
 from coordinator.protocol.node.next_request import next_request, wake_moments
 from coordinator.protocol.node.planned.give_way import give_way
@@ -45,7 +45,6 @@ from coordinator.protocol.node.state.node import (
     may_start,
     program_left,
 )
-from coordinator.protocol.node.state.run import Run
 from coordinator.protocol.node.tasks.start_stop import start_or_stop
 from coordinator.protocol.node.waiting import give_up_waiting
 from coordinator.protocol.rules.trust import expired
@@ -63,11 +62,12 @@ def step(node: Node, event: Event) -> Step:
     node, taken = absorb(node, event)
     node, over = _expire(node, now)
     node, started = _start_or_stop(node, now)
+    node, readied = prepared.prepare(node, now)
     node, brought = start_or_stop(node, now)
     node, worked = worker.start_or_stop(node, now)
     node, asked = _ask(node, now)
     node, reported = _report(node, now)
-    return node, (*late, *taken, *over, *started, *brought, *worked, *asked, *reported)
+    return node, (*late, *taken, *over, *started, *readied, *brought, *worked, *asked, *reported)
 
 
 def wake_at(node: Node, now: float) -> float:
@@ -103,10 +103,11 @@ def _start_or_stop(node: Node, now: float) -> Step:
         preparing = hooks.prepare(node, node.view.token.term, now)
         if preparing is not None:
             return preparing
-        run = Run(node.run_count + 1, node.view.token.term, now)
+        node, run, command = prepared.begin(node, node.view.token.term, now)
         watch = hung.begun(run, node.policy.hung, now)
-        node = replace(node, run=run, run_count=run.number, program_watch=watch, prepared=0)
-        return node, (StartProgram(run.number, run.term, node.trusted_until),)
+        run_count = max(node.run_count, run.number)
+        node = replace(node, run=run, run_count=run_count, program_watch=watch, prepared=0)
+        return node, (command,)
     if stopped:
         return node, stopped
     return hung.stop_or_check(node, now)

@@ -18,6 +18,7 @@ from coordinator.protocol.messages.requests import (
     Take,
     View,
 )
+from coordinator.protocol.node.gate.prepared import deference_s, prepare_at, tell_ready
 from coordinator.protocol.node.planned import takes
 from coordinator.protocol.node.planned.next_request import (
     looks,
@@ -78,7 +79,7 @@ def _wanted(node: Node, session: str, now: float) -> Iterator[Request]:
     more = next_task_request(node, now)
     if more is not None:
         yield more
-    upkeep = _upkeep(node, now)
+    upkeep = _upkeep(node, now) or tell_ready(node, session)
     if upkeep is not None:
         yield upkeep
 
@@ -190,7 +191,7 @@ def take_at(node: Node) -> float | None:
     # Without the holder's row its interval is unknown: use the longest one that this node knows.
     unknown_s = node.epoch.longest_liveness_s if node.epoch else node.timing.liveness_s
     silent = silent_at(node.watch, view.holder, unknown_s)
-    return max(node.cool_until, silent + head_start(node.place))
+    return max(node.cool_until, silent + head_start(node.place) + deference_s(node))
 
 
 def _suspended(node: Node) -> bool:
@@ -295,6 +296,7 @@ def wake_moments(node: Node) -> Iterator[float]:
     yield from task_moments(node)
     yield from hung_moments(node)
     yield from worker_moments(node)
+    yield prepare_at(node)
     if node.pending is not None:
         return
     for moment in (*_asking_moments(node), *(held.until for held in node.held)):

@@ -15,6 +15,7 @@ from coordinator.protocol.node.events import (
     ProgramRefused,
     ProgramStopping,
 )
+from coordinator.protocol.node.gate import prepared
 from coordinator.protocol.node.side_runs import hooks, hung, runs
 from coordinator.protocol.node.state.node import (
     LOST_CODE,
@@ -58,6 +59,10 @@ def on_program(node: Node, event: task_intake.ProgramEvent) -> Step:
     of_worker = worker.on_program(node, event)
     if of_worker is not None:
         return of_worker
+    if isinstance(event, ProgramRefused | ProgramEnded):
+        of_prepared = prepared.on_event(node, event)
+        if of_prepared is not None:
+            return of_prepared
     side = next((it for it in node.side_runs if it.number == event.run), None)
     if side is not None:
         return _on_side_run(node, side, event)

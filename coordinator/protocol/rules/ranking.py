@@ -24,7 +24,8 @@ def weight(key: str, node: str) -> int:
 def rank(group: str, node: str, holder: str | None, roster: Sequence[Candidate]) -> int:
     """Return this node's place among those that may take the token, 0 for the first.
 
-    Higher priority comes first, then higher rendezvous weight. Priority 0 never takes. The holder
+    A node whose program waits at its gate comes before one whose program does not (rule Y8). Then
+    higher priority comes first, then higher rendezvous weight. Priority 0 never takes. The holder
     is left out of its own succession.
     """
     own = next((c for c in roster if c.node == node), Candidate(node=node, priority=1))
@@ -32,8 +33,13 @@ def rank(group: str, node: str, holder: str | None, roster: Sequence[Candidate])
     return sum(_order(group, rival) < _order(group, own) for rival in rivals)
 
 
-def _order(group: str, candidate: Candidate) -> tuple[int, int]:
-    return -candidate.priority, -weight(group, candidate.node)
+def _order(group: str, candidate: Candidate) -> tuple[bool, int, int]:
+    return not candidate.ready, -candidate.priority, -weight(group, candidate.node)
+
+
+def ready_rival(node: str, holder: str | None, roster: Sequence[Candidate]) -> bool:
+    """Say whether another standby is ready, which may take the token."""
+    return any(c.ready and c.priority > 0 and c.node not in (holder, node) for c in roster)
 
 
 def head_start(place: int) -> float:

@@ -8,6 +8,7 @@ decides which runs are late and whether the guardian is frozen; this module carr
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 from collections.abc import Callable, Iterable, Mapping
@@ -25,10 +26,13 @@ from coordinator.protocol.guardian.events import (
     Pinged,
     StopOrdered,
 )
+from coordinator.protocol.guardian.gate_words import OpenOrdered
 from coordinator.protocol.node.events import (
     Event,
     ExtendTrust,
     KillProgram,
+    OpenGate,
+    PrepareProgram,
     ProgramEnded,
     ProgramRefused,
     StartProgram,
@@ -47,6 +51,8 @@ from coordinator.runtime.linux.channel import Channel
 
 Message = dict[str, object]
 
+#: Variables of a holding, which a program behind a gate gets when that is opened.
+HOLDING_VARIABLES = ("COORD_TERM", "COORD_SESSION")
 #: Messages taken in one turn, so that heartbeats and deadlines have their turn in between.
 MESSAGES_PER_TURN = 100
 
@@ -86,10 +92,10 @@ class GuardLink:
         self.on_lost: Callable[[str], None] | None = None
         now = clock.now()
         self._watch = GuardianWatch(timing=timing, ping_at=now)
-        self._ordered: dict[int, StartProgram] = {}
+        self._ordered: dict[int, StartProgram | PrepareProgram] = {}
         self._handles: dict[int, Handle] = {}
         self._left_behind = inherited or LeftBehind({}, -1)
-        self._starts = LoadedStarts(loader, clock, timing, self._order)
+        self._starts = LoadedStarts(loader, clock, timing, self._order, self._kill_gated)
         if inherited is not None:
             self._watch = self._watch.after_inheriting(now)
         self._guardian = os.getppid() if guardian is None else guardian
@@ -106,27 +112,49 @@ class GuardLink:
         """
         return self._starts.begin(command, node)
 
+    def prepare(self, command: PrepareProgram, _node: Node) -> ProgramRefused | None:
+        """Order the start behind a closed gate, without term, session and trust (Y5)."""
+        return self._starts.prepare(command)
+
+    def open(self, command: OpenGate, node: Node) -> ProgramRefused | None:
+        """Order the opening of a gate, once the state of the token was read."""
+        return self._starts.open(command, node)
+
     def _order(
-        self, command: StartProgram, session: str, more: Mapping[str, str]
+        self,
+        command: StartProgram | PrepareProgram | OpenGate,
+        session: str,
+        more: Mapping[str, str],
     ) -> ProgramRefused | None:
         """Order the start; the guardian checks the deadline once more right before the exec."""
+        now = self._clock.now()
+        match command:
+            case OpenGate(run, term, until):
+                self._watch = self._watch.after_opening(run, until, now)
+                self._say(OpenOrdered(run, term, session, until))
+                return None
+            case PrepareProgram(run):
+                start = StartProgram(run, 0, math.inf)
+            case StartProgram():
+                start = command
+        gated = start is not command
         try:
-            orders = self._orders(command, session)
+            orders = self._orders(start, session)
         except CoordError as error:
             return ProgramRefused(self._clock.now(), command.run, str(error), error.exit_code)
         stop_timeout_s = orders.stop_timeout_s
         if stop_timeout_s is None:
             stop_timeout_s = self._timing.stop_timeout_s
         self._ordered[command.run] = command
-        self._watch = self._watch.after_start(
-            command.run, command.trusted_until, stop_timeout_s, self._clock.now()
-        )
-        order = start_order(command, self._timing, stop_timeout_s)
+        self._watch = self._watch.after_start(start.run, start.trusted_until, stop_timeout_s, now)
+        order = start_order(start, self._timing, stop_timeout_s)._replace(gated=gated)
+        later = HOLDING_VARIABLES if gated else ()  # they come through the gate
+        env = {name: text for name, text in (orders.env | dict(more)).items() if name not in later}
         self._say(
             order._replace(
                 argv=orders.argv,
-                env=(*orders.env.items(), *more.items()),
-                unset=orders.unset,
+                env=tuple(env.items()),
+                unset=(*orders.unset, *later),
                 cwd=orders.cwd,
                 keep_fds=orders.keep_fds,
                 forward=tuple(int(signum) for signum in orders.forward),
@@ -153,6 +181,10 @@ class GuardLink:
             return
         self._watch = self._watch.after_stopping(command.run)
         self._say(KillOrdered(command.run))
+
+    def _kill_gated(self, number: int) -> None:
+        """Kill what waits behind a gate that is not to be opened; ignored where nothing does."""
+        self._say(KillOrdered(number))
 
     def finish(self, code: int) -> None:
         """Announce that the agent ends by itself, with the node's exit code."""
@@ -195,7 +227,8 @@ class GuardLink:
             case wire.Started(number, pid, handle):
                 if (command := self._ordered.get(number)) is not None:
                     self._handles[number] = handle
-                    self._on_started(command, pid)
+                    if isinstance(command, StartProgram):
+                        self._on_started(command, pid)
             case wire.Ended(guardian_events.EVERY_RUN):
                 self._left_behind.clear()
             case wire.Refused(number) | wire.Ended(number):

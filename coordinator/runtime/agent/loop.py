@@ -25,6 +25,8 @@ from coordinator.protocol.node.events import (
     Finish,
     KillProgram,
     LogLine,
+    OpenGate,
+    PrepareProgram,
     ProgramRefused,
     Reconnect,
     StartProgram,
@@ -48,6 +50,14 @@ class ProgramPort(Protocol):
 
     def start(self, command: StartProgram, node: Node) -> ProgramRefused | None:
         """Start the program, whose end comes back as an event; return a refusal if it cannot."""
+        ...
+
+    def prepare(self, command: PrepareProgram, node: Node) -> ProgramRefused | None:
+        """Start the program behind a closed gate; return a refusal if it cannot."""
+        ...
+
+    def open(self, command: OpenGate, node: Node) -> ProgramRefused | None:
+        """Open the gate of a prepared program; return a refusal if it cannot."""
         ...
 
     def extend(self, command: ExtendTrust) -> None:
@@ -191,8 +201,8 @@ class Agent:
                 self._ask(request)
             case Reconnect():
                 self._couriers.dismiss()
-            case StartProgram():
-                refused = self.program.start(command, self.node)
+            case StartProgram() | PrepareProgram() | OpenGate():
+                refused = self._begin(command)
                 if refused is not None:
                     self._waiting.append(refused)
             case ExtendTrust():
@@ -205,6 +215,15 @@ class Agent:
                 self.report(command, self.node)
             case Finish():
                 self._finish = command
+
+    def _begin(self, command: StartProgram | PrepareProgram | OpenGate) -> ProgramRefused | None:
+        match command:
+            case StartProgram():
+                return self.program.start(command, self.node)
+            case PrepareProgram():
+                return self.program.prepare(command, self.node)
+            case OpenGate():
+                return self.program.open(command, self.node)
 
     def _ask(self, request: Request) -> None:
         now = self.clock.now()

@@ -27,6 +27,7 @@ from coordinator.errors import CoordError
 from coordinator.protocol.guardian import events as words
 from coordinator.protocol.guardian import machine as guardian_machine
 from coordinator.protocol.guardian.events import Command, Event
+from coordinator.protocol.guardian.gate_words import OpenGate
 from coordinator.protocol.guardian.state import Guard
 from coordinator.runtime.guardian.agents import Peers, Recipe
 from coordinator.runtime.guardian.log_process import GuardLog
@@ -112,6 +113,8 @@ class Guardian:
                     self._lives.launch(order)
                 case words.KillProgram(run):
                     self._lives.condemn(run)
+                case OpenGate(run, term, session, until):
+                    self._lives.open_gate(run, term, session, until)
                 case words.LetGo() | words.WriteBoard() | words.SignalProgram():
                     self._obey_about_program(command)
                 case _:

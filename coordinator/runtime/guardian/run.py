@@ -11,6 +11,8 @@ import signal
 from coordinator.protocol.guardian import events as words
 from coordinator.protocol.guardian import wire
 from coordinator.protocol.guardian.events import Event
+from coordinator.protocol.guardian.gate_words import GateMissed, GateWaits
+from coordinator.runtime.guardian.gate import VARIABLE, Gate
 from coordinator.runtime.isolation import levels as isolation
 from coordinator.runtime.isolation import plain, traces
 from coordinator.runtime.isolation.deadlines import Deadlines
@@ -39,17 +41,22 @@ class RunProcess:
         self._status: int | None = None  #: exit status of the first process, once known
         self._left = 1  #: 0 when the keeper had no other process left then
         self._told = False
+        self.gate: Gate | None = None
+        self._missed = False
         with contextlib.ExitStack() as undo:
             self._line = spawn.Line()
             undo.callback(self._line.close)
             with self._line.far:
                 self._board_fd = os.memfd_create(wire.board_name(marker), os.MFD_CLOEXEC)
                 undo.callback(os.close, self._board_fd)
+                if order.gated:
+                    self.gate = Gate()
+                    undo.callback(self.gate.close)
                 self._container = isolation.build(level, marker)
                 undo.callback(self.clear)
                 undo.callback(self._container.close)
                 undo.callback(deadlines.drop, self.run)
-                self.write_board(order.trusted_until, 0.0)
+                self._show(order)
                 self._launch(order, marker)
             undo.pop_all()
 
@@ -60,6 +67,9 @@ class RunProcess:
             # In a node that runs inside of a run, the outer node must kill everything below it.
             mark = marks.chained(os.environ.get(traces.VARIABLE, ""), marker)
             env = spawn.environment(order, mark, read_fd)
+            env.pop(VARIABLE, None)  # of a node in whose program this node runs
+            if self.gate is not None:
+                env[VARIABLE] = self.gate.name
             own_only = self._level == plain.LEVEL and not syscalls.may_kill_others()
             line_fd, enter = self._line.far.fileno(), self._container.enter
             launch = spawn.Launch(order, line_fd, read_fd, env, enter, own_only)
@@ -78,6 +88,8 @@ class RunProcess:
         """Return the descriptors that show news, with the events to poll for."""
         change_fd = self._container.change_fd()
         found = dict.fromkeys(self._talking(), select.EPOLLIN)
+        if self.gate is not None:
+            found[self.gate.fileno()] = select.EPOLLIN
         return found if change_fd is None else found | {change_fd: select.EPOLLPRI}
 
     def silent(self) -> list[int]:
@@ -97,9 +109,22 @@ class RunProcess:
         self._may_run = True
         self._line.permit(trusted_until)
 
+    def open_gate(self, term: int, session: str, trusted_until: float) -> None:
+        """Let the program act, unless trust is over: `news` tells that."""
+        if self.gate is not None:
+            self.gate.open(term, session, trusted_until)
+
+    def _show(self, order: words.StartOrdered) -> None:
+        """Write the first deadline; behind a closed gate there is none, and no trust either."""
+        self._deadlines.put(self.run, order.trusted_until)
+        until = 0.0 if order.gated else order.trusted_until
+        os.pwrite(self._board_fd, wire.BOARD.pack(until, 0.0), 0)
+
     def write_board(self, trusted_until: float, extended_at: float) -> None:
         """Write until when the program is trusted, for the program and for agent and spare."""
         self._deadlines.put(self.run, trusted_until)
+        if self.gate is not None:
+            self.gate.extend(trusted_until)
         os.pwrite(self._board_fd, wire.BOARD.pack(trusted_until, extended_at), 0)
 
     def signal(self, signum: int) -> None:
@@ -128,6 +153,8 @@ class RunProcess:
         self._line.close()
         os.close(self._board_fd)
         self._container.close()
+        if self.gate is not None:
+            self.gate.close()
 
     def clear(self) -> bool:
         """Remove what the system still holds of it; false when it must be called again."""
@@ -171,6 +198,18 @@ class RunProcess:
             if text:
                 self._status, self._left = (int(field) for field in text.split())
 
+    def _read_gate(self) -> list[Event]:
+        """Return the events of the gate: who waits there, or that it was opened too late."""
+        gate = self.gate
+        if gate is None:
+            return []
+        waits = gate.news()
+        events: list[Event] = [] if waits is None else [GateWaits(self.run, waits)]
+        if gate.missed and not self._missed:
+            self._missed = True
+            events.append(GateMissed(self.run))
+        return events
+
     def collected(self) -> bool:
         """Collect the guardian's child, if it has ended; say whether nothing of the run is left."""
         if self.root_lives and os.waitpid(self.root, os.WNOHANG)[0]:
@@ -185,6 +224,7 @@ class RunProcess:
     def news(self, look: ProcessSnapshot) -> tuple[list[Event], bool]:
         """Return events about the end of the program, and whether nothing of it is left."""
         events = self._read_line()
+        events += self._read_gate()
         self._read_status()
         gone = self._container.empty(self.root_lives, look)
         if self._status is None or self._told:

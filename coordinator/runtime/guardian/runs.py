@@ -43,6 +43,9 @@ class RunProcesses:
         self._deadlines = deadlines
         self._lives_max = programs_max(descriptors_max)
         self._waiting: dict[int, words.StartOrdered] = {}
+        self._opened: dict[
+            int, tuple[int, str, float]
+        ] = {}  #: gates of runs that wait to be forked
         self._lives: dict[int, RunProcess] = {}
         self._by_root: dict[int, RunProcess] = {}
         self._condemned: dict[int, RunProcess] = {}  #: to be killed at the end of this turn
@@ -72,8 +75,19 @@ class RunProcesses:
         """Return the processes of a run, if it has any."""
         return self._lives.get(run)
 
+    def open_gate(self, run: int, term: int, session: str, trusted_until: float) -> None:
+        """Open the gate of a run; one that waits to be forked opens it as soon as it has one."""
+        life = self._lives.get(run)
+        if life is None:
+            if run in self._waiting:
+                self._opened[run] = (term, session, trusted_until)
+            return
+        life.open_gate(term, session, trusted_until)
+        self._tell((life,))
+
     def condemn(self, run: int) -> None:
         """Have every process of the run killed at the end of this turn."""
+        self._opened.pop(run, None)
         if self._waiting.pop(run, None) is not None:
             self._feed(words.ProgramGone(run))
         elif (life := self._lives.get(run)) is not None:
@@ -121,6 +135,10 @@ class RunProcesses:
             self._feed(refused, words.ProgramGone(order.run))
             return
         self._lives[order.run] = self._by_root[life.root] = life
+        opened = self._opened.pop(order.run, None)
+        if opened is not None:
+            life.write_board(opened[2], 0.0)
+            life.open_gate(*opened)
         for fd, mask in life.watched().items():
             self._loop.watch(fd, lambda: self._tell((life,)), mask)
 

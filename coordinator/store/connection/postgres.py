@@ -26,6 +26,7 @@ from coordinator.protocol.messages.requests import (
     Request,
     Settle,
     Take,
+    TellReady,
     View,
 )
 from coordinator.protocol.messages.task_requests import (
@@ -253,8 +254,8 @@ class PostgresConnection:
                 return epoch.settle(cursor, place, request)
             case RaiseFloor():
                 return epoch.raise_floor(cursor, place, request)
-            case ReadRoster():
-                return roster.read_roster(cursor, place)
+            case ReadRoster() | TellReady():
+                return roster.carry_out(cursor, place, request)
             case EndPlanned():
                 return node_planned.end_planned(cursor, place, request)
             case Exchange():

@@ -107,9 +107,12 @@ FROM raised
 _STANDING = {word.value: word for word in Standing}
 
 
-def raise_version(cursor: Cursor, place: Place) -> int:
-    """Raise the version of the group's record: the last row that a transaction locks."""
-    statement = RAISE_AND_TELL if place.hosts_tasks else RAISE_VERSION
+def raise_version(cursor: Cursor, place: Place, *, told: bool = False) -> int:
+    """Raise the version of the group's record: the last row that a transaction locks.
+
+    told: notify a group with one program as well.
+    """
+    statement = RAISE_AND_TELL if place.hosts_tasks or told else RAISE_VERSION
     cursor.execute(named(statement, place.schema), place.params())
     row = cursor.fetchone()
     # Made at connect; a pooler may have moved us to a server that lost it.

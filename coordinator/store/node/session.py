@@ -55,6 +55,7 @@ SET session = %(mine)s::uuid,
     priority = %(priority)s, host = %(host)s, pid = %(pid)s, version = %(version)s,
     config_hash = %(config_hash)s, isolation = %(isolation)s,
     hosts_tasks = %(hosts_tasks)s, capacity = %(capacity)s,
+    ready = NULL,
     ended_at = NULL,
     end_reason = NULL,
     standing = CASE

@@ -102,6 +102,7 @@ health_check = sa.Table(
     sa.Column("standing_version", sa.BigInteger, nullable=False, server_default=sa.text("0")),
     sa.Column("hosts_tasks", sa.Boolean, nullable=False, server_default=sa.text("false")),
     sa.Column("capacity", sa.Integer),
+    sa.Column("ready", sa.Boolean),  # of a standby that starts its program behind a gate
     # The group first: its nodes are looked up together. Nothing that a beat changes is indexed,
     # so that beats stay HOT.
     sa.PrimaryKeyConstraint("group_id", "task_id"),

@@ -11,7 +11,10 @@ from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
+from coordinator.protocol.guardian import gate as guardian_gate
 from coordinator.protocol.guardian import run as guardian_run
+from coordinator.protocol.guardian.gate_words import OpenOrdered
+from coordinator.protocol.guardian.state import Guard
 from coordinator.protocol.guardian.state import Run as GuardRun
 from coordinator.protocol.messages.requests import (
     Beat,
@@ -92,6 +95,21 @@ class StateUnfenced(MemoryDatabase):
 def _any_snapshot(_seen: StateSeen, _wanted: StateWanted) -> bool:
     """Take a state that was read before the take for the last one."""
     return True
+
+
+_real_open = guardian_gate.open_gate
+
+
+def _open_unchecked(guard: Guard, order: OpenOrdered, now: float, orders: list[Any]) -> Guard:
+    """Open a gate whenever the order comes."""
+    return _real_open(guard, order, 0.0, orders)
+
+
+def _open_again(guard: Guard, order: OpenOrdered, now: float, orders: list[Any]) -> Guard:
+    """Open a gate as often as it is ordered."""
+    run = guard.run(order.run)
+    again = guard if run is None else guard.changed(run._replace(gated=True))
+    return _real_open(again, order, now, orders)
 
 
 def _trust_from_answer(sent_at: float, answered_at: float, lease_s: float) -> float:
@@ -487,6 +505,14 @@ PLANTED: dict[str, Planted] = {
         "Y4: a state is read from a snapshot that shows the holding",
         Bias(states=True),
         ((states, "shows_holding", _any_snapshot),),
+    ),
+    "gate-unchecked": Planted(
+        "S2, Y6: the guardian opens no gate once SIGTERM would be due",
+        patches=((guardian_gate, "open_gate", _open_unchecked),),
+    ),
+    "gate-twice": Planted(
+        "Y7: a gate is opened once",
+        patches=((guardian_gate, "open_gate", _open_again),),
     ),
     "deadline": Planted(
         "the guardian keeps the deadline",

@@ -20,6 +20,8 @@ SEEDS = 1000
 CHUNK = 250
 #: Worlds whose programs have a state.
 STATE_SEEDS = 60
+#: Worlds whose standbys start their programs behind gates.
+GATE_SEEDS = 60
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
@@ -44,6 +46,15 @@ def test_a_state_goes_from_holder_to_holder_and_never_back() -> None:
     traces = [line for history in histories for line in history.trace]
     begun = [line[4:] for line in traces if line[2:3] == ("begins",)]
     assert len({number for _, number in begun}) > STATE_SEEDS / 2
+
+
+def test_a_program_behind_a_gate_keeps_every_promise() -> None:
+    """Y5 to Y7: nothing acts before its gate is open, and then as any other program."""
+    histories = [run_seed(seed, Bias(gates=True)) for seed in range(GATE_SEEDS)]
+
+    broken = {history.seed: told for history in histories if (told := violations(history))}
+    assert not broken, broken
+    assert sum(len(history.runs) for history in histories) > 3 * len(histories)
 
 
 def test_one_seed_is_one_world() -> None:

@@ -19,6 +19,7 @@ from coordinator.protocol.messages.requests import (
     View,
 )
 from coordinator.protocol.node.events import ExtendTrust, Failed, KillProgram, StartProgram
+from tests.simulation.plans.gate_transcripts import OF_GATES
 from tests.simulation.plans.hook_transcripts import HOOKS
 from tests.simulation.plans.hung_transcripts import HUNG
 from tests.simulation.plans.script import TIMING, Script, asked, held, identity, kinds, seen, view
@@ -244,6 +245,7 @@ OF_PLANTED: dict[str, Callable[[], None]] = {
     "unsettled-start": nothing_starts_on_an_unsettled_identity,
     **HUNG,
     **HOOKS,
+    **OF_GATES,
 }
 FOUND: tuple[Callable[[], None], ...] = (
     a_namesake_does_not_delay_the_floor,

@@ -27,6 +27,8 @@ from coordinator.protocol.node.events import (
     Finish,
     KillProgram,
     Notified,
+    OpenGate,
+    PrepareProgram,
     ProgramEnded,
     ProgramProgressed,
     Reconnect,
@@ -43,7 +45,7 @@ from coordinator.protocol.node.state.state_loads import StateLoads
 from coordinator.protocol.node.tasks.start_stop import stop_timeout_s
 from coordinator.protocol.rules.timing import MISSED_MAX
 from tests.simulation.planned import witness
-from tests.simulation.world import states
+from tests.simulation.world import gates, states
 from tests.simulation.world.line import Line, Question
 from tests.simulation.world.processes import Process
 from tests.simulation.world.programs import Ordered
@@ -95,7 +97,7 @@ class Agent(Process):
     def begin(self) -> None:
         """Greet the guardian and take the first step."""
         timing = self.node.timing
-        self._say(words.Greeted(timing.liveness_s, timing.stop_timeout_s))
+        self.say(words.Greeted(timing.liveness_s, timing.stop_timeout_s))
         self.take_in(Ticked(self.host.local()))
 
     def take_in(self, event: Event) -> None:
@@ -131,18 +133,22 @@ class Agent(Process):
                 self._extend(number, until)
             case StartProgram():
                 self._start(command)
+            case PrepareProgram():
+                gates.prepare(self, command)
+            case OpenGate():
+                gates.order_opening(self, command)
             case StopProgram(number) | KillProgram(number) if number in self.loads.runs:
                 self.loads, refused = self.loads.after_end(number, self.host.local())
                 self.host.after(0.0, self.deliver, self.take_in, refused)
             case StopProgram(number):
-                self._say(words.StopOrdered(number, self.watch.stop_timeout_s(number)))
+                self.say(words.StopOrdered(number, self.watch.stop_timeout_s(number)))
             case KillProgram(number):
                 self.watch = self.watch.after_stopping(number)
-                self._say(words.KillOrdered(number))
+                self.say(words.KillOrdered(number))
             case Reconnect():
                 self.line = None
             case Finish(code):
-                self._say(words.ExitOrdered(code))
+                self.say(words.ExitOrdered(code))
                 self.host.lose_agent(self)
             case _:
                 pass  # a Report
@@ -305,27 +311,27 @@ class Agent(Process):
         until = self.host.true(node.trusted_until)
         ordered = Ordered(node.session or "", until, progress_s, is_checked)
         self.host.programs.ordered[command.run] = ordered
-        self._say(start_order(command, node.timing, stop_s))
+        self.say(start_order(command, node.timing, stop_s))
 
     def _extend(self, number: int, until: float) -> None:
         self.loads = self.loads.after_extension(number, until)
         self.watch = self.watch.after_extension(number, until)
         if self.node.session is not None:
             self.host.programs.extended(self.node.session, self.host.true(until))
-        self._say(words.ExtendOrdered(number, until))
+        self.say(words.ExtendOrdered(number, until))
 
     def progressed(self, number: int) -> None:
         """Hear that a program gets on with its work."""
         self.take_in(ProgramProgressed(self.host.local(), number))
 
-    def _say(self, event: words.Event) -> None:
+    def say(self, event: words.Event) -> None:
         if not self.watch.lost:
             self.host.tell_guardian(self, event)
 
     def _tell_session(self) -> None:
         self.watch, word = self.watch.after_step(self.node)
         if word is not None:
-            self._say(word)
+            self.say(word)
 
     def hear(self, message: dict[str, Any]) -> None:
         """Understand one message of the guardian."""
@@ -351,7 +357,7 @@ class Agent(Process):
         for run in due.late | due.left:
             self.host.programs.kill(run, by_agent=True)
         if due.ping:
-            self._say(words.Pinged(due.ping))
+            self.say(words.Pinged(due.ping))
         if due.wake_at != self.watch_alarm:
             self.watch_alarm = due.wake_at
             if due.wake_at != float("inf"):

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from coordinator.protocol.guardian import events as words
 from coordinator.protocol.guardian import machine as guardian_machine
 from coordinator.protocol.guardian import wire
+from coordinator.protocol.guardian.gate_words import OpenGate
+from tests.simulation.world import gates
 from tests.simulation.world.processes import Process
 
 if TYPE_CHECKING:
@@ -75,6 +77,8 @@ class Guardian(Process):
                 host.deadlines[number] = until
             case words.LetGo(number, until):
                 host.programs.let_go(self, number, until)
+            case OpenGate(number, term, _, until):
+                gates.open_gate(host.programs, self, number, term, until)
             case words.SignalProgram(number, signum) if signum == signal.SIGTERM:
                 host.programs.terminate(self, number)
             case words.KillProgram(number):

@@ -273,6 +273,7 @@ class Host:
             group=GROUP,
             seed=f"{self.world.settings.seed}/{self.name}/{self.starts}/{self.agents}",
             priority=self.settings.priority,
+            prepares=self.world.settings.gates,
             on_exit=self.settings.on_exit,
             hung=self.world.settings.hung,
             hooks=self.world.settings.hooks,

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from coordinator.protocol.guardian import events as words
-from coordinator.protocol.node.state.side_runs import Kind
+from coordinator.protocol.node.state.side_runs import HungPolicy, Kind
 from coordinator.protocol.rules.backstops import BACKSTOP_S
 from coordinator.protocol.rules.timing import KILL_BOUND_S
-from tests.simulation.world import states
+from tests.simulation.world import gates, states
 from tests.simulation.world.history import Hung, Ran
 from tests.simulation.world.processes import LATE_MAX_S, Process
 
@@ -51,6 +51,7 @@ class Program:
 
     __slots__ = (
         *("hung", "is_side", "key", "let_go", "number", "ordered", "ran", "task", "term", "until"),
+        *("acting", "at_gate", "gated", "opened"),
     )
 
     def __init__(
@@ -59,9 +60,18 @@ class Program:
         self.number, self.term, self.task = order.run, order.term, order.task
         self.ordered, self.key, self.until = ordered, key, ordered.trusted_until
         self.let_go = False
+        self.gated = order.gated
+        self.acting = not order.gated  #: its own code may do what needs the token
+        self.at_gate = self.opened = False
         self.hung = False
         self.ran: Ran | None = None
         self.is_side = is_side  #: a health check or a hook, and no program
+
+    def enter(self, session: str, trusted_until: float, hung: HungPolicy) -> None:
+        """Belong to a session from now on, because the gate is open."""
+        is_checked = hung.health is not None
+        self.ordered = Ordered(session, trusted_until, hung.progress_s, is_checked)
+        self.until = trusted_until
 
     @property
     def is_watched(self) -> bool:
@@ -78,12 +88,16 @@ class Programs:
         self.forked = Process()  #: the children between fork and exec, as a reader of their mail
         self.ordered: dict[int, Ordered] = {}
         self.read: dict[int, Read] = {}  #: the states with which runs begin
+        self.entering: dict[int, tuple[str, float, HungPolicy]] = {}  #: runs whose gate is to open
         self.freeze_at_start_s = 0.0  #: the machine is to stop when a program starts next
 
     @property
     def running(self) -> bool:
         """Say whether a program's own code runs, or would if its host were not frozen."""
-        return any(program.let_go and not program.is_side for program in self.alive.values())
+        return any(
+            program.let_go and program.acting and not program.is_side
+            for program in self.alive.values()
+        )
 
     def _told(self, guardian: Guardian, most_s: float, event: words.Event) -> None:
         self.host.soon(most_s, guardian.deliver, guardian.take_in, event)
@@ -113,13 +127,17 @@ class Programs:
             self._told(guardian, 0.002, words.ProgramRefused(number, "trust is over", 0))
             return
         program.let_go = True
+        if program.gated:
+            self._told(guardian, 0.002, words.ProgramStarted(number))
+            gates.load(self, guardian, program)
+            return
         if not self.host.thawing:
-            self._begin_stretch(program)
+            self.begin_stretch(program)
         self._told(guardian, 0.002, words.ProgramStarted(number))
         if program.is_side:
             self.host.soon(CHECK_MAX_S, self._check, guardian, program)
         elif program.ordered.progress_s:
-            self._report(program)
+            self.report(program)
         if self.world.settings.saves_states and not program.is_side:
             states.begin(self, program)
 
@@ -129,14 +147,14 @@ class Programs:
         if not hangs:
             self._end(guardian, check, 0)
 
-    def _report(self, program: Program) -> None:
+    def report(self, program: Program) -> None:
         """Report progress, now and then, until the program hangs or is dead."""
         if self.alive.get(program.number) is not program or program.hung:
             return
         agent = self.host.agent
         if agent is not None and not self.host.frozen:
             self.host.soon(0.002, agent.deliver, agent.progressed, program.number)
-        self.host.after(program.ordered.progress_s / REPORTS, self._report, program)
+        self.host.after(program.ordered.progress_s / REPORTS, self.report, program)
 
     def exit(self, *, hang: bool = False) -> bool:
         """Let one program end by itself, perhaps leaving children behind; or hang."""
@@ -222,10 +240,10 @@ class Programs:
     def go_on(self) -> None:
         """Run again, as the host does."""
         for program in self.alive.values():
-            if program.let_go:
-                self._begin_stretch(program)
+            if program.let_go and program.acting:
+                self.begin_stretch(program)
 
-    def _begin_stretch(self, program: Program) -> None:
+    def begin_stretch(self, program: Program) -> None:
         if program.is_side and program.task != Kind.BEFORE_START:
             return
         now, node = self.world.now, self.host.settings.name

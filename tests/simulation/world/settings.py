@@ -70,6 +70,7 @@ class WorldSettings:
     copied: bool = False  #: a standby has followed the first branch from the start
     saves_states: bool = False  #: programs save a state, and begin with that of the last one
     asked: bool = False  #: administrators ask for planned changes
+    gates: bool = False  #: standbys start their programs behind gates
     to_calm: bool = True  #: it goes on after the last fault until all must have been put right
 
     @property
@@ -92,6 +93,7 @@ class Bias:
     hung: HungPolicy | None = None
     timing: tuple[float, float] | None = None
     states: bool = False
+    gates: bool = False
 
 
 NO_BIAS = Bias()
@@ -129,6 +131,7 @@ def draw(seed: int, bias: Bias = NO_BIAS) -> WorldSettings:
         hooks=HOOKS if seed % 7 == 0 and not bias.stories else NO_HOOKS,
         copied=seed % 2 == 1,
         saves_states=bias.states,
+        gates=bias.gates,
     )
 
 

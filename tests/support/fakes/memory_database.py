@@ -28,6 +28,7 @@ from coordinator.protocol.messages.requests import (
     Request,
     Settle,
     Take,
+    TellReady,
     TokenSeen,
     View,
 )
@@ -371,8 +372,8 @@ class MemoryDatabase:
                 return memory_sessions.join(self, facts, request)
             case EndNamesake():
                 return self.told(facts, memory_sessions.end_namesake(self, facts, request))
-            case Leave():
-                return self.told(facts, memory_sessions.leave(self, facts, request))
+            case Leave() | TellReady():
+                return self.told(facts, memory_sessions.leave_or_tell(self, facts, request))
             case ReadRoster():
                 roster = memory_sessions.roster(self, facts.group)
                 return Answer(done=True, view=self.view(facts), roster=roster)

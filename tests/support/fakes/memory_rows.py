@@ -26,6 +26,7 @@ class NodeRow:
     caught_up: bool = False
     seen_version: int = -1
     standing_version: int = 0
+    ready: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from coordinator.protocol.messages.requests import (
     Join,
     Leave,
     NodeFacts,
+    TellReady,
 )
 from coordinator.store.node.session import kind_refusal
 from tests.support.fakes import memory_planned, memory_token
@@ -141,6 +142,23 @@ def leave(database: MemoryDatabase, facts: NodeFacts, request: Leave) -> bool:
     return True
 
 
+def leave_or_tell(database: MemoryDatabase, facts: NodeFacts, request: Leave | TellReady) -> bool:
+    """Carry out what a node asks about its own session."""
+    if isinstance(request, Leave):
+        return leave(database, facts, request)
+    return tell_ready(database, facts, request)
+
+
+def tell_ready(database: MemoryDatabase, facts: NodeFacts, request: TellReady) -> bool:
+    """Note the readiness of a session, and let the group look again."""
+    if not database.session_lives(facts.group, facts.node, request.session):
+        return False
+    key = facts.group, facts.node
+    database.nodes[key] = replace(database.nodes[key], ready=request.ready)
+    database.raise_version(facts.group, "ready")
+    return True
+
+
 def roster(database: MemoryDatabase, group: str) -> tuple[Candidate, ...]:
     """Name the live nodes of the group."""
     now = database.now()
@@ -150,6 +168,7 @@ def roster(database: MemoryDatabase, group: str) -> tuple[Candidate, ...]:
             priority=memory_planned.priority(database, group, node, row.facts.priority),
             age_s=max(0.0, now - row.beat_at),
             heartbeat_s=row.facts.heartbeat_s,
+            ready=row.ready,
         )
         for (of, node), row in database.nodes.items()
         if of == group

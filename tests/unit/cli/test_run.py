@@ -64,6 +64,7 @@ SAMPLES = {
     "taskId": "n1",
     "isolation": "plain",
     "program.onExit": "always",
+    "program.standby": "started",
     "log.format": "json",
     "http.listen": "127.0.0.1:8008",
     "tokens.listen": "unix:/run/coord.sock",

@@ -33,6 +33,7 @@ COMMANDS = (
     *("task add", "task list", "task show", "task enable", "task disable", "task delete"),
     *("task move", "task cursor", "token hold", "once", "tick", "sql"),
     *("operation list", "operation show", "operation tree", "operation wait", "operation cancel"),
+    "gate",
     *("state put", "state get", "state show", "state history"),
     *("checkpoint put", "checkpoint get", "checkpoint list", "checkpoint verify"),
     "checkpoint rescan",

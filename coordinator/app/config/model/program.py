@@ -19,7 +19,13 @@ from coordinator.app.config.model.field_types import (
     Wait,
 )
 from coordinator.app.config.model.table import Table, broken_rule, setting
-from coordinator.app.config.settings import ForwardedSignal, NodeSettings, OnExit, ProgramSettings
+from coordinator.app.config.settings import (
+    ForwardedSignal,
+    NodeSettings,
+    OnExit,
+    ProgramSettings,
+    StandbyKind,
+)
 from coordinator.protocol.messages.schedule import (
     Backoff,
     CatchUp,
@@ -93,6 +99,15 @@ class ProgramTable(Table):
         'Signals of the node that the program gets: "HUP", "USR1", "USR2", "QUIT". Default: none.',
     )
 
+    standby: StandbyKind = _program(
+        "standby",
+        'The program on a node that stands by: "cold", not there; or "started": it runs already,'
+        " and waits in `coord gate` until its node is active (docs/warm-standbys.md).",
+        by="--standby",
+        help="cold, or started: the program of a standby waits in `coord gate`.",
+        shown="started",
+        aside=True,
+    )
     progress_timeout: Wait = _program(
         "progressTimeout",
         "Seconds without a report of progress after which the program counts as hung: it is"
@@ -107,7 +122,12 @@ class ProgramTable(Table):
     @model_validator(mode="after")
     def _one_program(self) -> ProgramTable:
         if self.command is None and self.callable is None:
-            if self.model_fields_set - {"on_exit", "forward_signals", "progress_timeout"}:
+            if self.model_fields_set - {
+                "on_exit",
+                "forward_signals",
+                "progress_timeout",
+                "standby",
+            }:
                 raise broken_rule("", "needs command or callable")
             return self
         check_program(self.command, self.callable, shell=self.shell)

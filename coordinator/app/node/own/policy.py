@@ -20,6 +20,7 @@ def policy_of(settings: NodeSettings, now: float) -> Policy:
         group=settings.group_id,
         seed=uuid.uuid4().hex,
         priority=settings.priority,
+        prepares=settings.program is not None and settings.program.standby == "started",
         on_exit=OnExit.RESTART if settings.on_exit == "on-failure" else OnExit(settings.on_exit),
         on_status=meanings(settings),
         nonblock=settings.nonblock,

@@ -47,7 +47,8 @@ class OwnProgram:
 
     def look(self, node: Node) -> None:
         """Close the sockets of runs that have ended."""
-        self.progress.keep(frozenset() if node.run is None else {node.run.number})
+        runs = (node.run, node.preparation.run)
+        self.progress.keep({run.number for run in runs if run is not None})
 
     def say_started(
         self, logger: logging.Logger, command: StartProgram, pid: int, _node: Node

@@ -9,7 +9,7 @@ from coordinator.protocol.messages.requests import Answer, ReadRoster, View
 from coordinator.protocol.node.events import Command, LogLine
 from coordinator.protocol.node.state.node import Node
 from coordinator.protocol.rules.planned import draining, handover, said
-from coordinator.protocol.rules.ranking import rank
+from coordinator.protocol.rules.ranking import rank, ready_rival
 
 Step = tuple[Node, tuple[Command, ...]]
 
@@ -49,7 +49,12 @@ def _note_roster(node: Node, answer: Answer, now: float) -> Node:
     if handover(view.planned) is not None:
         planned = replace(planned, roster=answer.roster, roster_at=now)
     return replace(
-        node, place=place, roster_version=view.group_version, roster_at=now, planned=planned
+        node,
+        place=place,
+        ready_rival=ready_rival(node.policy.node, view.token.node, able),
+        roster_version=view.group_version,
+        roster_at=now,
+        planned=planned,
     )
 
 

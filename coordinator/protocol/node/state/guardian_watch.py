@@ -18,9 +18,11 @@ from coordinator.protocol.guardian import wire
 from coordinator.protocol.guardian.events import EVERY_RUN, SessionTold, StartOrdered
 from coordinator.protocol.node.events import (
     Event,
+    PrepareProgram,
     ProgramEnded,
     ProgramRefused,
     ProgramStopping,
+    ProgramWaits,
     ResignAsked,
     StartProgram,
     StopAsked,
@@ -54,6 +56,18 @@ def echo_max_s(timing: Timing) -> float:
 def ping_s(timing: Timing) -> float:
     """Return the seconds from one ping to the next while a program runs."""
     return max(PING_S, echo_max_s(timing) / PINGS_PER_LIMIT)
+
+
+def gated_order(command: PrepareProgram, timing: Timing, stop_timeout_s: float) -> StartOrdered:
+    """Return the order to start a run behind a closed gate; the caller adds the command."""
+    return StartOrdered(
+        run=command.run,
+        term=0,
+        trusted_until=math.inf,
+        stop_timeout_s=stop_timeout_s,
+        last_stop_s=timing.last_stop_s(stop_timeout_s),
+        gated=True,
+    )
 
 
 def start_order(command: StartProgram, timing: Timing, stop_timeout_s: float) -> StartOrdered:
@@ -132,6 +146,14 @@ class GuardianWatch:
         run = WatchedRun(trusted_until=until, stop_timeout_s=stop_timeout_s, stopping=True)
         return replace(self, runs={**self.runs, INHERITED: run})
 
+    def after_opening(self, number: int, trusted_until: float, now: float) -> GuardianWatch:
+        """Note that the gate of a run is to be opened, which gives it a deadline."""
+        run = self.runs.get(number)
+        if run is None:
+            return self
+        opened = replace(run, trusted_until=trusted_until)
+        return replace(self, runs={**self.runs, number: opened}, ping_at=now)
+
     def after_extension(self, number: int, trusted_until: float) -> GuardianWatch:
         """Move the deadline of one run, or of every run that still has one."""
         runs = dict(self.runs)
@@ -168,6 +190,8 @@ class GuardianWatch:
                 return self.after_handle(number), None
             case wire.Refused(number, why, code):
                 return self.after_end(number), ProgramRefused(now, number, why, code)
+            case wire.Waiting(number, waiting):
+                return self, ProgramWaits(now, number, waiting)
             case wire.Stopping(number):
                 return self.after_stopping(number), ProgramStopping(now, number)
             case wire.Ended(number, status, why, at, forced):

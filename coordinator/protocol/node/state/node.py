@@ -9,6 +9,7 @@ from enum import StrEnum
 from coordinator.protocol.group.observer import ObserverPolicy, agreed
 from coordinator.protocol.messages.requests import Identity, NodeSeen, Request, View
 from coordinator.protocol.node.state.planned import PlannedState
+from coordinator.protocol.node.state.prepared import Preparation
 from coordinator.protocol.node.state.run import INHERITED, Run
 from coordinator.protocol.node.state.side_runs import (
     WAITED_FOR,
@@ -67,6 +68,7 @@ class Policy:
     conflict_code: int = 75
     hung: HungPolicy = field(default_factory=HungPolicy)  #: of the group's own program
     hooks: HookPolicy = field(default_factory=HookPolicy)
+    prepares: bool = False  #: a standby starts the program behind a gate
     once: bool = False  #: losing the token ends the node with code 76
     exits_as_program: bool = False  #: told to leave, the node ends with its program's exit code
     operates: bool = False  #: it offers types of operations, so it runs a worker
@@ -164,6 +166,8 @@ class Node:
     side_runs: tuple[SideRun, ...] = ()
     prepared: int = 0
     told: Change | None = None
+    preparation: Preparation = field(default_factory=Preparation)
+    ready_rival: bool = False  #: another standby is ready, by the roster
     hung_term: int = 0
     restarts: Restarts = field(default_factory=Restarts)
     given_up: int = 0

@@ -15,9 +15,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from coordinator.protocol.guardian.events import EVERY_RUN
-from coordinator.protocol.node.events import ProgramRefused, StartProgram
+from coordinator.protocol.node.events import OpenGate, ProgramRefused, StartProgram
 from coordinator.protocol.rules.timing import Timing
 from coordinator.protocol.rules.trust import fresh
+
+#: Orders that let a program act.
+LetAct = StartProgram | OpenGate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,10 +28,10 @@ class StateLoads:
     """Ordered starts whose state is still being read, by the number of their run."""
 
     timing: Timing
-    runs: Mapping[int, StartProgram] = field(default_factory=dict)
+    runs: Mapping[int, LetAct] = field(default_factory=dict)
 
-    def after_order(self, command: StartProgram) -> StateLoads:
-        """Note that a start was ordered."""
+    def after_order(self, command: LetAct) -> StateLoads:
+        """Note that a start, or the opening of a gate, was ordered."""
         return replace(self, runs={**self.runs, command.run: command})
 
     def after_extension(self, number: int, trusted_until: float) -> StateLoads:
@@ -57,8 +60,8 @@ class StateLoads:
 
     def after_load(
         self, number: int, now: float
-    ) -> tuple[StateLoads, StartProgram | ProgramRefused | None]:
-        """Return the order to start with the trust of now, or a refusal where that is not fresh.
+    ) -> tuple[StateLoads, LetAct | ProgramRefused | None]:
+        """Return the order with the trust of now, or a refusal where that is not fresh.
 
         None: the run was dropped before.
         """

@@ -45,9 +45,9 @@ Outcome = Loaded | NotLoaded
 
 @dataclass(frozen=True, slots=True)
 class _Load:
-    """One state that is wanted, and since when (own clock)."""
+    """One state that is wanted, or only the place of its file, and since when (own clock)."""
 
-    wanted: StateWanted
+    wanted: StateWanted | None
     since: float
 
 
@@ -75,8 +75,8 @@ class StateLoader:
 
     # --- called in the loop's thread --------------------------------------------------------------
 
-    def begin(self, run: int, wanted: StateWanted) -> None:
-        """Read the state of a run; the outcome comes as an event."""
+    def begin(self, run: int, wanted: StateWanted | None) -> None:
+        """Read the state of a run, or only find the place of its file; the outcome is an event."""
         with self._lock:
             self._loads[run] = _Load(wanted, self._clock.now())
             if not self._has_thread():
@@ -154,35 +154,41 @@ class StateLoader:
     def _read(self, loads: dict[int, _Load]) -> bool:
         """Read the states of runs once; say whether every one of them has its outcome."""
         why = "the database that answers does not show its holding"
+        for run in [run for run, load in loads.items() if load.wanted is None]:
+            self._write(run, loads.pop(run), None)
         try:
-            seen = self._reader.read([load.wanted for load in loads.values()])
+            wanted = [load.wanted for load in loads.values() if load.wanted is not None]
+            seen = self._reader.read(wanted) if wanted else {}
         except DatabaseUnreachableError as error:
             why, seen = str(error), {}
         except CoordError as error:
-            for run in loads:
-                self._settle(run, NotLoaded(run, str(error), error.exit_code))
+            for run, load in loads.items():
+                self._settle(run, load, NotLoaded(run, str(error), error.exit_code))
             return True
         left = False
         for run, load in loads.items():
+            assert load.wanted is not None, "those without are settled"
             there = seen.get(load.wanted.token)
             if there is not None and shows_holding(there, load.wanted):
-                self._write(run, there.content)
+                self._write(run, load, there.content)
             elif self._clock.now() >= load.since + self._give_up_s:
-                self._settle(run, NotLoaded(run, f"its state cannot be read: {why}", NOT_NOW))
+                self._settle(run, load, NotLoaded(run, f"its state cannot be read: {why}", NOT_NOW))
             else:
                 left = True
         return not left
 
-    def _write(self, run: int, content: bytes | None) -> None:
+    def _write(self, run: int, load: _Load, content: bytes | None) -> None:
         try:
-            self._settle(run, Loaded(run, self._files.write(run, content)))
+            self._settle(run, load, Loaded(run, self._files.write(run, content)))
         except CoordError as error:
-            self._settle(run, NotLoaded(run, str(error), error.exit_code))
+            self._settle(run, load, NotLoaded(run, str(error), error.exit_code))
 
-    def _settle(self, run: int, outcome: Outcome) -> None:
+    def _settle(self, run: int, load: _Load, outcome: Outcome) -> None:
         with self._lock:
-            # A run that was forgotten meanwhile is among those whose files are to be removed.
-            if self._loads.pop(run, None) is not None:
+            # A run that was forgotten meanwhile is among those whose files are to be removed; one
+            # that is wanted anew is read once more.
+            if self._loads.get(run) is load:
+                del self._loads[run]
                 self._tell(outcome)
 
     def _tell(self, outcome: Outcome) -> None:

@@ -16,6 +16,7 @@ from coordinator.protocol.rules.ranking import (
     HEAD_START_S,
     head_start,
     rank,
+    ready_rival,
     spread,
     weight,
 )
@@ -137,3 +138,18 @@ def test_crash_loop_after_so_many_quick_ends() -> None:
 def test_a_steady_run_forgives_the_quick_ends() -> None:
     restarts = ended(Restarts(quick_ends=4), STEADY_S, 0.0)
     assert not crash_loop(restarts)
+
+
+def test_a_standby_that_is_ready_comes_before_priority_and_hash() -> None:
+    """Y8"""
+    roster = [
+        *candidates("a", "b"),
+        Candidate(node="c", priority=9),
+        Candidate(node="d", priority=1, ready=True),
+        Candidate(node="e", priority=0, ready=True),
+    ]
+    assert rank("G", "d", None, roster) == 0
+    assert rank("G", "c", None, roster) == 1
+    assert ready_rival("c", None, roster)
+    assert not ready_rival("c", "d", roster)
+    assert not ready_rival("d", None, roster)

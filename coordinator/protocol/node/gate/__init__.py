@@ -1,0 +1,1 @@
+"""Decisions about the program of a standby that waits behind a gate."""
