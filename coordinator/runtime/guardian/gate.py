@@ -18,6 +18,8 @@ from coordinator.runtime.linux.clock import BoottimeClock
 
 #: Variable that names the gate to the program.
 VARIABLE = "COORD_GATE"
+#: An abstract name has its whole length: some clients (Node) fill it up with NUL bytes.
+PREFIX, NAME_LENGTH = "coord-gate-", 107
 #: Processes of one program that may wait at the same time.
 WAITING_MAX = 16
 _CREDENTIALS = struct.Struct("@iII")
@@ -28,7 +30,7 @@ class Gate:
     """The listening socket of a gate, and who waits there."""
 
     def __init__(self) -> None:
-        self._line = ""  #: what is written once the gate is open
+        self._line = ""  #: line that is written once the gate is open
         self._told = False
         self.missed = False  #: trust was over when it was to be opened
         self._until = 0.0
@@ -36,7 +38,7 @@ class Gate:
         self._waiting: dict[int, socket.socket] = {}
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         self._poll = select.epoll()
-        name = f"coord-gate-{os.urandom(16).hex()}"
+        name = PREFIX + os.urandom((NAME_LENGTH - len(PREFIX)) // 2).hex()
         self.name = f"@{name}"
         try:
             self._listener.bind(f"\0{name}")

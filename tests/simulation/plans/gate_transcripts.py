@@ -1,4 +1,4 @@
-"""What a guardian is told about a gate, and what it must not order then (rules Y6, Y7)."""
+"""Scripts of a guardian: orders to open a gate that it must not obey (rules Y6, Y7)."""
 
 from __future__ import annotations
 
