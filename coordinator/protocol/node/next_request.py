@@ -64,8 +64,7 @@ def _wanted(node: Node, session: str, now: float) -> Iterator[Request]:
     if node.leaving is not None and not work_left(node):
         yield _leave(node, session, node.leaving.reason, now)
         return
-    release = _release(node, now)
-    if release is not None:
+    if (release := _release(node, now)) is not None:
         yield release
     take = take_at(node)
     if take is not None and now >= take and _watch_kept(node, now):
