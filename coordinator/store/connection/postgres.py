@@ -83,8 +83,7 @@ class PostgresStore:
 
         Units: timeout_s for each host of the conninfo, but at least libpq's own 2 s.
         """
-        # Each connection begins with another host: one that swallows packets, or that is a
-        # primary left behind, must not be the first choice for ever.
+        # The next host first: one that swallows packets, or was left behind, must not stay first.
         self._turn += 1
         conninfo = rotated(self._conninfo, self._turn)
         opened = open_connection(
