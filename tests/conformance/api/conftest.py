@@ -19,16 +19,22 @@ class FakeMaker:
     """Coordinators in memory, and the database of their user in SQLite."""
 
     def __init__(self) -> None:
+        self.made: list[Coordinator] = []
+        self.made_async: list[AsyncCoordinator] = []
         self.tokens = FakeTokens()
         pool = sa.pool.StaticPool
         self.engine = sa.create_engine("sqlite://", poolclass=pool)
         self.table = "work"
 
     def coordinator(self, name: str = "a") -> Coordinator:
-        return FakeCoordinator(group_id=GROUP, task_id=name, tokens=self.tokens, engine=self.engine)
+        made = FakeCoordinator(group_id=GROUP, task_id=name, tokens=self.tokens, engine=self.engine)
+        self.made.append(made)
+        return made
 
     def asynchronous(self, name: str = "a") -> AsyncCoordinator:
-        return FakeAsyncCoordinator(group_id=GROUP, task_id=name, tokens=self.tokens)
+        made = FakeAsyncCoordinator(group_id=GROUP, task_id=name, tokens=self.tokens)
+        self.made_async.append(made)
+        return made
 
     def take_away(self, token: str) -> None:
         self.tokens.lose(token)
@@ -41,6 +47,8 @@ class RealMaker:
     """Coordinators on PostgreSQL."""
 
     def __init__(self, database: Database) -> None:
+        self.made: list[Coordinator] = []
+        self.made_async: list[AsyncCoordinator] = []
         self.database = database
         self.engine = sa.create_engine(
             "postgresql+psycopg://", creator=database.connect_plain, poolclass=sa.pool.NullPool
@@ -55,10 +63,14 @@ class RealMaker:
         }
 
     def coordinator(self, name: str = "a") -> Coordinator:
-        return Coordinator(task_id=name, **self._settings)
+        made = Coordinator(task_id=name, **self._settings)
+        self.made.append(made)
+        return made
 
     def asynchronous(self, name: str = "a") -> AsyncCoordinator:
-        return AsyncCoordinator(task_id=name, **self._settings)
+        made = AsyncCoordinator(task_id=name, **self._settings)
+        self.made_async.append(made)
+        return made
 
     def take_away(self, token: str) -> None:
         """End the session that holds it, as another node does."""
@@ -83,4 +95,6 @@ def maker(request: pytest.FixtureRequest) -> Iterator[Maker]:
     else:
         made = RealMaker(request.getfixturevalue("database"))
     yield made
+    for coordinator in made.made:
+        coordinator.close()
     made.close()

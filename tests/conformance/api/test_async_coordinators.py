@@ -15,8 +15,17 @@ from tests.conformance.api.conftest import Maker
 WITHIN_S = 60.0
 
 
-def run(body: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(body, WITHIN_S))
+def run(maker: Maker, body: Coroutine[Any, Any, None]) -> None:
+    """Run a test, and close its coordinators in the same loop."""
+
+    async def whole() -> None:
+        try:
+            await asyncio.wait_for(body, WITHIN_S)
+        finally:
+            for coordinator in maker.made_async:
+                await coordinator.close()
+
+    asyncio.run(whole())
 
 
 async def taken_away(maker: Maker, token: AsyncToken) -> None:
@@ -42,7 +51,7 @@ def test_a_token_is_held_for_the_block_and_waited_for(maker: Maker):
             await token.lost_future
         assert await waiter == 2
 
-    run(body())
+    run(maker, body())
 
 
 async def term_of(coordinator: AsyncCoordinator) -> int:
@@ -62,7 +71,7 @@ def test_a_task_that_is_cancelled_while_it_waits_holds_nothing(maker: Maker):
         async with theirs.token("x") as token:
             token.check()
 
-    run(body())
+    run(maker, body())
 
 
 def test_a_loss_is_told_by_callback_event_future_and_at_the_end(maker: Maker):
@@ -81,7 +90,7 @@ def test_a_loss_is_told_by_callback_event_future_and_at_the_end(maker: Maker):
             await lose(reasons)
         assert len(reasons) == 1
 
-    run(body())
+    run(maker, body())
 
 
 def test_a_loss_can_cancel_the_task_and_is_raised_as_a_loss(maker: Maker):
@@ -95,7 +104,7 @@ def test_a_loss_can_cancel_the_task_and_is_raised_as_a_loss(maker: Maker):
         with pytest.raises(TokenLostError, match="orders/x"):
             await lose()
 
-    run(body())
+    run(maker, body())
 
 
 def test_a_decorated_coroutine_function_holds_the_token(maker: Maker):
@@ -111,7 +120,7 @@ def test_a_decorated_coroutine_function_holds_the_token(maker: Maker):
     async def body() -> None:
         assert await work() == "done"
 
-    run(body())
+    run(maker, body())
     with pytest.raises(TypeError):
         coordinator.exclusive("x")(lambda: None)  # type: ignore[arg-type,return-value]
 
