@@ -17,6 +17,7 @@ LONG_SLOT = ("--slot", "1000d", "--late", "1000d", "--early", "0", "--spread", "
 @pytest.fixture
 def nodes(tmp_path, database):
     with bed(tmp_path, database.conninfo, database.schema) as made:
+        made.liveness_s, made.heartbeat_s = 4.0, 0.8
         yield made
 
 

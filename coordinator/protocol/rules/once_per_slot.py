@@ -75,7 +75,7 @@ def decide(seen: SlotSeen, retry_after_s: float | None, waited_s: float) -> Deci
     """Decide what a machine does about a slot (M7, M8).
 
     retry_after_s: a slot whose starter died is run again after so long; None: never.
-    waited_s:      for how long this machine has looked.
+    waited_s:      for how long this machine has seen the token under this term.
     """
     if seen.fired == "later":
         return "done"

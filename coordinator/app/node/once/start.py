@@ -107,10 +107,13 @@ def _look(
     settings: NodeSettings,
 ) -> int | None:
     """Look until it is clear what to do; None: take the token and run the slot."""
-    begun_at, pause = clock.now(), threading.Event()
+    begun_at, pause, term = clock.now(), threading.Event(), 0
     slot, held_back = chosen.slot.isoformat(), False
     while True:
         looked = store.look(connection, holding)
+        if looked.token_term != term:
+            # Another holder: it gets the whole time to claim.
+            begun_at, term = clock.now(), looked.token_term
         waited_s = clock.now() - begun_at
         match decide(_seen(looked, chosen), wanted.retry_after_s, waited_s):
             case "run" if not held_back:
