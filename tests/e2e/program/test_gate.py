@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Database
-from tests.support.nodes.processes import Bed, bed, eventually
+from tests.support.nodes.processes import Bed, bed, descendants, eventually
 
 pytestmark = pytest.mark.real
 
@@ -99,3 +99,24 @@ def test_after_a_loss_the_program_is_started_anew_behind_the_gate(
 
     loaded = [line for line in gated.lines() if "loaded" in line and line.startswith("a")]
     assert len(loaded) >= 2
+
+
+@pytest.mark.parametrize("whose", ["guardian", "node"])
+def test_nothing_that_waits_outlives_its_node(gated: Gated, whose: str) -> None:
+    """Y5: the death of the guardian alone, and an orderly stop."""
+    gated.start("a")
+    gated.wait_for("a acts 1 saw none")
+    gated.start("b")
+    gated.wait_until_ready("b")
+    node = gated.made.nodes["b"].process
+    left = descendants(node.pid)
+    assert len(left) >= 3
+
+    node.send_signal(signal.SIGKILL if whose == "guardian" else signal.SIGTERM)
+    node.wait(30)
+
+    def gone() -> bool:
+        return not any(Path(f"/proc/{pid}").exists() for pid in left)
+
+    eventually(gone, 30, lambda: f"nothing left of {left}{gated.made.story()}")
+    assert not any(line.startswith("b acts") for line in gated.lines())
