@@ -118,7 +118,7 @@ def lines_of(error: StatementError, piece: Piece) -> list[str]:
     if error.position is not None:
         before = piece.text[: error.position]
         number = before.count("\n") + 1
-        line = piece.text.splitlines()[number - 1] if piece.text.strip() else ""
+        line = piece.text.split("\n")[number - 1]
         column = len(before) - (before.rfind("\n") + 1)
         prefix = f"LINE {number}: "
         lines += [prefix + line.replace("\t", " "), " " * (len(prefix) + column) + "^"]

@@ -31,6 +31,13 @@ def texts(text: str) -> list[str]:
         ("SELECT $$;$$ ; b", ["SELECT $$;$$", "b"]),
         ("SELECT $x$ $$ ; $x$ ; b", ["SELECT $x$ $$ ; $x$", "b"]),
         ("a 'not ended ; b", ["a 'not ended ; b"]),
+        (r"SELECT E'it\'s; not here' ; b", [r"SELECT E'it\'s; not here'", "b"]),
+        (r"SELECT e'\\' ; b", [r"SELECT e'\\'", "b"]),
+        (r"SELECT type'\' ; b", [r"SELECT type'\'", "b"]),
+        ("SELECT a$b$c ; b", ["SELECT a$b$c", "b"]),
+        ("SELECT $ä$;$ä$ ; b", ["SELECT $ä$;$ä$", "b"]),
+        ("a /* /* ; */ ; */ ; b", ["a /* /* ; */ ; */", "b"]),
+        ("/* /* nothing */ at all */ ; b", ["b"]),
     ],
 )
 def test_where_a_statement_ends(text: str, found: list[str]):
@@ -50,6 +57,7 @@ def test_pieces_lie_where_they_say(text: str):
         ("SELECT 1", True),
         ("-- why\n select 1", True),
         ("/* why */ (SELECT 1)", True),
+        ("/* why /* not */ */ SELECT 1", True),
         ("WITH a AS (SELECT 1) TABLE a", True),
         ("CREATE TASK TYPE x", False),
         ("selected", False),
@@ -74,6 +82,8 @@ def test_an_error_is_shown_where_it_is():
         "HINT: Types are a, b.",
     ]
     assert lines_of(StatementError("no", "42601", None), piece) == ["ERROR: 42601: no"]
+    (ended,) = split("SELECT (\n")
+    assert lines_of(StatementError("no", "42601", 9), ended)[1:] == ["LINE 2: ", "        ^"]
     assert lines_of(StatementError("no", "42601", 0), split("x")[0])[1:] == [
         "LINE 1: x",
         "        ^",
