@@ -5,16 +5,21 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from coordinator.app.checkpoints.variables import FD_VARIABLE
 from coordinator.app.config.settings import NodeSettings
 from coordinator.runtime.agent.guardian_link import Orders
 from coordinator.runtime.linux import interpreter
+from coordinator.runtime.linux.clock import BoottimeClock
 
 #: Time that the server has to end; its connections are closed then.
 END_S = 5.0
+#: Before a server that died is started again: the first time, doubled with each, and at most.
+AGAIN_FIRST_S = 1.0
+AGAIN_MAX_S = 60.0
 
 
 def loading(settings: NodeSettings, settings_fd: int, given: Orders) -> Orders:
@@ -33,23 +38,76 @@ def served_disks(settings: NodeSettings, settings_fd: int) -> Iterator[None]:
     if not settings.checkpoints.disks:
         yield
         return
-    module = interpreter.command("coordinator.app.checkpoints.serving", str(settings_fd))
-    # It ends with this process: the other end of its standard input is closed then.
-    try:
-        server = subprocess.Popen(
-            module, stdin=subprocess.PIPE, pass_fds=(settings_fd,), env=interpreter.environment()
-        )
-    except OSError as error:
-        # No want of a process ends an agent (G8): others take other devices.
-        sys.stderr.write(f"coord: the disks of this node are not served: {error.strerror}\n")
-        yield
-        return
+    served = _ServedDisks(
+        interpreter.command("coordinator.app.checkpoints.serving", str(settings_fd)), settings_fd
+    )
+    served.start()
     try:
         yield
     finally:
-        assert server.stdin is not None, "it has a pipe"
-        server.stdin.close()
-        try:
-            server.wait(END_S)
-        except subprocess.TimeoutExpired:
+        served.end()
+
+
+class _ServedDisks:
+    """The server's process, and another one when it has died: its disks show as online meanwhile.
+
+    No want of a process ends an agent (G8): others take other devices until there is one.
+    """
+
+    def __init__(self, command: Sequence[str], settings_fd: int) -> None:
+        self._command, self._settings_fd = command, settings_fd
+        self._changing = threading.Lock()
+        self._over = threading.Event()
+        self._server: subprocess.Popen[bytes] | None = None
+        self._thread = threading.Thread(target=self._run, name="coord-disks", daemon=True)
+
+    def start(self) -> None:
+        """Begin to serve."""
+        self._thread.start()
+
+    def end(self) -> None:
+        """End the server, which has END_S for that."""
+        self._over.set()
+        with self._changing:
+            server = self._server
+        if server is not None:
+            assert server.stdin is not None, "it has a pipe"
+            server.stdin.close()
+        self._thread.join(END_S)
+        if self._thread.is_alive() and server is not None:
             server.kill()  # a disk may hang; nothing waits for it
+
+    def _run(self) -> None:
+        clock, pause_s = BoottimeClock(), AGAIN_FIRST_S
+        while not self._over.is_set():
+            began_s = clock.now()
+            said = self._lived()
+            if self._over.is_set():
+                return
+            if clock.now() - began_s > AGAIN_MAX_S:
+                pause_s = AGAIN_FIRST_S
+            sys.stderr.write(
+                f"coord: the disks of this node are not served: {said}; again in {pause_s:.0f} s\n"
+            )
+            self._over.wait(pause_s)
+            pause_s = min(2 * pause_s, AGAIN_MAX_S)
+
+    def _lived(self) -> str:
+        """Start a server, and return why there is none any more."""
+        with self._changing:
+            if self._over.is_set():
+                return ""
+            # It ends with this process: the other end of its standard input is closed then.
+            try:
+                self._server = subprocess.Popen(
+                    self._command,
+                    stdin=subprocess.PIPE,
+                    pass_fds=(self._settings_fd,),
+                    env=interpreter.environment(),
+                )
+            except OSError as error:
+                return str(error.strerror)
+        code = self._server.wait()
+        if self._server.stdin is not None and not self._over.is_set():
+            self._server.stdin.close()
+        return f"their process ended by signal {-code}" if code < 0 else f"it ended with {code}"

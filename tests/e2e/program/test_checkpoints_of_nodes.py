@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Database
-from tests.support.nodes.processes import Bed, bed, eventually
+from tests.support.nodes.processes import Bed, RunningNode, bed, descendants, eventually
 
 pytestmark = pytest.mark.real
 
@@ -27,6 +27,34 @@ PYTHON -m coordinator.cli -q checkpoint put || exit
 echo "$COORD_NODE: $(tr '\\n' ' ' < history)" >> RECORD
 exec sleep 600
 """
+
+
+def server_of(node: RunningNode) -> list[int]:
+    """Return the processes that serve the node's disks."""
+    return [
+        pid
+        for pid in descendants(node.process.pid)
+        if b"checkpoints.serving" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+
+
+def test_a_server_of_disks_that_dies_alone_is_started_again(database: Database, tmp_path: Path):
+    """The disks show as online all the time: others must be able to reach them again."""
+    served = "SELECT fingerprint FROM sys_storage_devices WHERE address IS NOT NULL"
+    with bed(tmp_path, database.conninfo, database.schema) as made:
+        config = str(config_of(tmp_path, "a"))
+        node = made.start("a", command=("sleep", "600"), env={"COORD_CONFIG": config})
+        (first,) = eventually(lambda: database.query(served), 60, made.story)
+        (server,) = server_of(node)
+
+        os.kill(server, signal.SIGKILL)
+
+        eventually(lambda: database.query(served) != [first], 60, made.story)
+        (another,) = server_of(node)
+        assert another != server
+        assert "the disks of this node are not served: their process ended by" in node.said()
+        node.process.terminate()
+        assert node.process.wait(20) == 0
 
 
 def lines(record: Path) -> list[str]:
