@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ MARKER = "coord-device"
 #: A disk with less is full: its file system needs some room of its own.
 RESERVE_BYTES = 1 << 20
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+#: Wants of this process or machine, which say nothing about a file.
+_WANTS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +90,12 @@ class Disk:
             self._check()
             if error.errno == errno.ENOENT:
                 raise SegmentAbsentError(f"{self.root}: it has no file of it") from error
+            if error.errno in _WANTS:
+                raise DiskError(f"{self.root}: {_told(error)}") from error
             raise SegmentDamagedError(f"{self.root}: {_told(error)}") from error
         try:
+            if not stat.S_ISREG(os.fstat(file).st_mode):
+                raise SegmentDamagedError(f"{self.root}: something else is in the file's place")
             yield Reading(file, offset)
         finally:
             os.close(file)
@@ -122,7 +129,7 @@ class Disk:
         """
         self._check()
         with _disk_errors(self.root):
-            self.path_of(segment).unlink(missing_ok=True)
+            remove(self.path_of(segment))
 
     def segments(self) -> Iterator[str]:
         """Return the ids of all files that are there.
@@ -180,9 +187,15 @@ class Reading:
         return os.fstat(self.file).st_size
 
     def forget_cached(self) -> None:
-        """Let the next reads come from the disk, and not from the page cache."""
-        os.fsync(self.file)
-        os.posix_fadvise(self.file, 0, 0, os.POSIX_FADV_DONTNEED)
+        """Let the next reads come from the disk, and not from the page cache.
+
+        Errors: SegmentDamagedError when the disk does not take what was written to the file.
+        """
+        try:
+            os.fsync(self.file)
+            os.posix_fadvise(self.file, 0, 0, os.POSIX_FADV_DONTNEED)
+        except OSError as error:
+            raise SegmentDamagedError(f"it cannot be read: {_told(error)}") from error
 
 
 class Writing:
@@ -211,10 +224,24 @@ class Writing:
         """
         with _disk_errors(self._root):
             os.fsync(self._file)
+            if self._target.is_dir() and not self._target.is_symlink():
+                # Nobody's folder in the way of a file: an empty one goes, any other is kept aside.
+                self._target.rename(self._place.with_name(f"{self._place.name}.aside"))
             self._place.rename(self._target)
             self.kept = True
             for folder in (self._target.parent, self._target.parent.parent):
                 _sync_folder(folder)
+
+
+def remove(path: Path) -> None:
+    """Delete a file, or an empty folder in its place; it may be gone already.
+
+    Errors: OSError.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except IsADirectoryError:
+        path.rmdir()
 
 
 def marker_of(root: Path) -> str | None:

@@ -21,7 +21,7 @@ from coordinator.app.config.settings import NodeSettings, from_json
 from coordinator.errors import CoordError
 from coordinator.runtime.linux.clock import BoottimeClock
 from coordinator.runtime.log import logger as log
-from coordinator.segments.disk import Disk, DiskState, make_device, marker_of
+from coordinator.segments.disk import Disk, DiskState, make_device, marker_of, remove
 from coordinator.segments.faults import DiskError
 from coordinator.segments.transfer.certificate import make_identity
 from coordinator.store.checkpoints import statements
@@ -87,11 +87,15 @@ class Caretaker:
             if device is not None:
                 self._report(catalogue, device, url, state)
             word = f"{state.state}: {state.error}" if state.error else state.state
+            if place.disk is not None and state.state in ("online", "full"):
+                try:
+                    tidy(catalogue, place.disk)
+                except (DiskError, OSError) as error:
+                    # The other disks have nothing to do with it.
+                    word = f"{word}; not tidied up: {error}"
             if self._said.get(url) != word:
                 self._said[url] = word
                 changed.append((url, word))
-            if place.disk is not None and state.state in ("online", "full"):
-                tidy(catalogue, place.disk)
         return changed
 
     def _report(self, catalogue: Catalogue, device: str, url: str, state: DiskState) -> None:
@@ -110,20 +114,27 @@ class Caretaker:
 def tidy(catalogue: Catalogue, disk: Disk) -> None:
     """Delete the files that are due (V5), and temporary files of nobody.
 
-    Errors: DiskError, CoordError.
+    Errors: DiskError at the end for a file that could not be deleted; CoordError.
     """
     values = {"device": disk.device, "writer_max_ms": round(WRITER_MAX_S * 1000)}
     due = catalogue.read(statements.DUE, **values)
+    failed: dict[str, DiskError] = {}
     for row in due:
         if not row["placed"]:
-            disk.delete(row["segment"])
-    gone = [row["segment"] for row in due if row["forgettable"]]
+            try:
+                disk.delete(row["segment"])
+            except DiskError as error:
+                failed[row["segment"]] = error
+    gone = [row["segment"] for row in due if row["forgettable"] and row["segment"] not in failed]
     noted = {row["segment"] for row in due}
     for segment, path in disk.temporaries():
         if segment in noted:
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                remove(path)
     if gone:
         catalogue.change(statements.FORGET_LEAVING, device=disk.device, segments=gone)
+    if failed:
+        raise next(iter(failed.values()))
 
 
 def serve(settings: NodeSettings, stop: threading.Event) -> None:

@@ -7,6 +7,7 @@ INTACT. A device that is not there says nothing about its files.
 from __future__ import annotations
 
 import threading
+import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, LiteralString
@@ -116,7 +117,8 @@ class CheckDisk:
 
 def _wanted(site: Site, subtask: ClaimedSubtask) -> Sequence[Row]:
     """Return the segments of committed checkpoints that the options name."""
-    ids = subtask.options.get("storage_ids")
+    named = subtask.options.get("storage_ids")
+    ids = None if named is None else {str(each).lower() for each in named}
     only_unhealthy = subtask.options.get("only_unhealthy", False)
     return [
         each
@@ -139,7 +141,8 @@ def _checked(site: Site, segment: Row, pace: Callable[[int], object]) -> str:
             segment["segment"],
             segment["digest"],
             sample=sample,
-            seed=subtask.term,
+            # Each operation reads other blocks: in the end every one is looked at.
+            seed=zlib.crc32(f"{subtask.operation} {segment['segment']}".encode()),
             pace=pace,
         )
         after = state_after_check(

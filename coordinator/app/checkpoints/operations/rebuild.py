@@ -103,26 +103,37 @@ class Rebuild:
             if not rows:
                 return SubtaskEnd(SubtaskState.SKIPPED, "the checkpoint has expired")
             row, layout = rows[0], layout_of(rows[0])
-            for segment in site.segments(row["id"]):
-                if segment["status"] == "INTACT":
-                    continue
-                if subtask.options.get("node") not in (None, segment["node"]):
-                    continue
+            # What is whole is taken first: the others may have to be made of it.
+            for segment in _unhealthy(site, row):
                 if subtask.stop_asked():
                     return STOPPED
                 if _adopted(site, segment):
                     adopted += 1
-                else:
-                    try:
-                        rebuilt += _rebuilt(site, row, layout, segment)
-                    except CheckpointLostError as error:
-                        return SubtaskEnd(SubtaskState.LOST, str(error))
+                    size += segment["file_bytes"]
+                    subtask.progress(units=adopted, size=size)
+            for segment in _unhealthy(site, row):
+                if subtask.stop_asked():
+                    return STOPPED
+                try:
+                    rebuilt += _rebuilt(site, row, layout, segment)
+                except CheckpointLostError as error:
+                    return SubtaskEnd(SubtaskState.LOST, str(error))
                 size += segment["file_bytes"]
                 subtask.progress(units=adopted + rebuilt, size=size)
         result = {"adopted": adopted, "rebuilt": rebuilt}
         if adopted + rebuilt == 0:
             return SubtaskEnd(SubtaskState.SKIPPED, "all its segments are intact", result)
         return SubtaskEnd(SubtaskState.DONE, "", result)
+
+
+def _unhealthy(site: Site, row: Row) -> list[Row]:
+    """Return the segments of a checkpoint that are to be made whole, as far as they are named."""
+    named = site.subtask.options.get("node")
+    return [
+        each
+        for each in site.segments(row["id"])
+        if each["status"] != "INTACT" and named in (None, each["node"])
+    ]
 
 
 def _adopted(site: Site, segment: Row) -> bool:
@@ -153,8 +164,8 @@ def _rebuilt(site: Site, row: Row, layout: Layout, segment: Row) -> bool:
     target = choose_one(
         known,
         file_bytes(layout),
-        {each["node"] for each in others},
-        {each["device"] for each in others},
+        {each["node"] for each in others if each["status"] == "INTACT"},
+        {each["device"] for each in others if each["status"] == "INTACT"},
     )
     former = "MISSING" if segment["state"] in ("INTACT", "REBUILDING") else segment["state"]
     claimed = SegmentChange(
@@ -190,12 +201,12 @@ def _rebuilt(site: Site, row: Row, layout: Layout, segment: Row) -> bool:
 
 
 def _others(site: Site, row: Row, segment: Row) -> list[Row]:
-    """Return the other segments of a checkpoint that can be read, by the catalogue."""
-    return [
-        each
-        for each in site.segments(row["id"])
-        if each["segment"] != segment["segment"] and each["status"] == "INTACT"
-    ]
+    """Return the other segments of a checkpoint, first those that can be read by the catalogue.
+
+    The rest may be whole all the same: its blocks have checksums, and the result has a digest.
+    """
+    others = [each for each in site.segments(row["id"]) if each["segment"] != segment["segment"]]
+    return sorted(others, key=lambda each: (each["status"] != "INTACT", each["place"]))
 
 
 def _blocks(site: Site, row: Row, layout: Layout, place: int, others: list[Row]) -> Iterator[bytes]:
@@ -207,6 +218,6 @@ def _blocks(site: Site, row: Row, layout: Layout, place: int, others: list[Row])
         header = site.header(row, segment, layout)
         return site.places.blocks(located(segment), header, layout, stripe)
 
-    gathering = Gathering(layout, codec_of(layout), opened_at, sorted(by_place))
+    gathering = Gathering(layout, codec_of(layout), opened_at, list(by_place))
     for blocks in gathering.blocks_of([place]):
         yield blocks[place]

@@ -9,6 +9,7 @@ from typing import Any, LiteralString
 from coordinator.app.checkpoints.places import Located, Places
 from coordinator.app.config.settings import NodeSettings
 from coordinator.ports import ClaimedSubtask
+from coordinator.segments.faults import SegmentDamagedError
 from coordinator.segments.file import SegmentReader, SegmentWriter, file_bytes
 from coordinator.segments.header import Header
 from coordinator.segments.placing import Device
@@ -118,7 +119,10 @@ class Site:
             for block in blocks:
                 writer.add(block)
             made = writer.finish()
-            assert made == digest, "a segment that is made again is the same, byte by byte"
+            if made != digest:
+                raise SegmentDamagedError(
+                    f"segment {where.segment} came out with another digest than the catalogue has"
+                )
             sink.keep(made)
 
     def whole(self, segment: Row) -> bool:

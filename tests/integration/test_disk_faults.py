@@ -1,0 +1,120 @@
+"""Faults of single files, segments and disks of which operations and reports get the best (V6)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from coordinator.app.checkpoints.operations.check_disk import CheckDisk
+from coordinator.app.checkpoints.operations.rebuild import Rebuild
+from coordinator.protocol.operations.types import SubtaskState
+from coordinator.segments.codec import has_erasure_code
+from tests.integration.test_checkpoint_operations import run_all, verdicts
+from tests.support.nodes.disk_nodes import DiskNodes, disk_nodes
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif(not has_erasure_code(), reason="pyeclib is not installed"),
+]
+
+CONTENT = bytes(range(256)) * 1_200
+
+
+def test_a_file_that_the_catalogue_calls_damaged_helps_the_one_that_is_gone(database, tmp_path):
+    """A rebuild that was killed leaves REBUILDING behind, whatever the file is like."""
+    with disk_nodes(database, tmp_path, 2) as group:
+        group.put(group.hold("n1"), CONTENT)
+        group.path(1, 0).unlink()
+        database.query(
+            "UPDATE segment SET state = CASE place WHEN 0 THEN 'MISSING' ELSE 'DAMAGED' END"
+        )
+
+        (end,) = run_all(group, Rebuild()).values()
+
+        assert end.result == {"adopted": 1, "rebuilt": 1}
+        assert group.statuses() == [(1, "INTACT")]
+
+
+def a_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def a_link(path: Path) -> None:
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to("elsewhere")
+
+
+@pytest.mark.parametrize("put_there", [a_pipe, a_folder, a_link])
+def test_something_else_in_the_place_of_a_file_is_found_and_replaced(database, tmp_path, put_there):
+    with disk_nodes(database, tmp_path, 2) as group:
+        group.put(group.hold("n1"), CONTENT)
+        path = group.path(1, 0)
+        put_there(path)
+
+        ends = run_all(group, CheckDisk(), options={"fix": True})
+
+        assert {end.state for end in ends.values()} == {SubtaskState.DONE}
+        assert dict(verdicts(group).keys())[path.name] == "DAMAGED"
+        (end,) = run_all(group, Rebuild()).values()
+        assert end.state is SubtaskState.DONE, end
+        assert group.statuses() == [(1, "INTACT")]
+
+
+def test_an_id_in_capital_letters_names_its_segment(database, tmp_path):
+    with disk_nodes(database, tmp_path, 2) as group:
+        group.put(group.hold("n1"), CONTENT)
+        ((segment,),) = database.query("SELECT id::text FROM segment WHERE place = 0")
+
+        run_all(group, CheckDisk(), options={"storage_ids": [segment.upper()]})
+
+        assert verdicts(group) == {(segment, "INTACT"): 1}
+
+
+def test_samples_of_two_operations_are_not_the_same_blocks(database, tmp_path):
+    """Damage in any block is found by one of the nightly samples, not by none for ever."""
+    with disk_nodes(database, tmp_path, 1) as group:
+        group.put(group.hold("n1"), bytes(65_536 * 40))
+        path = group.path(1, 0)
+        found = []
+        for _ in range(40):
+            if not found:
+                with path.open("r+b") as file:
+                    file.seek(1_024 + 65_540 * 20 + 9)
+                    file.write(b"\1")
+            run_all(group, CheckDisk(), options={"sample": True})
+            found += [word for name, word in verdicts(group) if name == path.name]
+            if found[-1] == "DAMAGED":
+                return
+        pytest.fail(f"never found: {found}")
+
+
+def in_the_way(group: DiskNodes) -> None:
+    """Put a folder where a file of the first disk is to be deleted."""
+    device, disk = min(group.disks().items(), key=lambda pair: str(pair[1].root))
+    group.database.query(
+        "INSERT INTO segment_leaving (segment, device, group_id, leaves_at)"
+        " VALUES (gen_random_uuid(), %s, 'orders', now() - interval '1 s')",
+        device,
+    )
+    ((segment,),) = group.database.query("SELECT segment::text FROM segment_leaving")
+    (disk.path_of(segment) / "content").mkdir(parents=True)
+
+
+def test_a_disk_that_cannot_be_tidied_up_keeps_no_other_from_its_report(database, tmp_path):
+    with disk_nodes(database, tmp_path, 1, disks=2) as group:
+        in_the_way(group)
+        shutil.rmtree(tmp_path / "n1/disk1")
+
+        group.look()
+
+        states = database.query("SELECT right(url, 5), state FROM sys_storage_devices ORDER BY 1")
+        assert states == [("disk0", "online"), ("disk1", "offline")]
