@@ -62,11 +62,14 @@ def open_desk(options: Shared, named: str | None = None) -> Iterator[Desk]:
         changes.close()
 
 
-def followed(desk: Desk, number: int, done: Callable[[PlannedLine], str]) -> PlannedLine:
+def followed(
+    desk: Desk, number: int, done: Callable[[PlannedLine], str], *, stands: bool = False
+) -> PlannedLine:
     """Wait until a change has an outcome, or what it asks for is so; return it as it is then.
 
     done:   what is still waited for, for the live line; empty: it is so.
-    Errors: ConditionFalseError for a change that was refused, ran out or was cancelled;
+    stands: the change goes on once it is so; one that was ended before never came to that.
+    Errors: ConditionFalseError for a change that was refused, ran out, or was cancelled or ended;
             DatabaseUnreachableError, which says that the change goes on without the command.
     """
     began, pause, line = time.monotonic(), threading.Event(), LiveLine(desk.options)
@@ -84,7 +87,7 @@ def followed(desk: Desk, number: int, done: Callable[[PlannedLine], str]) -> Pla
         ) from error
     finally:
         line.clear()
-    if not change.is_open and change.state != "done":
+    if not change.is_open and (stands or change.state != "done"):
         raise failed(change)
     return change
 
@@ -98,6 +101,9 @@ def _looked(desk: Desk, number: int, done: Callable[[PlannedLine], str]) -> tupl
 def failed(change: PlannedLine) -> CoordError:
     """Return the error for a change that did not come to its end."""
     why = f": {change.outcome_reason}" if change.outcome_reason else ""
+    if change.state == "done":
+        why = f" before all had stopped (by {change.ended_by}){why}"
+        return ConditionFalseError(f"{change.group}: the {change.kind} was ended{why}")
     return ConditionFalseError(f"{change.group}: the {change.kind} is {change.state}{why}")
 
 

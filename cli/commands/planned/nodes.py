@@ -51,7 +51,7 @@ def drain(
             change = desk.bounded(lambda: desk.changes.look(number))
             answer(desk, change, f"the drain of {name} is asked for (change {number})")
             return
-        change = followed(desk, number, lambda _: _still_held(desk, name))
+        change = followed(desk, number, lambda _: _still_held(desk, name), stands=True)
         answer(desk, change, f"{name} is drained: it holds nothing and takes nothing")
 
 

@@ -54,7 +54,7 @@ def pause(
         if no_wait or takeovers:
             change = desk.bounded(lambda: desk.changes.look(number))
         else:
-            change = followed(desk, number, lambda _: _still_held(desk))
+            change = followed(desk, number, lambda _: _still_held(desk), stands=True)
         until = "until `coord resume`" if for_s is None else f"for {lasts}"
         word = "work is paused" if work else "takeovers are paused"
         answer(desk, change, f"{word} {until}")
