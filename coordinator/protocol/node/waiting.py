@@ -3,7 +3,7 @@
 -n       leaves as soon as the token is seen with a live node. A holder that looks dead is waited
          out: its interval decides, and no other node can shorten that.
 -w SECS  leaves when the time is over, unless the token is free: taking that is two round trips.
-Both leave a paused group: nobody takes a token there, for nobody knows how long.
+-n leaves a paused group, and a node that is drained: nobody knows for how long that stands.
 
 A holder looks dead by the age of its last heartbeat on the server's clock. That is a hint: it
 decides which nodes wait, never which may take the token.
@@ -17,7 +17,7 @@ from dataclasses import replace
 from coordinator.protocol.messages.requests import NodeSeen, Take, View
 from coordinator.protocol.node.next_request import take_at
 from coordinator.protocol.node.state.node import Leaving, Node, held_by_other, holds, is_free
-from coordinator.protocol.rules.planned import said, takes_paused
+from coordinator.protocol.rules.planned import drain_of, may_take, said, takes_paused
 
 #: Intervals after which a live holder's heartbeat is overdue; a live one is rarely older.
 OVERDUE_BEATS = 2
@@ -32,7 +32,7 @@ def give_up_waiting(node: Node, now: float) -> Node:
     gives_up = is_over and not _about_to_take(node)
     if policy.nonblock and held_by_other(node) and not _waits_for_silent(node):
         gives_up = True
-    if policy.nonblock and node.view is not None and takes_paused(node.view.planned) is not None:
+    if policy.nonblock and node.view is not None and _is_forbidden(node, node.view):
         gives_up = True
     if not gives_up:
         return node
@@ -63,6 +63,11 @@ def _waits_for_silent(node: Node) -> bool:
     return node.policy.outwaits_silent and holder is not None and looks_dead(holder)
 
 
+def _is_forbidden(node: Node, view: View) -> bool:
+    """Say whether a pause, or a drain of this node, forbids it to take the token."""
+    return not may_take(view.planned, node.policy.node, of_tasks=node.task_state is not None)
+
+
 def _trouble(node: Node) -> str:
     view = node.view
     if view is None:
@@ -72,6 +77,9 @@ def _trouble(node: Node) -> str:
     paused = takes_paused(view.planned)
     if paused is not None:
         return f"the group is paused ({said(paused)}): nobody takes the token"
+    drain = drain_of(view.planned, node.policy.node)
+    if drain is not None:
+        return f"this node is to take nothing ({said(drain)})"
     if is_free(view):
         return _free(view)
     trouble = f"the token is held by {view.token.node} (term {view.token.term})"

@@ -11,6 +11,8 @@ import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
+from coordinator.protocol.messages.schedule_claims import RECORD_AHEAD_MAX_S
+
 #: Seconds for which a holder of the token that has claimed nothing is waited for.
 CLAIM_S = 10.0
 
@@ -18,9 +20,11 @@ CLAIM_S = 10.0
 SPREAD_S, SPREAD_SHARE = 5.0, 0.2
 
 Nearest = Literal["last", "next", "none"]
+Fired = Literal["never", "earlier", "same", "later"]
 #: run: take the token and claim; wait: look again later; done: the slot is in good hands, or over;
-#: missed: nobody runs it any more; foreign: the group's token has another purpose.
-Decision = Literal["run", "wait", "done", "missed", "foreign"]
+#: missed: nobody runs it any more; foreign: the group's token has another purpose; paused: this
+#: machine may not take it.
+Decision = Literal["run", "wait", "done", "missed", "foreign", "paused"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,15 +38,29 @@ class SlotSeen:
     lives:       the token is held by a session that beats.
     dead_for_s:  seconds since the end, or the silence, of the token's last holder.
     next_in_s:   seconds until the next slot.
+    paused:      a pause, or a drain of this node, forbids to take the token.
     """
 
-    fired: Literal["never", "earlier", "same", "later"]
+    fired: Fired
     running: bool
     record_term: int
     token_term: int
     lives: bool
     dead_for_s: float
     next_in_s: float
+    paused: bool = False
+
+
+def fired(behind_slot_s: float, ahead_s: float) -> Fired:
+    """Say how the last slot that was started lies to this one.
+
+    behind_slot_s: seconds from that slot to this one; below 0: it is a later one.
+    ahead_s:       seconds by which it lies ahead of the database's clock. A record far ahead was
+                   written by a clock that was wrong, and is begun anew (C4).
+    """
+    if behind_slot_s == 0:
+        return "same"
+    return "earlier" if behind_slot_s > 0 or ahead_s > RECORD_AHEAD_MAX_S else "later"
 
 
 def nearest(since_last_s: float, until_next_s: float, early_s: float, late_s: float) -> Nearest:
@@ -87,8 +105,8 @@ def decide(seen: SlotSeen, retry_after_s: float | None, waited_s: float) -> Deci
             return "done"
         if seen.lives or seen.dead_for_s < retry_after_s:
             return "wait"
-        return "run"
+        return "paused" if seen.paused else "run"
     if not seen.lives:
-        return "run"
+        return "paused" if seen.paused else "run"
     # The run of an earlier slot goes on, or somebody is about to claim this one.
     return "wait" if is_claimed or waited_s < CLAIM_S else "foreign"

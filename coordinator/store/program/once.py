@@ -34,7 +34,8 @@ SELECT
         node.ended_at,
         node.last_heartbeat + node.liveness_ms * interval '1 millisecond',
         token.released_at
-    ))::double precision, 0)
+    ))::double precision, 0),
+    NOT {schema}.coord_may_take(%(group)s, %(node)s, false)
 FROM (SELECT) AS one
 LEFT JOIN {schema}.schedule AS seen ON seen.group_id = %(group)s AND seen.name = %(name)s
 LEFT JOIN {schema}.token_holder AS token ON token.group_id = %(group)s
@@ -61,6 +62,7 @@ class Looked:
 
     unfinished: the end of the last run was not written.
     lives:      the token's holder beats.
+    paused:     planned changes forbid this node to take the token.
     """
 
     now: datetime
@@ -71,6 +73,7 @@ class Looked:
     holder: str = ""
     lives: bool = False
     dead_for_s: float = 0.0
+    paused: bool = False
 
 
 def now(connection: Connection) -> datetime:
@@ -92,7 +95,7 @@ def look(connection: Connection, me: Holding) -> Looked:
     except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
         return Looked(now=now(connection))
     assert row is not None, "an outer join of one row has one"
-    moment, fired_at, unfinished, record_term, token_term, holder, lives, dead_for_s = row
+    moment, fired_at, unfinished, record_term, token_term, holder, lives, dead_for_s, paused = row
     return Looked(
         now=moment.astimezone(UTC),
         fired_at=None if fired_at is None else fired_at.astimezone(UTC),
@@ -102,6 +105,7 @@ def look(connection: Connection, me: Holding) -> Looked:
         holder=holder,
         lives=lives,
         dead_for_s=dead_for_s,
+        paused=paused,
     )
 
 

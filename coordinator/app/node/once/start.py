@@ -16,7 +16,7 @@ from coordinator.app.node.once.slot import Chosen, choose
 from coordinator.app.node.start import run_node
 from coordinator.errors import ConfigError, TokenHeldError
 from coordinator.ports import Clock
-from coordinator.protocol.rules.once_per_slot import SPREAD_S, SlotSeen, decide, spread_s
+from coordinator.protocol.rules.once_per_slot import SPREAD_S, SlotSeen, decide, fired, spread_s
 from coordinator.runtime.linux.clock import BoottimeClock
 from coordinator.runtime.schedule.calendar.slots import Slots
 from coordinator.store.driver.errors import database_error
@@ -59,7 +59,12 @@ def run_once(settings: NodeSettings, wanted: Wanted, note: Callable[[str], None]
     )
     settings, clock = replace(settings, database=database), BoottimeClock()
     holding = Holding(
-        schema=database.schema, group=settings.group_id, term=0, session="", name=store.NAME
+        schema=database.schema,
+        group=settings.group_id,
+        term=0,
+        session="",
+        name=store.NAME,
+        node=settings.task_id,
     )
     try:
         with open_connection(database.conninfo, database.connect_timeout_s) as connection:
@@ -131,6 +136,11 @@ def _look(
                 raise TokenHeldError(
                     f"slot {slot} is missed: {looked.holder} ran an earlier one all the while"
                 )
+            case "paused":
+                raise TokenHeldError(
+                    f"slot {slot} is not run here: the group {settings.group_id} is paused, or"
+                    f" {settings.task_id} is drained (`coord status` says which)"
+                )
             case "foreign":
                 raise ConfigError(
                     f"the token of group {settings.group_id} is held by {looked.holder} (term"
@@ -140,16 +150,12 @@ def _look(
 
 
 def _seen(looked: store.Looked, chosen: Chosen) -> SlotSeen:
-    fired_at = looked.fired_at
+    last = looked.fired_at
     return SlotSeen(
         fired=(
             "never"
-            if fired_at is None
-            else "same"
-            if fired_at == chosen.slot
-            else "later"
-            if fired_at > chosen.slot
-            else "earlier"
+            if last is None
+            else fired((chosen.slot - last).total_seconds(), (last - looked.now).total_seconds())
         ),
         running=looked.unfinished,
         record_term=looked.record_term,
@@ -157,6 +163,7 @@ def _seen(looked: store.Looked, chosen: Chosen) -> SlotSeen:
         lives=looked.lives,
         dead_for_s=looked.dead_for_s,
         next_in_s=_left_s(chosen, looked.now),
+        paused=looked.paused,
     )
 
 

@@ -151,6 +151,16 @@ def test_a_node_that_does_not_wait_leaves_a_paused_group():
     assert "paused" in impatient.node.leaving.trouble
 
 
+def test_a_node_that_does_not_wait_leaves_where_it_is_drained():
+    """A7, L5: the token may stay free for as long as the drain stands."""
+    impatient = Script(policy(nonblock=True))
+
+    impatient.join(0.0, planned(FREE, PlannedKind.DRAIN, node="n0"))
+
+    assert impatient.node.leaving is not None
+    assert "drain" in impatient.node.leaving.trouble
+
+
 # --- times ----------------------------------------------------------------------------------------
 
 

@@ -12,6 +12,7 @@ from coordinator.protocol.rules.once_per_slot import (
     SlotSeen,
     decide,
     default_late_s,
+    fired,
     nearest,
     spread_s,
 )
@@ -68,11 +69,30 @@ def test_the_database_names_the_slot_that_is_nearest(since_s, until_s, chosen):
         ({"running": True, "lives": True}, None, "wait"),
         ({"running": True, "lives": True, "next_in_s": -0.1}, None, "missed"),
         ({"running": True, "dead_for_s": 0.0}, None, "run"),
+        # A pause or a drain: this machine may take nothing.
+        ({"paused": True}, None, "paused"),
+        ({"paused": True, "fired": "same", "running": True}, 1.0, "paused"),
+        ({"paused": True, "fired": "same"}, 1.0, "done"),
+        ({"paused": True, "running": True, "lives": True}, None, "wait"),
     ],
 )
 def test_a_machine_knows_from_one_look_what_to_do(changes, retry_s, decision):
     """M7, M8"""
     assert decide(replace(SEEN, **changes), retry_s, 0.0) == decision
+
+
+@pytest.mark.parametrize(
+    ("behind_slot_s", "ahead_s", "found"),
+    [
+        (0.0, 0.5, "same"),
+        (300.0, -299.0, "earlier"),
+        (-60.0, 59.0, "later"),
+        (-86_400.0, 86_400.0, "earlier"),
+    ],
+)
+def test_a_record_far_ahead_of_the_clock_stops_no_slot(behind_slot_s, ahead_s, found):
+    """C4, M7: a clock that was wrong once must not end the job for as long as it was ahead."""
+    assert fired(behind_slot_s, ahead_s) == found
 
 
 def test_a_token_that_is_held_for_something_else_is_told_after_a_while():
