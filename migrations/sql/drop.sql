@@ -73,6 +73,7 @@ DROP FUNCTION
     {schema}.coord_release,
     {schema}.coord_give_back,
     {schema}.coord_take,
+    {schema}.coord_granted_term,
     {schema}.coord_term_clock,
     {schema}.coord_raise_version,
     {schema}.coord_view,

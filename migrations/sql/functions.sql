@@ -230,3 +230,27 @@ BEGIN
     );
 END
 $coord$;
+
+-- Return the term of a new holding: above the row, above what any node remembers and above the
+-- history, since a row that was set back by hand must not reach a term that the history has. It is
+-- not below what the caller computed. Once a term was the clock's, all later ones are (N1).
+CREATE FUNCTION {schema}.coord_granted_term(
+    p_token text, p_least bigint, p_floor bigint, p_term bigint, p_clock_ms bigint
+)
+RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $coord$
+DECLARE
+    v_least bigint := greatest(p_least, p_floor + 1, p_term + 1, p_clock_ms, (
+        SELECT max(held.term) + 1 FROM {schema}.token_history AS held
+        WHERE held.group_id = p_token
+    ));
+BEGIN
+    -- No term that is counted from 1 comes to 10^12 (coordinator/protocol/rules/terms.py).
+    IF v_least < 1000000000000 THEN
+        RETURN v_least;
+    END IF;
+    RETURN greatest(v_least, CAST(floor(1000 * date_part('epoch', clock_timestamp())) AS bigint));
+END
+$coord$;

@@ -159,10 +159,9 @@ BEGIN
         UPDATE {schema}.token_holder AS token
         SET task_id = p_node,
             session = p_mine,
-            term = greatest(p_least_terms[v_i], token.term_floor + 1, token.term + 1, v_clock_ms, (
-                SELECT max(held.term) + 1 FROM {schema}.token_history AS held
-                WHERE held.group_id = v_token
-            )),
+            term = {schema}.coord_granted_term(
+                v_token, p_least_terms[v_i], token.term_floor, token.term, v_clock_ms
+            ),
             acquired_at = clock_timestamp(),
             released_at = NULL
         FROM (

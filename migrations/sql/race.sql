@@ -102,16 +102,12 @@ BEGIN
         RETURN;
     END IF;
 
-    -- The new term is above the row, above what any node remembers and above the history: a row
-    -- that was set back by hand must not reach a term that the history has. It is not below what
-    -- the caller computed.
     UPDATE {schema}.token_holder AS token
     SET task_id = p_node,
         session = p_mine,
-        term = greatest(p_next_term, token.term_floor + 1, token.term + 1, v_clock_ms, (
-            SELECT max(held.term) + 1 FROM {schema}.token_history AS held
-            WHERE held.group_id = p_token
-        )),
+        term = {schema}.coord_granted_term(
+            p_token, p_next_term, token.term_floor, token.term, v_clock_ms
+        ),
         acquired_at = clock_timestamp(),
         released_at = NULL
     WHERE token.group_id = p_token

@@ -130,6 +130,14 @@ def test_terms_come_from_the_clock_once_the_server_is_copied(world, node):
     assert alone.win() > 1_600_000_000_000
 
 
+def test_once_a_term_was_the_clocks_all_later_ones_are(world, node):
+    """N1: on the first branch, too, of which nobody says any more that it was copied."""
+    alone = node("a")
+    alone.ask(RaiseFloor(term=1_600_000_000_000))
+
+    assert alone.win() > 1_690_000_000_000
+
+
 def test_term_that_is_taken_while_the_server_is_copied_is_the_clocks(world, node):
     """N1: also before any node has said so."""
 

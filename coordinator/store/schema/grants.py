@@ -49,6 +49,7 @@ RACE_FUNCTIONS = (
     "coord_view(bigint, text, text)",
     "coord_raise_version(text, text, boolean)",
     "coord_term_clock(bigint, uuid, text)",
+    "coord_granted_term(text, bigint, bigint, bigint, bigint)",
     "coord_take(bigint, uuid, text, text, text, uuid, text, uuid, bigint, bigint, bigint, text,"
     " text, bigint, text, boolean, boolean)",
     "coord_give_back(text, text, uuid, bigint, text, text, boolean, bigint, bigint)",

@@ -51,6 +51,7 @@ from coordinator.protocol.node.state.side_runs import (
 from coordinator.protocol.node.state.spare_watch import SpareWatch
 from coordinator.protocol.rules import backstops, epoch, timing, watch
 from coordinator.protocol.rules.saved_state import StateSeen, StateWanted
+from coordinator.protocol.rules.terms import granted_term
 from tests.simulation.world import states
 from tests.simulation.world.settings import Bias
 from tests.support.fakes.memory_rows import NEVER_SETTLED, NodeRow
@@ -138,7 +139,14 @@ class PlainTerms(MemoryDatabase):
         return None
 
 
-class CopyUnseen(MemoryDatabase):
+class CountsOn(MemoryDatabase):
+    """Counts on from a term that was the clock's, where a new database would count."""
+
+    def next_term(self, group: str, token: TokenSeen, computed: int) -> int:
+        return granted_term(computed, token.term, self.floor_of(token), self.clock_ms(group), 0)
+
+
+class CopyUnseen(CountsOn):
     """Counts on as soon as nobody follows: terms were the clock's only while somebody did."""
 
     def is_copied(self, group: str) -> bool:  # noqa: ARG002
@@ -412,6 +420,12 @@ PLANTED: dict[str, Planted] = {
         "terms stay above those of a later branch that has gone away",
         Bias(stories=("mistake taken late",)),
         ((intake.epoch, "observe", _observe_and_forget),),
+    ),
+    "counts-on": Planted(
+        "once a term was the clock's, all later ones are",
+        Bias(stories=("mistake taken late",)),
+        database=CountsOn,
+        first=19,
     ),
     "copy-unseen": Planted(
         "terms come from the clock for good once a server is copied",

@@ -157,6 +157,10 @@ class MemoryDatabase:
         """Return what terms are never below; None on a database's first branch without a copy."""
         if self.counts_terms(group) and not self.copied:
             return None
+        return self.now_ms()
+
+    def now_ms(self) -> int:
+        """Return the server's clock."""
         return int(CLOCK_BEGAN_MS + 1000 * self.now())
 
     def counts_terms(self, group: str) -> bool:
@@ -172,7 +176,8 @@ class MemoryDatabase:
         return token.term_floor
 
     def next_term(self, group: str, token: TokenSeen, computed: int) -> int:
-        return granted_term(computed, token.term, self.floor_of(token), self.clock_ms(group))
+        floor, clock_ms = self.floor_of(token), self.clock_ms(group)
+        return granted_term(computed, token.term, floor, clock_ms, self.now_ms())
 
     def seen_term_matches(self, token: TokenSeen, seen_term: int) -> bool:
         """Tell whether the token is as it was seen: nothing that was taken since is taken again."""

@@ -66,10 +66,9 @@ WITH free AS (
 UPDATE {schema}.token_holder AS token
 SET task_id = %(node)s,
     session = %(mine)s::uuid,
-    term = greatest(free.next_term, token.term_floor + 1, token.term + 1, %(clock_ms)s::bigint, (
-        SELECT max(held.term) + 1 FROM {schema}.token_history AS held
-        WHERE held.group_id = token.group_id
-    )),
+    term = {schema}.coord_granted_term(
+        token.group_id, free.next_term, token.term_floor, token.term, %(clock_ms)s::bigint
+    ),
     acquired_at = clock_timestamp(),
     released_at = NULL,
     taken_version = %(version)s,

@@ -56,23 +56,30 @@ def test_after_two_missed_renewals_nothing_starts() -> None:
 
 def test_terms_of_the_first_branch_are_1_2_3() -> None:
     """N1"""
-    assert granted_term(next_term(0, 0), 0, 0, None) == 1
-    assert granted_term(next_term(1, 1), 1, 0, None) == 2
+    assert granted_term(next_term(0, 0), 0, 0, None, 1_795_000_000_000) == 1
+    assert granted_term(next_term(1, 1), 1, 0, None, 1_795_000_000_000) == 2
 
 
 def test_terms_of_other_branches_come_from_the_clock() -> None:
     """N1: whatever was granted in a part that is lost, it was granted before now."""
-    first = granted_term(next_term(3, 3), 3, 0, 1_795_000_000_000)
+    first = granted_term(next_term(3, 3), 3, 0, 1_795_000_000_000, 1_795_000_000_000)
     assert first == 1_795_000_000_000
     # As soon as two are granted within a millisecond, or the clock was set back.
-    assert granted_term(next_term(first, first), first, 0, 1_700_000_000_000) == first + 1
+    back = 1_700_000_000_000
+    assert granted_term(next_term(first, first), first, 0, back, back) == first + 1
 
 
-@given(TERM, TERM, TERM, st.none() | TERM)
+def test_once_a_term_was_the_clocks_all_later_ones_are() -> None:
+    """N1: also where nobody says any more that a copy streams from the first branch."""
+    later = 1_795_000_007_000
+    assert granted_term(1_795_000_000_001, 1_795_000_000_000, 0, None, later) == later
+
+
+@given(TERM, TERM, TERM, st.none() | TERM, TERM)
 def test_next_term_rises_above_all_that_is_known(
-    seen_term: int, known: int, floor: int, clock_ms: int | None
+    seen_term: int, known: int, floor: int, clock_ms: int | None, now_ms: int
 ) -> None:
-    term = granted_term(next_term(seen_term, known), seen_term, floor, clock_ms)
+    term = granted_term(next_term(seen_term, known), seen_term, floor, clock_ms, now_ms)
     assert term > max(seen_term, known, floor)
     assert term >= (clock_ms or 0)
 
