@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal
 
-from coordinator.app.api.main_thread import MainThreadCancel, refuse_other_threads
+from coordinator.app.api.main_thread import (
+    MainThreadCancel,
+    raise_what_waited,
+    refuse_other_threads,
+    shield,
+)
+from coordinator.app.api.session import Session
 from coordinator.app.api.token import Token
 
 #: Ways in which a loss is raised in the body.
@@ -65,27 +72,43 @@ class TokenBlock:
             outer.check()
             self._entries.stack.append(Entered(outer, None, outer))
             return outer
-        hold = self._hold()
-        token = hold.__enter__()
-        entered = Entered(token, hold, outer)
-        self._entries.stack.append(entered)
-        self._tokens.held[self._name] = token
-        if self._cancel is not None:
-            entered.cancel = MainThreadCancel(SHIELDED)
-            entered.cancel.arm(token.on_lost, f"the token of {token.name} is lost")
+        hold, entered = self._hold(), None
+        try:
+            token = hold.__enter__()
+            entered = Entered(token, hold, outer)
+            self._entries.stack.append(entered)
+            self._tokens.held[self._name] = token
+            if self._cancel is not None:
+                entered.cancel = MainThreadCancel()
+                entered.cancel.arm(token.on_lost, f"the token of {token.name} is lost")
+        except BaseException:
+            # Interrupted, perhaps by the loss of an outer block's token: there is no exit.
+            if entered is not None and entered in self._entries.stack:
+                self.__exit__(*sys.exc_info())
+            else:
+                hold.__exit__(*sys.exc_info())
+            raise
         return token
 
     def __exit__(self, *exc: object) -> None:
+        left = False
+        try:
+            self._leave(*exc)
+        finally:
+            left = True  # noqa: F841 - read by the handler of the signal
+            raise_what_waited()
+
+    def _leave(self, *exc: object) -> None:
         entered = self._entries.stack.pop()
         if entered.hold is None:
             return
         if entered.cancel is not None:
             entered.cancel.disarm()
         if entered.outer is None:
-            del self._tokens.held[self._name]
+            self._tokens.held.pop(self._name, None)
         else:
             self._tokens.held[self._name] = entered.outer
         entered.hold.__exit__(*exc)  # type: ignore[arg-type]
 
 
-SHIELDED = frozenset({TokenBlock.__enter__.__code__, TokenBlock.__exit__.__code__})
+shield(TokenBlock.__exit__.__code__, Session.give_up.__code__)

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from coordinator.app.api.asynchronous.coordinator import held_async
 from coordinator.app.api.block import Cancel, ThreadTokens, TokenBlock
 from coordinator.app.api.exclusive import exclusive
+from coordinator.app.api.main_thread import raise_what_waited
 from coordinator.app.api.session import end_with, session_of, warn_if_open
 from coordinator.app.api.setup import (
     Seconds,
@@ -199,15 +200,15 @@ class Coordinator:
     @contextmanager
     def _held(self, full: str, limit_s: float | None) -> Iterator[Token]:
         session, wait = self._session, ThreadWait()
-        number: int | None = None
         try:
-            number = session.ask(wait, full, limit_s)
+            session.ask(wait, full, limit_s)
             holding = wait.wait()
             yield Token(holding, self._setup.conninfo, self._setup.schema)
             holding.check()
         finally:
-            if session.give_up(number, wait):
+            if session.give_up(wait):
                 wait.wait_for_release()
+            raise_what_waited()
 
     def __reduce__(self) -> tuple[Callable[[Setup], Coordinator], tuple[Setup]]:
         return _unpickled, (self._setup,)

@@ -18,6 +18,7 @@ import weakref
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from weakref import WeakSet
 
 from coordinator.app.api.contender import own_name
 from coordinator.app.api.setup import Setup
@@ -79,13 +80,16 @@ class Session:
     def __init__(self, setup: Setup, store: Callable[[NodeFacts], Store]) -> None:
         self._setup, self._store = setup, store
         self._clock = BoottimeClock()
+        self._number = 0  #: goes on in a forked child, which has waits of its parent
+        self._pid = os.getpid()
         self._begin_anew()
+        _sessions.add(self)
 
-    def ask(self, wait: Wait, token: str, timeout_s: float | None) -> int:
-        """Begin to wait for a token; return the number by which the wait is given up.
+    def ask(self, wait: Wait, token: str, timeout_s: float | None) -> None:
+        """Begin to wait for a token, until the wait is given up.
 
         timeout_s: None waits for ever, 0 does not wait.
-        Errors: CoordError when the coordinator is closed, or no thread can be made.
+        Errors: CoordError when the coordinator is closed, or no thread or descriptor can be had.
         """
         if os.getpid() != self._pid:
             self._begin_anew()
@@ -93,6 +97,9 @@ class Session:
             if self._closed:
                 raise CoordError(CLOSED)
             life = self._living()
+            if self._closed:  # by a handler of a signal, meanwhile
+                life.inbox.put(StopAsked(self._clock.now(), CLOSED))
+                raise CoordError(CLOSED)
             self._number += 1
             now = self._clock.now()
             wish = Wish(
@@ -101,18 +108,19 @@ class Session:
                 until=float("inf") if timeout_s is None else now + timeout_s,
                 waits=timeout_s != 0,
             )
+            # Noted before the wish is under way: whoever is interrupted in between can give it up.
+            wait.number = wish.number
             life.waiters[wish.number] = wait
             life.inbox.put(Wished(now, wish))
-            return wish.number
 
-    def give_up(self, number: int | None, wait: Wait) -> bool:
+    def give_up(self, wait: Wait) -> bool:
         """End a wait, or the holding that it has become; never blocks.
 
-        Returns True if there is a release to wait for: not in a forked child, whose waits are its
-        parent's.
+        Returns True if there is a release to wait for: not for a wait of a forked child's parent.
         """
-        life = self._life
-        if number is None or os.getpid() != self._pid or life is None:
+        life, number = self._life, wait.number
+        # A wait of another life, or of the parent of this fork, is none of this life's.
+        if os.getpid() != self._pid or life is None or number not in life.waiters:
             return False
         if wait.holding is not None:
             wait.holding.given_back()
@@ -130,9 +138,11 @@ class Session:
         with self._lock:
             self._closed = True
             life = self._life
-        if life is None or life.thread is None or life.thread is threading.current_thread():
+        if life is None or life.thread is None:
             return
         life.inbox.put(StopAsked(self._clock.now(), "the coordinator was closed"))
+        if life.thread is threading.current_thread():
+            return  # a callback of a loss: nobody can wait for the thread that calls it
         life.thread.join(timeout_s)
         if life.thread.is_alive() and life.loop is not None:
             life.loop.gives_up = True
@@ -145,20 +155,27 @@ class Session:
         mine = os.getpid() == self._pid and life is not None and life.thread is not None
         return mine and life.thread.is_alive()  # type: ignore[union-attr]
 
+    def begin_in_child(self) -> None:
+        """Forget what the parent has; called in a fork, before it has a second thread."""
+        self._begin_anew()
+
     def _begin_anew(self) -> None:
-        self._pid = os.getpid()
-        # A lock may have been held at the moment of a fork, and would stay locked.
-        self._lock = threading.Lock()
+        # A lock may have been held at the moment of a fork, and would stay locked. Reentrant: the
+        # handler of a signal may close the coordinator while its thread is in here.
+        self._lock = threading.RLock()
         self._life: _Life | None = None
-        self._number = 0
         self._closed = False
+        self._pid = os.getpid()
 
     def _living(self) -> _Life:
         """Return the session's present life; begin one if there is none."""
         life = self._life
         if life is not None and life.over is None:
             return life
-        life = _Life(Inbox())
+        try:
+            life = _Life(Inbox())
+        except OSError as error:
+            raise CoordError(f"the session cannot begin: {error}") from error
         life.thread = threading.Thread(
             target=self._live, args=(life,), name="coord-session", daemon=True
         )
@@ -167,6 +184,10 @@ class Session:
         except RuntimeError as error:
             life.inbox.close()
             raise CoordError(f"no thread can be made for the session: {error}") from error
+        except BaseException:
+            # Interrupted, and nobody knows this life; its thread may have started.
+            life.inbox.put(StopAsked(self._clock.now(), CLOSED))
+            raise
         self._life = life
         return life
 
@@ -218,6 +239,17 @@ class Session:
             isolation=IN_PROCESS,
             holds=True,
         )
+
+
+_sessions: WeakSet[Session] = WeakSet()
+
+
+def _forked() -> None:
+    for session in tuple(_sessions):
+        session.begin_in_child()
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 def session_of(setup: Setup) -> Session:

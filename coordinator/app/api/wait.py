@@ -28,10 +28,12 @@ RELEASE_MAX_S = 5.0
 class ThreadWait:
     """Wait of a thread.
 
+    number: of the wait in its session; None before it was asked for.
     holding: None before the grant.
     """
 
     def __init__(self) -> None:
+        self.number: int | None = None
         self.holding: Holding | None = None
         self._answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
         self._released = threading.Event()
@@ -66,10 +68,11 @@ class ThreadWait:
 class TaskWait:
     """Wait of a task of an event loop; nothing of it waits in an executor.
 
-    holding: None before the grant.
+    number, holding: as for a thread.
     """
 
     def __init__(self) -> None:
+        self.number: int | None = None
         self.holding: Holding | None = None
         self._loop = asyncio.get_running_loop()
         self._answer: asyncio.Future[Answer] = self._loop.create_future()

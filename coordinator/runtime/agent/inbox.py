@@ -19,7 +19,8 @@ class Inbox:
 
     def __init__(self) -> None:
         self._events: deque[Any] = deque()
-        self._lock = threading.Lock()
+        # Reentrant: the handler of a signal may put an event while its thread puts another.
+        self._lock = threading.RLock()
         self._closed = False
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 

@@ -51,7 +51,8 @@ class Holding:
         self._clock = clock
         self._trusted_until = trusted_until
         self._pid = os.getpid()
-        self._lock = threading.Lock()
+        # Reentrant: the handler of a signal may ask for a callback, or leave the block.
+        self._lock = threading.RLock()
         self._ended = ""
         self._callbacks: list[OnEnd] = []
         self._last: list[OnEnd] = []

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
+import os
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from coordinator.app.api.asynchronous.block import AsyncCancel, AsyncTokenBlock, TaskTokens
 from coordinator.app.api.asynchronous.coordinator import AsyncCoordinator
@@ -18,6 +20,10 @@ from coordinator.runtime.holders.holding import Holding
 from coordinator.testing.fakes.state import FakeState
 from coordinator.testing.fakes.tokens import FakeTokens
 from coordinator.testing.fakes.transactions import fenced_async
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -58,8 +64,30 @@ class FakeAsyncCoordinator(AsyncCoordinator):
         self.tokens = FakeTokens() if tokens is None else tokens
         self._setup = fake_setup(group_id, task_id)
         self._node = f"{task_id}.fake-async-{next(_numbers)}"
-        self._closed = False
         self._task_tokens = TaskTokens()
+
+    @classmethod
+    def from_config(cls, path: str | None = None) -> FakeAsyncCoordinator:
+        """Make a fake of the group that Config.toml, the environment and the defaults name.
+
+        Errors: ConfigError with every problem of the file.
+        """
+        group_id, task_id = names_in_config(path)
+        return cls(group_id=group_id, task_id=task_id)
+
+    @classmethod
+    def from_engine(
+        cls,
+        engine: Engine | AsyncEngine,  # noqa: ARG003 - as for a real one
+        *,
+        group_id: str,
+        task_id: str | None = None,
+        schema: str | None = None,  # noqa: ARG003 - as for a real one
+        heartbeat_frequency: Seconds = 1.0,  # noqa: ARG003
+        liveness_check_interval: Seconds = 30.0,  # noqa: ARG003
+    ) -> FakeAsyncCoordinator:
+        """Make a fake; an asynchronous one takes no engine."""
+        return cls(group_id=group_id, task_id=task_id or "node-1")
 
     @property
     def group_id(self) -> str:
@@ -102,8 +130,8 @@ class FakeAsyncCoordinator(AsyncCoordinator):
         return decorate
 
     async def close(self) -> None:
-        """End the coordinator, which cannot be used afterwards."""
-        self._closed = True
+        """End the coordinator; waiting callers get a CoordError."""
+        self.tokens.close(self._node)
 
     async def __aenter__(self) -> FakeAsyncCoordinator:
         return self
@@ -112,8 +140,6 @@ class FakeAsyncCoordinator(AsyncCoordinator):
         await self.close()
 
     def _hold(self, full: str, limit_s: float | None) -> AbstractAsyncContextManager[AsyncToken]:
-        if self._closed:
-            raise CoordError("this coordinator is closed")
         return held_async(self.tokens, full, self._node, limit_s)
 
 
@@ -133,7 +159,11 @@ async def held_async(
         except RuntimeError:
             tokens.give_back(holding)  # the event loop is closed, and nobody waits
 
-    wish = tokens.ask(full, node, grant, wait=limit_s != 0)
+    def refuse(error: CoordError) -> None:
+        with contextlib.suppress(RuntimeError):  # the event loop is closed, and nobody waits
+            loop.call_soon_threadsafe(_refuse, answer, error)
+
+    wish = tokens.ask(full, node, grant, refuse, wait=limit_s != 0)
     try:
         try:
             holding = await asyncio.wait_for(asyncio.shield(answer), limit_s or None)
@@ -152,6 +182,22 @@ async def held_async(
 def _resolve(answer: asyncio.Future[Holding], holding: Holding) -> None:
     if not answer.done():
         answer.set_result(holding)
+
+
+def _refuse(answer: asyncio.Future[Holding], error: CoordError) -> None:
+    if not answer.done():
+        answer.set_exception(error)
+
+
+def names_in_config(path: str | None) -> tuple[str, str]:
+    """Return group_id and task_id, as Config.toml, the environment and the defaults have them.
+
+    Errors: ConfigError with every problem of the file.
+    """
+    from coordinator.app.config.loader import load
+
+    settings = load(path, flags={}, environ=os.environ)
+    return settings.group_id, settings.task_id
 
 
 def fake_setup(group_id: str, task_id: str) -> Setup:

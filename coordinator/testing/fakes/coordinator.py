@@ -18,7 +18,7 @@ import itertools
 import queue
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
 from coordinator.app.api.block import Cancel, ThreadTokens, TokenBlock
 from coordinator.app.api.coordinator import Coordinator
@@ -27,7 +27,7 @@ from coordinator.app.api.setup import Seconds, wait_s
 from coordinator.app.api.token import Token
 from coordinator.errors import CoordError, TokenHeldError, UsageError
 from coordinator.runtime.holders.holding import Holding
-from coordinator.testing.fakes.asynchronous import fake_setup, held_async
+from coordinator.testing.fakes.asynchronous import fake_setup, held_async, names_in_config
 from coordinator.testing.fakes.state import FakeState
 from coordinator.testing.fakes.tokens import FakeTokens, Wish
 from coordinator.testing.fakes.transactions import fenced
@@ -89,8 +89,30 @@ class FakeCoordinator(Coordinator):
         self._setup = fake_setup(group_id, task_id)
         self._node = f"{task_id}.fake-{next(_numbers)}"
         self._engine = engine
-        self._closed = False
         self._thread_tokens = ThreadTokens()
+
+    @classmethod
+    def from_config(cls, path: str | None = None) -> FakeCoordinator:
+        """Make a fake of the group that Config.toml, the environment and the defaults name.
+
+        Errors: ConfigError with every problem of the file.
+        """
+        group_id, task_id = names_in_config(path)
+        return cls(group_id=group_id, task_id=task_id)
+
+    @classmethod
+    def from_engine(
+        cls,
+        engine: Engine,
+        *,
+        group_id: str,
+        task_id: str | None = None,
+        schema: str | None = None,  # noqa: ARG003 - as for a real one
+        heartbeat_frequency: Seconds = 1.0,  # noqa: ARG003
+        liveness_check_interval: Seconds = 30.0,  # noqa: ARG003
+    ) -> FakeCoordinator:
+        """Make a fake whose transactions are on an engine, of any database."""
+        return cls(group_id=group_id, task_id=task_id or "node-1", engine=engine)
 
     @property
     def group_id(self) -> str:
@@ -135,8 +157,8 @@ class FakeCoordinator(Coordinator):
         return decorate
 
     def close(self) -> None:
-        """End the coordinator, which cannot be used afterwards."""
-        self._closed = True
+        """End the coordinator; waiting callers get a CoordError."""
+        self.tokens.close(self._node)
 
     def __enter__(self) -> FakeCoordinator:
         return self
@@ -146,10 +168,8 @@ class FakeCoordinator(Coordinator):
 
     @contextmanager
     def _hold(self, full: str, limit_s: float | None) -> Iterator[Token]:
-        if self._closed:
-            raise CoordError("this coordinator is closed")
-        answers: queue.SimpleQueue[Holding] = queue.SimpleQueue()
-        wish = self.tokens.ask(full, self._node, answers.put, wait=limit_s != 0)
+        answers: queue.SimpleQueue[Holding | CoordError] = queue.SimpleQueue()
+        wish = self.tokens.ask(full, self._node, answers.put, answers.put, wait=limit_s != 0)
         holding: Holding | None = None
         try:
             holding = self._answer(answers, wish, limit_s)
@@ -158,22 +178,33 @@ class FakeCoordinator(Coordinator):
         finally:
             if holding is None and not self.tokens.give_up(wish):
                 # Interrupted, while the token was handed over.
-                with suppress(queue.Empty):
-                    holding = answers.get_nowait()
+                with suppress(queue.Empty, CoordError):
+                    holding = _granted(answers.get_nowait())
             if holding is not None:
                 self.tokens.give_back(holding)
 
     def _answer(
-        self, answers: queue.SimpleQueue[Holding], wish: Wish, limit_s: float | None
+        self, answers: queue.SimpleQueue[Holding | CoordError], wish: Wish, limit_s: float | None
     ) -> Holding:
         """Wait for a holding.
 
-        Errors: TokenHeldError when the time is over.
+        Errors: TokenHeldError when the time is over; CoordError when the coordinator is closed.
         """
         try:
-            return answers.get(timeout=limit_s or None)
+            return _granted(answers.get(timeout=limit_s or None))
         except queue.Empty:
             if self.tokens.give_up(wish):
                 holder = self.tokens.holder(wish.token)
                 raise TokenHeldError(f"the token is held by {holder}") from None
-            return answers.get()
+            return _granted(answers.get())
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a FakeCoordinator cannot be pickled: its tokens are in the memory of this process"
+        )
+
+
+def _granted(answer: Holding | CoordError) -> Holding:
+    if isinstance(answer, CoordError):
+        raise answer
+    return answer

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from coordinator.errors import TokenHeldError, TokenLostError
+from coordinator.errors import CoordError, TokenHeldError, TokenLostError
 from coordinator.protocol.rules.saved_state import checked_size
 from coordinator.runtime.holders.holding import Holding
 
@@ -20,8 +20,10 @@ from coordinator.runtime.holders.holding import Holding
 LEASE_S = 24.0
 #: Reason of a loss, unless a test gives another one.
 ENDED = "the session was ended by another node"
+CLOSED = "the coordinator is closed"
 
 Granted = Callable[[Holding], None]
+Refused = Callable[[CoordError], None]
 
 
 class StoppedClock:
@@ -34,11 +36,16 @@ class StoppedClock:
 
 @dataclass(slots=True)
 class Wish:
-    """Wish of one waiter; granted is called with the holding in the thread that hands it over."""
+    """Wish of one waiter.
+
+    granted: called with the holding in the thread that hands it over.
+    refused: called in the thread that closes the coordinator.
+    """
 
     token: str
     node: str
     granted: Granted
+    refused: Refused
 
 
 @dataclass(slots=True)
@@ -60,6 +67,7 @@ class FakeTokens:
         self._lock = threading.RLock()
         self._rows: dict[str, _Row] = {}
         self._runs = 0
+        self._closed: set[str] = set()
 
     # --- for tests ------------------------------------------------------------------------------
 
@@ -106,16 +114,22 @@ class FakeTokens:
 
     # --- for the fakes --------------------------------------------------------------------------
 
-    def ask(self, token: str, node: str, granted: Granted, *, wait: bool) -> Wish:
+    def ask(self, token: str, node: str, granted: Granted, refused: Refused, *, wait: bool) -> Wish:
         """Ask for a token; granted is called at once if it is free.
 
-        Errors: TokenHeldError if it is held and wait is False.
+        Errors: TokenHeldError if wait is False, and it is held or others wait for it; CoordError
+        for the node of a closed coordinator.
         """
-        wish = Wish(token, node, granted)
+        wish = Wish(token, node, granted, refused)
         with self._lock:
+            if node in self._closed:
+                raise CoordError(CLOSED)
             row = self._row(token)
             if row.holding is not None and not wait:
                 raise TokenHeldError(f"the token is held by {row.holding.node} (term {row.term})")
+            if row.waiting and not wait:
+                # It is on its way to them: somebody is just giving it back.
+                raise TokenHeldError(f"the token is waited for by {row.waiting[0].node}")
             row.waiting.append(wish)
         self._hand_over(token)
         return wish
@@ -128,6 +142,19 @@ class FakeTokens:
             except ValueError:
                 return False
             return True
+
+    def close(self, node: str) -> None:
+        """Refuse what a node waits for, and whatever it asks for later."""
+        refused: list[Wish] = []
+        with self._lock:
+            self._closed.add(node)
+            for row in self._rows.values():
+                mine = [wish for wish in row.waiting if wish.node == node]
+                for wish in mine:
+                    row.waiting.remove(wish)
+                refused += mine
+        for wish in refused:
+            wish.refused(CoordError(CLOSED))
 
     def give_back(self, holding: Holding) -> None:
         """End a holding without a loss, if it has not ended yet."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import pickle
 import threading
 
 import pytest
@@ -11,8 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from coordinator import Coordinator, Token, TokenHeldError, TokenLostError
-from coordinator.errors import ConfigError, UsageError
-from coordinator.testing import FakeCoordinator, FakeToken
+from coordinator.errors import ConfigError, CoordError, UsageError
+from coordinator.testing import FakeAsyncCoordinator, FakeCoordinator, FakeToken
 from tests.conformance.api.conftest import Maker
 
 #: Long enough for a busy machine; what is right does not wait for it.
@@ -255,17 +256,59 @@ def test_an_open_transaction_cannot_be_fenced_afterwards(maker: Maker):
             pass
 
 
+def test_a_loss_ends_the_wait_for_another_token_inside_the_block(maker: Maker):
+    """Of two tokens that a block needs, the wait for the second must not outlive the first."""
+    mine, theirs = maker.coordinator("a"), maker.coordinator("b")
+
+    def lose() -> None:
+        with mine.token("x", cancel="main-thread") as token:
+            held = threading.Timer(0.3, maker.take_away, ("orders/x",))
+            held.start()
+            try:
+                with mine.token("y", timeout=WITHIN_S):
+                    pytest.fail("two holders")
+            finally:
+                held.join()
+                assert token.lost.is_set()
+
+    with theirs.token("y"), pytest.raises(TokenLostError, match="orders/x"):
+        lose()
+    with theirs.token("y", timeout=WITHIN_S) as after:
+        assert after.term == 2
+
+
+def test_a_wait_ends_when_its_coordinator_is_closed(maker: Maker):
+    mine, theirs = maker.coordinator("a"), maker.coordinator("b")
+    told: list[str] = []
+
+    def wait() -> None:
+        with pytest.raises(CoordError, match="closed"), mine.token("x"):
+            pytest.fail("two holders")
+        told.append("closed")
+
+    with theirs.token("x"):
+        waiter = threading.Thread(target=wait, daemon=True)
+        waiter.start()
+        waiter.join(0.3)
+        mine.close()
+        waiter.join(WITHIN_S)
+    with pytest.raises(CoordError, match="closed"), mine.token("x"):
+        pytest.fail("it is closed")
+
+    assert told == ["closed"]
+
+
 # --- the fake alone -------------------------------------------------------------------------------
 
 
 def test_the_fake_has_every_name_and_argument_of_the_port():
     for fake, real in ((FakeCoordinator, Coordinator), (FakeToken, Token)):
         for name, member in vars(real).items():
-            if name.startswith("_") or isinstance(member, classmethod):
+            if name.startswith("_"):
                 continue
             own = getattr(fake, name)
-            if inspect.isfunction(member):
-                asked = list(inspect.signature(member).parameters)
+            if inspect.isfunction(member) or isinstance(member, classmethod):
+                asked = list(inspect.signature(getattr(real, name)).parameters)
                 assert list(inspect.signature(own).parameters) == asked, name
             if fake is FakeCoordinator:
                 assert name in vars(fake), f"{name} would need a database"
@@ -288,3 +331,49 @@ def test_a_deadline_can_pass_before_anybody_is_told():
 def test_a_fake_without_an_engine_says_what_a_transaction_needs():
     with FakeCoordinator().token() as token, pytest.raises(UsageError, match="engine"):
         token.transaction()
+
+
+def test_a_fake_is_not_sent_to_another_process_as_a_real_coordinator():
+    with pytest.raises(TypeError, match="cannot be pickled"):
+        pickle.dumps(FakeCoordinator())
+
+
+def test_who_does_not_wait_is_not_put_behind_others_while_a_token_is_given_back():
+    coordinator = FakeCoordinator(group_id="orders")
+    refused: list[str] = []
+
+    def ask(_end: object) -> None:
+        with pytest.raises(TokenHeldError) as told, coordinator.token(wait=False):
+            pytest.fail("it went before the one that waits")
+        refused.append(str(told.value))
+
+    def wait() -> None:
+        with coordinator.token(timeout=WITHIN_S):
+            pass
+
+    waiter = threading.Thread(target=wait)
+    with coordinator.token() as token:
+        waiter.start()
+        while not coordinator.tokens.waiting("orders"):
+            waiter.join(0.01)
+        token.lost_future.add_done_callback(ask)
+    waiter.join(WITHIN_S)
+
+    assert len(refused) == 1
+
+
+def test_a_fake_is_made_as_a_real_one_is(tmp_path):
+    path = tmp_path / "Config.toml"
+    path.write_text('groupId = "orders"\ntaskId = "a"\n')
+    engine = sa.create_engine("sqlite://")
+    for made in (
+        FakeCoordinator.from_config(str(path)),
+        FakeCoordinator.from_engine(engine, group_id="orders", task_id="a"),
+        FakeAsyncCoordinator.from_config(str(path)),
+        FakeAsyncCoordinator.from_engine(engine, group_id="orders"),
+    ):
+        assert made.group_id == "orders"
+    with FakeCoordinator.from_engine(engine, group_id="orders").token() as token:
+        with token.transaction() as connection:
+            assert connection.engine is engine
+        assert token.node.startswith("node-1.")

@@ -103,8 +103,8 @@ class AsyncTokenBlock:
             outer.check()
             stack.append(AsyncEntered(outer, None, outer))
             return outer
-        hold = self._hold()
         try:
+            hold = self._hold()
             token = await hold.__aenter__()
         except BaseException:
             if not stack:

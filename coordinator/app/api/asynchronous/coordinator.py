@@ -194,10 +194,9 @@ async def held_async(
 ) -> AsyncIterator[AsyncToken]:
     """Hold a token for the body of an `async with`."""
     wait = TaskWait()
-    number: int | None = None
     may_wait = True
     try:
-        number = session.ask(wait, full, limit_s)
+        session.ask(wait, full, limit_s)
         holding = await wait.wait()
         yield AsyncToken(holding, setup.schema)
         holding.check()
@@ -205,7 +204,7 @@ async def held_async(
         may_wait = False  # the task was discarded: there is no loop to wait in
         raise
     finally:
-        if session.give_up(number, wait) and may_wait:
+        if session.give_up(wait) and may_wait:
             await wait.wait_for_release()
 
 
