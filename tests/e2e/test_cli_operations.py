@@ -154,6 +154,7 @@ def test_what_is_shown_of_operations(filled: Database):
     _, rows, _ = coord(filled, "sql", "-o", "tsv", "-c", "SELECT name, state FROM sys.tasks")
 
     assert re.search(rf"{ref} +my_rebuild_task +rebuild +CLUSTER {CLUSTER} +PENDING +0/0", listed)
+    assert re.search(r"PENDING .* \d\S*( \w)? ago ", listed)
     assert (shown["id"], shown["state"], shown["locationType"]) == (ref, "PENDING", "CLUSTER")
     assert [each["kind"] for each in tree["subtaskList"]] == ["plan"]
     assert rows == "name\tstate\nmy_rebuild_task\tPENDING\n"

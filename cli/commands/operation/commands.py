@@ -31,11 +31,12 @@ def list_(
     options = shared(context)
     with open_session(options) as session:
         found = session.store.tasks(every=every)
+    ages = [row.pop("created_age_s") for row in found]
     style = options.time or TimeStyle.AGO
     documents = [operation_tables.task_document(row) for row in found]
     emit(
         options,
-        table=lambda: tables.show(options, *operation_tables.tasks_parts(found, style)),
+        table=lambda: tables.show(options, *operation_tables.tasks_parts(found, ages, style)),
         rows=lambda: operation_tables.plain_rows(found),
         document=operation_tables.list_document("Operations", "operations", documents),
         lines=documents,

@@ -45,8 +45,13 @@ def done(row: Row) -> str:
     return f"{row['subtasks_completed']}/{row['subtasks']}{failed}"
 
 
-def tasks_parts(rows: Sequence[Row], style: TimeStyle) -> list[RenderableType]:
-    """Return the output of `coord operation list`."""
+def tasks_parts(
+    rows: Sequence[Row], ages: Sequence[float], style: TimeStyle
+) -> list[RenderableType]:
+    """Return the output of `coord operation list`.
+
+    ages: seconds since each operation was created.
+    """
     cells = [
         (
             str(row["id"]),
@@ -57,10 +62,10 @@ def tasks_parts(rows: Sequence[Row], style: TimeStyle) -> list[RenderableType]:
             done(row),
             size(row["bytes_completed"]),
             age(row["eta_s"]) if row["eta_s"] is not None else NOTHING,
-            when(row["created_at"], row.get("created_age_s"), style),
+            when(row["created_at"], age_s, style),
             f"waits for {row['waits_for']}" if row["waits_for"] else row["error"] or NOTHING,
         )
-        for row in rows
+        for row, age_s in zip(rows, ages, strict=True)
     ]
     columns = (
         *("ID", "NAME", "TYPE", "LOCATION", "STATE", ">SUBTASKS", ">BYTES", ">ETA", "CREATED"),

@@ -24,7 +24,9 @@ SELECT {schema}.sys_create_task(
 CANCEL: LiteralString = "SELECT {schema}.sys_cancel_task(%(ref)s)::text AS id"
 
 TASKS: LiteralString = """
-SELECT * FROM {schema}.sys_tasks AS shown
+SELECT shown.*,
+    extract(epoch FROM clock_timestamp() - shown.created_at)::float8 AS created_age_s
+FROM {schema}.sys_tasks AS shown
 WHERE %(all)s OR shown.finished_at IS NULL
     OR shown.created_at > clock_timestamp() - interval '1 day'
 ORDER BY shown.created_at, shown.id
@@ -105,7 +107,10 @@ class Operations:
                 return self._called(CANCEL, {"ref": ref}, at or {})
 
     def tasks(self, *, every: bool = False) -> Rows:
-        """Return rows of sys.tasks: those of the last day and the unfinished ones, or all."""
+        """Return rows of sys.tasks: those of the last day and the unfinished ones, or all.
+
+        Each row has one column more, `created_age_s`: its age by the server's clock.
+        """
         return self._database.read(TASKS, all=every)
 
     def task(self, ref: str) -> Row:
