@@ -46,7 +46,7 @@ def test_a_person_reads_sentences_and_a_script_reads_rows(filled: Database) -> N
     rows = coord(filled, "explain", "reports", "-o", "tsv")[1].splitlines()
 
     assert code == 0
-    assert said.splitlines()[0].startswith("reports: nobody is active since ")
+    assert said.splitlines()[0].startswith("reports: nobody has been active since ")
     assert said.splitlines()[-1] == (
         "- Nothing happens until a node is started: `coord run -g reports`."
     )
@@ -125,9 +125,9 @@ def test_a_pause_is_told_wherever_a_group_is_looked_at(filled: Database) -> None
     sentences = explained(filled, "orders")["sentences"]
 
     assert any(
-        each.startswith("The group is paused since ") and "asked for by ana (deploy)" in each
+        each.startswith("The group has been paused since ") and "asked for by ana (deploy)" in each
         for each in sentences
     )
-    assert "orders: pause takeovers by ana: deploy" in coord(filled, "status")[1]
+    assert "orders: takeovers are paused by ana" in coord(filled, "status")[1]
     assert coord(filled, "wait", "orders", "--for", "paused")[0] == 0
     assert coord(filled, "check", "orders", "--nagios")[0] == 1

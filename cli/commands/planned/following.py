@@ -24,6 +24,12 @@ T = TypeVar("T")
 #: Seconds between two looks: a handover takes some round trips and the program's own stop.
 LOOK_EVERY_S = 0.1
 LINE_WIDTH = 79
+#: Names of changes in sentences, where they differ from the kind in its row.
+NOUNS: dict[str, str] = {
+    "resign": "resignation",
+    "pause work": "pause of work",
+    "pause takeovers": "pause of takeovers",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,13 +104,18 @@ def _looked(desk: Desk, number: int, done: Callable[[PlannedLine], str]) -> tupl
     return change, done(change) if change.is_open else ""
 
 
+def noun(change: PlannedLine) -> str:
+    """Return what a change is called in a sentence."""
+    return NOUNS.get(change.kind, change.kind)
+
+
 def failed(change: PlannedLine) -> CoordError:
     """Return the error for a change that did not come to its end."""
     why = f": {change.outcome_reason}" if change.outcome_reason else ""
     if change.state == "done":
         why = f" before all had stopped (by {change.ended_by}){why}"
-        return ConditionFalseError(f"{change.group}: the {change.kind} was ended{why}")
-    return ConditionFalseError(f"{change.group}: the {change.kind} is {change.state}{why}")
+        return ConditionFalseError(f"{change.group}: the {noun(change)} was ended{why}")
+    return ConditionFalseError(f"{change.group}: the {noun(change)} is {change.state}{why}")
 
 
 class LiveLine:

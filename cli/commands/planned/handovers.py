@@ -9,7 +9,7 @@ import typer
 from coordinator.cli import complete
 from coordinator.cli.commands.planned.answers import answer
 from coordinator.cli.commands.planned.arguments import NoWait, OneGroup, Reason, Yes, span_s
-from coordinator.cli.commands.planned.following import Desk, followed, open_desk
+from coordinator.cli.commands.planned.following import Desk, followed, noun, open_desk
 from coordinator.cli.commands.task.common import confirm
 from coordinator.cli.shared import shared
 from coordinator.errors import ConditionFalseError
@@ -76,7 +76,7 @@ def resign(
         typer.Option(
             "--node",
             metavar="NODE",
-            help="Default: taskId of the configuration, or the node of this program.",
+            help="Default: the node of this program, or taskId of the configuration.",
             autocompletion=complete.nodes,
         ),
     ] = None,
@@ -103,10 +103,10 @@ def _hand_over(desk: Desk, asked: Asked, *, no_wait: bool) -> None:
     number = desk.bounded(lambda: desk.changes.ask(desk.group, asked))
     if no_wait:
         change = desk.bounded(lambda: desk.changes.look(number))
-        answer(desk, change, f"the {change.kind} is asked for (change {number})")
+        answer(desk, change, f"the {noun(change)} is asked for (change {number})")
         return
     change = followed(desk, number, _waiting)
-    answer(desk, change, f"the {change.kind} is done: {change.outcome_reason}")
+    answer(desk, change, f"the {noun(change)} is done: {change.outcome_reason}")
 
 
 def _waiting(change: PlannedLine) -> str:
@@ -127,7 +127,7 @@ def _cancel(desk: Desk, reason: str | None) -> None:
     ended = desk.bounded(end)
     if not ended:
         raise ConditionFalseError(f"{desk.group}: no switchover is open")
-    answer(desk, ended[0], f"the {ended[0].kind} is cancelled")
+    answer(desk, ended[0], f"the {noun(ended[0])} is cancelled")
 
 
 def _moment(text: str | None) -> str | None:

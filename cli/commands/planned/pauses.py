@@ -8,7 +8,7 @@ import typer
 
 from coordinator.cli.commands.planned.answers import answer
 from coordinator.cli.commands.planned.arguments import Group, NoWait, Reason, Yes, span_s
-from coordinator.cli.commands.planned.following import Desk, followed, open_desk
+from coordinator.cli.commands.planned.following import Desk, followed, noun, open_desk
 from coordinator.cli.commands.task.common import confirm
 from coordinator.cli.shared import shared
 from coordinator.errors import ConditionFalseError
@@ -39,7 +39,9 @@ def pause(
 ) -> None:
     """Pause a group until `coord resume`, or for a time; --work or --takeovers is required."""
     if work == takeovers:
-        raise typer.BadParameter("one of --work and --takeovers is required: they are not alike")
+        raise typer.BadParameter(
+            "one of --work (stops the work) and --takeovers (lets it go on) is required"
+        )
     for_s = span_s(lasts, "--for")
     options = shared(context)
     from coordinator.app.admin.planned import Asked, PlannedKind
@@ -74,7 +76,7 @@ def resume(context: typer.Context, group: Group, reason: Reason = None) -> None:
         ended = desk.bounded(end)
         if not ended:
             raise ConditionFalseError(f"{desk.group} is not paused")
-        answer(desk, ended[0], f"resumed (the {ended[0].kind} by {ended[0].asked_by} is over)")
+        answer(desk, ended[0], f"resumed (the {noun(ended[0])} by {ended[0].asked_by} is over)")
 
 
 def _still_held(desk: Desk) -> str:

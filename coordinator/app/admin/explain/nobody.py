@@ -24,9 +24,12 @@ REFUSED_BEATS = 2.0
 
 def explain_nobody(facts: GroupFacts, *, observes: bool) -> Explanation:
     """Return why nobody is active; observes: of a task group, why nobody observes."""
-    did = "observes" if observes else "is active"
     age_s = vacant_s(facts)
-    first = f"{facts.group}: nobody {did}{since(facts.now, age_s)}."
+    lasting = since(facts.now, age_s)
+    if lasting:
+        first = f"{facts.group}: nobody has {'observed' if observes else 'been active'}{lasting}."
+    else:
+        first = f"{facts.group}: nobody {'observes' if observes else 'is active'}."
     live = [node for node in facts.nodes if node.live]
     held = facts.token.held and facts.token.holds and facts.holder is not None
     idle = not live and not (held and facts.holder is not None and facts.holder.state == "dead")
@@ -249,7 +252,7 @@ def suspended(facts: GroupFacts) -> str:
     by = f" by {fact.by}" if fact.by else ""
     why = f" ({fact.reason})" if fact.reason else ""
     return (
-        f"The observer is suspended{since(facts.now, fact.age_s)}{by}{why}: until"
+        f"The observer has been suspended{since(facts.now, fact.age_s)}{by}{why}: until"
         f" `coord observer resume -g {facts.group}` no session is ended, and no task of a dead node"
         " is taken over."
     )

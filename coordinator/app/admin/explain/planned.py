@@ -20,7 +20,7 @@ def paused(facts: GroupFacts, pause: PlannedFact) -> str:
     else:
         end = f"until it ends {in_time(pause.until_s)}, or `coord resume {facts.group}`"
     return (
-        f"The group is paused{since(facts.now, pause.age_s)}{_author(pause)}:"
+        f"The group has been paused{since(facts.now, pause.age_s)}{_author(pause)}:"
         f" {PAUSES.get(pause.kind, pause.kind)}, {end}."
     )
 
@@ -36,8 +36,8 @@ def plans(facts: GroupFacts) -> Iterator[str]:
             yield f"{plan.node} was asked to give the token up{_author(plan)}."
         elif plan.kind == "drain":
             yield (
-                f"{plan.node} is drained{since(facts.now, plan.age_s)}{_author(plan)}: it gives up"
-                " what it holds, and takes nothing."
+                f"{plan.node} has been drained{since(facts.now, plan.age_s)}{_author(plan)}:"
+                " it gives up what it holds, and takes nothing."
             )
 
 

@@ -97,7 +97,7 @@ def _chosen(connection: Connection, wanted: Wanted, note: Callable[[str], None])
             " clock, and is not run any more (--late SECS allows more)"
         )
     if chosen.wait_s > 0:
-        note(f"this machine's clock is fast: waiting {chosen.wait_s:.1f} s for the slot")
+        note(f"the slot is {chosen.wait_s:.1f} s away by the database's clock: waiting for it")
         threading.Event().wait(chosen.wait_s)
     return chosen
 

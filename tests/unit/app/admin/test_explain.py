@@ -67,7 +67,7 @@ def test_a_takeover_that_is_due_is_told_with_its_latest_moment() -> None:
 
     assert (found.state, found.expected_s) == ("leaderless", pytest.approx(0.7))
     assert found.sentences == (
-        "orders: nobody is active since 14:01:57Z (6.4 s).",
+        "orders: nobody has been active since 14:01:57Z (6.4 s).",
         "The last holder, node-1, term 3, sent its last heartbeat 6.4 s ago; its"
         " livenessCheckInterval is 6 s.",
         "The lease of node-1 is over, so its program is stopped. node-2 waits until it has been"
@@ -100,7 +100,7 @@ def test_a_group_without_a_node_waits_for_one() -> None:
 
     assert (found.state, found.expected_s) == ("idle", None)
     assert found.sentences == (
-        "orders: nobody is active since 12:02:04Z (2h).",
+        "orders: nobody has been active since 12:02:04Z (2h).",
         "The last holder, node-1, gave term 3 back: SIGTERM.",
         "No node of the group lives: node-1 was the last one that left, 2h ago (SIGTERM).",
         "Nothing happens until a node is started: `coord run -g orders`.",
@@ -226,8 +226,8 @@ def test_a_pause_of_work_is_told_with_who_why_and_its_end() -> None:
 
     assert (found.state, found.expected_s) == ("leaderless", 1500.0)
     assert found.sentences[-1] == (
-        "The group is paused since 13:52:04Z (10m), asked for by ana (deploy 4711): nobody runs its"
-        " program or its tasks, until it ends in 25m, or `coord resume orders`."
+        "The group has been paused since 13:52:04Z (10m), asked for by ana (deploy 4711): nobody"
+        " runs its program or its tasks, until it ends in 25m, or `coord resume orders`."
     )
 
 
@@ -239,8 +239,8 @@ def test_a_pause_of_takeovers_is_told_beside_the_active_node() -> None:
 
     assert found.state == "active"
     assert found.sentences[-1] == (
-        "The group is paused since 13:52:04Z (10m): nobody takes a token, whatever happens to its"
-        " holder, until `coord resume orders`."
+        "The group has been paused since 13:52:04Z (10m): nobody takes a token, whatever happens to"
+        " its holder, until `coord resume orders`."
     )
 
 
@@ -334,7 +334,7 @@ def test_a_suspended_observer_is_told_with_who_and_why() -> None:
     said = explain_task(facts, task(state="stuck", node="node-2")).sentences[-1]
 
     assert said == (
-        "The observer is suspended since 13:52:04Z (10m) by ana (deploy 4711): until `coord"
+        "The observer has been suspended since 13:52:04Z (10m) by ana (deploy 4711): until `coord"
         " observer resume -g night` no session is ended, and no task of a dead node is taken over."
     )
 
