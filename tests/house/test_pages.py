@@ -114,3 +114,27 @@ def test_a_decision_has_its_number_a_status_and_a_date(path):
 
     assert title.startswith(f"# {int(path.name[:4])}. ")
     assert re.match(r"Status: .*\b\d{4}-\d\d-\d\d", status)
+
+
+def test_the_index_of_decisions_links_each_of_them_once():
+    index = (ROOT / "docs/adr/README.md").read_text()
+
+    assert [link for link in LINK.findall(index) if link.startswith("0")] == [
+        path.name for path in ADRS
+    ]
+
+
+#: `ADR 8`, also where it is a link or where the line breaks.
+CITED = re.compile(r"\bADRs?\s+(\d+)\b")
+
+
+def test_every_decision_that_is_cited_is_there():
+    numbers = {int(path.name[:4]) for path in ADRS}
+    files = [*PAGES, *(path for folder in FOLDERS for path in ROOT.glob(f"{folder}/**/*.py"))]
+    cited = {
+        (str(path.relative_to(ROOT)), int(number))
+        for path in files
+        for number in CITED.findall(path.read_text())
+    }
+
+    assert {each for each in cited if each[1] not in numbers} == set()
