@@ -51,7 +51,7 @@ def desk(*states: str) -> Desk:
 
 def test_a_standing_change_that_was_ended_meanwhile_is_not_told_as_one_that_stands():
     """`coord resume` or `coord undrain` in another terminal while the program still ends."""
-    with pytest.raises(ConditionFalseError, match=r"the pause work was ended .*by bert"):
+    with pytest.raises(ConditionFalseError, match=r"the pause of work was ended .*by bert"):
         followed(desk("open", "done"), 1, lambda _: "node-1 still ends", stands=True)
 
 
