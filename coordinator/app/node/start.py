@@ -12,6 +12,7 @@ import fcntl
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import NoReturn
 
@@ -91,7 +92,15 @@ def recall(fd: int) -> str:
 
 
 def check_program(settings: NodeSettings) -> None:
-    """Refuse a program that cannot start, before the node holds a token for it."""
+    """Refuse a program that cannot start, or a command beside it, before the node holds a token."""
+    cwd = None if settings.program is None else settings.program.cwd
+    for key, command in _side_commands(settings):
+        try:
+            check_executable(command, cwd)
+        except CommandNotExecutableError as error:
+            raise CommandNotExecutableError(f"{key}: {error}") from error
+        except CommandNotFoundError as error:
+            raise CommandNotFoundError(f"{key}: {error}") from error
     program = settings.program
     if program is None:
         if settings.priority > 0 and not settings.hosts_tasks:
@@ -102,6 +111,20 @@ def check_program(settings: NodeSettings) -> None:
     elif program.argv is not None and not program.shell:
         check_executable(program.argv[0], program.cwd)
         check_killable(program.argv[0], program.cwd, settings.isolation)
+
+
+def _side_commands(settings: NodeSettings) -> Iterator[tuple[str, str]]:
+    """Yield the commands of hooks and of the health check, each with its key."""
+    hooks, health = settings.hooks, settings.health
+    if hooks is not None:
+        named = (
+            ("beforeStart", hooks.before_start),
+            ("afterStop", hooks.after_stop),
+            ("onChange", hooks.on_change),
+        )
+        yield from ((f"hooks.{key}", argv[0]) for key, argv in named if argv is not None)
+    if health is not None and health.argv is not None:
+        yield "health.command", health.argv[0]
 
 
 def _no_program(path: str | None) -> ConfigError:

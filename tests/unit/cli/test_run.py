@@ -211,6 +211,27 @@ def test_a_configuration_without_a_program_is_told_which_lines_to_add(
     check_program(load(None, flags={}, environ={}))
 
 
+@pytest.mark.parametrize("key", ["hooks.afterStop", "health.command"])
+def test_a_command_beside_the_program_that_does_not_exist_is_refused_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    """M9, M3: not found out under the token, which it would give up again and again."""
+    from coordinator.app.config.loader import load
+    from coordinator.app.node.start import check_program
+    from coordinator.errors import CommandNotFoundError
+
+    monkeypatch.chdir(tmp_path)
+    table, _, name = key.partition(".")
+    file = tmp_path / "Config.toml"
+    file.write_text(
+        'taskId = "node-1"\ngroupId = "orders"\n[program]\ncommand = ["true"]\n'
+        f'[{table}]\n{name} = ["/no/such/command"]\n'
+    )
+
+    with pytest.raises(CommandNotFoundError, match=f"{key}: /no/such/command: command not found"):
+        check_program(load(None, flags={}, environ={}))
+
+
 def test_a_refused_node_says_so_in_the_form_of_its_lines(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
