@@ -52,7 +52,7 @@ class ScheduleEndedError(CoordError):
 
 
 class StateFileError(CoordError):
-    """The file with the saved state cannot be written, so the program is not started."""
+    """The saved state, or the checkpoint, cannot be written for the program: it is not started."""
 
     exit_code = 73
 

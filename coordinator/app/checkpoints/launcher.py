@@ -15,7 +15,13 @@ from pathlib import Path
 from coordinator.app.checkpoints.restoring import Reader
 from coordinator.app.checkpoints.variables import DIRECTORY_VARIABLE, FD_VARIABLE
 from coordinator.app.config.settings import NodeSettings, from_json
-from coordinator.errors import CommandNotFoundError, ConditionFalseError, CoordError
+from coordinator.errors import (
+    CommandNotExecutableError,
+    CommandNotFoundError,
+    ConditionFalseError,
+    CoordError,
+    StateFileError,
+)
 from coordinator.store.checkpoints.catalogue import Catalogue
 
 #: Content of a checkpoint that was bytes or a file.
@@ -33,13 +39,21 @@ def main() -> None:
         os.close(descriptor)
     try:
         os.environ[DIRECTORY_VARIABLE] = str(load(settings))
-        os.execvp(command[0], command)  # noqa: S606 - the program, as it would have been started
     except CoordError as error:
         sys.stderr.write(f"coord: the last checkpoint was not loaded: {error}\n")
         sys.exit(error.exit_code)
     except OSError as error:
-        sys.stderr.write(f"coord: {error.filename or command[0]}: {error.strerror}\n")
+        where = error.filename or settings.checkpoints.directory
+        sys.stderr.write(f"coord: the last checkpoint was not loaded: {where}: {error.strerror}\n")
+        sys.exit(StateFileError.exit_code)
+    try:
+        os.execvp(command[0], command)  # noqa: S606 - the program, as it would have been started
+    except FileNotFoundError as error:
+        sys.stderr.write(f"coord: {command[0]}: {error.strerror}\n")
         sys.exit(CommandNotFoundError.exit_code)
+    except OSError as error:
+        sys.stderr.write(f"coord: {command[0]}: {error.strerror}\n")
+        sys.exit(CommandNotExecutableError.exit_code)
 
 
 def load(settings: NodeSettings) -> Path:

@@ -231,6 +231,8 @@ class Peers:
                 self._on_hang_up(peer)
                 return
             peer.pid = peer.line.peer_pid
+            if peer.pid is not None:
+                self._forked.discard(peer.pid)  # its exit code may be that of its program
             self._hear(message)
 
     def _hear(self, message: Message) -> None:

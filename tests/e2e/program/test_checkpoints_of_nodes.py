@@ -57,6 +57,20 @@ def test_a_server_of_disks_that_dies_alone_is_started_again(database: Database, 
         assert node.process.wait(20) == 0
 
 
+def test_a_checkpoint_that_has_no_place_is_told_with_its_code(database: Database, tmp_path: Path):
+    """It is not the program that is missing; nor is a program's 127 a lack of coord's own files."""
+    with bed(tmp_path, database.conninfo, database.schema) as made:
+        config = config_of(tmp_path, "a")
+        (tmp_path / "a/state").write_text("a file, and no directory")
+        node = made.start("a", command=("true",), env={"COORD_CONFIG": str(config)})
+        assert node.process.wait(30) == 73
+        told = f"the last checkpoint was not loaded: {tmp_path}/a/state/orders: Not a directory"
+        assert told in node.said()
+        node = made.start("b", command=("sh", "-c", "exit 127"))
+        assert node.process.wait(30) == 127
+        assert "cannot be executed" not in node.said()
+
+
 def lines(record: Path) -> list[str]:
     return record.read_text().splitlines() if record.exists() else []
 
