@@ -22,6 +22,8 @@ from pathlib import Path
 from coordinator.segments.faults import DiskError, SegmentAbsentError, SegmentDamagedError
 
 MARKER = "coord-device"
+#: Written and deleted at each look; one name, so that a process that was killed leaves one at most.
+TRIAL = "coord-trial"
 #: A disk with less is full: its file system needs some room of its own.
 RESERVE_BYTES = 1 << 20
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -154,7 +156,7 @@ class Disk:
             raise DiskError(f"{self.root}: {what}; is the right disk mounted there?")
 
     def _try_to_write(self) -> None:
-        place = self.root / f"coord-trial-{uuid.uuid4().hex}"
+        place = self.root / TRIAL
         with _disk_errors(self.root):
             try:
                 place.write_bytes(b"\0")

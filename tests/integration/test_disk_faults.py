@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from coordinator.app.checkpoints.operations.check_disk import CheckDisk
 from coordinator.app.checkpoints.operations.rebuild import Rebuild
+from coordinator.app.checkpoints.serving import Caretaker
 from coordinator.protocol.operations.types import SubtaskState
 from coordinator.segments.codec import has_erasure_code
 from tests.integration.test_checkpoint_operations import run_all, verdicts
 from tests.support.nodes.disk_nodes import DiskNodes, disk_nodes
+from tests.support.nodes.processes import eventually
 
 pytestmark = [
     pytest.mark.real,
@@ -118,3 +121,51 @@ def test_a_disk_that_cannot_be_tidied_up_keeps_no_other_from_its_report(database
 
         states = database.query("SELECT right(url, 5), state FROM sys_storage_devices ORDER BY 1")
         assert states == [("disk0", "online"), ("disk1", "offline")]
+
+
+def test_a_disk_that_hangs_is_offline_and_keeps_no_other_from_its_report(database, tmp_path):
+    """An open of the marker waits for a writer, as an access waits for a disk that has stopped."""
+    states = "SELECT right(url, 5), state FROM sys_storage_devices ORDER BY 1"
+    with disk_nodes(database, tmp_path, 1, disks=2) as group:
+        group.nodes["n1"].caretaker.answer_s = 0.2
+        marker = tmp_path / "n1/disk0/coord-device"
+        marker.rename(tmp_path / "kept")
+        os.mkfifo(marker)
+        shutil.rmtree(tmp_path / "n1/disk1")
+
+        group.look()
+        group.look()
+
+        assert database.query(states) == [("disk0", "offline"), ("disk1", "offline")]
+        told = "SELECT error FROM storage_device WHERE url LIKE '%disk0'"
+        assert "does not answer" in str(database.query(told))
+        with marker.open("w") as writer:
+            writer.write((tmp_path / "kept").read_text())
+        (tmp_path / "kept").rename(marker)
+        eventually(
+            lambda: group.look() or database.query(states)[0] == ("disk0", "online"), 20, "online"
+        )
+
+
+def test_a_directory_that_two_nodes_have_is_the_first_ones(database, tmp_path):
+    """One that is silent, or offline, gives it up: a disk may move to another machine."""
+    devices = "SELECT node, state FROM sys_storage_devices WHERE url LIKE '%/shared'"
+    (tmp_path / "shared").mkdir()
+    with disk_nodes(database, tmp_path, 2) as group, group.catalogue() as catalogue:
+        first, second = (sharing(group, name, tmp_path / "shared") for name in ("n1", "n2"))
+        first.look(catalogue)
+
+        ((_, told),) = second.look(catalogue)
+
+        assert "it is in use" in told
+        assert second.disks == {}
+        assert database.query(devices) == [("n1", "online")]
+        database.query("UPDATE storage_device SET reported_at = now() - interval '31 s'")
+        assert second.look(catalogue)[0][1] == "online"
+        assert database.query(devices) == [("n2", "online")]
+
+
+def sharing(group: DiskNodes, name: str, folder: Path) -> Caretaker:
+    settings = group.nodes[name].settings
+    disks = (f"file://{folder}",)
+    return Caretaker(replace(settings, checkpoints=replace(settings.checkpoints, disks=disks)))

@@ -54,6 +54,7 @@ def rescan(catalogue: Catalogue, node: str, urls: Sequence[str]) -> Iterator[Res
             total_bytes=state.total_bytes,
             free_bytes=state.free_bytes,
             error=state.error,
+            silent_ms=0,
         )
         for segment in disk.segments():
             if catalogue.read(statements.KNOWN, segment=segment):

@@ -14,11 +14,12 @@ import socket
 import sys
 import threading
 from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 from coordinator.app.checkpoints.places import database_clock, path_in
 from coordinator.app.config.settings import NodeSettings, from_json
-from coordinator.errors import CoordError
+from coordinator.errors import CoordError, DatabaseRefusedError
 from coordinator.runtime.linux.clock import BoottimeClock
 from coordinator.runtime.log import logger as log
 from coordinator.segments.disk import Disk, DiskState, make_device, marker_of, remove
@@ -31,8 +32,12 @@ from coordinator.web.server import split_address
 
 #: Between two reports of the disks.
 REPORT_EVERY_S = 10.0
+#: Fault of a directory that others have, too.
+IN_USE = "it is in use: another node or group, or another URL of this node, has this device"
 #: Time for one request to the database.
 REQUEST_S = 10.0
+#: Time in which a disk answers; one that hangs may never do.
+ANSWER_S = 5.0
 #: A writer that was deposed is dead after its lease, and its last request after this.
 WRITER_MAX_S = REQUEST_MAX_S + 600.0
 
@@ -51,7 +56,9 @@ class Caretaker:
 
     def __init__(self, settings: NodeSettings) -> None:
         self._settings = settings
+        self.answer_s = ANSWER_S
         self._said: dict[str, str] = {}
+        self._answers: dict[str, Future[tuple[Place, DiskState]]] = {}
         self.disks: dict[str, Disk] = {}
 
     def open(self) -> Catalogue:
@@ -77,15 +84,14 @@ class Caretaker:
         }
         changed = []
         for url in self._settings.checkpoints.disks:
-            place = _found(url, known.get(url))
-            if place.disk is not None:
-                state = place.disk.state()
-                self.disks[place.disk.device] = place.disk
-            else:
-                state = DiskState(state="offline", error=place.fault)
+            place, state = self._look_at(url, known.get(url))
             device = place.disk.device if place.disk is not None else known.get(url)
-            if device is not None:
-                self._report(catalogue, device, url, state)
+            refused = None if device is None else self._report(catalogue, device, url, state)
+            if refused is not None:
+                place = Place(url, None, refused)
+                state = DiskState(state="offline", error=refused)
+            if place.disk is not None:
+                self.disks[place.disk.device] = place.disk
             word = f"{state.state}: {state.error}" if state.error else state.state
             if place.disk is not None and state.state in ("online", "full"):
                 try:
@@ -98,17 +104,41 @@ class Caretaker:
                 changed.append((url, word))
         return changed
 
-    def _report(self, catalogue: Catalogue, device: str, url: str, state: DiskState) -> None:
-        catalogue.change(
-            statements.REPORT_DEVICE,
-            device=device,
-            node=self._settings.task_id,
-            url=url,
-            state=state.state,
-            total_bytes=state.total_bytes,
-            free_bytes=state.free_bytes,
-            error=state.error,
-        )
+    def _look_at(self, url: str, known: str | None) -> tuple[Place, DiskState]:
+        """Return the disk at a URL and its state; one that hangs delays no other's report."""
+        answer = self._answers.get(url)
+        wait_s = 0.0
+        if answer is None:
+            answer = self._answers[url] = Future()
+            wait_s = self.answer_s
+            looking = threading.Thread(target=_answer, args=(answer, url, known), daemon=True)
+            looking.start()
+        try:
+            found = answer.result(wait_s)
+        except TimeoutError:
+            fault = f"{url}: it does not answer"
+            return Place(url, None, fault), DiskState(state="offline", error=fault)
+        del self._answers[url]
+        return found
+
+    def _report(self, catalogue: Catalogue, device: str, url: str, state: DiskState) -> str | None:
+        """Report a disk; return why it cannot be this node's."""
+        try:
+            told = catalogue.change(
+                statements.REPORT_DEVICE,
+                device=device,
+                node=self._settings.task_id,
+                url=url,
+                state=state.state,
+                total_bytes=state.total_bytes,
+                free_bytes=state.free_bytes,
+                error=state.error,
+                silent_ms=round(3_000 * REPORT_EVERY_S),
+            )
+        except DatabaseRefusedError as error:
+            # It says so, too, for a row of another group, which this login may not see.
+            return f"{IN_USE}, or: {error}"
+        return None if told else IN_USE
 
 
 def tidy(catalogue: Catalogue, disk: Disk) -> None:
@@ -204,6 +234,14 @@ def served_by(
         fingerprint=identity.fingerprint,
     )
     return server
+
+
+def _answer(answer: Future[tuple[Place, DiskState]], url: str, known: str | None) -> None:
+    place = _found(url, known)
+    if place.disk is not None:
+        answer.set_result((place, place.disk.state()))
+    else:
+        answer.set_result((place, DiskState(state="offline", error=place.fault)))
 
 
 def _found(url: str, known: str | None) -> Place:

@@ -164,6 +164,8 @@ WHERE shown.group_id = %(group)s
 ORDER BY shown.node, shown.url
 """
 
+#: One node, under one URL, has a device: another one takes it over when nothing was reported for as
+#: long. No row is returned where it is in use, or is another group's.
 REPORT_DEVICE: LiteralString = """
 INSERT INTO {schema}.storage_device AS known (
     id, group_id, node, url, state, total_bytes, free_bytes, error, reported_at
@@ -177,6 +179,11 @@ SET node = excluded.node, url = excluded.url, state = excluded.state,
     total_bytes = excluded.total_bytes, free_bytes = excluded.free_bytes, error = excluded.error,
     reported_at = excluded.reported_at
 WHERE known.group_id = excluded.group_id
+    AND (
+        (known.node, known.url) = (excluded.node, excluded.url)
+        OR known.state = 'offline'
+        OR known.reported_at < clock_timestamp() - %(silent_ms)s::bigint * interval '1 millisecond'
+    )
 RETURNING id
 """
 
