@@ -41,11 +41,14 @@ def judge_peers(
     refused = _kind(own, others, kind, tasks)
     if refused is not None:
         yield refused
-    differences = [text for node in others for text in _differences(own, node)]
+    # A process that holds tokens for its own code has neither version nor program.
+    configured = [node for node in others if node.version]
+    differences = [text for node in configured for text in _differences(own, node)]
     for text in differences:
         yield weak("nodes", text, "give all nodes of a group the same settings and version")
-    if others and not differences:
-        yield good("nodes", f"{len(others)} other live nodes have the same settings and version")
+    if configured and not differences:
+        count = len(configured)
+        yield good("nodes", f"{count} other live nodes have the same settings and version")
     if own.priority == 0 and not any(node.priority > 0 for node in others):
         text = "priority is 0 here, and no other live node may take the token"
         yield weak("nodes", text, "start a node with a higher priority")
@@ -79,7 +82,7 @@ def _differences(own: Own, node: NodeLine) -> Iterator[str]:
     pairs = (
         ("livenessCheckInterval", f"{own.liveness_s:g} s", f"{node.liveness_s:g} s"),
         ("heartbeatFrequency", f"{own.heartbeat_s:g} s", f"{node.heartbeat_s:g} s"),
-        ("version", own.version, node.version or "unknown"),
+        ("version", own.version, node.version),
     )
     found = [
         f"{node.node}: {key} is {theirs} there, {ours} here"

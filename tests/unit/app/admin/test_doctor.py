@@ -149,6 +149,14 @@ def test_differences_between_nodes_are_told(changed: dict, words: str) -> None:
     assert [each.text for each in found if each.light is Light.AMBER] == [f"node-2: {words}"]
 
 
+def test_a_process_that_holds_tokens_has_no_version_to_compare() -> None:
+    tokens = node("node-2.a1b2c3-17", "web-2", version=None, config_hash=None)
+
+    found = list(judge_peers(OWN, [tokens], kind=False, tasks=0))
+
+    assert lights(found) == {Light.GREEN}
+
+
 @pytest.mark.parametrize(
     ("kind", "others", "tasks", "refused"),
     [
