@@ -65,6 +65,7 @@ ELSEWHERE = {
     "run": "e2e/test_signals.py",
     "once": "e2e",
     "tick": "e2e",
+    "gate": "e2e/program",
     "demo": "e2e/test_walkthrough.py",
     "init": "unit/cli/test_start.py",
     "version": "unit/cli/test_start.py",

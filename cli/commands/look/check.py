@@ -116,7 +116,8 @@ def wait(
         typer.Option(
             "--for",
             metavar="CONDITION",
-            help="active, leaderless, idle, standby, paused, resumed, holder=NODE or 'term>7'.",
+            help="active, leaderless, idle, standby, paused, resumed, holder=NODE, holder!=NODE or"
+            " 'term>7'.",
         ),
     ],
 ) -> None:

@@ -33,7 +33,7 @@ NOUNS: dict[str, str] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Desk:
+class PlannedConnection:
     """A command's connection, its group, and its options; each request has its own time-out."""
 
     changes: PlannedChanges
@@ -49,7 +49,7 @@ class Desk:
 
 
 @contextmanager
-def open_desk(options: Shared, named: str | None = None) -> Iterator[Desk]:
+def open_planned(options: Shared, named: str | None = None) -> Iterator[PlannedConnection]:
     """Open the planned changes of a group."""
     from coordinator.app.admin.planned import PlannedChanges
 
@@ -61,7 +61,7 @@ def open_desk(options: Shared, named: str | None = None) -> Iterator[Desk]:
             resolved, schema=settings.database.schema, timeout_s=options.timeout_s
         )
     try:
-        yield Desk(
+        yield PlannedConnection(
             changes=changes, group=group, options=options, label=resolved.label, settings=settings
         )
     finally:
@@ -69,7 +69,11 @@ def open_desk(options: Shared, named: str | None = None) -> Iterator[Desk]:
 
 
 def followed(
-    desk: Desk, number: int, done: Callable[[PlannedLine], str], *, stands: bool = False
+    connection: PlannedConnection,
+    number: int,
+    done: Callable[[PlannedLine], str],
+    *,
+    stands: bool = False,
 ) -> PlannedLine:
     """Wait until a change has an outcome, or what it asks for is so; return it as it is then.
 
@@ -78,17 +82,17 @@ def followed(
     Errors: ConditionFalseError for a change that was refused, ran out, or was cancelled or ended;
             DatabaseUnreachableError, which says that the change goes on without the command.
     """
-    began, pause, line = time.monotonic(), threading.Event(), LiveLine(desk.options)
+    began, pause, line = time.monotonic(), threading.Event(), LiveLine(connection.options)
     try:
         while True:
-            change, waiting = desk.bounded(lambda: _looked(desk, number, done))
+            change, waiting = connection.bounded(lambda: _looked(connection, number, done))
             if not waiting:
                 break
-            line.show(f"{desk.group}: {waiting} ({time.monotonic() - began:.0f} s)")
+            line.show(f"{connection.group}: {waiting} ({time.monotonic() - began:.0f} s)")
             pause.wait(LOOK_EVERY_S)
     except DatabaseUnreachableError as error:
         raise DatabaseUnreachableError(
-            f"{error}; {desk.group}: change {number} was asked for, and goes on without this"
+            f"{error}; {connection.group}: change {number} was asked for, and goes on without this"
             " command: `coord status` shows it"
         ) from error
     finally:
@@ -98,9 +102,11 @@ def followed(
     return change
 
 
-def _looked(desk: Desk, number: int, done: Callable[[PlannedLine], str]) -> tuple[PlannedLine, str]:
+def _looked(
+    connection: PlannedConnection, number: int, done: Callable[[PlannedLine], str]
+) -> tuple[PlannedLine, str]:
     """Return a change, and what it still waits for."""
-    change = desk.changes.look(number)
+    change = connection.changes.look(number)
     return change, done(change) if change.is_open else ""
 
 

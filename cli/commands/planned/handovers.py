@@ -9,7 +9,12 @@ import typer
 from coordinator.cli import complete
 from coordinator.cli.commands.planned.answers import answer
 from coordinator.cli.commands.planned.arguments import NoWait, OneGroup, Reason, Yes, span_s
-from coordinator.cli.commands.planned.following import Desk, followed, noun, open_desk
+from coordinator.cli.commands.planned.following import (
+    PlannedConnection,
+    followed,
+    noun,
+    open_planned,
+)
 from coordinator.cli.commands.task.common import confirm
 from coordinator.cli.shared import shared
 from coordinator.errors import ConditionFalseError
@@ -58,14 +63,14 @@ def switchover(
     options = shared(context)
     from coordinator.app.admin.planned import Asked, PlannedKind
 
-    with open_desk(options, group) as desk:
+    with open_planned(options, group) as connection:
         if cancel:
-            _cancel(desk, reason)
+            _cancel(connection, reason)
             return
         if not yes:
-            confirm(f"Hand the token of {desk.group} over to {to or 'the best standby'}?")
+            confirm(f"Hand the token of {connection.group} over to {to or 'the best standby'}?")
         asked = Asked(kind=PlannedKind.SWITCHOVER, node=to, at=moment, in_s=in_s, reason=reason)
-        _hand_over(desk, asked, no_wait=no_wait)
+        _hand_over(connection, asked, no_wait=no_wait)
 
 
 def resign(
@@ -90,23 +95,23 @@ def resign(
     options = shared(context)
     from coordinator.app.admin.planned import Asked, PlannedKind
 
-    with open_desk(options, group) as desk:
+    with open_planned(options, group) as connection:
         # A program knows its own node as COORD_NODE.
-        who = node or os.environ.get("COORD_NODE") or desk.settings.task_id
+        who = node or os.environ.get("COORD_NODE") or connection.settings.task_id
         if not yes:
-            confirm(f"Let {who} give the token of {desk.group} up?")
+            confirm(f"Let {who} give the token of {connection.group} up?")
         asked = Asked(kind=PlannedKind.RESIGN, node=who, reason=reason)
-        _hand_over(desk, asked, no_wait=no_wait)
+        _hand_over(connection, asked, no_wait=no_wait)
 
 
-def _hand_over(desk: Desk, asked: Asked, *, no_wait: bool) -> None:
-    number = desk.bounded(lambda: desk.changes.ask(desk.group, asked))
+def _hand_over(connection: PlannedConnection, asked: Asked, *, no_wait: bool) -> None:
+    number = connection.bounded(lambda: connection.changes.ask(connection.group, asked))
     if no_wait:
-        change = desk.bounded(lambda: desk.changes.look(number))
-        answer(desk, change, f"the {noun(change)} is asked for (change {number})")
+        change = connection.bounded(lambda: connection.changes.look(number))
+        answer(connection, change, f"the {noun(change)} is asked for (change {number})")
         return
-    change = followed(desk, number, _waiting)
-    answer(desk, change, f"the {noun(change)} is done: {change.outcome_reason}")
+    change = followed(connection, number, _waiting)
+    answer(connection, change, f"the {noun(change)} is done: {change.outcome_reason}")
 
 
 def _waiting(change: PlannedLine) -> str:
@@ -117,17 +122,19 @@ def _waiting(change: PlannedLine) -> str:
     return f"{change.kind}{to} under way"
 
 
-def _cancel(desk: Desk, reason: str | None) -> None:
+def _cancel(connection: PlannedConnection, reason: str | None) -> None:
     from coordinator.app.admin.planned import PlannedOutcome
     from coordinator.protocol.messages.planned import HANDOVERS
 
     def end() -> tuple[PlannedLine, ...]:
-        return desk.changes.end(desk.group, HANDOVERS, PlannedOutcome.CANCELLED, reason=reason)
+        return connection.changes.end(
+            connection.group, HANDOVERS, PlannedOutcome.CANCELLED, reason=reason
+        )
 
-    ended = desk.bounded(end)
+    ended = connection.bounded(end)
     if not ended:
-        raise ConditionFalseError(f"{desk.group}: no switchover is open")
-    answer(desk, ended[0], f"the {noun(ended[0])} is cancelled")
+        raise ConditionFalseError(f"{connection.group}: no switchover is open")
+    answer(connection, ended[0], f"the {noun(ended[0])} is cancelled")
 
 
 def _moment(text: str | None) -> str | None:

@@ -8,7 +8,7 @@ import typer
 
 from coordinator.cli.commands.planned.answers import answer
 from coordinator.cli.commands.planned.arguments import Node, NoWait, Reason, Yes
-from coordinator.cli.commands.planned.following import Desk, followed, open_desk
+from coordinator.cli.commands.planned.following import PlannedConnection, followed, open_planned
 from coordinator.cli.commands.task.common import confirm
 from coordinator.cli.shared import shared
 from coordinator.errors import ConditionFalseError
@@ -42,17 +42,17 @@ def drain(
     options = shared(context)
     from coordinator.app.admin.planned import Asked, PlannedKind
 
-    with open_desk(options) as desk:
+    with open_planned(options) as connection:
         if not yes:
-            confirm(f"Drain node {name} of {desk.group}?")
+            confirm(f"Drain node {name} of {connection.group}?")
         asked = Asked(kind=PlannedKind.DRAIN, node=name, reason=reason)
-        number = desk.bounded(lambda: desk.changes.ask(desk.group, asked))
+        number = connection.bounded(lambda: connection.changes.ask(connection.group, asked))
         if no_wait:
-            change = desk.bounded(lambda: desk.changes.look(number))
-            answer(desk, change, f"the drain of {name} is asked for (change {number})")
+            change = connection.bounded(lambda: connection.changes.look(number))
+            answer(connection, change, f"the drain of {name} is asked for (change {number})")
             return
-        change = followed(desk, number, lambda _: _still_held(desk, name), stands=True)
-        answer(desk, change, f"{name} is drained: it holds nothing and takes nothing")
+        change = followed(connection, number, lambda _: _still_held(connection, name), stands=True)
+        answer(connection, change, f"{name} is drained: it holds nothing and takes nothing")
 
 
 def undrain(context: typer.Context, name: Node, reason: Reason = None) -> None:
@@ -60,11 +60,11 @@ def undrain(context: typer.Context, name: Node, reason: Reason = None) -> None:
     options = shared(context)
     from coordinator.app.admin.planned import PlannedKind
 
-    with open_desk(options) as desk:
-        ended = _ended(desk, PlannedKind.DRAIN, name, reason)
+    with open_planned(options) as connection:
+        ended = _ended(connection, PlannedKind.DRAIN, name, reason)
         if not ended:
-            raise ConditionFalseError(f"{desk.group}: {name} is not drained")
-        answer(desk, ended[0], f"{name} may work again")
+            raise ConditionFalseError(f"{connection.group}: {name} is not drained")
+        answer(connection, ended[0], f"{name} may work again")
 
 
 @node_app.command("set")
@@ -85,32 +85,38 @@ def set_node(
     options = shared(context)
     from coordinator.app.admin.planned import Asked, PlannedKind
 
-    with open_desk(options) as desk:
+    with open_planned(options) as connection:
         kind = PlannedKind.PRIORITY
         if value is None:
-            before = _ended(desk, kind, name, reason)
+            before = _ended(connection, kind, name, reason)
             if not before:
-                raise ConditionFalseError(f"{desk.group}: {name} has the priority of its file")
-            answer(desk, before[0], f"{name} has the priority of its file again")
+                raise ConditionFalseError(
+                    f"{connection.group}: {name} has the priority of its file"
+                )
+            answer(connection, before[0], f"{name} has the priority of its file again")
             return
         asked = Asked(kind=kind, node=name, value=value, reason=reason)
-        number = desk.bounded(lambda: desk.changes.ask(desk.group, asked))
-        made = desk.bounded(lambda: desk.changes.look(number))
-        answer(desk, made, f"{name} has priority {value}")
+        number = connection.bounded(lambda: connection.changes.ask(connection.group, asked))
+        made = connection.bounded(lambda: connection.changes.look(number))
+        answer(connection, made, f"{name} has priority {value}")
 
 
-def _ended(desk: Desk, kind: PlannedKind, name: str, reason: str | None) -> tuple[PlannedLine, ...]:
+def _ended(
+    connection: PlannedConnection, kind: PlannedKind, name: str, reason: str | None
+) -> tuple[PlannedLine, ...]:
     from coordinator.app.admin.planned import PlannedOutcome
 
     def end() -> tuple[PlannedLine, ...]:
-        return desk.changes.end(desk.group, (kind,), PlannedOutcome.DONE, node=name, reason=reason)
+        return connection.changes.end(
+            connection.group, (kind,), PlannedOutcome.DONE, node=name, reason=reason
+        )
 
-    return desk.bounded(end)
+    return connection.bounded(end)
 
 
-def _still_held(desk: Desk, name: str) -> str:
+def _still_held(connection: PlannedConnection, name: str) -> str:
     """Return what a draining node still holds; empty: nothing."""
-    held = desk.changes.held(desk.group, name)
+    held = connection.changes.held(connection.group, name)
     if not held:
         return ""
     return f"{name} still holds {len(held)}: {held[0][0]}{' …' if len(held) > 1 else ''}"

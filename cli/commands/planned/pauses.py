@@ -8,7 +8,12 @@ import typer
 
 from coordinator.cli.commands.planned.answers import answer
 from coordinator.cli.commands.planned.arguments import Group, NoWait, Reason, Yes, span_s
-from coordinator.cli.commands.planned.following import Desk, followed, noun, open_desk
+from coordinator.cli.commands.planned.following import (
+    PlannedConnection,
+    followed,
+    noun,
+    open_planned,
+)
 from coordinator.cli.commands.task.common import confirm
 from coordinator.cli.shared import shared
 from coordinator.errors import ConditionFalseError
@@ -47,19 +52,21 @@ def pause(
     from coordinator.app.admin.planned import Asked, PlannedKind
 
     kind = PlannedKind.PAUSE_WORK if work else PlannedKind.PAUSE_TAKEOVERS
-    with open_desk(options, group) as desk:
+    with open_planned(options, group) as connection:
         if not yes:
             what = "Stop the work" if work else "Let nobody take over the work"
-            confirm(f"{what} of {desk.group} {'until `coord resume`' if for_s is None else ''}?")
+            confirm(
+                f"{what} of {connection.group} {'until `coord resume`' if for_s is None else ''}?"
+            )
         asked = Asked(kind=kind, for_s=for_s, reason=reason)
-        number = desk.bounded(lambda: desk.changes.ask(desk.group, asked))
+        number = connection.bounded(lambda: connection.changes.ask(connection.group, asked))
         if no_wait or takeovers:
-            change = desk.bounded(lambda: desk.changes.look(number))
+            change = connection.bounded(lambda: connection.changes.look(number))
         else:
-            change = followed(desk, number, lambda _: _still_held(desk), stands=True)
+            change = followed(connection, number, lambda _: _still_held(connection), stands=True)
         until = "until `coord resume`" if for_s is None else f"for {lasts}"
         word = "work is paused" if work else "takeovers are paused"
-        answer(desk, change, f"{word} {until}")
+        answer(connection, change, f"{word} {until}")
 
 
 def resume(context: typer.Context, group: Group, reason: Reason = None) -> None:
@@ -68,20 +75,24 @@ def resume(context: typer.Context, group: Group, reason: Reason = None) -> None:
     from coordinator.app.admin.planned import PlannedOutcome
     from coordinator.protocol.messages.planned import PAUSES
 
-    with open_desk(options, group) as desk:
+    with open_planned(options, group) as connection:
 
         def end() -> tuple[PlannedLine, ...]:
-            return desk.changes.end(desk.group, PAUSES, PlannedOutcome.DONE, reason=reason)
+            return connection.changes.end(
+                connection.group, PAUSES, PlannedOutcome.DONE, reason=reason
+            )
 
-        ended = desk.bounded(end)
+        ended = connection.bounded(end)
         if not ended:
-            raise ConditionFalseError(f"{desk.group} is not paused")
-        answer(desk, ended[0], f"resumed (the {noun(ended[0])} by {ended[0].asked_by} is over)")
+            raise ConditionFalseError(f"{connection.group} is not paused")
+        answer(
+            connection, ended[0], f"resumed (the {noun(ended[0])} by {ended[0].asked_by} is over)"
+        )
 
 
-def _still_held(desk: Desk) -> str:
+def _still_held(connection: PlannedConnection) -> str:
     """Return who still works; empty: nobody does."""
-    held = desk.changes.held(desk.group)
+    held = connection.changes.held(connection.group)
     if not held:
         return ""
     nodes = sorted({node for _, node in held})

@@ -51,7 +51,7 @@ class Place:
     fault: str | None = None
 
 
-class Caretaker:
+class OwnDisks:
     """Reports the disks of one node, and deletes what is to go."""
 
     def __init__(self, settings: NodeSettings) -> None:
@@ -175,7 +175,7 @@ def serve(settings: NodeSettings, stop: threading.Event) -> None:
     logger = log.set_up(
         settings.log_level, settings.log_format, group=settings.group_id, node=settings.task_id
     )
-    caretaker = Caretaker(settings)
+    own_disks = OwnDisks(settings)
     server: SegmentServer | None = None
     catalogue: Catalogue | None = None
     trouble = ""
@@ -183,11 +183,11 @@ def serve(settings: NodeSettings, stop: threading.Event) -> None:
         while not stop.is_set():
             try:
                 if catalogue is None:
-                    catalogue = caretaker.open()
-                for url, word in caretaker.look(catalogue):
+                    catalogue = own_disks.open()
+                for url, word in own_disks.look(catalogue):
                     log.say(logger, "disk", f"{settings.group_id}: {url}: {word}", {})
                 if server is None and settings.checkpoints.listen is not None:
-                    server = served_by(settings, catalogue, caretaker.disks)
+                    server = served_by(settings, catalogue, own_disks.disks)
                 trouble = ""
             except (CoordError, OSError) as error:
                 if catalogue is not None:

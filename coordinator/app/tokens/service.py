@@ -54,7 +54,7 @@ class TokenService:
         task = asyncio.current_task()
         assert task is not None, "each connection has a task"
         self._clients.add(task)
-        # A client that breaks off in the middle is its own affair.
+        # The connection of a client that breaks off ends, and nothing else does.
         with contextlib.suppress(OSError, asyncio.TimeoutError):
             try:
                 if len(self._clients) > CONNECTIONS_MAX:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any, LiteralString, TypeVar
+from typing import Any, LiteralString, Self, TypeVar
 
 import psycopg
 from psycopg import sql
@@ -55,6 +55,20 @@ class AdminConnection:
             )
         except psycopg.Error as error:
             raise database_error(error, where) from error
+
+    @classmethod
+    def to_whole_schema(cls, conninfo: str, schema: str, where: str, timeout_s: float) -> Self:
+        """Connect to a schema of which no part is missing.
+
+        Errors: DatabaseUnreachableError, DatabaseRefusedError, SchemaError.
+        """
+        connection = cls(conninfo, schema, where, timeout_s)
+        try:
+            connection.revision()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def close(self) -> None:
         """Close the connection; never waits."""

@@ -14,6 +14,7 @@ from tests.support.servers.postgres import free_port
 
 pytestmark = pytest.mark.real
 
+ONE_OF_THE_PAUSES = "one of --work (stops the work) and --takeovers (lets it go on) is required"
 COMMANDS = {
     "switchover": ("switchover", "--to", "b", "--yes"),
     "switchover later": ("switchover", "--in", "5m", "--yes"),
@@ -163,10 +164,10 @@ REFUSED = {
 }
 #: Wrong words; each is exit code 2, and says what is right.
 WRONG = {
-    "a pause of nothing": (("pause", "orders"), "one of --work and --takeovers is required"),
+    "a pause of nothing": (("pause", "orders"), ONE_OF_THE_PAUSES),
     "a pause of both": (
         ("pause", "orders", "--work", "--takeovers"),
-        "one of --work and --takeovers is required",
+        ONE_OF_THE_PAUSES,
     ),
     "a time": (("pause", "orders", "--work", "--for", "soon"), "'soon' is not a time"),
     "a moment without an offset": (

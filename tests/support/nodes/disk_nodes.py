@@ -12,7 +12,7 @@ from pathlib import Path
 from coordinator.app.checkpoints.making import Made, Maker
 from coordinator.app.checkpoints.material import bytes_content
 from coordinator.app.checkpoints.restoring import Reader
-from coordinator.app.checkpoints.serving import Caretaker, served_by
+from coordinator.app.checkpoints.serving import OwnDisks, served_by
 from coordinator.app.config.settings import CheckpointSettings, DatabaseSettings, NodeSettings
 from coordinator.segments.disk import Disk
 from coordinator.store.checkpoints.catalogue import Catalogue
@@ -29,7 +29,7 @@ class DiskNode:
     name: str
     session: str
     settings: NodeSettings
-    caretaker: Caretaker
+    own_disks: OwnDisks
     server: SegmentServer | None = None
 
 
@@ -78,10 +78,10 @@ class DiskNodes:
             " last_heartbeat = now(), ended_at = NULL",
             *(GROUP, name, session),
         )
-        node = DiskNode(name, session, settings, Caretaker(settings))
+        node = DiskNode(name, session, settings, OwnDisks(settings))
         with self.catalogue() as catalogue:
-            node.caretaker.look(catalogue)
-            node.server = served_by(settings, catalogue, node.caretaker.disks)
+            node.own_disks.look(catalogue)
+            node.server = served_by(settings, catalogue, node.own_disks.disks)
         self.nodes[name] = node
         return node
 
@@ -130,7 +130,7 @@ class DiskNodes:
         return {
             device: disk
             for node in self.nodes.values()
-            for device, disk in node.caretaker.disks.items()
+            for device, disk in node.own_disks.disks.items()
         }
 
     def look(self) -> None:
@@ -138,7 +138,7 @@ class DiskNodes:
         with self.catalogue() as catalogue:
             for node in self.nodes.values():
                 if node.server is not None:
-                    node.caretaker.look(catalogue)
+                    node.own_disks.look(catalogue)
 
     def path(self, sequence: int, place: int) -> Path:
         """Return the file of a segment."""

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from coordinator.app.admin.planned_lines import PlannedLine
-from coordinator.cli.commands.planned.following import Desk, followed
+from coordinator.cli.commands.planned.following import PlannedConnection, followed
 from coordinator.errors import ConditionFalseError
 
 
@@ -43,21 +43,23 @@ class Changes:
         return change(self.states.pop(0))
 
 
-def desk(*states: str) -> Desk:
+def connection(*states: str) -> PlannedConnection:
     options = cast("Any", SimpleNamespace(quiet=True, timeout_s=5.0))
     changes = cast("Any", Changes(list(states)))
-    return Desk(changes=changes, group="orders", options=options, label="db", settings=options)
+    return PlannedConnection(
+        changes=changes, group="orders", options=options, label="db", settings=options
+    )
 
 
 def test_a_standing_change_that_was_ended_meanwhile_is_not_told_as_one_that_stands():
     """`coord resume` or `coord undrain` in another terminal while the program still ends."""
     with pytest.raises(ConditionFalseError, match=r"the pause of work was ended .*by bert"):
-        followed(desk("open", "done"), 1, lambda _: "node-1 still ends", stands=True)
+        followed(connection("open", "done"), 1, lambda _: "node-1 still ends", stands=True)
 
 
 def test_a_standing_change_is_told_once_it_is_so():
-    assert followed(desk("open"), 1, lambda _: "", stands=True).state == "open"
+    assert followed(connection("open"), 1, lambda _: "", stands=True).state == "open"
 
 
 def test_a_change_that_ends_with_what_it_asks_for_is_told_when_it_is_done():
-    assert followed(desk("open", "done"), 1, lambda _: "under way").state == "done"
+    assert followed(connection("open", "done"), 1, lambda _: "under way").state == "done"

@@ -42,12 +42,9 @@ class Explainer:
         Errors: DatabaseUnreachableError, DatabaseRefusedError, SchemaError.
         """
         self._resolved = resolved
-        self._database = AdminConnection(resolved.conninfo, schema, resolved.label, timeout_s)
-        try:
-            self._database.revision()
-        except BaseException:
-            self._database.close()
-            raise
+        self._database = AdminConnection.to_whole_schema(
+            resolved.conninfo, schema, resolved.label, timeout_s
+        )
 
     def close(self) -> None:
         """Close the connection."""

@@ -21,7 +21,7 @@ from coordinator.protocol.operations.types import Location, Scalar, Value
 
 SYNTAX = "42601"
 BAD_OPTION = "22023"
-#: A longer statement is nobody's: a list of ten thousand ids has 400 kB.
+#: Nobody writes a longer statement: a list of ten thousand ids has 400 kB.
 LENGTH_MAX = 4_000_000
 #: Digits of a number; more are no option's value, and int() refuses a few thousand.
 DIGITS_MAX = 300
