@@ -134,6 +134,7 @@ def test_a_lost_token_kills_the_command_which_is_not_run_again(locks):
     ("arguments", "code", "words"),
     [
         (("a/b", "--", "true"), 2, "NAME"),
+        (("_observer", "--", "true"), 2, "NAME"),
         (("x", "--", "no-such-program"), 127, "command not found"),
         (("-n", "-w", "1", "x", "--", "true"), 2, "exclude"),
         (("-w", "soon", "x", "--", "true"), 2, "soon"),
@@ -146,3 +147,12 @@ def test_what_cannot_be_is_refused_before_anything_is_held(locks, arguments, cod
 
     assert found == code
     assert words in said
+
+
+def test_the_token_of_a_task_is_not_for_shells(locks, database):
+    database.query("INSERT INTO task (group_id, name) VALUES ('orders', 't')")
+
+    found, said = locks.code("t", "--", "true")
+
+    assert found == 78
+    assert "a task has the token" in said

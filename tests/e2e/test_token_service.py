@@ -123,6 +123,10 @@ def test_a_client_holds_a_token_loses_it_and_ends_as_its_command_does(
             "UPDATE health_check SET ended_at = now(), end_reason = 'evicted' WHERE session ="
             " (SELECT session FROM token_holder WHERE group_id = 'orders/nightly')"
         )
+        said = served[0].said
+        eventually(lambda: "another process ended this session" in said(), 60, said)
+        # In the form of the node's log, not as Python prints it where nothing is set up.
+        assert not any(line.startswith("another process") for line in said().splitlines())
         assert client.wait(60) == 76
     finally:
         if client.poll() is None:

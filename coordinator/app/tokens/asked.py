@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from coordinator.app.config.model.values import LOOPBACK, NAME, NAME_RULE, duration_s
+from coordinator.app.config.model.values import LOOPBACK, TASK_NAME, TASK_NAME_RULE, duration_s
 from coordinator.web.http1 import Refusal, Request
 
 PREFIX = "/v1/tokens/"
@@ -63,8 +63,8 @@ def understand(request: Request, *, by_tcp: bool) -> Asked | Refusal:
     if refused is not None:
         return refused
     name = unquote(request.path.removeprefix(PREFIX))
-    if not NAME.fullmatch(name):
-        return Refusal(400, f"the token's name: {NAME_RULE}")
+    if not TASK_NAME.fullmatch(name):
+        return Refusal(400, f"the token's name: {TASK_NAME_RULE}")
     given = dict(parse_qsl(request.query, keep_blank_values=True))
     try:
         match request.method:

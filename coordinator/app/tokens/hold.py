@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import NoReturn
 
 from coordinator.app.api.contender import reserved_name
-from coordinator.app.config.model.values import NAME, NAME_RULE
+from coordinator.app.config.model.values import TASK_NAME, TASK_NAME_RULE
 from coordinator.app.config.settings import NodeSettings, ProgramSettings
 from coordinator.app.node.start import run_node
 from coordinator.errors import TokenHeldError, UsageError
@@ -59,8 +59,8 @@ def token_of(group: str, name: str) -> str:
     Errors: UsageError.
     """
     full = f"{group}/{name}"
-    if not NAME.fullmatch(name) or len(full) > NAME_LENGTH_MAX:
-        raise UsageError(f"NAME: {NAME_RULE} (got {name!r})")
+    if not TASK_NAME.fullmatch(name) or len(full) > NAME_LENGTH_MAX:
+        raise UsageError(f"NAME: {TASK_NAME_RULE} (got {name!r})")
     return full
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -21,6 +22,7 @@ from coordinator.app.node.no_core_dump import leave_no_core
 from coordinator.app.node.start import recall
 from coordinator.app.tokens.leases import Leases
 from coordinator.app.tokens.service import TokenService
+from coordinator.runtime.holders.holding import LOGGER
 from coordinator.runtime.linux.descriptors import open_standard
 from coordinator.runtime.linux.syscalls import set_death_signal
 from coordinator.runtime.log import logger as log
@@ -39,9 +41,12 @@ def main() -> None:
     leave_no_core()
     settings = from_json(recall(arguments.settings_fd))
     os.close(arguments.settings_fd)
-    log.set_up(
+    logger = log.set_up(
         settings.log_level, settings.log_format, group=settings.group_id, node=settings.task_id
     )
+    # What the library says here is said in the log of the node, and in its form.
+    logging.getLogger().handlers[:] = logger.handlers
+    logging.getLogger(LOGGER).setLevel(logger.level)
     asyncio.run(serve(settings, socket.socket(fileno=arguments.listener_fd)))
     log.end()
 

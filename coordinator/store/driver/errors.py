@@ -109,7 +109,7 @@ def database_error(error: BaseException, where: str = "", role: str = "") -> Coo
         return error
     state = getattr(error, "sqlstate", None) or ""
     text = one_line(str(error))
-    kind = _kind(state, str(error))
+    kind = ConfigError if _is_clash(error, state) else _kind(state, str(error))
     said = f"{where}: {text}" if where else text
     if kind is DatabaseRefusedError:
         return DatabaseRefusedError(said + _grant(error, role))
@@ -142,6 +142,12 @@ def _kind(state: str, text: str) -> type[CoordError]:
     if _MISCONFIGURED.search(text):
         return ConfigError
     return ConfigError if _NO_DATABASE.search(text) else DatabaseUnreachableError
+
+
+def _is_clash(error: BaseException, state: str) -> bool:
+    """Tell whether a group, or a task, may not have its name, as guards.sql says it."""
+    constraint = getattr(getattr(error, "diag", None), "constraint_name", None) or ""
+    return state == "23514" and "clash_check" in constraint
 
 
 def _outage(state: str) -> bool:

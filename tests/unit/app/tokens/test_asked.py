@@ -36,6 +36,8 @@ def test_what_a_request_asks_for(method, target, meaning):
     ("method", "target", "status", "words"),
     [
         ("GET", "/", 404, "/v1/tokens/NAME"),
+        ("GET", "/v1/tokens/_observer", 400, "reserved"),
+        ("GET", "/v1/tokens/" + "x" * 128, 400, "127"),
         ("GET", "/v1/tokens/", 404, "/v1/tokens/NAME"),
         ("PUT", "/v1/tokens/x", 405, "POST, GET, DELETE"),
         ("POST", "/v1/tokens/a%2Fb", 400, "name"),
