@@ -10,10 +10,10 @@ from tests.simulation.plans.planted import patched
 from tests.simulation.run import judged, run_seed
 from tests.simulation.world.settings import NO_BIAS
 
-SEEDS = 400
+SEEDS = 200
 CHUNK = 100
 #: Worlds of task groups take longer.
-SEEDS_OF_TASKS = 120
+SEEDS_OF_TASKS = 60
 CHUNK_OF_TASKS = 60
 #: A planted bug shows itself within so many worlds.
 SEEDS_MAX = 300
