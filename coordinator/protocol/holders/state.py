@@ -1,7 +1,7 @@
 """State of a process that holds tokens for its own code (docs/protocol.md, rules U).
 
 One node session covers all tokens, whatever their number (as ADR 11 has it for tasks). The node is
-an ordinary one that competes for nothing; what is here stands beside it.
+an ordinary one that races for nothing; the tokens are kept beside it.
 """
 
 from __future__ import annotations

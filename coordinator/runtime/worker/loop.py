@@ -1,7 +1,7 @@
 """The loop of a worker: look, give back what was lost, claim, run, end; until nothing is left.
 
 It decides nothing itself: protocol/operations says what to claim and who is lost. The process is
-killed by the guardian when its node's trust ends (rule Q2), so no verb here asks for the time.
+killed by the guardian when its node's trust ends (rule Q2), so no step here checks the deadline.
 """
 
 from __future__ import annotations
