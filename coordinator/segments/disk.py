@@ -27,8 +27,6 @@ TRIAL = "coord-trial"
 #: A disk with less is full: its file system needs some room of its own.
 RESERVE_BYTES = 1 << 20
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-#: Wants of this process or machine, which say nothing about a file.
-_WANTS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +90,6 @@ class Disk:
             self._check()
             if error.errno == errno.ENOENT:
                 raise SegmentAbsentError(f"{self.root}: it has no file of it") from error
-            if error.errno in _WANTS:
-                raise DiskError(f"{self.root}: {_told(error)}") from error
             raise SegmentDamagedError(f"{self.root}: {_told(error)}") from error
         try:
             if not stat.S_ISREG(os.fstat(file).st_mode):
@@ -189,15 +185,14 @@ class Reading:
         return os.fstat(self.file).st_size
 
     def forget_cached(self) -> None:
-        """Let the next reads come from the disk, and not from the page cache.
+        """Let the next reads come from the disk, and not from the page cache, if that is possible.
 
-        Errors: SegmentDamagedError when the disk does not take what was written to the file.
+        A file system that became read-only after an error may refuse it: its files are no worse.
         """
-        try:
+        with contextlib.suppress(OSError):
             os.fsync(self.file)
+        with contextlib.suppress(OSError):
             os.posix_fadvise(self.file, 0, 0, os.POSIX_FADV_DONTNEED)
-        except OSError as error:
-            raise SegmentDamagedError(f"it cannot be read: {_told(error)}") from error
 
 
 class Writing:
