@@ -6,6 +6,7 @@ module is imported inside the command that needs it.
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Annotated, Any, NoReturn
 
@@ -122,6 +123,9 @@ app.command()(version)
 def main(argv: list[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
     open_standard()
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        # What a terminal's encoding lacks is written as \u20ac, and ends no command half-way.
+        sys.stdout.reconfigure(errors="backslashreplace")
     given: dict[str, Any] = {}
     command: Any = typer.main.get_command(app)
     options.attach(command)

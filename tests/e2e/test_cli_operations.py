@@ -52,6 +52,25 @@ def coord(database: Database, *arguments: str, given: str = "") -> tuple[int, st
     return answer.returncode, answer.stdout, answer.stderr
 
 
+def test_a_mark_of_the_byte_order_and_a_narrow_encoding_bother_nobody(
+    database: Database, tmp_path: Path
+):
+    (tmp_path / "a.sql").write_text("SELECT 'price in €' AS told", encoding="utf-8-sig")
+    command = [sys.executable, "-m", "coordinator.cli", "sql", "-f", str(tmp_path / "a.sql")]
+
+    answer = subprocess.run(
+        command,
+        env=environment(database) | {"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert "price in \\u20ac" in answer.stdout
+
+
 def made(database: Database) -> list[tuple[object, ...]]:
     return database.query("SELECT type, location, place, name FROM operation ORDER BY created_at")
 

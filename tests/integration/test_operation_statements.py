@@ -232,6 +232,8 @@ def test_a_query_of_a_person_cannot_write(people: Operations, database):
     names, rows = people.select("SELECT cluster, kind FROM sys.clusters ORDER BY 1 LIMIT 1")
 
     assert (names, rows) == (["cluster", "kind"], [(ID, "program")])
+    same = people.select("SELECT 1 AS a, 2 AS a, 3 AS a_2, 4 AS a")
+    assert same == (["a", "a_3", "a_2", "a_4"], [(1, 2, 3, 4)])
     with pytest.raises(CoordError, match="read-only"):
         people.select("DELETE FROM app.operation")
     with pytest.raises(StatementError, match="nowhere") as refused:

@@ -53,6 +53,6 @@ def _read(path: Path) -> str:
     from coordinator.errors import UsageError
 
     try:
-        return sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
+        return sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"--file {path}: {error}") from error

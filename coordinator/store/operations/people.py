@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, LiteralString, Self, TypeVar
 
 import psycopg
+from psycopg.rows import tuple_row
 
 from coordinator.errors import CoordError, DatabaseRefusedError, NotFoundError, StatementError
 from coordinator.protocol.operations.statement import CancelTask, CreateTask, Statement
@@ -138,13 +139,15 @@ class Operations:
     def select(self, query: str) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Return the columns and the rows of a person's query; it cannot write.
 
+        Columns of one name get numbers, as in id, id_2: documents have rows by name.
         Errors: StatementError with the server's state, place and hint.
         """
 
         def body(cursor: Cursor) -> tuple[list[str], list[tuple[Any, ...]]]:
-            cursor.execute(query.encode())
-            names = [column.name for column in cursor.description or ()]
-            return names, [tuple(row.values()) for row in cursor.fetchall()]
+            with cursor.connection.cursor(row_factory=tuple_row) as answering:
+                answering.execute(query.encode())
+                names = [column.name for column in answering.description or ()]
+                return _distinct(names), answering.fetchall()
 
         return self._told(lambda: self._database.read_in(body), {}, own=False)
 
@@ -189,3 +192,14 @@ class Operations:
 def _offset(diagnostic: psycopg.errors.Diagnostic) -> int | None:
     place = diagnostic.statement_position
     return int(place) - 1 if place else None
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Return the names with numbers behind those that stand there already."""
+    told: list[str] = []
+    for name in names:
+        number, another = 2, name
+        while another in told or (another != name and another in names):
+            another, number = f"{name}_{number}", number + 1
+        told.append(another)
+    return told

@@ -19,6 +19,8 @@ FINISHED = ("COMPLETE", "COMPLETE_WITH_ERRORS", "FAILED", "CANCELLED")
 LOOK_S = 0.5
 #: Looks in a row without an answer after which a wait ends.
 MISSED_MAX = 60
+#: Of a longer line an error shows so much, and so much of that before its place.
+EXCERPT_MAX, EXCERPT_BEFORE = 200, 60
 
 Row = dict[str, Any]
 
@@ -121,6 +123,11 @@ def lines_of(error: StatementError, piece: Piece) -> list[str]:
         line = piece.text.split("\n")[number - 1]
         column = len(before) - (before.rfind("\n") + 1)
         prefix = f"LINE {number}: "
+        begin = column - EXCERPT_BEFORE if len(line) > EXCERPT_MAX else 0
+        if begin > 0:
+            prefix, line, column = prefix + "...", line[begin:], EXCERPT_BEFORE
+        if len(line) > EXCERPT_MAX:
+            line = line[:EXCERPT_MAX] + "..."
         lines += [prefix + line.replace("\t", " "), " " * (len(prefix) + column) + "^"]
     if error.hint:
         lines.append(f"HINT: {error.hint}")

@@ -82,6 +82,10 @@ def test_an_error_is_shown_where_it_is():
         "HINT: Types are a, b.",
     ]
     assert lines_of(StatementError("no", "42601", None), piece) == ["ERROR: 42601: no"]
+    (long,) = split(f"x{'y' * 1_000}z{'y' * 1_000}")
+    excerpt, mark = lines_of(StatementError("no", "42601", 1_001), long)[1:]
+    assert excerpt[mark.index("^")] == "z"
+    assert len(excerpt) < 230
     (ended,) = split("SELECT (\n")
     assert lines_of(StatementError("no", "42601", 9), ended)[1:] == ["LINE 2: ", "        ^"]
     assert lines_of(StatementError("no", "42601", 0), split("x")[0])[1:] == [
