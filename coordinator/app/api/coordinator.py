@@ -133,7 +133,8 @@ class Coordinator:
 
         A token that a block of this process holds is waited for like one of another process.
 
-        timeout: seconds to wait for it; None waits for ever.
+        timeout: seconds to wait for it; None waits for ever. While the database does not answer,
+            it may be 5 s more.
         wait: False does not wait for a token that somebody holds.
         reentrant: a block inside a block of the same thread shares its holding instead.
         cancel: "main-thread" raises TokenLostError in the body when the token is lost. The body

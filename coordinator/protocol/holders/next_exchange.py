@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from coordinator.protocol.holders.refusals import ANSWER_MAX_S
 from coordinator.protocol.holders.state import Holders, Sighting
 from coordinator.protocol.messages.holder_requests import Exchange, Give, Silent, Want
 from coordinator.protocol.messages.requests import NodeSeen
@@ -49,6 +50,7 @@ def moments(holders: Holders) -> Iterator[float]:
     """Yield every moment at which the state alone would lead to a command."""
     for wish in holders.wishes:
         yield wish.until
+        yield wish.until + ANSWER_MAX_S
     for one in holders.held.values():
         yield one.until
     node = holders.node

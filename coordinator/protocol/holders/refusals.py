@@ -11,12 +11,17 @@ from coordinator.protocol.rules.epoch import may_act
 
 Step = tuple[Holders, tuple[Refuse, ...]]
 
+#: Seconds after the end of its time for which a wait hears of an answer first. A request may be
+#: patient for a whole lease, which its caller is not.
+ANSWER_MAX_S = 5.0
+
 
 def refusals(holders: Holders, now: float) -> Step:
     """Refuse the waits that are over.
 
     A wait whose time is over is tried once all the same, while the database answers; one whose
-    exchange is under way hears of its outcome first.
+    exchange is under way hears of its outcome first, for ANSWER_MAX_S. A token that is taken after
+    that is given back.
     """
     refused = []
     for wish in holders.wishes:
@@ -38,9 +43,10 @@ def _refusal(holders: Holders, wish: Wish, now: float) -> Refuse | None:
     if sighting is not None and sighting.now.is_task:
         text = f"{wish.token} is the token of a task: give this one another name"
         return Refuse(number, Why.IS_TASK, text)
-    if (wish.waits and now < wish.until) or _under_way(holders, wish):
+    late = now >= wish.until + ANSWER_MAX_S and node.pending is not None
+    if (wish.waits and now < wish.until) or (_under_way(holders, wish) and not late):
         return None
-    if node.failures > 0:
+    if node.failures > 0 or (late and number not in holders.tried):
         text = f"the database does not answer, so {wish.token} cannot be taken"
         return Refuse(number, Why.UNREACHABLE, text)
     mine = _mine(holders, wish)
