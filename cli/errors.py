@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -10,6 +11,8 @@ from coordinator.errors import CoordError
 #: Exit codes, as a shell reports them: interrupted by the terminal; the reader of stdout is gone.
 INTERRUPTED = 130
 BROKEN_PIPE = 141
+#: Errors of a write to stdout that is a file on a full or broken disk.
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 API_VERSION = "coord/v1"
 #: Control characters that a terminal would obey; a tab and a line feed are harmless.
 CONTROLS = {code: "?" for code in (*range(0x20), *range(0x7F, 0xA0)) if code not in (0x09, 0x0A)}
@@ -28,7 +31,10 @@ def report(error: Exception, *, verbose: bool, as_json: bool = False) -> int:
         import traceback
 
         _write("".join(traceback.format_exception(error)).rstrip("\n"))
-    if isinstance(error, CoordError):
+    if isinstance(error, OSError) and error.errno in UNWRITABLE and error.filename is None:
+        code, lines = 1, [f"the answer could not be written: {error.strerror}"]
+        silence()
+    elif isinstance(error, CoordError):
         code, lines = error.exit_code, str(error).splitlines() or [type(error).__name__]
     else:
         hint = "" if verbose else "; run again with -v for the traceback"

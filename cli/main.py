@@ -144,5 +144,8 @@ def _run(command: Any, argv: list[str] | None, given: dict[str, Any]) -> int | s
     try:
         command.main(args=argv, prog_name="coord", obj=given)
     except SystemExit as end:
+        # typer ends with 1, like any failure, when the reader of stdout is gone.
+        if isinstance(end.__context__, BrokenPipeError):
+            raise end.__context__ from None
         return end.code
     return 0
