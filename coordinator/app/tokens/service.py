@@ -54,8 +54,9 @@ class TokenService:
         task = asyncio.current_task()
         assert task is not None, "each connection has a task"
         self._clients.add(task)
-        # The connection of a client that breaks off ends, and nothing else does.
-        with contextlib.suppress(OSError, asyncio.TimeoutError):
+        # The connection of a client that breaks off ends, and nothing else does. asyncio would
+        # report one that `close` cancels as an error of its own.
+        with contextlib.suppress(OSError, asyncio.TimeoutError, asyncio.CancelledError):
             try:
                 if len(self._clients) > CONNECTIONS_MAX:
                     error = f"{CONNECTIONS_MAX} connections are open already"

@@ -80,7 +80,9 @@ class Link:
         assert task is not None, "the server makes a task for each connection"
         self._pumps.add(task)
         try:
-            await self._carry(reader, writer)
+            # asyncio would report a connection that the end cancels as an error of its own.
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._carry(reader, writer)
         finally:
             self._pumps.discard(task)
 

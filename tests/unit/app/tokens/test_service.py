@@ -271,3 +271,27 @@ def test_what_is_no_request_is_refused_in_json(tmp_path, sent, status):
         client.close()
 
     run(tmp_path, body)
+
+
+def test_a_service_that_is_closed_under_its_clients_reports_no_error(tmp_path):
+    reported: list[dict[str, Any]] = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _loop, context: reported.append(context))
+        bed = Bed(tmp_path / "s")
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(bed.path)
+        listener.listen()
+        await bed.service.serve(listener)
+        holder, waiter = await bed.ask("POST", "x"), await bed.ask("POST", "x")
+        await holder.answer()
+        await bed.until(lambda: bed.tokens.waiting("orders/x") == 1)
+        await bed.service.close()
+        assert await waiter.ended()
+        for client in (holder, waiter):
+            client.close()
+
+    asyncio.run(asyncio.wait_for(main(), WITHIN_S))
+
+    assert reported == []
