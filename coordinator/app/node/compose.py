@@ -164,6 +164,7 @@ def run(
     )
     node = first_node(made, clock.now(), legacy)
     agent = Agent(node, made.store, link, clock, lambda report, at: _say(logger, report, at))
+    agent.on_answer = link.note
     sleeps = suspends(channel, logger, settings, succeeds=legacy is not None)
     agent.sources = (sleeps, programs.progress, loader)
     agent.onlookers.append(programs.look)

@@ -296,15 +296,14 @@ class Candidate:
 class Answer:
     """The outcome of a request whose transaction has certainly ended.
 
-    done:     Join, EndNamesake, Beat, Take, Release, Leave, Settle: it happened. A beat that is
-              not done means that the session has been ended.
+    done:     it happened. A beat that is not done: the session has been ended.
     term:     the term of a Take that was done; else 0.
-    beat:     the node's own heartbeat count after a Beat or Join that was done; 0: unknown.
-    namesake: for a Join, the node's own row as it was: the occupant, if the join was not done.
-    refused:  for a Join that was not done: why this node may not join its group at all.
+    beat:     own heartbeat count after a Beat or Join that was done; 0: unknown.
+    namesake: for a Join, the node's own row as it was: the occupant, if it was not done;
+    refused:  or why this node may not join its group at all.
     roster:   for ReadRoster: live nodes of the group, this one included, unordered.
-    group, taken, sessions: for ReadGroup; TakeTasks, as (task, term); WatchSessions.
-    tokens:   for an Exchange: every token that it names.
+    group, taken, sessions, tokens: for ReadGroup; TakeTasks, as (task, term); WatchSessions;
+              Exchange. stateless: (token, term) of what was taken before a state was saved (Y4).
     """
 
     done: bool
@@ -317,4 +316,5 @@ class Answer:
     taken: tuple[tuple[str, int], ...] = ()
     sessions: tuple[SessionSeen, ...] = ()
     tokens: tuple[TokenNow, ...] = ()
+    stateless: tuple[tuple[str, int], ...] = ()
     refused: str = ""

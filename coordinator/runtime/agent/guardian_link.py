@@ -27,6 +27,7 @@ from coordinator.protocol.guardian.events import (
     StopOrdered,
 )
 from coordinator.protocol.guardian.gate_words import OpenOrdered
+from coordinator.protocol.messages.requests import Answer
 from coordinator.protocol.node.events import (
     Event,
     ExtendTrust,
@@ -102,6 +103,10 @@ class GuardLink:
         self._silent = False  #: all messages of a closed channel have been read
         self._stop_asked = False  #: the machine has been told that the guardian is lost
         self._say(Greeted(timing.liveness_s, timing.stop_timeout_s))
+
+    def note(self, answer: Answer) -> None:
+        """Note which tokens were taken before any state of them was saved (Y4)."""
+        self._starts.note(answer)
 
     # --- orders ---------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from coordinator.ports import Clock, Store, StoreConnection
-from coordinator.protocol.messages.requests import Request
+from coordinator.protocol.messages.requests import Answer, Request
 from coordinator.protocol.node.events import (
     Answered,
     Ask,
@@ -107,6 +107,7 @@ class Agent:
 
     sources: further sources of events.
     report: called with each LogLine of the machine, and the node.
+    on_answer: called with each answer of the database, before the machine has it.
     onlookers: called with the node after every turn (status endpoints, lines of progress).
     """
 
@@ -115,6 +116,7 @@ class Agent:
     program: ProgramPort
     clock: Clock
     report: Callable[[LogLine, Node], None]
+    on_answer: Callable[[Answer], None] = lambda _: None
     onlookers: list[Callable[[Node], None]] = field(default_factory=list)
     inbox: Inbox = field(default_factory=Inbox)
     sources: tuple[Source, ...] = ()
@@ -190,6 +192,8 @@ class Agent:
             return
         if isinstance(event, Answered | Failed) and event.request is self.node.pending:
             self._due_at = float("inf")
+        if isinstance(event, Answered):
+            self.on_answer(event.answer)
         self.node, commands = step(self.node, event)
         for command in commands:
             self._obey(command)

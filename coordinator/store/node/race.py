@@ -16,7 +16,7 @@ COMMIT is sent only when the answer to that call says yes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import LiteralString
 
 from coordinator.protocol.messages.requests import Answer, Release, Take
@@ -77,6 +77,12 @@ SELECT * FROM {schema}.coord_release(
 )
 """
 
+STATELESS: LiteralString = """
+SELECT coalesce(array_agg(wanted.token), ARRAY[]::text[])
+FROM unnest(%(tokens)s::text[]) AS wanted (token)
+WHERE NOT EXISTS (SELECT FROM {schema}.token_state AS saved WHERE saved.group_id = wanted.token)
+"""
+
 
 def take(cursor: Cursor, place: Place, request: Take, *, deadline: float, pause: Pause) -> Answer:
     """Take the token as it was seen; not done when anything is no longer as it was seen.
@@ -125,7 +131,26 @@ def _take(cursor: Cursor, place: Place, request: Take, *, deadline: float, pause
         _, term, view = attempt(waits=True)
     if term is None:
         return Answer(done=False, view=read_view(cursor, place))
-    return Answer(done=True, view=view_of(view, place.system_identifier), term=term)
+    return Answer(
+        done=True,
+        view=view_of(view, place.system_identifier),
+        term=term,
+        stateless=without_state(cursor, place, {place.token: term}),
+    )
+
+
+def without_state(
+    cursor: Cursor, place: Place, taken: Mapping[str, int]
+) -> tuple[tuple[str, int], ...]:
+    """Return those of the taken tokens, with their terms, for which no state was saved so far.
+
+    In a transaction of its own, after that of the taking: no older holder can save a state any more
+    (Y1), so a program that begins under such a term needs no reading of one.
+    Errors: OutcomeUnknownError when the answer was lost, as if that of the taking were.
+    """
+    row = alone(cursor, named(STATELESS, place.schema), {"tokens": list(taken)}, prepare=False)
+    assert row is not None, "an aggregate answers with one row"
+    return tuple((token, taken[token]) for token in row[0])
 
 
 def release(cursor: Cursor, place: Place, request: Release) -> Answer:

@@ -37,6 +37,20 @@ def test_the_next_holder_reads_what_the_last_one_put_and_counts_on(world, node):
     assert state.put(b"second") == 2
 
 
+def test_a_take_tells_that_no_state_was_saved_so_far(world, node):
+    """Y4: a program without a state starts without a reading."""
+    first, second = node("a"), node("b")
+    never = first.take(first.look())
+    world.state(GROUP, never.term, first.session).put(b"first")
+    first.release(never.term)
+
+    after = second.take(second.look())
+
+    assert never.stateless == ((GROUP, never.term),)
+    assert after.done
+    assert after.stateless == ()
+
+
 def test_a_holder_that_was_deposed_saves_and_reads_nothing(world, node):
     """Y1: the state of a later term is never replaced by one of an earlier term."""
     first, second = node("a"), node("b")

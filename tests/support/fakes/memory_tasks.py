@@ -181,6 +181,7 @@ def _take(database: MemoryDatabase, facts: NodeFacts, request: TakeTasks) -> Ans
         return database.told(facts, False)
     memory_sessions.beat(database, facts, request.session)
     taken = []
+    stateless: list[tuple[str, int]] = []
     for wanted in sorted(request.wanted, key=lambda wanted: wanted.task):
         task = database.tasks.get((group, wanted.task))
         name = token_name(group, wanted.task)
@@ -205,7 +206,11 @@ def _take(database: MemoryDatabase, facts: NodeFacts, request: TakeTasks) -> Ans
             end_how="session ended",
         )
         taken.append((wanted.task, term))
-    return Answer(done=True, view=database.view(facts), taken=tuple(taken))
+        if not database.states.get(name):
+            stateless.append((name, term))
+    return Answer(
+        done=True, view=database.view(facts), taken=tuple(taken), stateless=tuple(stateless)
+    )
 
 
 def _keep_base(

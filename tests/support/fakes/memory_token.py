@@ -58,7 +58,8 @@ def take(database: MemoryDatabase, facts: NodeFacts, request: Take) -> Answer:
     )
     database.notify(group)
     memory_planned.end_by_take(database, facts, token.node, term, followed=ends_seen)
-    return Answer(done=True, view=database.view(facts), term=term)
+    stateless = () if database.states.get(name) else ((name, term),)
+    return Answer(done=True, view=database.view(facts), term=term, stateless=stateless)
 
 
 def grant(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from coordinator.ports import Clock
 from coordinator.protocol.messages.group_record import token_name
+from coordinator.protocol.messages.requests import Answer
 from coordinator.protocol.node.events import (
     Event,
     OpenGate,
@@ -51,8 +52,13 @@ class LoadedStarts:
         self._placed: dict[int, PrepareProgram] = {}  #: runs that wait for the place of their file
         self._sessions: dict[int, str] = {}  #: of runs whose state is read, or in a file
         self._told: list[Event] = []  #: ends of runs that never came to the guardian
+        self._stateless: dict[str, int] = {}  #: terms under which a token has no state to read
         if loader is not None:
             loader.on_outcome = self._on_outcome
+
+    def note(self, answer: Answer) -> None:
+        """Note the tokens that were taken before any state of them was saved."""
+        self._stateless.update(answer.stateless)
 
     def begin(self, command: StartProgram, node: Node) -> ProgramRefused | None:
         """Start a program as soon as the state of its token is there; a side run needs none."""
@@ -91,9 +97,10 @@ class LoadedStarts:
         group = node.policy.group
         task = command.task if isinstance(command, StartProgram) else ""
         token = token_name(group, task) if task else group
-        self._loader.begin(
-            command.run, StateWanted(token=token, term=command.term, session=session)
-        )
+        wanted = StateWanted(token=token, term=command.term, session=session)
+        # The first program of the term needs no reading; it may save a state for the second.
+        is_none = self._stateless.pop(token, 0) == command.term
+        self._loader.begin(command.run, None if is_none else wanted)
 
     def extend(self, number: int, trusted_until: float) -> None:
         """Move the deadline of one run that waits, or of every one."""

@@ -17,11 +17,13 @@ never finds one free that is not (docs/adr/0007).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, LiteralString
 
 from coordinator.protocol.messages.group_record import token_name
 from coordinator.protocol.messages.requests import Answer
 from coordinator.protocol.messages.task_requests import RaiseTaskFloors, TakeTasks
+from coordinator.store.node.race import without_state
 from coordinator.store.sql.statement import named
 from coordinator.store.sql.transaction import Cursor, read_committed, write
 from coordinator.store.sql.view import Place, read_view
@@ -178,7 +180,10 @@ def take_tasks(cursor: Cursor, place: Place, request: TakeTasks) -> Answer:
     if len(answer.taken) < len(request.wanted):
         # Outside the transaction, so that what a faster taker has committed is seen.
         cursor.execute(named(TERMINATE_TASK_FENCES, place.schema), params)
-    return answer
+    if not answer.taken:
+        return answer
+    terms = {token_name(place.group, task): term for task, term in answer.taken}
+    return replace(answer, stateless=without_state(cursor, place, terms))
 
 
 def raise_task_floors(cursor: Cursor, place: Place, request: RaiseTaskFloors) -> Answer:
