@@ -11,7 +11,7 @@ import pytest
 
 from coordinator.app.checkpoints.operations.check_disk import CheckDisk
 from coordinator.app.checkpoints.operations.rebuild import Rebuild
-from coordinator.app.checkpoints.serving import Caretaker
+from coordinator.app.checkpoints.serving import OwnDisks
 from coordinator.protocol.operations.types import SubtaskState
 from coordinator.segments.codec import has_erasure_code
 from tests.integration.test_checkpoint_operations import run_all, verdicts
@@ -127,7 +127,7 @@ def test_a_disk_that_hangs_is_offline_and_keeps_no_other_from_its_report(databas
     """An open of the marker waits for a writer, as an access waits for a disk that has stopped."""
     states = "SELECT right(url, 5), state FROM sys_storage_devices ORDER BY 1"
     with disk_nodes(database, tmp_path, 1, disks=2) as group:
-        group.nodes["n1"].caretaker.answer_s = 0.2
+        group.nodes["n1"].own_disks.answer_s = 0.2
         marker = tmp_path / "n1/disk0/coord-device"
         marker.rename(tmp_path / "kept")
         os.mkfifo(marker)
@@ -165,7 +165,7 @@ def test_a_directory_that_two_nodes_have_is_the_first_ones(database, tmp_path):
         assert database.query(devices) == [("n2", "online")]
 
 
-def sharing(group: DiskNodes, name: str, folder: Path) -> Caretaker:
+def sharing(group: DiskNodes, name: str, folder: Path) -> OwnDisks:
     settings = group.nodes[name].settings
     disks = (f"file://{folder}",)
-    return Caretaker(replace(settings, checkpoints=replace(settings.checkpoints, disks=disks)))
+    return OwnDisks(replace(settings, checkpoints=replace(settings.checkpoints, disks=disks)))

@@ -1,4 +1,4 @@
-"""The promises hold in 1,000 worlds with every kind of fault, and one seed is one world."""
+"""The promises hold in 500 worlds with every kind of fault, and one seed is one world."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.simulation.run import how_to_repeat, judged, run_seed
 from tests.simulation.world.settings import Bias, draw
 
 #: `make simulate` tries more. In chunks, which spread over the workers of a parallel test run.
-SEEDS = 1000
+SEEDS = 500
 CHUNK = 250
 #: Worlds whose programs have a state.
 STATE_SEEDS = 60
