@@ -164,7 +164,6 @@ def run(
     )
     node = first_node(made, clock.now(), legacy)
     agent = Agent(node, made.store, link, clock, lambda report, at: _say(logger, report, at))
-    agent.on_answer = link.note
     sleeps = suspends(channel, logger, settings, succeeds=legacy is not None)
     agent.sources = (sleeps, programs.progress, loader)
     agent.onlookers.append(programs.look)
@@ -270,7 +269,8 @@ def first_connection(made: Parts, settings_fd: int, clock: BoottimeClock) -> Pos
 def _connect_callbacks(
     link: GuardLink, agent: Agent, live: LiveSettings, logger: logging.Logger
 ) -> None:
-    """Handle signals that the guardian forwards, and log the loss of the guardian."""
+    """Handle signals and the loss of the guardian; the link hears every answer of the database."""
+    agent.on_answer = link.note
     link.on_lost = partial(say_guardian_lost, logger, live.now)
     link.on_signal = lambda signum: _on_signal(signum, agent, live, logger)
 

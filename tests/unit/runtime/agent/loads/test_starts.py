@@ -1,4 +1,4 @@
-"""Which starts of programs wait for a reading of their token's state (rule Y4)."""
+"""Starts of programs that read the state of their token, and those that need not (rule Y4)."""
 
 from __future__ import annotations
 
