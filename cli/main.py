@@ -124,7 +124,7 @@ def main(argv: list[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
     open_standard()
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-        # What a terminal's encoding lacks is written as \u20ac, and ends no command half-way.
+        # A character that the terminal's encoding lacks is written as \u20ac, and ends no command.
         sys.stdout.reconfigure(errors="backslashreplace")
     given: dict[str, Any] = {}
     command: Any = typer.main.get_command(app)

@@ -44,7 +44,7 @@ def main() -> None:
     logger = log.set_up(
         settings.log_level, settings.log_format, group=settings.group_id, node=settings.task_id
     )
-    # What the library says here is said in the log of the node, and in its form.
+    # The library's messages go to the node's log, in its form.
     logging.getLogger().handlers[:] = logger.handlers
     logging.getLogger(LOGGER).setLevel(logger.level)
     asyncio.run(serve(settings, socket.socket(fileno=arguments.listener_fd)))

@@ -131,7 +131,7 @@ def _given(holders: Holders, request: Exchange) -> Step:
     over = [one for one in holders.endings if (one.token, one.term) in done]
     left = tuple(one for one in holders.endings if one not in over)
     told = tuple(GivenBack(one.number) for one in over if one.number is not None)
-    # What was given back may be what another wait of this process is for.
+    # Another wait of this process may be for a token that was just given back.
     hinted = holders.hinted or bool(over)
     return replace(holders, endings=left, hinted=hinted), told
 

@@ -165,7 +165,7 @@ def _prepare(
         hosts_tasks=facts.hosts_tasks,
         system_identifier=system_identifier,
         started_at=started_at,
-        # What a session that holds tokens waits for are tokens, not changes of the group.
+        # A session that holds tokens waits for tokens, not for changes of the group.
         channel=channel_of(schema, f"{facts.group}{HOLDERS if facts.holds else ''}"),
     )
     ensure_epoch(cursor, place)

@@ -103,7 +103,7 @@ class Rebuild:
             if not rows:
                 return SubtaskEnd(SubtaskState.SKIPPED, "the checkpoint has expired")
             row, layout = rows[0], layout_of(rows[0])
-            # What is whole is taken first: the others may have to be made of it.
+            # Whole files are taken first: the others may have to be made of them.
             for segment in _unhealthy(site, row):
                 if subtask.stop_asked():
                     return STOPPED
