@@ -77,6 +77,9 @@ SELECT * FROM {schema}.coord_release(
 )
 """
 
+#: Those of the tokens without a saved state. Read in a transaction of its own, behind that of the
+#: taking: no older holder can save a state any more (Y1), so a program that begins under such a
+#: term needs no reading of one.
 STATELESS: LiteralString = """
 SELECT coalesce(array_agg(wanted.token), ARRAY[]::text[])
 FROM unnest(%(tokens)s::text[]) AS wanted (token)
@@ -101,17 +104,18 @@ def take(cursor: Cursor, place: Place, request: Take, *, deadline: float, pause:
 def _take(cursor: Cursor, place: Place, request: Take, *, deadline: float, pause: Pause) -> Answer:
     """Do the same; errors as `serializable`."""
 
-    def attempt(*, waits: bool) -> Row:
+    def attempt(*, waits: bool) -> tuple[Row, Row | None]:
         return serializable(
             cursor,
             named(TAKE, place.schema),
-            _take_params(place, request, waits=waits),
+            {**_take_params(place, request, waits=waits), "tokens": [place.token]},
             agreed=_has_term,
+            afterwards=named(STATELESS, place.schema),
             deadline=deadline,
             pause=pause,
         )
 
-    passed_over, term, view = attempt(waits=False)
+    (passed_over, term, view), after = attempt(waits=False)
     if passed_over:
         # Outside the transaction, whose snapshot may be older than a faster taker's fence.
         ended_count = terminate_fence_holders(
@@ -128,14 +132,14 @@ def _take(cursor: Cursor, place: Place, request: Take, *, deadline: float, pause
             request.seen_session,
         ):
             return Answer(done=False, view=now)  # a faster taker, and its fence is its own
-        _, term, view = attempt(waits=True)
-    if term is None:
+        (_, term, view), after = attempt(waits=True)
+    if term is None or after is None:
         return Answer(done=False, view=read_view(cursor, place))
     return Answer(
         done=True,
         view=view_of(view, place.system_identifier),
         term=term,
-        stateless=without_state(cursor, place, {place.token: term}),
+        stateless=tuple((token, term) for token in after[0]),
     )
 
 
@@ -144,8 +148,6 @@ def without_state(
 ) -> tuple[tuple[str, int], ...]:
     """Return those of the taken tokens, with their terms, for which no state was saved so far.
 
-    In a transaction of its own, after that of the taking: no older holder can save a state any more
-    (Y1), so a program that begins under such a term needs no reading of one.
     Errors: OutcomeUnknownError when the answer was lost, as if that of the taking were.
     """
     row = alone(cursor, named(STATELESS, place.schema), {"tokens": list(taken)}, prepare=False)

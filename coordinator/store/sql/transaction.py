@@ -113,18 +113,20 @@ def serializable(
     params: Params,
     *,
     agreed: Callable[[Row], bool],
+    afterwards: bytes,
     deadline: float,
     pause: Pause,
-) -> Row:
+) -> tuple[Row, Row | None]:
     """Run one statement in a SERIALIZABLE transaction, again when it lost to another one.
 
-    Returns its row; what was written stays only if the caller agreed to that row.
+    Returns its row; what was written stays only if the caller agreed to that row. Then the row of
+    `afterwards`, which reads behind the commit with the same parameters: None without agreement.
     Units:  deadline on time.monotonic(); no try begins after it.
     Errors: as `read_committed`; one of ABORTED when the budget is spent.
     """
     for attempt in range(1, ATTEMPTS_MAX + 1):
         try:
-            return _in_two_messages(cursor, statement, params, agreed)
+            return _in_two_messages(cursor, statement, params, agreed, afterwards)
         except ABORTED:
             pause_s = random.uniform(PAUSE_MIN_S, PAUSE_MAX_S)  # noqa: S311 - jitter, no secret
             if attempt == ATTEMPTS_MAX or time.monotonic() + pause_s >= deadline:
@@ -134,8 +136,12 @@ def serializable(
 
 
 def _in_two_messages(
-    cursor: Cursor, statement: bytes, params: Params, agreed: Callable[[Row], bool]
-) -> Row:
+    cursor: Cursor,
+    statement: bytes,
+    params: Params,
+    agreed: Callable[[Row], bool],
+    afterwards: bytes,
+) -> tuple[Row, Row | None]:
     """Begin, set and run in one round trip; commit in another, once the row is known and agreed to.
 
     As in `_in_one_message`, the parameters are written in as quoted literals.
@@ -148,10 +154,27 @@ def _in_two_messages(
                 pass
             row: Row | None = whole.fetchone()
         assert row is not None, "such a statement answers with one row"
-        if agreed(row):
-            _commit(cursor)
+        after = _commit_and_read(cursor, afterwards, params) if agreed(row) else None
     finally:
         _roll_back(cursor)
+    return row, after
+
+
+def _commit_and_read(cursor: Cursor, statement: bytes, params: Params) -> Row:
+    """Commit, and read one row in a transaction of its own behind it, in one round trip.
+
+    Errors: as `_commit`, also where the reading failed: nobody can tell what came of the commit.
+    """
+    begin = b"; ".join(part for part in (_BEGIN_READ_COMMITTED, cursor.preamble) if part)
+    try:
+        with psycopg.ClientCursor(cursor.connection) as whole:
+            whole.execute(b"; ".join((b"COMMIT", begin, statement, b"COMMIT")), params)
+            _assert_committed(whole)
+            (row,) = _rows_before_commit(whole)
+    except psycopg.Error as error:
+        if _is_refusal(error):
+            raise
+        raise _unknown(error) from error
     return row
 
 
@@ -178,14 +201,24 @@ def _in_one_message(cursor: Cursor, statement: bytes, params: Params) -> list[Ro
             whole.execute(b"; ".join(parts), params)
         finally:
             _roll_back(cursor)
-        rows: list[list[Row]] = [[]]
-        while True:
-            rows.append(whole.fetchall() if whole.description else [])
-            if not whole.nextset():
-                break
-        if whole.statusmessage != "COMMIT":
-            raise AssertionError(f"COMMIT answered {whole.statusmessage!r}")
-        return rows[-2]  # the last is COMMIT's
+        return _rows_before_commit(whole)
+
+
+def _rows_before_commit(whole: psycopg.ClientCursor[Row]) -> list[Row]:
+    """Return the rows of the last statement of a message that ends with COMMIT."""
+    rows: list[list[Row]] = [[]]
+    while True:
+        rows.append(whole.fetchall() if whole.description else [])
+        if not whole.nextset():
+            break
+    _assert_committed(whole)
+    return rows[-2]  # the last is COMMIT's
+
+
+def _assert_committed(cursor: psycopg.Cursor[Row]) -> None:
+    """Assert that COMMIT did not answer with ROLLBACK."""
+    if cursor.statusmessage != "COMMIT":
+        raise AssertionError(f"COMMIT answered {cursor.statusmessage!r}")
 
 
 def _roll_back(cursor: Cursor) -> None:
@@ -206,11 +239,15 @@ def _commit(cursor: Cursor) -> None:
     try:
         cursor.execute(b"COMMIT")
     except psycopg.Error as error:
-        if (error.sqlstate or "").startswith("40"):
+        if _is_refusal(error):
             raise
         raise _unknown(error) from error
-    if cursor.statusmessage != "COMMIT":
-        raise AssertionError(f"COMMIT answered {cursor.statusmessage!r}")
+    _assert_committed(cursor)
+
+
+def _is_refusal(error: psycopg.Error) -> bool:
+    """Return true for a commit that the server refused to serialize."""
+    return (error.sqlstate or "").startswith("40")
 
 
 def surely_failed(error: psycopg.Error) -> bool:
