@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -92,27 +93,46 @@ def test_a_process_that_is_hidden_is_not_gone():
     assert done.stdout == "False True\n[False, False]\n", done.stderr
 
 
+#: No dump of it may be taken, as of an agent that keeps keys: to its own user /proc may hide it.
+_UNDUMPABLE = "import ctypes,time; ctypes.CDLL(None).prctl(4, 0, 0, 0, 0); time.sleep(12345)"
+
+
 @can_hide
 @pytest.mark.usefixtures("users_end")
-def test_a_keeper_that_is_hidden_later_hides_nobody_below_it(tmp_path: Path):
-    """Rule G4: a child without a mark, in a session of its own, is found below its keeper alone."""
+def test_an_undumpable_process_that_is_hidden_later_is_not_gone(tmp_path: Path):
+    """Rule G4: without a mark, in a session of its own, it is found below its keeper alone."""
     node = users_node(tmp_path / "node", "user, still shown")
     try:
         agent = node.meet_agent()
-        escapes = "setsid env -i sleep 12345 & setsid env -i sleep 12346 & exec sleep 12347"
-        node.start(agent, "sh", "-c", escapes, lease_s=600.0)
+        escapes = f'setsid env -i {sys.executable} -S -c "$0" & exec sleep 12346'
+        node.start(agent, "sh", "-c", escapes, _UNDUMPABLE, lease_s=600.0)
         assert agent.hear("started", "refused")["say"] == "started"
-        sleepers = lambda: [p for p, s in narrow.of_user().items() if s.name == "sleep"]  # noqa: E731
-        await_fact(lambda: len(sleepers()) == 3, "all of it is there")
+        await_fact(lambda: len(_undumpable()) == 1, "it cannot be dumped")
+        before = len(narrow.of_user())
 
         narrow.hide_processes(node.guardian.pid)
         agent.tell(say="kill", run=node.runs)
+        await_fact(lambda: len(narrow.of_user()) < before, "what can be seen is dead")
+        assert len(_undumpable()) == 1
+        assert "ended" not in agent.heard_so_far()
+        narrow.show_processes(node.guardian.pid)
 
         agent.hear("ended")
-        assert sleepers() == []
+        assert _undumpable() == []
         node.leave(agent)
     finally:
         node.close()
+
+
+def _undumpable() -> list[int]:
+    """Return the processes that run that text; what /proc tells of them belongs to root."""
+    found = []
+    for pid, seen in processes.everyone().items():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            if seen.alive and _UNDUMPABLE.encode() in words[:4] and words[0] != b"sh":
+                found.append(pid)
+    return [pid for pid in found if os.stat(f"/proc/{pid}/environ").st_uid == 0]
 
 
 @can_be_another

@@ -52,7 +52,16 @@ def can(how: str) -> bool:
 
 def hide_processes(of: int) -> None:
     """Hide others' processes from now on in the mount namespace of that process."""
-    remount = ["mount", "-o", "remount,hidepid=2,gid=64321", "/proc"]
+    _remount("hidepid=2,gid=64321", of)
+
+
+def show_processes(of: int) -> None:
+    """Show them again."""
+    _remount("hidepid=0", of)
+
+
+def _remount(options: str, of: int) -> None:
+    remount = ["mount", "-o", f"remount,{options}", "/proc"]
     subprocess.run(["nsenter", "--target", str(of), "--mount", *remount], check=True)
 
 
