@@ -23,7 +23,7 @@ from bench.parts.spreading import spreading
 from bench.parts.startup import startup
 from bench.parts.tasks import tasks
 from bench.parts.tokens import tokens
-from bench.peers.contestants import ENTRIES
+from bench.peers.entries import ENTRIES
 from tests.support.servers.postgres import Server
 
 #: The quiet ones first: what follows 500 nodes meets a machine that has work left.

@@ -7,17 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.measure import Figures
-from bench.page import goals, plots, report_scale, spreading_page
-from bench.parts import failover
+from bench.page import goals, measured_plots, report_scale, spreading_page
+from bench.page.measured_plots import HURT_TITLES, STARTS, in_order
 from bench.parts.losses import SUCCESSOR_MAX_S
-from bench.peers.contestants import ENTRIES
 from coordinator.protocol.node.state.last_seen import LOOK_EVERY
 
 #: Beside the page; everything that the page says can be computed from it again.
 RESULTS = "results.json"
-#: The program writes as often.
-STEP_S = 0.005
-HURT_TITLES = {hurt.key: hurt.title for hurt in failover.HURTS}
 
 
 def write(found: Figures, page: Path) -> None:
@@ -25,7 +21,7 @@ def write(found: Figures, page: Path) -> None:
     folder = page.with_suffix("")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RESULTS).write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
-    for name, svg in _plots(found).items():
+    for name, svg in measured_plots.drawn(found).items():
         (folder / f"{name}.svg").write_text(svg)
     page.write_text("\n".join(_page(found, folder.name)) + "\n")
 
@@ -105,7 +101,7 @@ def _matrix(found: Figures, folder: str) -> Iterator[str]:
     yield "A killed process closes its sockets, so `machine dies` is kind to the lock script: a"
     yield "machine that loses its power closes nothing, which is what `network cut` shows."
     yield ""
-    entries = dict(_entries(matrix))
+    entries = dict(in_order(matrix))
     yield "| fault | " + " | ".join(entry["title"] for entry in entries.values()) + " |"
     yield "|---" * (len(entries) + 1) + "|"
     for key, title in HURT_TITLES.items():
@@ -223,17 +219,6 @@ def _parts(parts: Figures | None) -> Iterator[str]:
     yield ""
 
 
-STARTS = {
-    "python": "`python -c pass`, for comparison",
-    "help": "`coord --help`",
-    "version": "`coord version`",
-    "status": "`coord status`",
-    "program_alone": "the program alone, to its first line",
-    "run": "`coord run -- program`, to its first line",
-    "handover": "handover: SIGTERM to the successor's first line, without the old one's own stop",
-}
-
-
 def _startup(found: Figures, folder: str) -> Iterator[str]:
     starts = found.get("startup")
     if not starts:
@@ -272,64 +257,3 @@ def _tokens(found: Figures, folder: str) -> Iterator[str]:
     yield ""
     yield f"![tokens]({folder}/tokens.svg)"
     yield ""
-
-
-# --- the plots --------------------------------------------------------------------------------
-
-
-def _plots(found: Figures) -> dict[str, str]:
-    made = {}
-    if found.get("failover"):
-        made["failover"] = _failover_plot(found["failover"])
-    if found.get("spreading"):
-        made["spreading"] = spreading_page.plot(found["spreading"])
-    if found.get("idle"):
-        sizes = [(int(k[6:]), at) for k, at in found["idle"].items() if k.startswith("nodes_")]
-        series = {
-            name: [(float(count), float(at[key])) for count, at in sizes]
-            for name, key in (("coord", "cpu_ms"), ("pgbench", "floor_cpu_ms"))
-        }
-        made["idle"] = plots.lines(
-            "Server CPU of one beat, over the nodes of one group", "ms; lower is better", series
-        )
-    made |= report_scale.curves(found)
-    if found.get("startup"):
-        rows = [
-            plots.Bar(key, at["p50"] * 1000, f"{at['p50'] * 1000:.0f}", mark=at["max"] * 1000)
-            for key, at in ((key, found["startup"][key]) for key in STARTS)
-        ]
-        made["startup"] = plots.bars("Starting and handing over", "ms: median; tick: max", rows)
-    if found.get("tokens"):
-        at = found["tokens"]
-        rows = [
-            plots.Bar("coord", at["per_s"], f"{at['per_s']:.0f}"),
-            plots.Bar("pgbench, same updates", at["floor_per_s"], f"{at['floor_per_s']:.0f}", 4),
-        ]
-        made["tokens"] = plots.bars("Tokens taken and released", "tokens a second", rows)
-    return made
-
-
-def _failover_plot(matrix: Figures) -> str:
-    rows = []
-    for hurt in HURT_TITLES:
-        for colour, (key, entry) in enumerate(_entries(matrix)):
-            cell = entry.get("faults", {}).get(hurt)
-            if cell is None or "skipped" in cell:
-                continue
-            gap = cell["gap"]
-            alone = gap["n"] and gap["p50"] >= STEP_S  # else the new one began beside the old one
-            notes = [f"{gap['p50']:.2f}"] if alone else []
-            notes += ["nobody takes over"] if cell["none"] else []
-            if cell["overlaps"]:
-                what = "two ran" if cell["overlap_s_max"] > goals.THAW_S else "wrote at the thaw"
-                notes.append(f"{what} in {cell['overlaps']} of {cell['runs']}")
-                notes.append(f"≤ {cell['late_lines_max']} lines")
-            value, mark = (gap["p50"], gap["p95"]) if alone else (None, None)
-            rows.append(plots.Bar(f"{hurt}: {key}", value, ", ".join(notes), colour, mark))
-    return plots.bars("Time without a runner", "s: median; tick: p95", rows)
-
-
-def _entries(matrix: Figures) -> list[tuple[str, Figures]]:
-    """Return the contestants' cells in the order in which they are presented."""
-    cells: Figures = matrix["cells"]
-    return [(entry.key, cells[entry.key]) for entry in ENTRIES if entry.key in cells]

@@ -23,7 +23,8 @@ from pathlib import Path
 from bench.measure import BenchError, Figures, Run, boottime, family_of, pause, until
 from bench.parts import sleepers
 from bench.parts.losses import NONE_MAX, SEED, SUCCESSOR_MAX_S, WATCH_S, Loss, figures
-from bench.peers.contestants import HEARTBEAT_S, LIVENESS_S, NAMES, Contestant, Entry, Place
+from bench.peers.contestants import HEARTBEAT_S, LIVENESS_S, NAMES, Contestant
+from bench.peers.entries import Entry, Place
 from tests.support.machines import image as machine_image
 from tests.support.networks import machines as networks
 from tests.support.networks.machines import Network

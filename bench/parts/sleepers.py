@@ -18,7 +18,8 @@ from shutil import which
 
 from bench.measure import BenchError, Figures, Run, boottime, pause, until
 from bench.parts.losses import NONE_MAX, SEED, SUCCESSOR_MAX_S, WATCH_S, Loss, figures
-from bench.peers.contestants import HEARTBEAT_S, NAMES, ROOT, Contestant, Entry, Place, memory
+from bench.peers.contestants import HEARTBEAT_S, NAMES, Contestant
+from bench.peers.entries import ROOT, Entry, Place, memory
 from tests.support.machines import image as machine_image
 from tests.support.machines.virtual import Machine, environ_of, machine
 from tests.support.networks import machines as networks

@@ -11,7 +11,8 @@ import pytest
 
 from bench.measure import until
 from bench.peers import zookeeper
-from bench.peers.contestants import ENTRIES, LIVENESS_S, PEERS_PYTHON, ROOT, ZOOKEEPER_LOCK, Wrapped
+from bench.peers.contestants import LIVENESS_S, Wrapped
+from bench.peers.entries import ENTRIES, PEERS_PYTHON, ROOT, ZOOKEEPER_LOCK
 from tests.support.nodes.processes import eventually
 from tests.support.servers.postgres import free_port
 

@@ -11,7 +11,8 @@ from bench.page import report
 from bench.parts import failover, spreading
 from bench.parts.losses import Loss, figures
 from bench.peers import zookeeper
-from bench.peers.contestants import ENTRIES, LIVENESS_S, ROOT, Entry, lacking
+from bench.peers.contestants import LIVENESS_S
+from bench.peers.entries import ENTRIES, ROOT, Entry, lacking
 from tests.support.machines import image as machine_image
 
 ABSENT = "no-such-server-of-anybody"
