@@ -137,6 +137,19 @@ soak: .venv/dev.stamp system-packages
 model: .venv/dev.stamp system-packages
 	$(BIN)/pytest -m long tests/model $(PYTEST_ARGS)
 
+# The documentation site, in .venv-docs/site/site: docs/index.md is its navigation. A link or an
+# anchor that leads nowhere ends it; tests/house/test_links.py says the same without Zensical.
+.PHONY: docs
+docs: .venv-docs/docs.stamp
+	$(PYTHON) -m tests.house.site .venv-docs/site
+	cd .venv-docs/site && ../bin/zensical build --clean --strict
+
+.venv-docs/docs.stamp: requirements-docs.lock
+	@$(CAN_MAKE_VENV)
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	touch $@
+
 # Known vulnerabilities of what the lock files name, where a service can be asked.
 .venv/audit/bin/pip-audit:
 	$(PYTHON) -m venv .venv/audit
@@ -144,11 +157,13 @@ model: .venv/dev.stamp system-packages
 audit: .venv/audit/bin/pip-audit
 	$(PYTHON) .ci/audit $< requirements.lock
 	$(PYTHON) .ci/audit $< requirements-dev.lock
+	$(PYTHON) .ci/audit $< requirements-docs.lock
 
 lock: .venv/dev.stamp
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra embedded --upgrade --quiet -o requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra embedded --extra checkpoints --group dev --upgrade --quiet -o requirements-dev.lock
+	$(BIN)/uv pip compile --group docs --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade --quiet -o requirements-docs.lock
 
 clean:
-	rm -rf .venv .venv-lowest .venv-peers .venv-patroni .machine build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .venv-lowest .venv-peers .venv-patroni .venv-docs .machine build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -46,13 +46,6 @@ def test_every_file_that_a_page_names_is_there(page):
     assert absent(page.read_text()) == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_link_of_a_page_leads_to_a_file(page):
-    links = LINK.findall(page.read_text())
-
-    assert [link for link in links if not (page.parent / link).exists()] == []
-
-
 @pytest.mark.parametrize(
     "text",
     [

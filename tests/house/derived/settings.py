@@ -1,22 +1,16 @@
-"""Writes what is derived from the models of Config.toml: the file itself, its schema, and its page.
-
-python -m tests.house.derived      writes all of them (make config)
-"""
+"""The reference of all settings, from the models of Config.toml."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
 from coordinator.app.config.model.commented import toml
 from coordinator.app.config.model.file import ConfigFile, RunOptions
 from coordinator.app.config.model.table import Key, Table, choices, keys_of, plain_type, table_in
-from coordinator.app.config.template import config_text, schema_text
 
-ROOT = Path(__file__).parents[2]
 HEAD = """\
 # Settings
 
@@ -29,15 +23,6 @@ Durations are seconds, or texts such as `"500ms"`, `"6s"`, `"2m"`, `"1h"`. `coor
 --origin` says what is in force and where it comes from; `coord config check` says what is wrong.
 """
 KINDS = {bool: "true or false", int: "whole number", float: "seconds", datetime: "moment"}
-
-
-def files() -> dict[str, str]:
-    """Return the derived files by name."""
-    return {
-        "Config.toml": config_text(),
-        "coord.schema.json": schema_text(),
-        "docs/settings.md": page(),
-    }
 
 
 def page() -> str:
@@ -79,8 +64,3 @@ def _kind(kind: Any) -> str:
         kinds = [plain_type(each) for each in get_args(kind)]
         return " or ".join("list" if get_origin(it) is tuple else _kind(it) for it in kinds)
     return "table" if get_origin(kind) is dict else KINDS.get(kind, "text")
-
-
-if __name__ == "__main__":
-    for name, text in files().items():
-        (ROOT / name).write_text(text)

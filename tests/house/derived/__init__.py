@@ -1,0 +1,18 @@
+"""Files that are written from the code: settings, and pages of reference.
+
+python -m tests.house.derived      writes all of them (make config)
+"""
+
+from __future__ import annotations
+
+from coordinator.app.config.template import config_text, schema_text
+from tests.house.derived import settings
+
+
+def files() -> dict[str, str]:
+    """Return the derived files by name."""
+    return {
+        "Config.toml": config_text(),
+        "coord.schema.json": schema_text(),
+        "docs/settings.md": settings.page(),
+    }
