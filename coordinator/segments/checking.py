@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from coordinator.segments.disk import Disk, Reading
+from coordinator.segments.devices.disk import Disk, Reading
 from coordinator.segments.faults import DiskError, SegmentAbsentError, SegmentDamagedError
 from coordinator.segments.file import (
     TRAILER_BYTES,

@@ -97,7 +97,7 @@ class Gathering:
             try:
                 self._open[place] = self._opener(place, stripe)
             except FAULTS as error:
-                self.faults[place] = _told(error)
+                self.faults[place] = fault_text(error)
                 continue
             self._read(place, found)
         if len(found) < self._layout.data_count:
@@ -108,20 +108,23 @@ class Gathering:
         try:
             found[place] = next(self._open[place])
         except FAULTS as error:
-            self.faults[place] = _told(error)
+            self.faults[place] = fault_text(error)
             del self._open[place]
 
 
-def lost(layout: Layout, readable: int, faults: Mapping[int, str]) -> CheckpointLostError:
+def lost(
+    layout: Layout, readable: int, faults: Mapping[int, str], what: str = "segments"
+) -> CheckpointLostError:
     """Return the verdict with numbers: how many segments there are, are needed, can be read."""
     reasons = "; ".join(f"segment {place}: {fault}" for place, fault in sorted(faults.items()))
     return CheckpointLostError(
-        f"{readable} of {layout.segment_count} segments can be read, and {layout.data_count} are"
+        f"{readable} of {layout.segment_count} {what} can be read, and {layout.data_count} are"
         f" needed{': ' if reasons else ''}{reasons}"
     )
 
 
-def _told(error: Exception) -> str:
+def fault_text(error: Exception) -> str:
+    """Return the text of a fault, for people."""
     return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
 
 

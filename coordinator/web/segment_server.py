@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from coordinator.errors import ConfigError
-from coordinator.segments.disk import Disk, Writing
+from coordinator.segments.devices.disk import Disk, Writing
 from coordinator.segments.faults import DiskError, SegmentAbsentError, SegmentDamagedError
 from coordinator.segments.file import DIGEST_BYTES, TRAILER_BYTES, stored_digest
 from coordinator.segments.transfer.certificate import Identity

@@ -60,7 +60,9 @@ BEGIN
         clock_timestamp() + p_late_ms * interval '1 millisecond'
     FROM {schema}.segment AS kept
     WHERE kept.segment_group = ANY (v_going)
-    ON CONFLICT (segment, device) DO NOTHING;
+    -- An older note may be about to be forgotten, because the segment was placed there until now.
+    ON CONFLICT (segment, device) DO UPDATE
+    SET leaves_at = excluded.leaves_at, subtask = NULL, subtask_term = NULL;
     DELETE FROM {schema}.segment AS kept WHERE kept.segment_group = ANY (v_going);
     DELETE FROM {schema}.checkpoint_row AS kept WHERE kept.segment_group = ANY (v_going);
     DELETE FROM {schema}.segment_group AS made WHERE made.id = ANY (v_going);
@@ -68,9 +70,11 @@ BEGIN
 END
 $coord$;
 
--- Delete the notes of files that are gone from a device.
-CREATE FUNCTION {schema}.coord_forget_leaving(p_group text, p_device uuid, p_segments uuid[])
-RETURNS void
+-- Delete the notes of files that are gone from a device, as they were seen: one that was noted anew
+-- meanwhile stays.
+CREATE FUNCTION {schema}.coord_forget_leaving(
+    p_group text, p_device uuid, p_segments uuid[], p_leave_at timestamptz[]
+) RETURNS void
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -78,12 +82,15 @@ AS $coord$
 BEGIN
     PERFORM {schema}.coord_refuse_foreign(p_group);
     DELETE FROM {schema}.segment_leaving AS leaving
+    USING unnest(p_segments, p_leave_at) AS seen (segment, leaves_at)
     WHERE leaving.group_id = p_group
         AND leaving.device = p_device
-        AND leaving.segment = ANY (p_segments);
+        AND leaving.segment = seen.segment
+        AND leaving.leaves_at = seen.leaves_at;
 END
 $coord$;
 
 REVOKE EXECUTE ON FUNCTION {schema}.coord_forget_checkpoints(text, bigint[], bigint) FROM PUBLIC;
 
-REVOKE EXECUTE ON FUNCTION {schema}.coord_forget_leaving(text, uuid, uuid[]) FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION {schema}.coord_forget_leaving(text, uuid, uuid[], timestamptz[])
+FROM PUBLIC;

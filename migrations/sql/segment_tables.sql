@@ -36,6 +36,7 @@ CREATE TABLE {schema}.storage_device (
     total_bytes bigint DEFAULT 0 NOT NULL,
     free_bytes bigint DEFAULT 0 NOT NULL,
     error text,
+    silent_ms bigint DEFAULT 30000 NOT NULL,
     reported_at timestamptz DEFAULT clock_timestamp() NOT NULL,
     CONSTRAINT storage_device_pkey PRIMARY KEY (id),
     CONSTRAINT storage_device_state_check CHECK (
@@ -125,12 +126,15 @@ CREATE UNIQUE INDEX segment_group_token_sequence_idx
 ON {schema}.segment_group (group_id, token, sequence);
 
 -- Files that are to be deleted from a device, at a moment: those of checkpoints that have expired,
--- those that were copied elsewhere, and those that are being written and not committed yet.
+-- those that were copied elsewhere, and those that are being written and not committed yet: these
+-- have the claim under which they are written.
 CREATE TABLE {schema}.segment_leaving (
     segment uuid NOT NULL,
     device uuid NOT NULL,
     group_id text COLLATE "C" NOT NULL,
     leaves_at timestamptz NOT NULL,
+    subtask uuid,
+    subtask_term bigint,
     CONSTRAINT segment_leaving_pkey PRIMARY KEY (segment, device),
     CONSTRAINT segment_leaving_values_check CHECK (
         leaves_at BETWEEN '0001-01-02 00:00:00+00' AND '9999-12-30 00:00:00+00'

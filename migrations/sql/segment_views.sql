@@ -3,26 +3,22 @@
 -- A segment that is INTACT in the catalogue is shown as MISSING while its node or its device is
 -- offline: that is derived from heartbeats, and written nowhere.
 
+-- A device whose node is not live, or which was not reported for longer than its reporter allows, is
+-- offline, whatever its row says: nobody can reach it.
 CREATE VIEW {schema}.sys_storage_devices AS
 SELECT
     device.id AS storage_device,
     device.group_id,
     device.node,
     device.url,
-    CASE
-        WHEN known.state IS NULL OR known.state IN ('dead', 'ended') THEN 'offline'
-        ELSE device.state
-    END AS state,
+    CASE WHEN seen.fault IS NULL THEN device.state ELSE 'offline' END AS state,
     device.total_bytes,
     device.free_bytes,
     COALESCE(held.segment_count, 0) AS segment_count,
     COALESCE(held.segment_bytes, 0) AS segment_bytes,
     served.address,
     served.fingerprint,
-    CASE
-        WHEN known.state IS NULL OR known.state IN ('dead', 'ended') THEN 'its node is not live'
-        ELSE device.error
-    END AS error,
+    COALESCE(seen.fault, device.error) AS error,
     device.reported_at
 FROM {schema}.storage_device AS device
 LEFT JOIN {schema}.coord_nodes AS known
@@ -37,7 +33,16 @@ LEFT JOIN (
     FROM {schema}.segment AS kept
     WHERE kept.state <> 'WRITING'
     GROUP BY kept.device
-) AS held ON held.device = device.id;
+) AS held ON held.device = device.id
+CROSS JOIN LATERAL (
+    SELECT CASE
+        WHEN known.state IS NULL OR known.state IN ('dead', 'ended') THEN 'its node is not live'
+        WHEN device.reported_at
+            < statement_timestamp() - device.silent_ms * interval '1 millisecond'
+            THEN 'the process that serves it has said nothing for '
+                || device.silent_ms / 1000 || ' s'
+    END AS fault
+) AS seen;
 
 CREATE VIEW {schema}.sys_segments AS
 SELECT
@@ -48,8 +53,7 @@ SELECT
     kept.place,
     CASE WHEN kept.place < made.data_count THEN 'data' ELSE 'parity' END AS kind,
     CASE
-        WHEN kept.state NOT IN ('INTACT', 'DAMAGED') THEN kept.state
-        WHEN known.state IS NULL OR known.state IN ('dead', 'ended') OR device.state = 'offline'
+        WHEN kept.state IN ('INTACT', 'DAMAGED') AND COALESCE(device.state, 'offline') = 'offline'
             THEN 'MISSING'
         ELSE kept.state
     END AS status,
@@ -66,9 +70,7 @@ SELECT
     kept.version
 FROM {schema}.segment AS kept
 JOIN {schema}.segment_group AS made ON made.id = kept.segment_group
-LEFT JOIN {schema}.storage_device AS device ON device.id = kept.device
-LEFT JOIN {schema}.coord_nodes AS known
-    ON known.group_id = device.group_id AND known.task_id = device.node;
+LEFT JOIN {schema}.sys_storage_devices AS device ON device.storage_device = kept.device;
 
 -- The status of a group is the worst of its segments; LOST where no data_count of them can be read.
 CREATE VIEW {schema}.sys_segment_groups AS

@@ -213,7 +213,12 @@ def test_a_noted_file_is_not_due_where_the_catalogue_places_it(database):
         catalogue.begin(new(holding), segments)
         for device in (segments[0].device, elsewhere):
             catalogue.change(
-                statements.NOTE_LEAVING, segment=segments[0].segment, device=device, late_ms=0
+                statements.NOTE_LEAVING,
+                segment=segments[0].segment,
+                device=device,
+                late_ms=0,
+                subtask=None,
+                subtask_term=None,
             )
 
         here, there = (

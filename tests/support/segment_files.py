@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from coordinator.segments.codec import codec_of
-from coordinator.segments.disk import Disk, make_device
+from coordinator.segments.devices.disk import Disk
+from coordinator.segments.devices.marker import make_device
 from coordinator.segments.file import SegmentReader, SegmentWriter, blocks_from, offset_of
 from coordinator.segments.header import Header
 from coordinator.segments.layout import Layout

@@ -158,6 +158,8 @@ def verify(
         print(line + (f": {each.detail}" if each.detail else ""))
     count = len(verified.verdicts)
     numbers = f"{verified.intact} of {count} segments are intact, {verified.needed} are needed"
+    if verified.salvageable:
+        numbers += ", and their whole blocks restore it: rebuild it"
     if not verified.readable:
         raise CheckpointLostError(f"{token}: checkpoint {verified.sequence} is lost: {numbers}")
     if verified.intact < count:

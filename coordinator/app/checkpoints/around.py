@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import selectors
 import subprocess
 import sys
 import threading
@@ -17,6 +19,8 @@ from coordinator.runtime.linux.clock import BoottimeClock
 
 #: Time that the server has to end; its connections are closed then.
 END_S = 5.0
+#: A server says with each disk, and after each turn, that it lives; either takes less than this.
+SILENT_MAX_S = 60.0
 #: Before a server that died is started again: the first time, doubled with each, and at most.
 AGAIN_FIRST_S = 1.0
 AGAIN_MAX_S = 60.0
@@ -92,6 +96,17 @@ class _ServedDisks:
             self._over.wait(pause_s)
             pause_s = min(2 * pause_s, AGAIN_MAX_S)
 
+    @staticmethod
+    def _said_nothing(server: subprocess.Popen[bytes]) -> bool:
+        """Wait for the end of a server; true when it lives and says nothing any more."""
+        assert server.stdout is not None, "it has a pipe"
+        with selectors.DefaultSelector() as told:
+            told.register(server.stdout, selectors.EVENT_READ)
+            while told.select(SILENT_MAX_S):
+                if not os.read(server.stdout.fileno(), 4096):
+                    return False
+        return True
+
     def _lived(self) -> str:
         """Start a server, and return why there is none any more."""
         with self._changing:
@@ -102,12 +117,19 @@ class _ServedDisks:
                 self._server = subprocess.Popen(
                     self._command,
                     stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
                     pass_fds=(self._settings_fd,),
                     env=interpreter.environment(),
                 )
             except OSError as error:
                 return str(error.strerror)
+        hung = self._said_nothing(self._server)
+        if hung:
+            self._server.kill()  # one that stands still, too
         code = self._server.wait()
-        if self._server.stdin is not None and not self._over.is_set():
-            self._server.stdin.close()
+        for pipe in (self._server.stdin, self._server.stdout):
+            if pipe is not None and not self._over.is_set():
+                pipe.close()
+        if hung:
+            return f"their process said nothing for {SILENT_MAX_S:.0f} s, and was killed"
         return f"their process ended by signal {-code}" if code < 0 else f"it ended with {code}"

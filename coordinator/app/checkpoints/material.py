@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Protocol
 
 from coordinator.errors import UsageError
+from coordinator.segments.archive.packing import DirectorySource, FileSource
 from coordinator.segments.faults import SourceChangedError
-from coordinator.segments.packing import DirectorySource, FileSource
 
 
 class Content(Protocol):

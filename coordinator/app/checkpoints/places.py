@@ -10,7 +10,8 @@ from typing import Protocol
 from urllib.parse import unquote
 
 from coordinator.runtime.linux.clock import BoottimeClock
-from coordinator.segments.disk import Disk, Writing, marker_of
+from coordinator.segments.devices.disk import Disk, Writing
+from coordinator.segments.devices.marker import marker_of
 from coordinator.segments.faults import DiskError
 from coordinator.segments.file import SegmentReader, Source, blocks_from, offset_of
 from coordinator.segments.header import Header
@@ -101,6 +102,12 @@ class Places:
                     if index >= stripe:
                         yield block
             return
+        yield from self.single_blocks(where, header, layout, stripe)
+
+    def single_blocks(
+        self, where: Located, header: Header, layout: Layout, stripe: int
+    ) -> Iterator[bytes]:
+        """Return the blocks of a segment from a stripe on, each checked by its checksum alone."""
         with self.reading(where, offset_of(layout, stripe)) as source:
             yield from blocks_from(source, header, stripe)
 

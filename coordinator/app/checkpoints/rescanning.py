@@ -11,8 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from coordinator.app.checkpoints.places import path_in
+from coordinator.app.checkpoints.serving import SILENT_S
 from coordinator.segments.checking import INTACT, check
-from coordinator.segments.disk import Disk, marker_of
+from coordinator.segments.devices.disk import Disk
+from coordinator.segments.devices.marker import marker_of
 from coordinator.segments.faults import DiskError
 from coordinator.segments.file import file_bytes
 from coordinator.segments.header import Header
@@ -54,7 +56,8 @@ def rescan(catalogue: Catalogue, node: str, urls: Sequence[str]) -> Iterator[Res
             total_bytes=state.total_bytes,
             free_bytes=state.free_bytes,
             error=state.error,
-            silent_ms=0,
+            silent_ms=round(1000 * SILENT_S),
+            takeover_ms=0,
         )
         for segment in disk.segments():
             if catalogue.read(statements.KNOWN, segment=segment):

@@ -8,12 +8,13 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from coordinator.app.checkpoints.places import Located, Places
 from coordinator.errors import ConditionFalseError, UsageError
+from coordinator.segments.archive.unpacking import unpack_into
 from coordinator.segments.codec import codec_of
 from coordinator.segments.faults import (
     CheckpointLostError,
@@ -22,8 +23,8 @@ from coordinator.segments.faults import (
 from coordinator.segments.file import DIGEST_BYTES, SegmentReader
 from coordinator.segments.header import Header
 from coordinator.segments.layout import Layout
+from coordinator.segments.salvage import Expected, Salvage
 from coordinator.segments.striping import FAULTS, Gathering
-from coordinator.segments.unpacking import unpack_into
 from coordinator.store.checkpoints import statements
 from coordinator.store.checkpoints.catalogue import Catalogue
 
@@ -45,12 +46,16 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """Verdicts of all segments of a checkpoint."""
+    """Verdicts of all segments of a checkpoint.
+
+    salvageable: too few are whole, and their blocks restore the content all the same.
+    """
 
     checkpoint: int
     sequence: int
     needed: int
     verdicts: tuple[Verdict, ...]
+    salvageable: bool = False
 
     @property
     def intact(self) -> int:
@@ -59,8 +64,8 @@ class Verified:
 
     @property
     def readable(self) -> bool:
-        """True when enough segments are intact."""
-        return self.intact >= self.needed
+        """True when enough segments are intact, or their blocks suffice."""
+        return self.intact >= self.needed or self.salvageable
 
 
 class Reader:
@@ -133,17 +138,19 @@ class Reader:
                     raise  # what was read is whole, and is no archive
                 faults |= gathering.faults
                 continue
-            except CheckpointLostError:
+            except CheckpointLostError as error:
                 # A segment may have moved since the catalogue was read.
                 if looked_again:
-                    raise
+                    with suppress(CheckpointLostError):
+                        return self._salvaged(row, take)
+                    raise error
                 looked_again, faults = True, {}
                 continue
             return faults | gathering.faults
 
     def verify(self, row: Row) -> Verified:
         """Read every segment whole, and change nothing."""
-        verdicts = []
+        verdicts: list[Verdict] = []
         for segment in self._segments(row):
             verdict, detail = "INTACT", None
             try:
@@ -170,12 +177,35 @@ class Reader:
         if row["data_count"] == 0:
             for _ in self._rows(row):
                 pass
-        return Verified(
+        verified = Verified(
             checkpoint=row["id"],
             sequence=row["sequence"],
             needed=row["data_count"],
             verdicts=tuple(verdicts),
         )
+        if verified.intact >= verified.needed:
+            return verified
+        with suppress(CheckpointLostError, SegmentDamagedError):
+            self._salvaged(row, _drained)
+            return replace(verified, salvageable=True)
+        return verified
+
+    def _salvaged(self, row: Row, take: Callable[[Iterator[bytes]], object]) -> dict[int, str]:
+        """Hand out the content from single blocks, as `content` does (V8)."""
+        layout = layout_of(row)
+        segments = {each["place"]: each for each in self._segments(row)}
+        expected = {
+            place: Expected(_header(row, each, layout, self._catalogue.group), each["digest"])
+            for place, each in segments.items()
+        }
+
+        def opened(place: int, stripe: int) -> Iterator[bytes]:
+            header = expected[place].header
+            return self._places.single_blocks(_located(segments[place]), header, layout, stripe)
+
+        salvage = Salvage(layout, codec_of(layout), opened, self._in_order(segments))
+        take(salvage.content(expected))
+        return salvage.faults
 
     def _rows(self, row: Row) -> Iterator[bytes]:
         whole = hashlib.blake2b(digest_size=DIGEST_BYTES)
@@ -204,7 +234,8 @@ class Reader:
         def opened(place: int, stripe: int) -> Iterator[bytes]:
             segment = segments[place]
             where = _located(segment)
-            return self._places.blocks(where, _header(row, segment, layout), layout, stripe)
+            header = _header(row, segment, layout, self._catalogue.group)
+            return self._places.blocks(where, header, layout, stripe)
 
         return Gathering(layout, codec_of(layout), opened, self._in_order(segments))
 
@@ -244,11 +275,11 @@ def _located(segment: Row) -> Located:
     )
 
 
-def _header(row: Row, segment: Row, layout: Layout) -> Header:
+def _header(row: Row, segment: Row, layout: Layout, group: str) -> Header:
     return Header(
         segment=segment["segment"],
         checkpoint=row["id"],
-        group="",
+        group=group,
         token=row["token"],
         term=row["term"],
         session=row["session"],
@@ -257,6 +288,11 @@ def _header(row: Row, segment: Row, layout: Layout) -> Header:
         place=segment["place"],
         layout=layout,
     )
+
+
+def _drained(chunks: Iterator[bytes]) -> None:
+    for _ in chunks:
+        pass
 
 
 def _write_file(path: Path, chunks: Iterator[bytes]) -> None:

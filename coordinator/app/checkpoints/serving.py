@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -22,7 +22,9 @@ from coordinator.app.config.settings import NodeSettings, from_json
 from coordinator.errors import CoordError, DatabaseRefusedError
 from coordinator.runtime.linux.clock import BoottimeClock
 from coordinator.runtime.log import logger as log
-from coordinator.segments.disk import Disk, DiskState, make_device, marker_of, remove
+from coordinator.segments.devices.disk import Disk, DiskState, remove
+from coordinator.segments.devices.lock import is_nobodys
+from coordinator.segments.devices.marker import make_device, marker_of
 from coordinator.segments.faults import DiskError
 from coordinator.segments.transfer.certificate import make_identity
 from coordinator.store.checkpoints import statements
@@ -32,6 +34,10 @@ from coordinator.web.server import split_address
 
 #: Between two reports of the disks.
 REPORT_EVERY_S = 10.0
+#: Before a try again after the database has failed: its end should not show as a silence.
+AGAIN_S = 1.0
+#: A disk of which nothing was reported for so long shows as offline, and another node may have it.
+SILENT_S = 3 * REPORT_EVERY_S
 #: Fault of a directory that others have, too.
 IN_USE = "it is in use: another node or group, or another URL of this node, has this device"
 #: Time for one request to the database.
@@ -54,9 +60,9 @@ class Place:
 class OwnDisks:
     """Reports the disks of one node, and deletes what is to go."""
 
-    def __init__(self, settings: NodeSettings) -> None:
-        self._settings = settings
-        self.answer_s = ANSWER_S
+    def __init__(self, settings: NodeSettings, alive: Callable[[], object] = lambda: None) -> None:
+        self._settings, self._alive = settings, alive
+        self.answer_s, self.silent_s = ANSWER_S, SILENT_S
         self._said: dict[str, str] = {}
         self._answers: dict[str, Future[tuple[Place, DiskState]]] = {}
         self.disks: dict[str, Disk] = {}
@@ -84,6 +90,7 @@ class OwnDisks:
         }
         changed = []
         for url in self._settings.checkpoints.disks:
+            self._alive()
             place, state = self._look_at(url, known.get(url))
             device = place.disk.device if place.disk is not None else known.get(url)
             refused = None if device is None else self._report(catalogue, device, url, state)
@@ -133,7 +140,8 @@ class OwnDisks:
                 total_bytes=state.total_bytes,
                 free_bytes=state.free_bytes,
                 error=state.error,
-                silent_ms=round(3_000 * REPORT_EVERY_S),
+                silent_ms=round(1000 * self.silent_s),
+                takeover_ms=round(1000 * self.silent_s),
             )
         except DatabaseRefusedError as error:
             # It says so, too, for a row of another group, which this login may not see.
@@ -142,45 +150,61 @@ class OwnDisks:
 
 
 def tidy(catalogue: Catalogue, disk: Disk) -> None:
-    """Delete the files that are due (V5), and temporary files of nobody.
+    """Delete the files that are due (V5), and temporary files of nobody (V9).
 
     Errors: DiskError at the end for a file that could not be deleted; CoordError.
     """
     values = {"device": disk.device, "writer_max_ms": round(WRITER_MAX_S * 1000)}
-    due = catalogue.read(statements.DUE, **values)
+    if not catalogue.read(statements.DUE, **values) and not disk.temporaries():
+        return
     failed: dict[str, DiskError] = {}
-    for row in due:
-        if not row["placed"]:
-            try:
-                disk.delete(row["segment"])
-            except DiskError as error:
-                failed[row["segment"]] = error
-    gone = [row["segment"] for row in due if row["forgettable"] and row["segment"] not in failed]
-    noted = {row["segment"] for row in due}
-    for segment, path in disk.temporaries():
-        if segment in noted:
-            with contextlib.suppress(OSError):
-                remove(path)
+    with disk.deleting():
+        # Read anew: whoever brings such a file back has noted that before it may have its name.
+        due = catalogue.read(statements.DUE, **values)
+        for row in due:
+            if not row["placed"]:
+                try:
+                    disk.delete(row["segment"])
+                except DiskError as error:
+                    failed[row["segment"]] = error
+        for path in disk.temporaries():
+            if is_nobodys(path):
+                with contextlib.suppress(OSError):
+                    remove(path)
+    gone = {
+        row["segment"]: row["leaves_at"]
+        for row in due
+        if row["forgettable"] and row["segment"] not in failed
+    }
     if gone:
-        catalogue.change(statements.FORGET_LEAVING, device=disk.device, segments=gone)
+        catalogue.change(
+            statements.FORGET_LEAVING,
+            device=disk.device,
+            segments=list(gone),
+            leave_at=list(gone.values()),
+        )
     if failed:
         raise next(iter(failed.values()))
 
 
-def serve(settings: NodeSettings, stop: threading.Event) -> None:
+def serve(
+    settings: NodeSettings, stop: threading.Event, alive: Callable[[], object] = lambda: None
+) -> None:
     """Serve and report until `stop` is set.
 
+    alive: called again and again, while this goes on.
     Errors: CoordError at the start; later ones are logged, and tried again.
     """
     logger = log.set_up(
         settings.log_level, settings.log_format, group=settings.group_id, node=settings.task_id
     )
-    own_disks = OwnDisks(settings)
+    own_disks = OwnDisks(settings, alive)
     server: SegmentServer | None = None
     catalogue: Catalogue | None = None
     trouble = ""
     try:
         while not stop.is_set():
+            wait_s = REPORT_EVERY_S
             try:
                 if catalogue is None:
                     catalogue = own_disks.open()
@@ -193,10 +217,12 @@ def serve(settings: NodeSettings, stop: threading.Event) -> None:
                 if catalogue is not None:
                     catalogue.close()
                     catalogue = None
+                wait_s = AGAIN_S
                 if str(error) != trouble:
                     trouble = str(error)
                     log.fail(logger, "disks", trouble)
-            stop.wait(REPORT_EVERY_S)
+            alive()
+            stop.wait(wait_s)
     finally:
         if server is not None:
             server.close()
@@ -272,8 +298,12 @@ def main() -> None:
                 pass
         stop.set()
 
+    def alive() -> None:
+        with contextlib.suppress(OSError):
+            os.write(1, b".")
+
     threading.Thread(target=wait_for_the_end, name="coord-end", daemon=True).start()
-    serve(settings, stop)
+    serve(settings, stop, alive)
 
 
 if __name__ == "__main__":

@@ -83,14 +83,17 @@ SET state = %(state)s, version = version + 1, owner = %(owner)s, owner_term = %(
 WHERE id = %(segment)s::uuid AND group_id = %(group)s AND version = %(version)s
 """
 
-#: The file may be there from now on without the catalogue placing it there.
+#: The file may be there from now on without the catalogue placing it there. With a claim of a
+#: subtask it is due when that is over, and no sooner: nobody places it there any more.
 NOTE_LEAVING: LiteralString = """
-INSERT INTO {schema}.segment_leaving (segment, device, group_id, leaves_at)
+INSERT INTO {schema}.segment_leaving (segment, device, group_id, leaves_at, subtask, subtask_term)
 VALUES (
     %(segment)s::uuid, %(device)s::uuid, %(group)s,
-    clock_timestamp() + %(late_ms)s::bigint * interval '1 millisecond'
+    clock_timestamp() + %(late_ms)s::bigint * interval '1 millisecond',
+    %(subtask)s::uuid, %(subtask_term)s::bigint
 )
-ON CONFLICT (segment, device) DO UPDATE SET leaves_at = excluded.leaves_at
+ON CONFLICT (segment, device) DO UPDATE
+SET leaves_at = excluded.leaves_at, subtask = excluded.subtask, subtask_term = excluded.subtask_term
 """
 
 #: Notes that are due: the file is to be deleted, unless the catalogue places it there (V5). The
@@ -98,6 +101,7 @@ ON CONFLICT (segment, device) DO UPDATE SET leaves_at = excluded.leaves_at
 DUE: LiteralString = """
 SELECT
     leaving.segment::text AS segment,
+    leaving.leaves_at,
     placed.here AS placed,
     placed.here OR leaving.leaves_at
         < clock_timestamp() - %(writer_max_ms)s::bigint * interval '1 millisecond' AS forgettable
@@ -109,13 +113,21 @@ CROSS JOIN LATERAL (
     ) AS here
 ) AS placed
 WHERE leaving.group_id = %(group)s AND leaving.device = %(device)s::uuid
-    AND leaving.leaves_at <= clock_timestamp()
+    AND CASE WHEN leaving.subtask IS NULL THEN leaving.leaves_at <= clock_timestamp()
+        ELSE NOT EXISTS (
+            SELECT FROM {schema}.operation_subtask AS part
+            WHERE part.id = leaving.subtask AND part.term = leaving.subtask_term
+                AND part.state = 'RUNNING'
+        )
+    END
 ORDER BY leaving.leaves_at
 LIMIT 1000
 """
 
 FORGET_LEAVING: LiteralString = """
-SELECT {schema}.coord_forget_leaving(%(group)s, %(device)s::uuid, %(segments)s::uuid[])
+SELECT {schema}.coord_forget_leaving(
+    %(group)s, %(device)s::uuid, %(segments)s::uuid[], %(leave_at)s::timestamptz[]
+)
 """
 
 CHECKPOINTS: LiteralString = """
@@ -168,21 +180,22 @@ ORDER BY shown.node, shown.url
 #: long. No row is returned where it is in use, or is another group's.
 REPORT_DEVICE: LiteralString = """
 INSERT INTO {schema}.storage_device AS known (
-    id, group_id, node, url, state, total_bytes, free_bytes, error, reported_at
+    id, group_id, node, url, state, total_bytes, free_bytes, error, silent_ms, reported_at
 )
 VALUES (
     %(device)s::uuid, %(group)s, %(node)s, %(url)s, %(state)s, %(total_bytes)s, %(free_bytes)s,
-    %(error)s, clock_timestamp()
+    %(error)s, %(silent_ms)s, clock_timestamp()
 )
 ON CONFLICT (id) DO UPDATE
 SET node = excluded.node, url = excluded.url, state = excluded.state,
     total_bytes = excluded.total_bytes, free_bytes = excluded.free_bytes, error = excluded.error,
-    reported_at = excluded.reported_at
+    silent_ms = excluded.silent_ms, reported_at = excluded.reported_at
 WHERE known.group_id = excluded.group_id
     AND (
         (known.node, known.url) = (excluded.node, excluded.url)
         OR known.state = 'offline'
-        OR known.reported_at < clock_timestamp() - %(silent_ms)s::bigint * interval '1 millisecond'
+        OR known.reported_at
+            < clock_timestamp() - %(takeover_ms)s::bigint * interval '1 millisecond'
     )
 RETURNING id
 """

@@ -1,4 +1,4 @@
-"""Rules V in a world of writers that die anywhere: V1, V2, V3, V5 and V7."""
+"""Rules V in a world of writers that die anywhere: V1, V2, V3, V5, V7 and V9."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ def test_the_worlds_do_what_they_are_for():
 
     assert sum(world.done for world in worlds) > 100
     assert sum(world.made - world.done for world in worlds) > 100
+    assert sum(world.moved for world in worlds) > 100
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,9 @@ PLANTED = {
     ),
     "V5: what is due is deleted, wherever it is placed": Planted(
         Rules(may_delete=lambda due, **_: due), "files are not all there"
+    ),
+    "V9: a sweeper that looks and deletes without the lock": Planted(
+        Rules(locked=False), "files are not all there"
     ),
     "V7: the newest expires": Planted(
         Rules(expired=lambda kept, *_: tuple(each.checkpoint for each in kept)), "newest expired"

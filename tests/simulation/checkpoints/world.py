@@ -16,7 +16,8 @@ from coordinator.segments.rules import COMMITTED, EXPIRED, WRITING, Held, Kept
 
 SEGMENTS = 3  #: of each checkpoint, one a device
 LATE_STEPS = 5  #: between the note of a file and its deletion
-WRITER_STEPS = 30  #: for which a writer may go on after the end of its holding; then it is killed
+WRITER_STEPS = 50  #: for which a writer may go on after the end of its holding; then it is killed
+CLAIMED = 10**9  #: due when the claim of a subtask is over
 NOBODY = Held(0, None)
 
 
@@ -30,6 +31,7 @@ class Rules:
     may_forget: Callable[..., bool] = rules.may_forget
     expired: Callable[..., tuple[int, ...]] = rules.expired
     intent_first: bool = True
+    locked: bool = True  #: a sweeper reads and deletes while nobody gives a file its name (V9)
 
 
 @dataclass(slots=True)
@@ -38,7 +40,7 @@ class Checkpoint:
     made_under: Held
     state: str
     begun_at: int
-    segments: tuple[tuple[str, str], ...]  #: id and device of each
+    segments: list[tuple[str, str]]  #: id and device of each
 
 
 @dataclass(slots=True)
@@ -52,6 +54,9 @@ class World:
     files: set[tuple[str, str]] = field(default_factory=set)
     leaving: dict[tuple[str, str], int] = field(default_factory=dict)
     writers: list[tuple[Held, Iterator[None]]] = field(default_factory=list)
+    sweeping: Iterator[None] | None = None
+    moving: Iterator[None] | None = None
+    moved: int = 0
     ended_at: dict[Held, int] = field(default_factory=dict)
     made: int = 0
     done: int = 0  #: checkpoints that were committed
@@ -91,7 +96,7 @@ class World:
                 mine,
                 WRITING,
                 self.step,
-                segments,
+                list(segments),
             )
             return True
 
@@ -100,6 +105,8 @@ class World:
             return
         for segment in segments:
             yield
+            while self._is_locked():
+                yield
             self.files.add(segment)
         yield
         if not self.rules.intent_first and not begin():
@@ -121,7 +128,7 @@ class World:
             old = made.state == EXPIRED
             if old or self._orphan(made):
                 for segment in made.segments:
-                    self.leaving.setdefault(segment, self.step + LATE_STEPS)
+                    self.leaving[segment] = self.step + LATE_STEPS
                 del self.checkpoints[number]
 
     def retain(self) -> None:
@@ -142,18 +149,71 @@ class World:
         if placed:
             self.leaving.setdefault(self.random.choice(placed), self.step)
 
+    def move(self) -> None:
+        """Begin to move a segment, or go on with it; one device is the target again and again."""
+        if self.moving is None:
+            self.moving = self._moved()
+        if next(self.moving, "over") == "over":
+            self.stop_moving()
+
+    def stop_moving(self) -> None:
+        """End the mover's claim: what it noted and did not commit is due at once."""
+        self.moving = None
+        for segment, at in self.leaving.items():
+            if at == CLAIMED:
+                self.leaving[segment] = self.step
+
+    def _moved(self) -> Iterator[None]:
+        """Move a segment to another device: note, file, commit, note of the old one (V5)."""
+        committed = [
+            (made, at)
+            for made in self.checkpoints.values()
+            if made.state == COMMITTED
+            for at in range(SEGMENTS)
+        ]
+        if not committed:
+            return
+        made, at = self.random.choice(committed)
+        old = made.segments[at]
+        new = (old[0], "spare" if old[1] != "spare" else f"d{at}")
+        self.leaving[new] = CLAIMED
+        yield
+        while self._is_locked():
+            yield
+        self.files.add(new)
+        yield
+        if made.state == COMMITTED and made in self.checkpoints.values():
+            made.segments[at] = new
+            self.leaving[old] = self.step + LATE_STEPS
+            self.moved += 1
+
     def sweep(self) -> None:
-        for segment, at in list(self.leaving.items()):
-            placed = any(segment in made.segments for made in self.checkpoints.values())
+        """Look for what is due, or delete it: a sweeper may stand still in between."""
+        if self.sweeping is None:
+            self.sweeping = self._swept()
+        if next(self.sweeping, "over") == "over":
+            self.sweeping = None
+
+    def _is_locked(self) -> bool:
+        return self.rules.locked and self.sweeping is not None
+
+    def _swept(self) -> Iterator[None]:
+        due = [
+            (segment, at, any(segment in made.segments for made in self.checkpoints.values()))
+            for segment, at in self.leaving.items()
+        ]
+        yield
+        for segment, at, placed in due:
             device = segment[1] if placed else None
             if self.rules.may_delete(device=segment[1], catalogued_on=device, due=at <= self.step):
                 self.files.discard(segment)
-            if self.rules.may_forget(
+            forgettable = self.rules.may_forget(
                 device=segment[1],
                 catalogued_on=device,
                 due_for_s=self.step - at,
                 writer_max_s=WRITER_STEPS,
-            ):
+            )
+            if forgettable and self.leaving.get(segment) == at:  # and was not noted anew
                 del self.leaving[segment]
 
     # --- the run ----------------------------------------------------------------------------------
@@ -168,8 +228,9 @@ class World:
         self._rest()
 
     def _act(self) -> None:
-        actors: list[Callable[[], None]] = [self.collect, self.retain, self.sweep]
-        actors += [self.put, self.advance, self.advance, self.advance, self.advance]
+        actors: list[Callable[[], None]] = [self.collect, self.retain, self.sweep, self.sweep]
+        actors += [self.move, self.move, self.move]
+        actors += [self.put, *[self.advance] * 16]
         chance = self.random.random()
         if chance < 0.04:
             self.take_over()
@@ -181,6 +242,8 @@ class World:
             self.note_falsely()
         elif chance < 0.13 and self.writers:
             self.writers.pop(self.random.randrange(len(self.writers)))  # it dies
+        elif chance < 0.15:
+            self.stop_moving()
         else:
             self.random.choice(actors)()
 
@@ -200,9 +263,12 @@ class World:
         """Nobody writes any more, and another holder has come: nothing half is left."""
         self.writers.clear()
         self.take_over()
+        self.sweeping = None
+        self.stop_moving()
         for _ in range(3):
             self.step += WRITER_STEPS + LATE_STEPS + 1
             self.collect()
+            self.sweep()
             self.sweep()
         self._check()
         placed = {each for made in self.checkpoints.values() for each in made.segments}
@@ -227,7 +293,7 @@ class World:
         return self.rules.is_orphan(made.state, made.made_under, self.token)
 
 
-def world_of(seed: int, given: Rules | None = None, steps: int = 400) -> World:
+def world_of(seed: int, given: Rules | None = None, steps: int = 1_000) -> World:
     """Run a world to its end."""
     world = World(given or Rules(), random.Random(seed))
     world.run(steps)

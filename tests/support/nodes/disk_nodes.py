@@ -14,7 +14,7 @@ from coordinator.app.checkpoints.material import bytes_content
 from coordinator.app.checkpoints.restoring import Reader
 from coordinator.app.checkpoints.serving import OwnDisks, served_by
 from coordinator.app.config.settings import CheckpointSettings, DatabaseSettings, NodeSettings
-from coordinator.segments.disk import Disk
+from coordinator.segments.devices.disk import Disk
 from coordinator.store.checkpoints.catalogue import Catalogue
 from coordinator.store.checkpoints.records import Holding
 from coordinator.web.segment_server import SegmentServer
@@ -79,6 +79,7 @@ class DiskNodes:
             *(GROUP, name, session),
         )
         node = DiskNode(name, session, settings, OwnDisks(settings))
+        node.own_disks.silent_s = 3_600.0  # a test reports when it wants to
         with self.catalogue() as catalogue:
             node.own_disks.look(catalogue)
             node.server = served_by(settings, catalogue, node.own_disks.disks)

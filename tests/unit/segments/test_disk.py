@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.segments import disk as disk_module
-from coordinator.segments.disk import Disk, make_device, marker_of
+from coordinator.segments.devices import disk as disk_module
+from coordinator.segments.devices.disk import Disk
+from coordinator.segments.devices.marker import make_device, marker_of
 from coordinator.segments.faults import DiskError, SegmentAbsentError
 from tests.support.segment_files import disk_in
 

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from coordinator.segments.archive.packing import DirectorySource, FileSource
+from coordinator.segments.archive.unpacking import unpack_into
 from coordinator.segments.faults import SegmentDamagedError, SourceChangedError
-from coordinator.segments.packing import DirectorySource, FileSource
-from coordinator.segments.unpacking import unpack_into
 
 NAME = st.binary(min_size=1, max_size=60).filter(
     lambda name: b"/" not in name and b"\0" not in name and name not in (b".", b"..")

@@ -29,7 +29,7 @@ from coordinator.protocol.operations.types import (
 )
 from coordinator.runtime.linux.clock import BoottimeClock
 from coordinator.segments.checking import MISSING, Finding, check
-from coordinator.segments.disk import Disk
+from coordinator.segments.devices.disk import Disk
 from coordinator.segments.faults import DiskError
 from coordinator.segments.rules import state_after_check
 from coordinator.store.checkpoints import statements

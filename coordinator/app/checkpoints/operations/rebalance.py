@@ -10,7 +10,6 @@ from collections import defaultdict
 from typing import Any
 
 from coordinator.app.checkpoints.operations.site import (
-    INTENT_S,
     LATE_S,
     Row,
     Site,
@@ -122,7 +121,7 @@ def _moved(site: Site, row: Row, segment: Row, known: dict[str, Row], target: st
         return False  # a rebuild was faster, and two of a checkpoint never share a node for this
     layout = layout_of(row)
     header = site.header(row, segment, layout)
-    site.note(segment["segment"], target, INTENT_S)
+    site.note(segment["segment"], target)
     blocks = site.places.blocks(located(segment), None, layout, 0)
     site.write(at_device(segment["segment"], devices[target]), header, blocks, segment["digest"])
     done = SegmentChange(

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from coordinator.app.checkpoints.operations.site import (
-    INTENT_S,
     LATE_S,
     Row,
     Site,
@@ -39,6 +38,7 @@ from coordinator.segments.faults import CheckpointLostError
 from coordinator.segments.file import file_bytes
 from coordinator.segments.layout import Layout
 from coordinator.segments.placing import choose_one
+from coordinator.segments.salvage import Salvage
 from coordinator.segments.striping import FAULTS, Gathering
 from coordinator.store.checkpoints.records import SegmentChange
 
@@ -175,13 +175,22 @@ def _rebuilt(site: Site, row: Row, layout: Layout, segment: Row) -> bool:
         owner=subtask.node,
         owner_term=subtask.term,
     )
-    if not site.change([claimed], leaving(segment["segment"], target.device, INTENT_S)):
+    if not site.change([claimed], site.intent(segment["segment"], target.device)):
         return False
     version = segment["version"] + 1
     try:
         where = at_device(segment["segment"], devices[target.device])
-        blocks = _blocks(site, row, layout, segment["place"], others)
-        site.write(where, site.header(row, segment, layout), blocks, segment["digest"])
+        header = site.header(row, segment, layout)
+        try:
+            blocks = _blocks(site, row, layout, segment["place"], others)
+            site.write(where, header, blocks, segment["digest"])
+        except CheckpointLostError as error:
+            # Too few are whole. Their blocks may suffice, with those of the segment itself (V8).
+            salvaged = _salvaged(site, row, layout, segment["place"], [*others, segment])
+            try:
+                site.write(where, header, salvaged, segment["digest"])
+            except CheckpointLostError:
+                raise error from None
     except (CheckpointLostError, *FAULTS):
         # Given back as what it was: another node, or a later operation, may have more luck.
         state = segment["state"] if segment["state"] != "REBUILDING" else former
@@ -207,6 +216,20 @@ def _others(site: Site, row: Row, segment: Row) -> list[Row]:
     """
     others = [each for each in site.segments(row["id"]) if each["segment"] != segment["segment"]]
     return sorted(others, key=lambda each: (each["status"] != "INTACT", each["place"]))
+
+
+def _salvaged(site: Site, row: Row, layout: Layout, place: int, all_: list[Row]) -> Iterator[bytes]:
+    """Return the blocks of a place, from all blocks of all segments that match their checksums."""
+    by_place = {each["place"]: each for each in all_}
+
+    def opened_at(at: int, stripe: int) -> Iterator[bytes]:
+        segment = by_place[at]
+        header = site.header(row, segment, layout)
+        return site.places.single_blocks(located(segment), header, layout, stripe)
+
+    salvage = Salvage(layout, codec_of(layout), opened_at, list(by_place))
+    for blocks in salvage.blocks_of([place]):
+        yield blocks[place]
 
 
 def _blocks(site: Site, row: Row, layout: Layout, place: int, others: list[Row]) -> Iterator[bytes]:

@@ -21,8 +21,6 @@ from coordinator.store.sql.statement import named
 Row = dict[str, Any]
 #: Time for one request to the database.
 REQUEST_S = 30.0
-#: A target is noted for so long before its file counts: a rebuild of it takes less.
-INTENT_S = 86_400.0
 #: The old file of a segment that moved is deleted so much later: a reader may have begun.
 LATE_S = 60.0
 
@@ -90,9 +88,18 @@ class Site:
             return False
         return True
 
-    def note(self, segment: str, device: str, late_s: float) -> None:
+    def note(self, segment: str, device: str) -> None:
         """Note that a file may be on a device without the catalogue placing it there."""
-        self.change([], leaving(segment, device, late_s))
+        self.change([], self.intent(segment, device))
+
+    def intent(self, segment: str, device: str) -> tuple[LiteralString, Mapping[str, object]]:
+        """Return the statement that notes a file which is nobody's once this claim is over."""
+        statement, values = leaving(segment, device, 0.0)
+        return statement, {
+            **values,
+            "subtask": self.subtask.subtask,
+            "subtask_term": self.subtask.term,
+        }
 
     def header(self, checkpoint: Row, segment: Row, layout: Any) -> Header:
         """Return the header that a segment's file has."""
@@ -136,7 +143,8 @@ class Site:
 
 def leaving(segment: str, device: str, late_s: float) -> tuple[LiteralString, Mapping[str, object]]:
     """Return the statement that notes a file to be deleted, unless it is placed there by then."""
-    values = {"segment": segment, "device": device, "late_ms": round(late_s * 1000)}
+    values: dict[str, object] = {"segment": segment, "device": device, "subtask": None}
+    values |= {"subtask_term": None, "late_ms": round(late_s * 1000)}
     return statements.NOTE_LEAVING, values
 
 

@@ -11,8 +11,12 @@ NODE: dict[str, tuple[str, str, str]] = {
         "address, fingerprint, reported_at",
     ),
     "storage_device": (
-        *("*", "id, group_id, node, url, state, total_bytes, free_bytes, error, reported_at"),
-        "node, url, state, total_bytes, free_bytes, error, reported_at",
+        *(
+            "*",
+            "id, group_id, node, url, state, total_bytes, free_bytes, error,"
+            " silent_ms, reported_at",
+        ),
+        "node, url, state, total_bytes, free_bytes, error, silent_ms, reported_at",
     ),
     "segment_group": (
         "*",
@@ -25,7 +29,11 @@ NODE: dict[str, tuple[str, str, str]] = {
         "id, segment_group, group_id, place, device, state, file_bytes, digest, changed_at",
         "device, state, version, file_bytes, digest, owner, owner_term, checked_at, changed_at",
     ),
-    "segment_leaving": ("*", "segment, device, group_id, leaves_at", "leaves_at"),
+    "segment_leaving": (
+        "*",
+        "segment, device, group_id, leaves_at, subtask, subtask_term",
+        "leaves_at, subtask, subtask_term",
+    ),
     "checkpoint_row": ("*", "segment_group, place, group_id, content", ""),
     "check_disk_result": (
         "*",
@@ -36,7 +44,7 @@ NODE: dict[str, tuple[str, str, str]] = {
 }
 NODE_FUNCTIONS = (
     "coord_forget_checkpoints(text, bigint[], bigint)",
-    "coord_forget_leaving(text, uuid, uuid[])",
+    "coord_forget_leaving(text, uuid, uuid[], timestamptz[])",
     "coord_refuse_foreign(text)",
 )
 #: The key, and the content of a program's state, are the group's alone.

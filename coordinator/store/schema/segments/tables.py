@@ -40,6 +40,7 @@ storage_device = sa.Table(
     sa.Column("total_bytes", sa.BigInteger, nullable=False, server_default=sa.text("0")),
     sa.Column("free_bytes", sa.BigInteger, nullable=False, server_default=sa.text("0")),
     sa.Column("error", sa.Text),
+    sa.Column("silent_ms", sa.BigInteger, nullable=False, server_default=sa.text("30000")),
     sa.Column("reported_at", MOMENT, nullable=False, server_default=SERVER_NOW),
     sa.CheckConstraint("state IN ('online', 'full', 'read-only', 'offline')", name="state"),
     shown("reported_at", "group_id node url error"),
@@ -116,6 +117,8 @@ segment_leaving = sa.Table(
     sa.Column("device", _UUID, nullable=False),
     sa.Column("group_id", NAME, nullable=False),
     sa.Column("leaves_at", MOMENT, nullable=False),
+    sa.Column("subtask", _UUID),
+    sa.Column("subtask_term", sa.BigInteger),
     sa.PrimaryKeyConstraint("segment", "device"),
     shown("leaves_at", "group_id"),
 )

@@ -19,14 +19,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from coordinator.segments.devices import lock
+from coordinator.segments.devices.marker import MARKER, disk_errors, marker_of, sync_folder, told
 from coordinator.segments.faults import DiskError, SegmentAbsentError, SegmentDamagedError
 
-MARKER = "coord-device"
 #: Written and deleted at each look; one name, so that a process that was killed leaves one at most.
 TRIAL = "coord-trial"
 #: A disk with less is full: its file system needs some room of its own.
 RESERVE_BYTES = 1 << 20
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,12 +51,12 @@ class Disk:
         """Look at the directory, and try to write to it; never raises."""
         try:
             self._check()
-            told = os.statvfs(self.root)
-            total, free = told.f_blocks * told.f_frsize, told.f_bavail * told.f_frsize
+            found = os.statvfs(self.root)
+            total, free = found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
         except DiskError as error:
             return DiskState(state=error.state, error=str(error))
         except OSError as error:
-            return DiskState(state="offline", error=_told(error))
+            return DiskState(state="offline", error=told(error))
         if free < RESERVE_BYTES:
             return DiskState(state="full", total_bytes=total, error="no space left")
         state, told_error = "online", None
@@ -90,7 +90,7 @@ class Disk:
             self._check()
             if error.errno == errno.ENOENT:
                 raise SegmentAbsentError(f"{self.root}: it has no file of it") from error
-            raise SegmentDamagedError(f"{self.root}: {_told(error)}") from error
+            raise SegmentDamagedError(f"{self.root}: {told(error)}") from error
         try:
             if not stat.S_ISREG(os.fstat(file).st_mode):
                 raise SegmentDamagedError(f"{self.root}: something else is in the file's place")
@@ -107,10 +107,12 @@ class Disk:
         self._check()
         target = self.path_of(segment)
         place = self.root / "temporary" / f"{segment}.{uuid.uuid4().hex}"
-        with _disk_errors(self.root):
+        with disk_errors(self.root):
             for folder in (target.parent, place.parent):
                 folder.mkdir(parents=True, exist_ok=True)
-            file = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with lock.naming(self.root / MARKER):
+                file = os.open(place, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+                lock.claim(file)
         writing = Writing(self.root, file, place, target)
         try:
             yield writing
@@ -120,13 +122,24 @@ class Disk:
                 with contextlib.suppress(OSError):
                     place.unlink()
 
-    def delete(self, segment: str) -> None:
-        """Delete a segment's file; it may be gone already.
+    @contextlib.contextmanager
+    def deleting(self) -> Iterator[None]:
+        """Let no file begin, or get its name, while the body decides and deletes (V9).
 
         Errors: DiskError.
         """
         self._check()
-        with _disk_errors(self.root):
+        with contextlib.ExitStack() as stack:
+            with disk_errors(self.root):
+                stack.enter_context(lock.deleting(self.root / MARKER))
+            yield
+
+    def delete(self, segment: str) -> None:
+        """Delete a segment's file, within `deleting`; it may be gone already.
+
+        Errors: DiskError.
+        """
+        with disk_errors(self.root):
             remove(self.path_of(segment))
 
     def segments(self) -> Iterator[str]:
@@ -135,15 +148,14 @@ class Disk:
         Errors: DiskError.
         """
         self._check()
-        with _disk_errors(self.root):
+        with disk_errors(self.root):
             for path in sorted((self.root / "segments").glob("??/*")):
                 yield path.name
 
-    def temporaries(self) -> list[tuple[str, Path]]:
-        """Return the files on the way: the segment of each, and its place."""
-        with _disk_errors(self.root):
-            found = sorted((self.root / "temporary").glob("*.*"))
-        return [(path.name.partition(".")[0], path) for path in found]
+    def temporaries(self) -> list[Path]:
+        """Return the files on the way."""
+        with disk_errors(self.root):
+            return sorted((self.root / "temporary").glob("*.*"))
 
     def _check(self) -> None:
         there = marker_of(self.root)
@@ -153,7 +165,7 @@ class Disk:
 
     def _try_to_write(self) -> None:
         place = self.root / TRIAL
-        with _disk_errors(self.root):
+        with disk_errors(self.root):
             try:
                 place.write_bytes(b"\0")
             finally:
@@ -176,7 +188,7 @@ class Reading:
         try:
             part = os.pread(self.file, size, self._offset)
         except OSError as error:
-            raise SegmentDamagedError(f"it cannot be read: {_told(error)}") from error
+            raise SegmentDamagedError(f"it cannot be read: {told(error)}") from error
         self._offset += len(part)
         return part
 
@@ -210,7 +222,7 @@ class Writing:
         Errors: DiskError.
         """
         left = memoryview(part)
-        with _disk_errors(self._root):
+        with disk_errors(self._root):
             while left:
                 left = left[os.write(self._file, left) :]
 
@@ -219,15 +231,16 @@ class Writing:
 
         Errors: DiskError.
         """
-        with _disk_errors(self._root):
+        with disk_errors(self._root):
             os.fsync(self._file)
             if self._target.is_dir() and not self._target.is_symlink():
                 # Nobody's folder in the way of a file: an empty one goes, any other is kept aside.
                 self._target.rename(self._place.with_name(f"{self._place.name}.aside"))
-            self._place.rename(self._target)
+            with lock.naming(self._root / MARKER):
+                self._place.rename(self._target)
             self.kept = True
             for folder in (self._target.parent, self._target.parent.parent):
-                _sync_folder(folder)
+                sync_folder(folder)
 
 
 def remove(path: Path) -> None:
@@ -239,75 +252,3 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
     except IsADirectoryError:
         path.rmdir()
-
-
-def marker_of(root: Path) -> str | None:
-    """Return the id of the device that a directory is; None when it is none yet.
-
-    Errors: DiskError when there is no such directory, or it cannot be read.
-    """
-    with _disk_errors(root):
-        if not root.is_dir():
-            raise DiskError(f"{root}: there is no such directory")
-        try:
-            return str(uuid.UUID((root / MARKER).read_text("ascii").strip()))
-        except FileNotFoundError:
-            return None
-        except ValueError:
-            raise DiskError(f"{root / MARKER}: it has no id of a device") from None
-
-
-def make_device(root: Path) -> str:
-    """Make a directory a device, and return its id; one that is a device keeps its id.
-
-    Errors: DiskError.
-    """
-    known = marker_of(root)
-    if known is not None:
-        return known
-    device = str(uuid.uuid4())
-    place = root / f"{MARKER}.{uuid.uuid4().hex}"
-    with _disk_errors(root):
-        for folder in ("segments", "temporary"):
-            (root / folder).mkdir(exist_ok=True)
-        file = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(file, f"{device}\n".encode())
-            os.fsync(file)
-        finally:
-            os.close(file)
-        try:
-            # Of two processes that do this one wins; the other takes what it finds.
-            with contextlib.suppress(FileExistsError):
-                os.link(place, root / MARKER)
-        finally:
-            place.unlink(missing_ok=True)
-        _sync_folder(root)
-    found = marker_of(root)
-    assert found is not None, "the marker was just made"
-    return found
-
-
-@contextlib.contextmanager
-def _disk_errors(root: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        state = "offline"
-        if error.errno in _FULL:
-            state = "full"
-        elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-            state = "read-only"
-        raise DiskError(f"{root}: {_told(error)}", state) from error
-
-
-def _sync_folder(folder: Path) -> None:
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
-
-
-def _told(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()

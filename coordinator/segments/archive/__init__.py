@@ -1,0 +1,1 @@
+"""Directories as one stream of bytes: packing and unpacking."""

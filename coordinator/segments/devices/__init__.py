@@ -1,0 +1,1 @@
+"""Storage devices: a directory of this machine, its marker, its lock."""
