@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 SOURCES = sorted([*ROOT.glob("coordinator/**/*.py"), *ROOT.glob("cli/**/*.py")])
 TESTS = sorted(ROOT.glob("tests/**/*.py"))
 MIGRATIONS = sorted([*ROOT.glob("migrations/**/*.py"), *ROOT.glob("migrations/**/*.sql")])
+BENCH = sorted(ROOT.glob("bench/**/*.py"))
 #: A file with one reason to change; a longer one is a reason to look.
 LINES_MAX = 320
 #: A file of tests has one subject as well, and more to say about it.
@@ -34,7 +35,7 @@ def test_imports_go_down_or_stay_in_the_room():
 
 
 @pytest.mark.parametrize(
-    "path", [*SOURCES, *MIGRATIONS], ids=lambda path: str(path.relative_to(ROOT))
+    "path", [*SOURCES, *MIGRATIONS, *BENCH], ids=lambda path: str(path.relative_to(ROOT))
 )
 def test_a_file_stays_a_room(path):
     lines = path.read_text().count("\n")
