@@ -256,7 +256,7 @@ def test_a_hung_task_loses_only_its_own_token(tasks):
     script.write_text(reporter)
     spec = json.dumps({"command": [sys.executable, "-S", str(script), str(tasks.record)]})
 
-    tasks.add(*(TaskDef(name=f"p{number}", progress_s=1.5, spec=spec) for number in range(10)))
+    tasks.add(*(TaskDef(name=f"p{number}", progress_s=4.0, spec=spec) for number in range(10)))
 
     eventually(
         lambda: [run for run in tasks.task_runs() if run.task == "p0" and run.term > 1],
