@@ -22,7 +22,7 @@ from coordinator.cli.commands.group import commands as group_commands
 from coordinator.cli.commands.look import check, events, explain, history, nodes
 from coordinator.cli.commands.look import status as status_command
 from coordinator.cli.commands.observer import commands as observer_commands
-from coordinator.cli.commands.once import once, tick
+from coordinator.cli.commands.once import once, tick, when_active
 from coordinator.cli.commands.operation import commands as operation_commands
 from coordinator.cli.commands.operation import sql as sql_command
 from coordinator.cli.commands.planned import handovers, pauses
@@ -84,6 +84,11 @@ app.command(
     options_metavar="[OPTIONS]",
     epilog=once.EXIT_CODES,
 )(once.once)
+app.command(
+    context_settings={"allow_interspersed_args": False},
+    options_metavar="[OPTIONS]",
+    epilog=when_active.EXIT_CODES,
+)(when_active.when_active)
 app.command()(tick.tick)
 app.command(cls=status_command.Watchable)(status_command.status)
 app.command()(status_command.leader)

@@ -65,6 +65,7 @@ ELSEWHERE = {
     "run": "e2e/test_signals.py",
     "once": "e2e",
     "tick": "e2e",
+    "when-active": "e2e/test_when_active.py",
     "gate": "e2e/program",
     "demo": "e2e/test_walkthrough.py",
     "init": "unit/cli/test_start.py",

@@ -27,6 +27,7 @@ from coordinator.app.node.beside.suspends import suspends
 from coordinator.app.node.beside.token_service import TokenServiceProcess
 from coordinator.app.node.http_endpoints import HttpEndpoints
 from coordinator.app.node.log_lines import sentence
+from coordinator.app.node.one_off.door import OneOffDoor
 from coordinator.app.node.own.policy import policy_of
 from coordinator.app.node.own.program import OwnProgram
 from coordinator.app.node.program.loads import loader_of
@@ -143,9 +144,7 @@ def run(
             return error.exit_code
         first_words(logger, settings, isolation, listening=connection.listening)
     live = LiveSettings(settings)
-    programs: TaskNode | OwnProgram = OwnProgram(live, settings_fd, clock)
-    if settings.hosts_tasks:
-        programs = TaskNode(settings, settings_fd, clock)
+    programs = _programs(settings, live, settings_fd, clock)
 
     def ordered(command: StartProgram, session: str) -> Orders:
         if command.side == WORKER:
@@ -165,7 +164,8 @@ def run(
     node = first_node(made, clock.now(), legacy)
     agent = Agent(node, made.store, link, clock, lambda report, at: _say(logger, report, at))
     sleeps = suspends(channel, logger, settings, succeeds=legacy is not None)
-    agent.sources = (sleeps, programs.progress, loader)
+    door = OneOffDoor(agent, settings, logger)
+    agent.sources, agent.on_tell = (sleeps, programs.progress, loader, door), door.tell
     agent.onlookers.append(programs.look)
     _connect_callbacks(link, agent, live, logger)
     lookout = _lookout(settings, made.timing, clock, agent)
@@ -179,7 +179,7 @@ def run(
         link.finish(error.exit_code)
         return error.exit_code
     finish = agent.run(connection)
-    for beside in (tokens, window, loader):
+    for beside in (tokens, window, loader, door):
         beside.close()
     lookout.stop()
     keeping.stop()
@@ -187,6 +187,15 @@ def run(
         log.fail(logger, "ended", with_origin(settings, trouble_of(settings, finish)))
     link.finish(finish.code)
     return finish.code
+
+
+def _programs(
+    settings: NodeSettings, live: LiveSettings, settings_fd: int, clock: BoottimeClock
+) -> TaskNode | OwnProgram:
+    """Return what orders the programs of a node: those of its tasks, or the group's own."""
+    if settings.hosts_tasks:
+        return TaskNode(settings, settings_fd, clock)
+    return OwnProgram(live, settings_fd, clock)
 
 
 def _expected(settings: NodeSettings, code: int) -> bool:

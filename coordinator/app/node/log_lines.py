@@ -38,6 +38,7 @@ SENTENCES = {
         "HUNG: {why}: the program is stopped, and the token given back; this node takes it again"
         " after {wait_s:g} s, if no other node has it then"
     ),
+    "one-off": "a one-off command begins under term {term}, for {asker}",
     "hook-failed": "the hook {hook} failed: {why}",
     "ready": "ready: the program waits at its gate",
     "not-ready": "not ready: the program does not wait at its gate any more",

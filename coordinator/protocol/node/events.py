@@ -110,6 +110,29 @@ class ResignAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class OneOffAsked:
+    """A process of this machine asks for a command to be run on the active node.
+
+    ask:     number of the request.
+    address: where the command's process gets what it is to execute; not read here.
+    asker:   the process that asks, for the log.
+    """
+
+    now: float
+    ask: int
+    address: str
+    asker: str
+
+
+@dataclass(frozen=True, slots=True)
+class OneOffWithdrawn:
+    """The process that asked for a one-off is gone, or wants it to end."""
+
+    now: float
+    ask: int
+
+
+@dataclass(frozen=True, slots=True)
 class PrimarySeen:
     """A check of the other hosts found a server that is not a standby."""
 
@@ -130,6 +153,8 @@ Event = (
     | ProgramWaits
     | StopAsked
     | ResignAsked
+    | OneOffAsked
+    | OneOffWithdrawn
 )
 
 # --- commands -----------------------------------------------------------------------------------
@@ -209,6 +234,18 @@ class KillProgram:
 
 
 @dataclass(frozen=True, slots=True)
+class TellAsker:
+    """Tell the process that asked for a one-off how it ended, or why it is not run.
+
+    code: exit code for the asker. why: a text for a person; empty when the command ended by itself.
+    """
+
+    ask: int
+    code: int
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """The node's life is over; `trouble` is a text for a person, empty when all is well."""
 
@@ -233,6 +270,7 @@ Command = (
     | ExtendTrust
     | StopProgram
     | KillProgram
+    | TellAsker
     | Finish
     | LogLine
 )

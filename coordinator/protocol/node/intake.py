@@ -30,6 +30,8 @@ from coordinator.protocol.node.events import (
     Failed,
     LogLine,
     Notified,
+    OneOffAsked,
+    OneOffWithdrawn,
     PrimarySeen,
     ProgramEnded,
     ProgramProgressed,
@@ -46,7 +48,7 @@ from coordinator.protocol.node.join import joined
 from coordinator.protocol.node.planned import give_way
 from coordinator.protocol.node.planned import intake as planned_intake
 from coordinator.protocol.node.reported_failures import report_failure
-from coordinator.protocol.node.side_runs import runs
+from coordinator.protocol.node.side_runs import one_offs, runs
 from coordinator.protocol.node.state.node import (
     NEVER,
     Leaving,
@@ -96,6 +98,10 @@ def absorb(node: Node, event: Event) -> Step:
             return _give_up_leaving(replace(node, leaving=leaving), (), now)
         case ResignAsked(now, reason):
             return give_way.resign(node, now, reason)
+        case OneOffAsked():
+            return one_offs.asked(node, event)
+        case OneOffWithdrawn(_, ask):
+            return one_offs.withdrawn(node, ask)
 
 
 def _left_behind(node: Node, event: Answered, latest: epoch.Latest) -> Step:

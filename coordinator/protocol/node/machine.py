@@ -34,7 +34,7 @@ from coordinator.protocol.node.intake import absorb
 from coordinator.protocol.node.next_request import next_request, wake_moments
 from coordinator.protocol.node.planned.give_way import give_way
 from coordinator.protocol.node.program_end import lose
-from coordinator.protocol.node.side_runs import hooks, hung
+from coordinator.protocol.node.side_runs import hooks, hung, one_offs
 from coordinator.protocol.node.state.node import (
     Node,
     active,
@@ -62,12 +62,14 @@ def step(node: Node, event: Event) -> Step:
     node, taken = absorb(node, event)
     node, over = _expire(node, now)
     node, started = _start_or_stop(node, now)
+    node, withdrawn = one_offs.stop(node)
     node, readied = prepared.prepare(node, now)
     node, brought = start_or_stop(node, now)
     node, worked = worker.start_or_stop(node, now)
     node, asked = _ask(node, now)
     node, reported = _report(node, now)
-    return node, (*late, *taken, *over, *started, *readied, *brought, *worked, *asked, *reported)
+    begun = (*started, *withdrawn, *readied, *brought, *worked)
+    return node, (*late, *taken, *over, *begun, *asked, *reported)
 
 
 def wake_at(node: Node, now: float) -> float:

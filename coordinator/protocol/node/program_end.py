@@ -16,7 +16,7 @@ from coordinator.protocol.node.events import (
     ProgramStopping,
 )
 from coordinator.protocol.node.gate import prepared
-from coordinator.protocol.node.side_runs import hooks, hung, runs
+from coordinator.protocol.node.side_runs import hooks, hung, one_offs, runs
 from coordinator.protocol.node.state.node import (
     LOST_CODE,
     Leaving,
@@ -34,6 +34,7 @@ from coordinator.protocol.rules.restarts import (
     QUICK_ENDS_MAX,
     RETIRED,
     Restarts,
+    code_of,
     crash_loop,
     status_words,
 )
@@ -82,6 +83,8 @@ def _on_side_run(node: Node, side: SideRun, event: task_intake.ProgramEvent) -> 
     match event:
         case ProgramRefused() | ProgramEnded() if side.kind is Kind.HEALTH:
             return hung.checked(node, side, event), ()
+        case ProgramRefused() | ProgramEnded() if side.kind is Kind.ONE_OFF:
+            return one_offs.ended(node, side, event)
         case ProgramRefused() | ProgramEnded():
             return hooks.ended(node, side, event)
         case ProgramStopping() | ProgramProgressed():
@@ -101,13 +104,15 @@ def lose(node: Node, reason: str, now: float) -> Step:
 
 def check_token(node: Node, now: float) -> Step:
     """Lose the token when an answer shows it gone, or held under another term than believed."""
+    node, killed = one_offs.lost(node)
     run = node.run
     if run is None:
-        return hooks.lost(node)
+        node, more = hooks.lost(node)
+        return node, (*killed, *more)
     if run.over or node.view is None:
-        return node, ()
+        return node, killed
     if holds(node) and node.view.token.term == run.term:
-        return node, ()
+        return node, killed
     return lose(node, "the database names another holding", now)
 
 
@@ -144,7 +149,7 @@ def ended(node: Node, event: ProgramEnded) -> Step:
     line = LogLine("program-ended", (*fields, ("forced", event.forced)))
     seen_at = event.now if event.at is None else min(event.at, event.now)
     node = replace(node, run=None, ended=ProgramEnd(run.term, seen_at))
-    checks = runs.killed(node, "its program ended")
+    checks = runs.checks_killed(node, "its program ended")
     why = run.stopping or ENDINGS.get(event.why, event.why)
     node, clearing = hooks.clear_up(node, run, why, event.now)
     checks = (*checks, *clearing)
@@ -185,11 +190,6 @@ def code_of_signal(node: Node, reason: str) -> int:
     if not node.policy.exits_as_program or reason not in signal.Signals.__members__:
         return 0
     return code_of(-signal.Signals[reason])
-
-
-def code_of(status: int) -> int:
-    """Return the exit code of a program's end, as a shell has it; status below 0: a signal."""
-    return status if status >= 0 else 128 - status
 
 
 def _ended_itself(node: Node, event: ProgramEnded, term: int, ran_s: float) -> Node:

@@ -41,3 +41,8 @@ def crash_loop(restarts: Restarts) -> bool:
 def status_words(status: int) -> str:
     """Return how a program ended; a negative status is a signal."""
     return f"exit code {status}" if status >= 0 else f"signal {-status}"
+
+
+def code_of(status: int) -> int:
+    """Return the exit code of a program's end, as a shell has it; status below 0: a signal."""
+    return status if status >= 0 else 128 - status

@@ -31,6 +31,7 @@ from coordinator.protocol.node.events import (
     Reconnect,
     StartProgram,
     StopProgram,
+    TellAsker,
     Ticked,
 )
 from coordinator.protocol.node.machine import step, wake_at
@@ -108,6 +109,7 @@ class Agent:
     sources: further sources of events.
     report: called with each LogLine of the machine, and the node.
     on_answer: called with each answer of the database, before the machine has it.
+    on_tell: called with what the asker of a one-off is to be told.
     onlookers: called with the node after every turn (status endpoints, lines of progress).
     """
 
@@ -117,6 +119,7 @@ class Agent:
     clock: Clock
     report: Callable[[LogLine, Node], None]
     on_answer: Callable[[Answer], None] = lambda _: None
+    on_tell: Callable[[TellAsker], None] = lambda _: None
     onlookers: list[Callable[[Node], None]] = field(default_factory=list)
     inbox: Inbox = field(default_factory=Inbox)
     sources: tuple[Source, ...] = ()
@@ -217,6 +220,8 @@ class Agent:
                 self.program.kill(command)
             case LogLine():
                 self.report(command, self.node)
+            case TellAsker():
+                self.on_tell(command)
             case Finish():
                 self._finish = command
 

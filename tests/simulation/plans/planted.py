@@ -34,7 +34,7 @@ from coordinator.protocol.node import (
     program_end,
 )
 from coordinator.protocol.node.events import Command, ExtendTrust
-from coordinator.protocol.node.side_runs import hooks, hung
+from coordinator.protocol.node.side_runs import hooks, hung, one_offs
 from coordinator.protocol.node.side_runs import runs as side_runs
 from coordinator.protocol.node.state import guardian_watch
 from coordinator.protocol.node.state import node as node_state
@@ -348,6 +348,21 @@ def _no_side_run(_node: node_state.Node, _kind: Kind) -> None:
     """Start a side run beside another of its kind."""
 
 
+def _nothing_of_one_offs(at: node_state.Node, *_: object) -> tuple[node_state.Node, tuple[()]]:
+    """Leave a one-off alone."""
+    return at, ()
+
+
+def _any_holder(at: node_state.Node, _now: float) -> bool:
+    """Start a one-off wherever a program runs, whatever becomes of trust."""
+    return at.run is not None
+
+
+def _starts_beside(at: node_state.Node, _now: float) -> bool:
+    """Start the program beside a one-off of an earlier term."""
+    return at.run is None and node_state.holds(at)
+
+
 #: A program that only its health checks can be told from a living one.
 CHECKED = HungPolicy(
     health=HealthPolicy(interval_s=0.5, timeout_s=0.3, failures_max=2, delay_s=0.5)
@@ -570,6 +585,26 @@ PLANTED: dict[str, Planted] = {
     "changes-at-once": Planted(
         "M11: one change is told at a time",
         patches=((side_runs, "of_kind", _no_side_run),),
+    ),
+    "stale-one-off": Planted(
+        "M12: a one-off begins on fresh trust, in a program that may go on",
+        patches=((one_offs, "_is_active", _any_holder),),
+    ),
+    "orphaned-one-off": Planted(
+        "M13: a one-off ends when its asker is gone",
+        patches=((one_offs, "withdrawn", _nothing_of_one_offs),),
+    ),
+    "kept-one-off": Planted(
+        "M13: a one-off is told to end when its term is given up",
+        patches=((one_offs, "stop", _nothing_of_one_offs),),
+    ),
+    "lost-one-off": Planted(
+        "L2: a one-off dies with its holding, though no program runs just then",
+        patches=((one_offs, "lost", _nothing_of_one_offs),),
+    ),
+    "beside-one-off": Planted(
+        "M5: the program of a later term waits for a one-off of an earlier one",
+        patches=((machine, "may_start", _starts_beside),),
     ),
     "patient-stop": Planted(
         "an ordinary stop ends with trust",

@@ -22,6 +22,7 @@ from coordinator.protocol.node.events import ExtendTrust, Failed, KillProgram, S
 from tests.simulation.plans.gate_transcripts import OF_GATES
 from tests.simulation.plans.hook_transcripts import HOOKS
 from tests.simulation.plans.hung_transcripts import HUNG
+from tests.simulation.plans.one_off_transcripts import ONE_OFFS
 from tests.simulation.plans.script import TIMING, Script, asked, held, identity, kinds, seen, view
 
 
@@ -245,6 +246,7 @@ OF_PLANTED: dict[str, Callable[[], None]] = {
     "unsettled-start": nothing_starts_on_an_unsettled_identity,
     **HUNG,
     **HOOKS,
+    **ONE_OFFS,
     **OF_GATES,
 }
 FOUND: tuple[Callable[[], None], ...] = (

@@ -1,4 +1,4 @@
-"""Orders to start a side run: a health check or a hook, under the variables of its holding."""
+"""Orders to start a side run, under the variables of its holding: a check, a hook, a one-off."""
 
 from __future__ import annotations
 
@@ -9,14 +9,20 @@ from coordinator.protocol.node.state.side_runs import Kind
 from coordinator.runtime.agent.guardian_link import Orders
 from coordinator.runtime.linux import interpreter
 
-#: A side run is killed at its deadline, without a SIGTERM before it.
+#: A check or a hook is killed at its deadline, without a SIGTERM before it.
 STOP_TIMEOUT_S = 0.0
+#: Process that becomes the command of a one-off.
+LAUNCHER = "coordinator.app.node.one_off.launcher"
 
 
 def side_orders(settings: NodeSettings, command: StartProgram, session: str) -> Orders:
     """Return the orders of a side run."""
     env = {**holding(settings, command.term, session), **dict(command.env)}
     kind = Kind(command.side)
+    if kind is Kind.ONE_OFF:
+        unset = database(settings, env)
+        env["COORD_ONE_OFF_UNSET"] = " ".join(unset)
+        return Orders(tuple(interpreter.command(LAUNCHER)), env, unset, None)
     if kind is not Kind.HEALTH:
         env["COORD_HOOK"] = kind.value
     unset = database(settings, env)

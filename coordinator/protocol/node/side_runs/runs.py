@@ -32,6 +32,7 @@ def start(
     for_s: float,
     now: float,
     env: tuple[tuple[str, str], ...] = (),
+    ask: int = 0,
 ) -> Step:
     """Order a side run that may take for_s seconds."""
     side = SideRun(
@@ -41,6 +42,7 @@ def start(
         about=about,
         started_at=now,
         until=now + for_s,
+        ask=ask,
     )
     node = replace(node, side_runs=(*node.side_runs, side), run_count=side.number)
     return node, (StartProgram(side.number, term, _deadline(node, side), side=kind.value, env=env),)
@@ -65,8 +67,17 @@ def killed(node: Node, reason: str) -> tuple[Command, ...]:
     return tuple(KillProgram(side.number, reason) for side in node.side_runs if side.under_token)
 
 
+def checks_killed(node: Node, reason: str) -> tuple[Command, ...]:
+    """Kill at once what belongs to the program that has ended; a one-off goes on (M13)."""
+    return tuple(
+        KillProgram(side.number, reason)
+        for side in node.side_runs
+        if side.under_token and side.kind is not Kind.ONE_OFF
+    )
+
+
 def of_kind(node: Node, kind: Kind) -> SideRun | None:
-    """Return the side run of a kind that has not ended; there is never a second one."""
+    """Return the side run of a kind that has not ended; only of one-offs there may be several."""
     return next((side for side in node.side_runs if side.kind is kind), None)
 
 

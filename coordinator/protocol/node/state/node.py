@@ -12,12 +12,12 @@ from coordinator.protocol.node.state.planned import PlannedState
 from coordinator.protocol.node.state.prepared import Preparation
 from coordinator.protocol.node.state.run import INHERITED, Run
 from coordinator.protocol.node.state.side_runs import (
-    WAITED_FOR,
     Change,
     HookPolicy,
     HungPolicy,
     ProgramWatch,
     SideRun,
+    awaited,
 )
 from coordinator.protocol.node.state.tasks import TaskState
 from coordinator.protocol.node.state.worker import WorkerState
@@ -124,7 +124,7 @@ class Node:
     refused:      the primary whose answers are dropped, because a promotion left it behind.
     beside:       an earlier primary that also takes writes.
     program_watch: signs of life of the program's last run; None: it never ran.
-    side_runs:    health checks and hooks that have not ended.
+    side_runs:    health checks, hooks and one-offs that have not ended.
     prepared:     the term for which the hook before_start has succeeded since the last start.
     told:         the last change that the hook on_change was started for.
     hung_term:    the last term whose program hung.
@@ -247,7 +247,7 @@ def own_program_left(node: Node) -> bool:
 
 def clearing_up(node: Node) -> bool:
     """Say whether something of the program or around it is left that a release waits for."""
-    return node.run is not None or any(side.kind in WAITED_FOR for side in node.side_runs)
+    return node.run is not None or awaited(node.side_runs)
 
 
 def work_left(node: Node) -> bool:
@@ -300,9 +300,9 @@ def active(node: Node, now: float) -> bool:
 
 def may_start(node: Node, now: float) -> bool:
     """Say whether the program may be started now (docs/protocol.md, rule S1)."""
-    if node.view is None or clearing_up(node) or node.leaving is not None:
+    if node.view is None or node.run is not None or node.leaving is not None:
         return False
-    if node.task_state is not None:
+    if node.task_state is not None or awaited(node.side_runs, node.view.token.term):
         return False  # the observer's token runs no program
     planned = node.view.planned
     if work_paused(planned) is not None or drain_of(planned, node.policy.node) is not None:

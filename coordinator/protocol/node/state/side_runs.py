@@ -1,7 +1,8 @@
 """State of the short runs beside the group's own program, and of the watch on the program itself.
 
-A side run is a process that the node starts for itself: a health check, or a hook. The guardian
-owns it like any other run, with a number and a deadline of its own, so that it can hold nobody up.
+A side run is a process that the node starts beside the program: a health check, a hook, or a
+one-off command that somebody on this machine asked for. The guardian owns it like any other run,
+with a number and a deadline of its own, so that it can hold nobody up.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ class Kind(StrEnum):
     BEFORE_START = "before_start"
     AFTER_STOP = "after_stop"
     ON_CHANGE = "on_change"
+    ONE_OFF = "one_off"  #: a command of `coord when-active`
 
 
 #: Side runs that work under the token: they are dead when its trust ends, as the program is.
-UNDER_TOKEN = frozenset({Kind.HEALTH, Kind.BEFORE_START})
+UNDER_TOKEN = frozenset({Kind.HEALTH, Kind.BEFORE_START, Kind.ONE_OFF})
 #: Side runs for which the next start of the program, and a release, wait.
 WAITED_FOR = UNDER_TOKEN | {Kind.AFTER_STOP}
 
@@ -32,6 +34,8 @@ class SideRun:
     about: number of the program's run that it belongs to.
     until: own clock: it is killed then at the latest.
     over:  it was told to end, and its outcome means nothing.
+    ask:   number of the request for a one-off.
+    stopping: the reason for which a one-off was told to end; empty while it may go on.
     """
 
     kind: Kind
@@ -41,11 +45,24 @@ class SideRun:
     started_at: float
     until: float
     over: bool = False
+    ask: int = 0
+    stopping: str = ""
 
     @property
     def under_token(self) -> bool:
         """True when it must be dead before another node may act."""
         return self.kind in UNDER_TOKEN
+
+
+def awaited(sides: tuple[SideRun, ...], but_one_offs_of: int = 0) -> bool:
+    """Say whether a release, or the program's start, has to wait for a side run.
+
+    but_one_offs_of: a start under this term waits for no one-off of the same term (M13).
+    """
+    return any(
+        side.kind in WAITED_FOR and not (side.kind is Kind.ONE_OFF and side.term == but_one_offs_of)
+        for side in sides
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""One-off commands on the active node of this machine: its door, its asker, its process."""
