@@ -30,6 +30,7 @@ from coordinator.cli.commands.planned import nodes as planned_nodes
 from coordinator.cli.commands.program import gate, state
 from coordinator.cli.commands.task import commands as task_commands
 from coordinator.cli.commands.token import commands as token_commands
+from coordinator.cli.commands.ui import commands as ui_command
 from coordinator.runtime.linux.descriptors import open_standard
 
 app = typer.Typer(
@@ -117,6 +118,7 @@ app.command()(planned_nodes.drain)
 app.command()(planned_nodes.undrain)
 app.add_typer(planned_nodes.node_app, name="node")
 app.command()(demo.demo)
+app.command()(ui_command.ui)
 app.command()(init.init)
 app.command()(doctor.doctor)
 app.add_typer(config_command.app, name="config")

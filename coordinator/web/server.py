@@ -57,7 +57,7 @@ class Server:
 
     def __init__(self, host: str, port: int, answer: Answer) -> None:
         self._answer = answer
-        self._listeners = _listen(host, port)
+        self._listeners = listening(host, port, setting="http.listen")
         self.address: tuple[str, int] = (host, self._listeners[0].getsockname()[1])
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         limit = CONNECTIONS_MAX if soft < 0 else min(CONNECTIONS_MAX, soft // DESCRIPTORS_SHARE)
@@ -220,9 +220,10 @@ def split_address(text: str) -> tuple[str, int]:
     return host.strip("[]") or "127.0.0.1", int(port)
 
 
-def _listen(host: str, port: int) -> list[socket.socket]:
+def listening(host: str, port: int, *, setting: str) -> list[socket.socket]:
     """Listen on every address of the host; "::" takes IPv4 as well.
 
+    setting: the name of what has the address, for the error.
     Errors: ConfigError if it cannot listen on any of them, or one is in use.
     """
     opened: list[socket.socket] = []
@@ -246,7 +247,7 @@ def _listen(host: str, port: int) -> list[socket.socket]:
         for each in opened:
             each.close()
         why = getattr(error, "strerror", None) or error
-        raise ConfigError(f"http.listen: {_written(host, port)}: {why}") from error
+        raise ConfigError(f"{setting}: {_written(host, port)}: {why}") from error
     return opened
 
 

@@ -111,9 +111,9 @@ class EventReader:
         """Hear of changes of a group as soon as they are committed."""
         self._database.listen(channel_of(self._database.schema, group))
 
-    def wait_for_news(self, seconds: float) -> None:
-        """Wait for a change of the group, or for this time."""
-        self._database.wait_for_news(seconds)
+    def wait_for_news(self, seconds: float) -> bool:
+        """Wait for a change of a group that is listened to; false when none came in this time."""
+        return self._database.wait_for_news(seconds)
 
     def jobs(self, group: str | None) -> tuple[JobLine, ...]:
         """Return the schedules of a group with those of its tasks, or all."""

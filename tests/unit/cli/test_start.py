@@ -16,11 +16,20 @@ from typing import Protocol
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-HEAVY = ("sqlalchemy", "psycopg", "alembic", "pydantic", "apscheduler", "rich")
+HEAVY = (
+    "sqlalchemy",
+    "psycopg",
+    "alembic",
+    "pydantic",
+    "apscheduler",
+    "rich",
+    "starlette",
+    "uvicorn",
+)
 #: CPU seconds of a start that loads nothing heavy, on a slow shared machine.
 START_CPU_S = 0.25
 COMMANDS = (
-    *("run", "status", "leader", "history", "explain", "demo", "init", "version", "help"),
+    *("run", "status", "leader", "history", "explain", "ui", "demo", "init", "version", "help"),
     *("config check", "config show", "config schema"),
     *("db upgrade", "db current", "db check", "db sql", "db grants", "db roles", "db url"),
     *("db psql", "db up", "db down", "db path", "db prune", "group delete"),

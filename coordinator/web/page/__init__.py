@@ -1,0 +1,1 @@
+"""The page: one server for browsers, of what another thread reads; needs the extra [web]."""
