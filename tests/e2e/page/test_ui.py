@@ -54,21 +54,26 @@ def still(document: object) -> object:
     return [still(each) for each in document] if isinstance(document, list) else document
 
 
-def test_the_page_tells_what_the_commands_tell(page: PageServer, filled: Database) -> None:
-    _, told, _ = coord(filled, "status", "-o", "json")
-    assert still(page.document("/api/v1/status")) == still(json.loads(told))
+def document_of(database: Database, *arguments: str) -> Any:
+    code, told, trouble = coord(database, *arguments, "-o", "json", "--timeout", "30")
+    assert code == 0, trouble
+    return json.loads(told)
 
-    _, table, _ = coord(filled, "status")
+
+def test_the_page_tells_what_the_commands_tell(page: PageServer, filled: Database) -> None:
+    assert still(page.document("/api/v1/status")) == still(document_of(filled, "status"))
     status, headers, text = page.asked("GET", "/", accept="text/plain")
     assert (status, headers["content-type"]) == (200, "text/plain; charset=utf-8")
-    names = [line.split()[:3] for line in table.splitlines()[:3]]
-    assert [line.split()[:3] for line in text.splitlines()[:3]] == names
+    words = [line.split() for line in text.splitlines()[:3]]
+    assert words[0][:4] == ["GROUP", "STATE", "ACTIVE", "TERM"]
+    assert words[1][:4] == ["orders", "active", "node-2", "8"]
+    assert words[2][:3] == ["reports", "leaderless", "(node-1)"]
 
-    _, terms, _ = coord(filled, "history", "orders", "-o", "json", "--since", "24h")
-    _, why, _ = coord(filled, "explain", "orders", "-o", "json")
     group = page.document("/api/v1/groups/orders")
-    assert group["takeovers"] == json.loads(terms)["takeovers"]
-    assert len(group["explanation"]) == len(json.loads(why)["sentences"])
+    terms = document_of(filled, "history", "orders", "--since", "24h")["takeovers"]
+    sentences = document_of(filled, "explain", "orders")["sentences"]
+    assert group["takeovers"] == terms
+    assert len(group["explanation"]) == len(sentences)
     assert group["verdict"]["level"] == "ok"
     assert group["verdict"]["text"].startswith("node-2 is active, term 8, ")
 

@@ -63,9 +63,9 @@ def served(conninfo: str, schema: str, home: Path, *arguments: str) -> Iterator[
     """Run `coord ui` on a free port for the body of a `with`."""
     environ = {key: value for key, value in os.environ.items() if not key.startswith("COORD_")}
     environ |= {"COORD_DATABASE_URL": conninfo, "COORD_DATABASE_SCHEMA": schema}
-    command = [sys.executable, "-m", "coordinator.cli", "ui", "--listen", "127.0.0.1:0"]
+    command = [sys.executable, "-m", "coordinator.cli", "ui", "--timeout", "30"]
     process = subprocess.Popen(
-        [*command, *arguments],
+        [*command, "--listen", "127.0.0.1:0", *arguments],
         cwd=home,
         env=environ,
         text=True,
