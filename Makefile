@@ -124,7 +124,7 @@ patroni:
 # The counted campaign, whose tables are in docs/faults.md and docs/safety.md (about half an hour on two cores),
 # then replication, Patroni, poolers, clocks, rules broken on purpose and a model of the protocol.
 # make faults CAMPAIGN_ARGS="--seed 7"
-faults: .venv/dev.stamp system-packages machine patroni
+faults: .venv/dev.stamp system-packages machine patroni recipes
 	$(BIN)/python -m tests.faults.campaign --long --out docs/faults.md \
 	  --summary docs/safety.md $(CAMPAIGN_ARGS)
 	COORD_TEST_BOUNDS=1 $(BIN)/pytest -m "long or bounded" $(PYTEST_ARGS)
@@ -150,6 +150,16 @@ docs: .venv-docs/docs.stamp
 	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	touch $@
 
+# Celery, Django and Litestream for the recipes that need them, in an environment of their own: their
+# tests are long ones, and are skipped with a word where it was not made.
+.PHONY: recipes
+recipes: .venv-recipes/recipes.stamp
+.venv-recipes/recipes.stamp: requirements-recipes.lock
+	@$(CAN_MAKE_VENV)
+	$(PYTHON) -m venv .venv-recipes
+	.venv-recipes/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	touch $@
+
 # Known vulnerabilities of what the lock files name, where a service can be asked.
 .venv/audit/bin/pip-audit:
 	$(PYTHON) -m venv .venv/audit
@@ -158,12 +168,14 @@ audit: .venv/audit/bin/pip-audit
 	$(PYTHON) .ci/audit $< requirements.lock
 	$(PYTHON) .ci/audit $< requirements-dev.lock
 	$(PYTHON) .ci/audit $< requirements-docs.lock
+	$(PYTHON) .ci/audit $< requirements-recipes.lock
 
 lock: .venv/dev.stamp
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra embedded --extra web --upgrade --quiet -o requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra embedded --extra checkpoints --extra web --group dev --upgrade --quiet -o requirements-dev.lock
 	$(BIN)/uv pip compile --group docs --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade --quiet -o requirements-docs.lock
+	$(BIN)/uv pip compile --group recipes --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade --quiet -o requirements-recipes.lock
 
 clean:
-	rm -rf .venv .venv-lowest .venv-peers .venv-patroni .venv-docs .machine build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .venv-lowest .venv-peers .venv-patroni .venv-docs .venv-recipes .machine build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

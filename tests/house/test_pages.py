@@ -10,11 +10,13 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
-    page for pages in ("*.md", "docs/**/*.md", "*/README.md") for page in sorted(ROOT.glob(pages))
+    page
+    for pages in ("*.md", "docs/**/*.md", "*/README.md", "recipes/*/README.md")
+    for page in sorted(ROOT.glob(pages))
 ]
 #: Pages shorten `coordinator/protocol/...` to `protocol/...`.
 STARTS = (ROOT, ROOT / "coordinator")
-FOLDERS = ("coordinator", "cli", "tests", "bench", "migrations", "examples")
+FOLDERS = ("coordinator", "cli", "tests", "bench", "migrations", "examples", "recipes")
 #: A file with its folders, in text as well as in code.
 FILE = re.compile(r"(?<![\w/])((?:[\w.-]+/)+[\w-]+\.py)\b")
 #: A file by its name alone, whose folder the sentence names.

@@ -67,7 +67,7 @@ class Network:
         self._addresses: dict[str, str] = {}
         self._router = f"{self._name}-router"
         _ip("netns", "add", self._router)
-        with _inside(self._router):
+        with inside_namespace(self._router):
             # A filter of return paths would turn a one-way cut into one of both ways.
             for setting, value in (("conf/all/rp_filter", "0"), ("conf/default/rp_filter", "0")):
                 Path("/proc/sys/net/ipv4", setting).write_text(value)
@@ -100,7 +100,7 @@ class Network:
     @contextmanager
     def inside(self, machine: str) -> Iterator[None]:
         """Let this thread work inside a machine: its sockets and its children belong there."""
-        with _inside(self._namespace(machine)):
+        with inside_namespace(self._namespace(machine)):
             yield
 
     # --- faults -------------------------------------------------------------------------------
@@ -218,7 +218,7 @@ def conninfo(net: Network, dbname: str, user: str, password: str) -> str:
 
 
 @contextmanager
-def _inside(namespace: str) -> Iterator[None]:
+def inside_namespace(namespace: str) -> Iterator[None]:
     """Put this thread, and what it starts, into a network namespace; other threads stay.
 
     Not by `ip netns exec`: that mounts another /sys, and the cgroups would be gone.
