@@ -133,7 +133,7 @@ faults: .venv/dev.stamp system-packages machine patroni recipes
 soak: .venv/dev.stamp system-packages
 	COORD_SOAK_S=600 $(BIN)/pytest -m long tests/faults/test_tasks_soak.py $(PYTEST_ARGS)
 
-# Every state of both models, then each rule broken: about two and a half minutes, 1.4 GB.
+# Every state of three models, then each rule broken: about three minutes, 1.4 GB.
 model: .venv/dev.stamp system-packages
 	$(BIN)/pytest -m long tests/model $(PYTEST_ARGS)
 
