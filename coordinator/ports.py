@@ -109,7 +109,8 @@ class ClaimedSubtask(Protocol):
     """A subtask that this process has claimed: the door of a type to its node and the database.
 
     The claim is a token of its own: (subtask, term, session). The process is killed when its node's
-    trust ends, before anybody else can claim the subtask (rules Q).
+    trust ends, before anybody else can claim the subtask; one that hangs loses its claim sooner
+    (rules Q).
 
     group, node: where this process runs; settings: the node's `NodeSettings`.
     location, location_name: of the statement; the name is None for SYSTEM.
@@ -163,6 +164,7 @@ class OperationType(Protocol):
       - `run` is idempotent and checks itself: a subtask may be run again after any part of it was
         done, by another node. It writes results in `subtask.transaction()`, so under its claim.
       - `run` looks at `stop_asked` after each unit, and leaves no half state.
+      - A run that hangs is taken over (Q9), and may wake beside the next one; its claim is over.
     An exception of either is FAILED with its text; TokenLostError ends the run without a report.
     """
 

@@ -19,6 +19,7 @@ DROP FUNCTION
     {schema}.coord_offer_operations,
     {schema}.coord_forget_operations,
     {schema}.coord_return_subtasks,
+    {schema}.coord_return_hung_subtask,
     {schema}.coord_end_subtask,
     {schema}.coord_report_subtask,
     {schema}.coord_claim_subtask,

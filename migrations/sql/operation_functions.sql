@@ -201,7 +201,10 @@ DECLARE
     v_group text;
 BEGIN
     UPDATE {schema}.operation_subtask AS part
-    SET units = p_units, units_failed = p_failed, size = p_size,
+    SET reports = part.reports + 1,
+        moves = part.moves + CASE WHEN (part.units, part.units_failed, part.size)
+            IS DISTINCT FROM (p_units, p_failed, p_size) THEN 1 ELSE 0 END,
+        units = p_units, units_failed = p_failed, size = p_size,
         units_total = coalesce(p_units_total, part.units_total),
         reported_at = clock_timestamp()
     WHERE part.id = p_subtask AND part.term = p_term AND part.session = p_session

@@ -77,7 +77,8 @@ CREATE INDEX operation_waits_for_idx ON {schema}.operation (waits_for)
 WHERE waits_for IS NOT NULL;
 
 -- The subtasks of each operation. One of kind 'plan' for each group makes those of kind 'work'.
--- (owner, session, term) is the claim: a token of its own.
+-- (owner, session, term) is the claim: a token of its own. reports and moves count what its worker
+-- told, and how often that was something new; avoided is the node on which it hung.
 CREATE TABLE {schema}.operation_subtask (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     operation uuid NOT NULL,
@@ -97,6 +98,9 @@ CREATE TABLE {schema}.operation_subtask (
     units_total bigint DEFAULT 0 NOT NULL,
     size bigint DEFAULT 0 NOT NULL,
     size_total bigint DEFAULT 0 NOT NULL,
+    reports bigint DEFAULT 0 NOT NULL,
+    moves bigint DEFAULT 0 NOT NULL,
+    avoided text COLLATE "C",
     reason text,
     result jsonb,
     created_at timestamptz DEFAULT clock_timestamp() NOT NULL,

@@ -28,7 +28,13 @@ FILES = (
     *("tables", "task_tables", "planned", "functions", "state", "race", "holders", "views"),
     *("guards", "policies"),
     *("segment_tables", "segment_functions", "segment_views"),
-    *("operation_tables", "operation_statements", "operation_functions", "operation_ends"),
+    *(
+        "operation_tables",
+        "operation_statements",
+        "operation_functions",
+        "operation_ends",
+        "operation_hung",
+    ),
     *("operation_views", "retention"),
 )
 

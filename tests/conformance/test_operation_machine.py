@@ -56,7 +56,7 @@ class Twins:
 
     def step(self) -> None:
         """Do one thing to both; the outcomes are the same."""
-        choice = self.random.choice(("claim",) * 8 + ("end",) * 8 + ("back", "own"))
+        choice = self.random.choice(("claim",) * 8 + ("end",) * 8 + ("back", "own", "hung"))
         getattr(self, choice)()
 
     def claim(self) -> None:
@@ -118,6 +118,33 @@ class Twins:
             self.twin, lambda each: each.session not in live, lambda node: node == "removed"
         )
 
+    def hung(self) -> None:
+        """Give back a claim of which a report was seen; or one that has reported since."""
+        running = [
+            key for key, each in self.twin.subtasks.items() if each.state is SubtaskState.RUNNING
+        ]
+        if not running:
+            return
+        key = self.random.choice(running)
+        subtask, late = self.twin.subtasks[key], self.random.random() < 0.4
+        reports, moves = self.one("SELECT reports, moves FROM operation_subtask WHERE id = %s", key)
+        if late:
+            self.one(
+                "SELECT coord_report_subtask(%s, %s, %s, %s, 0, 0, NULL)",
+                *(key, subtask.term, subtask.session, self.random.randrange(1, 10**9)),
+            )
+        by_reports = self.random.random() < 0.5
+        (done,) = self.one(
+            "SELECT coord_return_hung_subtask(%s, %s, %s, %s, %s, %s)",
+            *(CLUSTER, key, subtask.version, reports if by_reports else None),
+            *(None if by_reports else moves, machine.ATTEMPTS_MAX),
+        )
+        assert done == (not late)
+        if done:
+            self.twin = machine.given_back_hung(self.twin, key, subtask.version)
+            (avoided,) = self.one("SELECT avoided FROM operation_subtask WHERE id = %s", key)
+            assert avoided == subtask.owner
+
     def own(self) -> None:
         self.back(self.random.choice(list(self.sessions.values())))
 
@@ -146,7 +173,7 @@ class Twins:
 
 
 def test_the_database_makes_the_pure_transitions(database):
-    """Q1, Q3, Q5, Q6, Q7, Q8"""
+    """Q1, Q3, Q5, Q6, Q7, Q8, Q9"""
     fill_catalogue(database)
     for node in NODES:
         offer(database, CLUSTER, node)

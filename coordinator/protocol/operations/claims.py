@@ -16,6 +16,8 @@ class OpenSubtask:
 
     plan: it makes the other subtasks of its operation in this group.
     node: the only node that may run it; None: any.
+    reports, moves: what its worker has told, and how often that was something new.
+    avoided: the node on which it hung; others come first (Q9).
     """
 
     id: str
@@ -30,6 +32,9 @@ class OpenSubtask:
     session: str | None = None
     attempt: int = 0
     units_total: int = 0
+    reports: int = 0
+    moves: int = 0
+    avoided: str | None = None
     location: Location = Location.SYSTEM
     place: str | None = None
     options: object = field(default_factory=lambda: NOTHING)
@@ -90,7 +95,7 @@ def choose(
                 mine.append(subtask)
         elif first(subtask, hosts) in (me, None):
             mine.append(subtask)
-        else:
+        elif subtask.avoided != me:
             others.append(subtask)
     if mine:
         return mine[0]
@@ -101,4 +106,5 @@ def choose(
 def first(subtask: OpenSubtask, hosts: Sequence[Host]) -> str | None:
     """Return the first of the live Members that offer the type, by rendezvous hash."""
     able = [host.node for host in hosts if subtask.type in host.types]
+    able = [node for node in able if node != subtask.avoided] or able
     return max(able, key=lambda node: (weight(subtask.id, node), node), default=None)

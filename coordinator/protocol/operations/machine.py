@@ -147,6 +147,14 @@ def given_back(
     return settled(operation)
 
 
+def given_back_hung(operation: Operation, key: str, version: int) -> Operation:
+    """Give back the claim that hangs, if it is the one that was seen (Q9)."""
+    seen = operation.subtasks[key]
+    if seen.state is not SubtaskState.RUNNING or seen.version != version:
+        return operation
+    return given_back(operation, lambda subtask: subtask is seen)
+
+
 def cancelled(operation: Operation) -> Operation:
     """Cancel an operation that is not finished; what nobody runs ends at once (Q6)."""
     if operation.state not in BEGINS:

@@ -76,12 +76,15 @@ class TypeSpec:
 
     locations: where it may be created; the others are refused with 0A000.
     result:    each operation of it has a row in sys.result_cache from its creation.
+    hung_after_s: a run whose figures (`progress`) do not move for so long hangs, and another node
+               takes it; None: they may stand still.
     """
 
     name: str
     locations: frozenset[Location]
     options: tuple[Option, ...] = ()
     result: bool = False
+    hung_after_s: float | None = None
 
     def __post_init__(self) -> None:
         if not WORD.fullmatch(self.name):

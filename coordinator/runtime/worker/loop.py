@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from coordinator.errors import CoordError, DatabaseUnreachableError, TokenLostError
 from coordinator.ports import Clock, OperationType
-from coordinator.protocol.operations import owners
+from coordinator.protocol.operations import hung, owners
 from coordinator.protocol.operations.claims import Look, OpenSubtask, OwnerSeen, choose
 from coordinator.protocol.operations.types import (
     PlannedSubtask,
@@ -52,6 +52,8 @@ class Port(Protocol):
 
     def give_back(self, *, own: bool = False) -> int: ...  # noqa: D102
 
+    def give_back_hung(self, hung: hung.Hung) -> bool: ...  # noqa: D102
+
     def forget(self) -> int: ...  # noqa: D102
 
     def end_silent(self, owner: OwnerSeen) -> bool: ...  # noqa: D102
@@ -77,6 +79,7 @@ class Worker:
     leaving: threading.Event
     logger: logging.Logger
     _owners: owners.Owners = field(default_factory=owners.Owners)
+    _claims: hung.Claims = field(default_factory=hung.Claims)
     _looks: int = 0
 
     def run(self) -> None:
@@ -114,6 +117,7 @@ class Worker:
         self._owners = owners.observed(self._owners, look, now)
         for owner in owners.silent(self._owners, look, self.node, now):
             self.port.end_silent(owner)
+        self._give_back_hung(look, now)
         self._looks += 1
         if owners.lost(look) or (look.any_open and self._looks % CHECK_LOOKS == 0):
             self.port.give_back()
@@ -124,6 +128,21 @@ class Worker:
         if term is not None:
             self._carry_out(chosen, term)
         return True
+
+    def _give_back_hung(self, look: Look, now: float) -> None:
+        limits = {
+            name: kind.spec.hung_after_s
+            for name, kind in self.types.items()
+            if kind.spec.hung_after_s is not None
+        }
+        self._claims = hung.observed(self._claims, look, limits, now)
+        for each in hung.hung(self._claims, look, limits, self.node, now):
+            if self.port.give_back_hung(each):
+                self.logger.warning(
+                    "%s: %s %s hangs on %s: another node takes it",
+                    *(self.group, each.subtask.type, each.subtask.entity, each.subtask.owner),
+                    extra={"event": "subtask-hung"},
+                )
 
     def _carry_out(self, chosen: OpenSubtask, term: int) -> None:
         subtask = self._subtask(chosen, term)

@@ -21,6 +21,7 @@ from coordinator.errors import (
 )
 from coordinator.protocol.messages.requests import Identity
 from coordinator.protocol.operations.claims import Host, Look, OpenSubtask, OwnerSeen
+from coordinator.protocol.operations.hung import Hung
 from coordinator.protocol.operations.machine import ATTEMPTS_MAX
 from coordinator.protocol.operations.types import (
     Location,
@@ -44,6 +45,7 @@ from coordinator.store.operations.statements import (
     OWNERS,
     REPORT,
     RETURN,
+    RETURN_HUNG,
     SERVER,
 )
 from coordinator.store.sql.fence import NOT_CURRENT
@@ -138,6 +140,18 @@ class Engine:
         """Give back the claims of sessions that are over; `own`: of this one's earlier worker."""
         session = self._place.session if own else None
         return int(self._call(RETURN, session=session, attempts_max=ATTEMPTS_MAX)["count"])
+
+    def give_back_hung(self, hung: Hung) -> bool:
+        """Give back the claim of another that hangs; false when it shows something new."""
+        row = self._call(
+            RETURN_HUNG,
+            subtask=hung.subtask.id,
+            version=hung.subtask.version,
+            reports=hung.reports,
+            moves=hung.moves,
+            attempts_max=ATTEMPTS_MAX,
+        )
+        return bool(row["done"])
 
     def forget(self) -> int:
         """Delete some of what finished long ago."""

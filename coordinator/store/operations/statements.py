@@ -13,7 +13,8 @@ OPEN: LiteralString = """
 SELECT
     part.id::text, part.operation::text, made.type, part.kind = 'plan' AS plan, part.entity,
     part.node, part.state, part.version, part.owner, part.session::text, part.attempt,
-    part.units_total, made.location, made.place, made.options, part.argument
+    part.units_total, part.reports, part.moves, part.avoided,
+    made.location, made.place, made.options, part.argument
 FROM {schema}.operation_subtask AS part
 JOIN {schema}.operation AS made ON made.id = part.operation
 WHERE part.group_id = %(group)s AND part.finished_at IS NULL
@@ -68,6 +69,12 @@ RETURN: LiteralString = """
 SELECT {schema}.coord_return_subtasks(
     %(group)s, %(session)s::uuid, %(attempts_max)s::integer
 ) AS count
+"""
+RETURN_HUNG: LiteralString = """
+SELECT {schema}.coord_return_hung_subtask(
+    %(group)s, %(subtask)s::uuid, %(version)s::bigint, %(reports)s::bigint, %(moves)s::bigint,
+    %(attempts_max)s::integer
+) AS done
 """
 FORGET: LiteralString = "SELECT {schema}.coord_forget_operations(%(group)s) AS count"
 #: As R1 ends a dead session; a holder's is ended by the standby that takes the token.

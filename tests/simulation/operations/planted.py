@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from coordinator.protocol.operations import machine
+from coordinator.protocol.operations import hung, machine
 from coordinator.protocol.operations.machine import Operation, OperationState, Subtask
 from coordinator.protocol.operations.types import SubtaskState
 from tests.simulation.operations.world import Rules
@@ -57,6 +57,15 @@ def silent_at_once(_owners, look, me, _now):
     return tuple(each for each in look.owners if each.node != me and not each.ended)
 
 
+def hung_at_once(_claims, look, _limits, me, _now):
+    """Q9: gives back the claim of a worker that was only just seen."""
+    return tuple(
+        hung.Hung(subtask=each, reports=each.reports)
+        for each in look.open
+        if each.state is SubtaskState.RUNNING and each.owner != me
+    )
+
+
 #: The bug, and the checks of which at least one must tell of it.
 PLANTED: dict[str, tuple[Rules, set[str]]] = {
     "Q1 no compare-and-set": (Rules(claimed=claimed_blindly), {"overlap"}),
@@ -75,5 +84,7 @@ PLANTED: dict[str, tuple[Rules, set[str]]] = {
         Rules(claimed=claimed_although_cancelled, given_back=given_back_although_cancelled),
         {"after cancel"},
     ),
+    "Q9 a claim is given back without a wait": (Rules(hung=hung_at_once), {"overlap"}),
+    "Q9 a worker that hangs is not noticed": (Rules(hung=lambda *_: ()), {"end"}),
     "Q8 an operation that never ends": (Rules(given_back=lambda op, *_: op), {"end"}),
 }

@@ -45,7 +45,7 @@ def lived(seed: int, rules: Rules | None = None) -> World:
 
 
 def test_every_world_ends_with_each_subtask_done_once():
-    """Q1 to Q8"""
+    """Q1 to Q9"""
     wrong = {seed: found for seed in SEEDS if (found := broken(lived(seed)))}
 
     assert wrong == {}

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from coordinator.protocol.messages.requests import Identity
-from coordinator.protocol.operations import claims, machine, owners
+from coordinator.protocol.operations import claims, hung, machine, owners
 from coordinator.protocol.operations.claims import Host, Look, OpenSubtask, OwnerSeen
 from coordinator.protocol.operations.machine import Operation, Subtask
 from coordinator.protocol.operations.types import (
@@ -41,6 +41,7 @@ class Rules:
     given_back: Callable = machine.given_back
     cancelled: Callable = machine.cancelled
     silent: Callable = owners.silent
+    hung: Callable = hung.hung
     kill_after_s: float = KILL_S
     idempotent: bool = True
 
@@ -77,6 +78,8 @@ class Machine:
     trusted_until: float = float("-inf")
     life: int = 0  #: of the worker; rises with each of its deaths
     work: Work | None = None
+    stuck: bool = False  #: its worker hangs, and the rest of it goes on
+    watched_claims: hung.Claims = field(default_factory=hung.Claims)
     watched: owners.Owners = field(default_factory=owners.Owners)
 
 
@@ -153,14 +156,14 @@ class World:
     def kill(self, node: Machine, life: int) -> None:
         if node.life == life:
             node.life += 1
-            node.work = None
+            node.work, node.stuck = None, False
 
     # --- faults -----------------------------------------------------------------------------------
 
     def fault(self) -> None:
         node = self.random.choice(list(self.machines.values()))
         back = self.now + self.random.uniform(0.2, 20.0)
-        match self.random.choice(("die", "freeze", "cut", "worker")):
+        match self.random.choice(("die", "freeze", "cut", "worker", "stuck")):
             case "die":
                 node.alive, node.session = False, None
                 self.kill(node, node.life)
@@ -173,6 +176,21 @@ class World:
                 self.at(back, lambda: setattr(node, "cut", False))
             case "worker":
                 self.kill(node, node.life)
+            case "stuck":
+                node.stuck = True
+                if node.name != "n0":  # which may hang for ever: the others end it all
+                    self.at(self.now + self.random.uniform(0.2, 90.0), lambda: self.wake(node))
+
+    def wake(self, node: Machine) -> None:
+        """A worker that hung writes on, and then hears that its claim is another's."""
+        if node.stuck and node.work is not None and not node.frozen:
+            work, node.stuck = node.work, False
+            self.effect(node, work)
+            if self.operation.subtasks[work.key].term != work.term:
+                self.kill(node, node.life)
+            else:
+                self.end(node, work)
+        node.stuck = False
 
     def thaw(self, node: Machine) -> None:
         """The worker may run before the guardian has killed it: its writes meet the fence."""
@@ -197,6 +215,15 @@ class World:
             row = self.rows[owner.node]
             if row.session == owner.session and row.beat == owner.beat:
                 row.ended = True
+        if node.stuck:
+            return
+        if node.work is None:
+            node.watched_claims = hung.observed(node.watched_claims, seen, {}, self.now)
+            for each in self.rules.hung(node.watched_claims, seen, {}, node.name, self.now):
+                if self.reports_of(each.subtask) == each.reports:
+                    self.operation = machine.given_back_hung(
+                        self.operation, each.subtask.id, each.subtask.version
+                    )
         if node.work is None:
             self.operation = self.rules.given_back(
                 self.operation, lambda each: self.over(each, node)
@@ -233,7 +260,7 @@ class World:
             return
         self.claims.append((self.now, key, term))
         if any(
-            other.work is not None and other.work.key == key and not other.frozen
+            other.work is not None and other.work.key == key and not (other.frozen or other.stuck)
             for other in self.machines.values()
         ):
             self.overlaps.append((self.now, key))
@@ -244,7 +271,7 @@ class World:
         self.at(effect_at + 0.1, lambda: self.end(node, work))
 
     def effect(self, node: Machine, work: Work) -> None:
-        if node.work is not work or node.frozen or node.cut or not work.key:
+        if node.work is not work or node.frozen or node.cut or node.stuck or not work.key:
             return
         known = any(key == work.key for key, _ in self.effects) and self.rules.idempotent
         if self.rules.is_claim(self.operation, work.key, work.term, work.session) and not known:
@@ -253,6 +280,8 @@ class World:
     def end(self, node: Machine, work: Work) -> None:
         if node.work is not work:
             return
+        if node.stuck:
+            return  # until it wakes
         if node.frozen or node.cut:
             self.at(self.now + 0.3, lambda: self.end(node, work))  # asked until it is answered
             return
@@ -266,6 +295,13 @@ class World:
             self.operation, work.key, work.term, work.session, end, planned
         )
         node.work = None
+
+    def reports_of(self, subtask: Subtask | OpenSubtask) -> int:
+        """Return the reports of a claim's worker, which come with the time while it runs."""
+        owner = self.machines.get(str(subtask.owner))
+        if owner is None or owner.stuck or owner.frozen or owner.cut:
+            return -1
+        return int(self.now * 2)
 
     def seen(self) -> Look:
         running = {
@@ -289,6 +325,7 @@ class World:
                     node=each.node,
                     owner=each.owner,
                     session=each.session,
+                    reports=self.reports_of(each),
                 )
                 for key, each in self.operation.subtasks.items()
                 if each.state is SubtaskState.RUNNING

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, LiteralString
 
-from coordinator.app.checkpoints.operations.site import Row, Site, has_disks, opened
+from coordinator.app.checkpoints.operations.site import HUNG_AFTER_S, Row, Site, has_disks, opened
 from coordinator.app.checkpoints.places import path_in
 from coordinator.ports import ClaimedSubtask
 from coordinator.protocol.operations.types import (
@@ -58,6 +58,7 @@ class CheckDisk:
             Option(key="only_unhealthy", kind=Kind.BOOLEAN, default=False),
             Option(key="storage_ids", kind=Kind.LIST, names=Names.SEGMENT),
         ),
+        hung_after_s=HUNG_AFTER_S,
     )
 
     def offered(self, settings: Any) -> bool:
@@ -111,7 +112,7 @@ class CheckDisk:
                 else:
                     found["checked before"] += 1
                 size += segment["file_bytes"]
-                subtask.progress(units=sum(found.values()), size=size, total_units=len(wanted))
+                site.progress(units=sum(found.values()), size=size, total=len(wanted))
         return SubtaskEnd(SubtaskState.DONE, "", dict(found))
 
 
@@ -143,7 +144,7 @@ def _checked(site: Site, segment: Row, pace: Callable[[int], object]) -> str:
             sample=sample,
             # Each operation reads other blocks: in the end every one is looked at.
             seed=zlib.crc32(f"{subtask.operation} {segment['segment']}".encode()),
-            pace=pace,
+            pace=lambda read: pace(site.moved(read)),
         )
         after = state_after_check(
             before,

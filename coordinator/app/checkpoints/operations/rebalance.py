@@ -10,6 +10,7 @@ from collections import defaultdict
 from typing import Any
 
 from coordinator.app.checkpoints.operations.site import (
+    HUNG_AFTER_S,
     LATE_S,
     Row,
     Site,
@@ -41,6 +42,7 @@ class Rebalance:
         name="rebalance",
         locations=frozenset({Location.SYSTEM, Location.CLUSTER}),
         result=True,
+        hung_after_s=HUNG_AFTER_S,
     )
 
     def offered(self, settings: Any) -> bool:
@@ -102,7 +104,7 @@ class Rebalance:
                 if segment is not None and _moved(site, rows[0], segment, known, target):
                     moved += 1
                     size += segment["file_bytes"]
-                subtask.progress(units=moved, size=size)
+                site.progress(units=moved, size=size)
         if moved == 0:
             return SubtaskEnd(SubtaskState.SKIPPED, "nothing is left to move", {"moved": 0})
         return SubtaskEnd(SubtaskState.DONE, "", {"moved": moved})

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from coordinator.app.checkpoints.operations.site import (
+    HUNG_AFTER_S,
     LATE_S,
     Row,
     Site,
@@ -55,6 +56,7 @@ class Rebuild:
             Option(key="table_id", kind=Kind.STRING, names=Names.PROGRAM),
         ),
         result=True,
+        hung_after_s=HUNG_AFTER_S,
     )
 
     def offered(self, settings: Any) -> bool:
@@ -110,7 +112,7 @@ class Rebuild:
                 if _adopted(site, segment):
                     adopted += 1
                     size += segment["file_bytes"]
-                    subtask.progress(units=adopted, size=size)
+                    site.progress(units=adopted, size=size)
             for segment in _unhealthy(site, row):
                 if subtask.stop_asked():
                     return STOPPED
@@ -119,7 +121,7 @@ class Rebuild:
                 except CheckpointLostError as error:
                     return SubtaskEnd(SubtaskState.LOST, str(error))
                 size += segment["file_bytes"]
-                subtask.progress(units=adopted + rebuilt, size=size)
+                site.progress(units=adopted + rebuilt, size=size)
         result = {"adopted": adopted, "rebuilt": rebuilt}
         if adopted + rebuilt == 0:
             return SubtaskEnd(SubtaskState.SKIPPED, "all its segments are intact", result)

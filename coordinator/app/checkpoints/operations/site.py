@@ -21,6 +21,9 @@ from coordinator.store.sql.statement import named
 Row = dict[str, Any]
 #: Time for one request to the database.
 REQUEST_S = 30.0
+#: A run in which no block is read or written for so long hangs: a node that says nothing is given
+#: up after 20 s, and there may be several of them.
+HUNG_AFTER_S = 180.0
 #: The old file of a segment that moved is deleted so much later: a reader may have begun.
 LATE_S = 60.0
 
@@ -35,6 +38,8 @@ class Site:
     def __init__(self, subtask: ClaimedSubtask, catalogue: Catalogue) -> None:
         self.subtask, self.catalogue = subtask, catalogue
         self.places = Places(catalogue, subtask.node, subtask.term)
+        self._units = self._size = 0
+        self._total: int | None = None
 
     def segments(self, checkpoint: int | None = None) -> list[Row]:
         """Return the segments of one checkpoint, or all of the group."""
@@ -101,6 +106,17 @@ class Site:
             "subtask_term": self.subtask.term,
         }
 
+    def progress(self, *, units: int, size: int, total: int | None = None) -> None:
+        """Report what is done."""
+        self._units, self._size, self._total = units, size, total
+        self.subtask.progress(units=units, size=size, total_units=total)
+
+    def moved(self, size: int) -> int:
+        """Report so many bytes of the present unit: it does not hang (Q9)."""
+        self._size += size
+        self.subtask.progress(units=self._units, size=self._size, total_units=self._total)
+        return size
+
     def header(self, checkpoint: Row, segment: Row, layout: Any) -> Header:
         """Return the header that a segment's file has."""
         return Header(
@@ -125,6 +141,7 @@ class Site:
             writer = SegmentWriter(header, sink.write)
             for block in blocks:
                 writer.add(block)
+                self.moved(len(block))
             made = writer.finish()
             if made != digest:
                 raise SegmentDamagedError(
@@ -136,8 +153,8 @@ class Site:
         """Read a segment's file whole, and compare it with the catalogue."""
         with self.places.reading(located(segment)) as source:
             reader = SegmentReader(source, segment["segment"])
-            for _ in reader.blocks():
-                pass
+            for block in reader.blocks():
+                self.moved(len(block))
         return bool(reader.stored == segment["digest"])
 
 

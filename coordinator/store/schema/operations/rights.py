@@ -12,6 +12,7 @@ NODE_FUNCTIONS = (
     "coord_report_subtask(uuid, bigint, uuid, bigint, bigint, bigint, bigint)",
     "coord_end_subtask(uuid, bigint, uuid, text, text, jsonb, jsonb)",
     "coord_return_subtasks(text, uuid, integer)",
+    "coord_return_hung_subtask(text, uuid, bigint, bigint, bigint, integer)",
     "coord_offer_operations(text, text, uuid, text, jsonb)",
     "coord_forget_operations(text)",
 )
