@@ -24,7 +24,7 @@ from coordinator.segments.file import DIGEST_BYTES, SegmentReader
 from coordinator.segments.header import Header
 from coordinator.segments.layout import Layout
 from coordinator.segments.salvage import Expected, Salvage
-from coordinator.segments.striping import FAULTS, Gathering
+from coordinator.segments.striping import FAULTS, Gathering, lost
 from coordinator.store.checkpoints import statements
 from coordinator.store.checkpoints.catalogue import Catalogue
 
@@ -194,6 +194,8 @@ class Reader:
         """Hand out the content from single blocks, as `content` does (V8)."""
         layout = layout_of(row)
         segments = {each["place"]: each for each in self._segments(row)}
+        if len(segments) < layout.segment_count:
+            raise lost(layout, 0, {})  # it has expired meanwhile
         expected = {
             place: Expected(_header(row, each, layout, self._catalogue.group), each["digest"])
             for place, each in segments.items()
