@@ -21,12 +21,14 @@ from coordinator.cli.commands.checkpoint import commands as checkpoint_commands
 from coordinator.cli.commands.group import commands as group_commands
 from coordinator.cli.commands.look import check, events, explain, history, nodes
 from coordinator.cli.commands.look import status as status_command
+from coordinator.cli.commands.node import ended as node_ended
 from coordinator.cli.commands.observer import commands as observer_commands
 from coordinator.cli.commands.once import once, tick, when_active
 from coordinator.cli.commands.operation import commands as operation_commands
 from coordinator.cli.commands.operation import sql as sql_command
 from coordinator.cli.commands.planned import handovers, pauses
 from coordinator.cli.commands.planned import nodes as planned_nodes
+from coordinator.cli.commands.print import commands as print_commands
 from coordinator.cli.commands.program import gate, state
 from coordinator.cli.commands.task import commands as task_commands
 from coordinator.cli.commands.token import commands as token_commands
@@ -116,10 +118,12 @@ app.command()(pauses.pause)
 app.command()(pauses.resume)
 app.command()(planned_nodes.drain)
 app.command()(planned_nodes.undrain)
+planned_nodes.node_app.command()(node_ended.ended)
 app.add_typer(planned_nodes.node_app, name="node")
 app.command()(demo.demo)
 app.command()(ui_command.ui)
 app.command()(init.init)
+app.add_typer(print_commands.app, name="print")
 app.command()(doctor.doctor)
 app.add_typer(config_command.app, name="config")
 app.add_typer(db.app, name="db")

@@ -16,7 +16,7 @@ from coordinator.errors import ConditionFalseError
 if TYPE_CHECKING:
     from coordinator.app.admin.planned import PlannedKind, PlannedLine
 
-node_app = typer.Typer(help="Set what counts for a node, live.", rich_markup_mode=None)
+node_app = typer.Typer(help="Set what counts for a node; end a killed one.", rich_markup_mode=None)
 #: Upper limit of a priority; Config.toml has the same.
 PRIORITY_MAX = 1_000_000
 #: This value brings the one of the node's own file back.
@@ -25,7 +25,7 @@ DEFAULT = "default"
 
 @node_app.callback()
 def node() -> None:
-    """Set what counts for a node, live."""
+    """Set what counts for a node; end a killed one."""
 
 
 def drain(

@@ -127,6 +127,16 @@ class OnceSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UnitSettings:
+    """Variables of the service manager of a node; no key of Config.toml says them."""
+
+    notify: str = ""  #: address of its socket; empty: it wants no messages
+    watchdog_s: float = 0.0  #: time after which it kills a silent node; 0.0: never
+    record: str | None = None  #: directory of what `coord node ended` must know
+    start: str = ""  #: id of this start of the unit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSettings:
     """All settings of one node, with the effective values of all defaults."""
 
@@ -163,6 +173,7 @@ class NodeSettings:
     warnings: tuple[str, ...] = ()  #: lines for the operator; nothing is refused for them
     config_hash: str = ""  #: equal in all nodes of a group that agree
     started_at_s: float = 0.0  #: start of `coord run`, on CLOCK_BOOTTIME
+    unit: UnitSettings | None = None  #: None: no service manager has started it
 
 
 def keys_of(kind: type[Any]) -> dict[str, str]:
@@ -227,6 +238,7 @@ def from_json(text: str) -> NodeSettings:
             "trigger": _trigger(raw["trigger"]),
             "policy": _policy(raw["policy"]),
             "once": _once(raw["once"]),
+            "unit": None if raw["unit"] is None else UnitSettings(**raw["unit"]),
             "tasks": tuple(_task(each) for each in raw["tasks"]),
             "tasks_policy": TasksPolicySettings(**raw["tasks_policy"]),
             "checkpoints": _checkpoints(raw["checkpoints"]),

@@ -32,6 +32,7 @@ from coordinator.app.node.own.policy import policy_of
 from coordinator.app.node.own.program import OwnProgram
 from coordinator.app.node.program.loads import loader_of
 from coordinator.app.node.reload import LiveSettings
+from coordinator.app.node.service.manager import ServiceManager
 from coordinator.app.node.tasks import TaskNode, declare
 from coordinator.app.worker.orders import worker_orders
 from coordinator.errors import (
@@ -42,7 +43,7 @@ from coordinator.errors import (
 from coordinator.protocol.guardian import wire
 from coordinator.protocol.guardian.events import ExitOrdered
 from coordinator.protocol.messages.requests import NodeFacts
-from coordinator.protocol.node.events import LogLine, StartProgram
+from coordinator.protocol.node.events import Finish, LogLine, StartProgram
 from coordinator.protocol.node.state.node import Node, succeeding
 from coordinator.protocol.node.state.tasks import TaskState
 from coordinator.protocol.node.state.worker import WORKER
@@ -144,6 +145,7 @@ def run(
             return error.exit_code
         first_words(logger, settings, isolation, listening=connection.listening)
     live = LiveSettings(settings)
+    manager = ServiceManager(settings, None if legacy is None else legacy.program_dying)
     programs = _programs(settings, live, settings_fd, clock)
 
     def ordered(command: StartProgram, session: str) -> Orders:
@@ -160,14 +162,15 @@ def run(
         inherited=None if legacy is None else legacy.left_behind(deadlines_fd),
         upkeep=lambda: _collect(spare),
         loader=(loader := loader_of(settings, made.timing, clock)),
+        record=manager.runs,
     )
     node = first_node(made, clock.now(), legacy)
-    agent = Agent(node, made.store, link, clock, lambda report, at: _say(logger, report, at))
+    agent = Agent(node, made.store, link, clock, partial(_say, logger, manager))
     sleeps = suspends(channel, logger, settings, succeeds=legacy is not None)
     door = OneOffDoor(agent, settings, logger)
     agent.sources, agent.on_tell = (sleeps, programs.progress, loader, door), door.tell
-    agent.onlookers.append(programs.look)
-    _connect_callbacks(link, agent, live, logger)
+    agent.onlookers += (programs.look, manager.look)
+    _connect_callbacks(link, agent, live, manager, logger)
     lookout = _lookout(settings, made.timing, clock, agent)
     keeping = housekeeper_of(settings, agent)
     agent.onlookers += (lambda _node: lookout.begin(), lambda _node: keeping.begin())
@@ -181,10 +184,9 @@ def run(
     finish = agent.run(connection)
     for beside in (tokens, window, loader, door):
         beside.close()
-    lookout.stop()
-    keeping.stop()
-    if finish.trouble and not _expected(settings, finish.code):
-        log.fail(logger, "ended", with_origin(settings, trouble_of(settings, finish)))
+    for watch in (lookout, keeping, manager):
+        watch.stop()
+    _say_trouble(logger, settings, finish)
     link.finish(finish.code)
     return finish.code
 
@@ -198,9 +200,14 @@ def _programs(
     return OwnProgram(live, settings_fd, clock)
 
 
-def _expected(settings: NodeSettings, code: int) -> bool:
-    """Say whether a node of `coord once` ends because another machine was faster; no news then."""
-    return settings.once is not None and code == settings.conflict_exit_code
+def _say_trouble(logger: logging.Logger, settings: NodeSettings, finish: Finish) -> None:
+    """Log why the node ends, if that is news.
+
+    A node of `coord once` that ends because another machine was faster is none.
+    """
+    expected = settings.once is not None and finish.code == settings.conflict_exit_code
+    if finish.trouble and not expected:
+        log.fail(logger, "ended", with_origin(settings, trouble_of(settings, finish)))
 
 
 def _logger(settings: NodeSettings) -> logging.Logger:
@@ -276,12 +283,23 @@ def first_connection(made: Parts, settings_fd: int, clock: BoottimeClock) -> Pos
 
 
 def _connect_callbacks(
-    link: GuardLink, agent: Agent, live: LiveSettings, logger: logging.Logger
+    link: GuardLink,
+    agent: Agent,
+    live: LiveSettings,
+    manager: ServiceManager,
+    logger: logging.Logger,
 ) -> None:
     """Handle signals and the loss of the guardian; the link hears every answer of the database."""
     agent.on_answer = link.note
     link.on_lost = partial(say_guardian_lost, logger, live.now)
-    link.on_signal = lambda signum: _on_signal(signum, agent, live, logger)
+    live.on_read = manager.reload_ends
+
+    def on_signal(signum: int) -> None:
+        if signum == signal.SIGHUP:
+            manager.reload_begins()
+        _on_signal(signum, agent, live, logger)
+
+    link.on_signal = on_signal
 
 
 def _on_signal(signum: int, agent: Agent, live: LiveSettings, logger: logging.Logger) -> None:
@@ -291,6 +309,7 @@ def _on_signal(signum: int, agent: Agent, live: LiveSettings, logger: logging.Lo
         live.reload(logger)
 
 
-def _say(logger: logging.Logger, report: LogLine, node: Node) -> None:
+def _say(logger: logging.Logger, manager: ServiceManager, report: LogLine, node: Node) -> None:
+    manager.note(report, node)
     fields = {"group": node.policy.group, "node": node.policy.node, **dict(report.fields)}
     log.say(logger, report.event, sentence(report, node), fields)

@@ -24,7 +24,7 @@ from coordinator.runtime.log import logger as log
 #: Settings that the next start of the program, or the next log line, reads anew.
 LIVE = ("program", "trigger", "policy", "pass_database", "log_level")
 #: Fields that have no meaning of their own for a running node.
-UNSEEN = ("origins", "warnings", "config_hash", "config_path", "task_id", "started_at_s")
+UNSEEN = ("origins", "warnings", "config_hash", "config_path", "task_id", "started_at_s", "unit")
 #: Origins of settings of the command line, which a reload keeps.
 FLAGS = ("flag ", "command line")
 #: Time limit for reading the configuration.
@@ -49,6 +49,7 @@ class LiveSettings:
         self, settings: NodeSettings, start: Callable[[Callable[[], None]], None] | None = None
     ) -> None:
         self.now = settings
+        self.on_read: Callable[[], None] = lambda: None  #: called after each reading, by any thread
         self._start = start or _in_thread
         self._lock = threading.Lock()
         self._reading = False  #: a thread reads, or is about to
@@ -66,6 +67,7 @@ class LiveSettings:
         except RuntimeError as error:  # no thread can be made
             self._reading = False
             log.fail(logger, "reload", f"reload: nothing changed: {error}")
+            self.on_read()
 
     def _read_all(self, logger: logging.Logger) -> None:
         """Read until no reload was requested since the last reading began."""
@@ -79,6 +81,8 @@ class LiveSettings:
             with self._lock:
                 self._reading = self._again = False
             raise
+        finally:
+            self.on_read()
 
     def _reload(self, logger: logging.Logger) -> None:
         try:

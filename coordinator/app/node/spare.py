@@ -90,15 +90,19 @@ def _say(settings: NodeSettings, why: str) -> None:
     log.say(logger, "guardian-lost", f"{group}: {why}", {})
 
 
-def bury(settings: NodeSettings, session: str) -> None:
-    """End a session whose guardian and agent are both dead; the program has been killed."""
+def bury(settings: NodeSettings, session: str, reason: str = "guardian and agent are dead") -> bool:
+    """End a session whose guardian and agent are both dead; the program has been killed.
+
+    Returns false when the database did not answer in time.
+    """
     made, clock, pause = compose.parts(settings), BoottimeClock(), threading.Event()
     give_up_at = clock.now() + BURY_S
     while clock.now() < give_up_at:
         try:
             connection = made.store.connect(1.0)
-            connection.ask(Leave(session=session, reason="guardian and agent are dead"), 1.0)
+            connection.ask(Leave(session=session, reason=reason), 1.0)
         except CoordError:
             pause.wait(compose.FIRST_RETRY_S)
         else:
-            return
+            return True
+    return False

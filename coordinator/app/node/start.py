@@ -18,6 +18,7 @@ from typing import NoReturn
 
 from coordinator.app.config.database_choice import resolve
 from coordinator.app.config.settings import NodeSettings, to_json
+from coordinator.app.node.service.unit import take_unit, too_short
 from coordinator.app.program.import_check import check_callable
 from coordinator.errors import (
     CommandNotExecutableError,
@@ -43,12 +44,15 @@ def run_node(settings: NodeSettings) -> NoReturn:
 
     Errors: ConfigError, CommandNotFoundError, CommandNotExecutableError before anything started.
     """
+    # First of all: nothing that is started from here on may speak for the unit.
+    unit = take_unit(os.environ, os.getpid())
     limits.check()
     check_program(settings)
     resolved = resolve(settings.database)
     # The agent logs them, in the format of all its lines.
     notes = (resolved.note,) if resolved.note else ()
-    settings = replace(settings, warnings=(*notes, *settings.warnings))
+    warnings = (*notes, *settings.warnings, *too_short(unit, settings.heartbeat_s))
+    settings = replace(settings, warnings=warnings, unit=unit)
     database = replace(
         settings.database,
         conninfo=resolved.conninfo,

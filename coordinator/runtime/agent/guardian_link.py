@@ -47,6 +47,7 @@ from coordinator.protocol.rules.timing import Timing
 from coordinator.runtime.agent.left_behind import LeftBehind
 from coordinator.runtime.agent.loads.loader import StateLoader
 from coordinator.runtime.agent.loads.starts import LoadedStarts
+from coordinator.runtime.agent.node_record import NoRecord, RunRecord
 from coordinator.runtime.isolation.levels import Handle, kill_all
 from coordinator.runtime.linux.channel import Channel
 
@@ -86,6 +87,7 @@ class GuardLink:
         upkeep: Callable[[], None],
         guardian: int | None = None,  #: the process to kill when it is frozen; None: the parent
         loader: StateLoader | None = None,  #: reads the states that programs begin with; None: none
+        record: RunRecord | None = None,  #: is told of every run; None: nobody is
     ) -> None:
         self._channel, self._clock, self._timing = channel, clock, timing
         self._orders, self._on_started, self._upkeep = orders, on_started, upkeep
@@ -95,6 +97,7 @@ class GuardLink:
         self._watch = GuardianWatch(timing=timing, ping_at=now)
         self._ordered: dict[int, StartProgram | PrepareProgram] = {}
         self._handles: dict[int, Handle] = {}
+        self._record = record or NoRecord()
         self._left_behind = inherited or LeftBehind({}, -1)
         self._starts = LoadedStarts(loader, clock, timing, self._order, self._kill_gated)
         if inherited is not None:
@@ -151,6 +154,7 @@ class GuardLink:
         if stop_timeout_s is None:
             stop_timeout_s = self._timing.stop_timeout_s
         self._ordered[command.run] = command
+        self._record.ordered(command.run)
         self._watch = self._watch.after_start(start.run, start.trusted_until, stop_timeout_s, now)
         order = start_order(start, self._timing, stop_timeout_s)._replace(gated=gated)
         later = HOLDING_VARIABLES if gated else ()  # they come through the gate
@@ -232,10 +236,12 @@ class GuardLink:
             case wire.Started(number, pid, handle):
                 if (command := self._ordered.get(number)) is not None:
                     self._handles[number] = handle
+                    self._record.started(number, handle)
                     if isinstance(command, StartProgram):
                         self._on_started(command, pid)
             case wire.Ended(guardian_events.EVERY_RUN):
                 self._left_behind.clear()
+                self._record.inherited_over()
             case wire.Refused(number) | wire.Ended(number):
                 self._forget(number)
             case wire.Signalled(signum) if event is None and self.on_signal is not None:
@@ -246,6 +252,7 @@ class GuardLink:
         """Forget the order and the handle of a run of which nothing is left."""
         self._ordered.pop(number, None)
         self._handles.pop(number, None)
+        self._record.over(number)
         self._starts.forget(number)
 
     # --- watching the guardian ------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""Commands about the node of a unit."""
