@@ -29,12 +29,17 @@ CAN_MAKE_VENV = $(PYTHON) -c "import ensurepip, venv" 2>/dev/null || \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@ .venv/run.stamp
 
+# What tests in a browser need beyond that: large, so `make setup-dev` leaves it out.
+.venv/browser.stamp: requirements-browser.lock .venv/dev.stamp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-browser.lock
+	touch $@
+
 setup: .venv/run.stamp
 setup-dev: .venv/dev.stamp
 
 # What tests need beyond PyPI; where it may not be installed, those tests are skipped with a word
 # (in CI they fail). RUNLEVEL=1 keeps the packages from starting servers of their own.
-PACKAGES := curl iproute2 spin gcc libc6-dev pgbouncer faketime openssl postgresql
+PACKAGES := curl iproute2 spin gcc libc6-dev pgbouncer faketime openssl postgresql chromium
 system-packages:
 	@command -v dpkg >/dev/null 2>&1 && dpkg -s $(PACKAGES) >/dev/null 2>&1 || \
 	  (apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
@@ -52,7 +57,7 @@ check: .venv/dev.stamp
 config: .venv/dev.stamp
 	$(BIN)/python -m tests.house.derived
 
-test: .venv/dev.stamp system-packages check
+test: .venv/dev.stamp .venv/browser.stamp system-packages check
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 # Unit and integration tests with the lowest versions that pyproject.toml allows.
@@ -174,6 +179,7 @@ lock: .venv/dev.stamp
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra embedded --extra web --upgrade --quiet -o requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra embedded --extra checkpoints --extra web --group dev --upgrade --quiet -o requirements-dev.lock
+	$(BIN)/uv pip compile --group browser -c requirements-dev.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade --quiet -o requirements-browser.lock
 	$(BIN)/uv pip compile --group docs --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade --quiet -o requirements-docs.lock
 	$(BIN)/uv pip compile --group recipes --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade --quiet -o requirements-recipes.lock
 

@@ -82,6 +82,7 @@ class Play:
         self._pause = threading.Event()
         self._reported_term = 0  # the last term that an event line has named
         self._killing = False
+        self._page_told = False
 
     def run(self, every_s: float, once: bool) -> None:
         """Kill and watch until Ctrl-C; with `once`, until the first takeover.
@@ -160,6 +161,9 @@ class Play:
     def _redraw(self) -> GroupLine | None:
         """Read the group and redraw it; report a new term once."""
         status, group = self._group.read()
+        if not self._page_told and (address := self._group.page_address()):
+            self._display.say(f"the page: {address}", style="bold")
+            self._page_told = True
         work = ""
         if group is not None:
             if group.holder is not None and group.term > self._reported_term and not self._killing:

@@ -92,6 +92,7 @@ def test_a_demonstration_takes_over_in_time_and_leaves_nothing_behind(
 
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert "took over with term 2" in answer.stdout
+    assert "the page: http://127.0.0.1:" in answer.stdout
     assert coord("db", "path", **home).stderr == "coord: not running\n"
     assert not [pid for pid in everyone() if _cwd(pid).startswith(str(tmp_path))]
     assert list(tmp_path.iterdir()) == []

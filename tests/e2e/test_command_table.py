@@ -68,6 +68,7 @@ ELSEWHERE = {
     "when-active": "e2e/test_when_active.py",
     "gate": "e2e/program",
     "demo": "e2e/test_walkthrough.py",
+    "ui": "e2e/page",
     "init": "unit/cli/test_start.py",
     "version": "unit/cli/test_start.py",
     "help": "unit/cli/test_start.py",

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from coordinator.app.admin.page.process import PageProcess, installed
 from coordinator.app.admin.status import GroupLine, Status, StatusReader, Takeover
 from coordinator.app.config.database_choice import Resolved
 from coordinator.app.config.settings import DEFAULT_SCHEMA
@@ -69,6 +70,7 @@ class Demo:
         self._home = Path(tempfile.mkdtemp(prefix="coord-demo-"))
         self._reader: StatusReader | None = None
         self._started_server = False
+        self._page: PageProcess | None = None
 
     def __enter__(self) -> Demo:
         """Start the server unless it is running, then all nodes.
@@ -86,6 +88,8 @@ class Demo:
             for name in self.names:
                 self.start(name)
             self._reader = StatusReader(self._resolved(), schema=SCHEMA, timeout_s=ASK_TIMEOUT_S)
+            if installed():
+                self._page = PageProcess(self.group, self._home, self._environment())
         except BaseException:
             self.__exit__()
             raise
@@ -118,6 +122,10 @@ class Demo:
                 preexec_fn=_end_with_parent,
             )
         self._nodes[name] = _Node(name, process, path)
+
+    def page_address(self) -> str:
+        """Return the address of the page; empty before there is one, or without the extra."""
+        return "" if self._page is None else self._page.address()
 
     def read(self) -> tuple[Status, GroupLine | None]:
         """Read the group from the database; None before a node has joined."""
@@ -170,7 +178,8 @@ class Demo:
         return ours | {"COORD_DATABASE_URL": self._conninfo, "PYTHONUNBUFFERED": "1"}
 
     def _leave(self) -> None:
-        _end([node.process for node in self._nodes.values()])
+        page = [] if self._page is None else [self._page.process]
+        _end([*page, *(node.process for node in self._nodes.values())])
         if self._reader is not None:
             self._reader.close()
         if not hasattr(self, "server"):
