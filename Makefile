@@ -57,6 +57,11 @@ check: .venv/dev.stamp
 config: .venv/dev.stamp
 	$(BIN)/python -m tests.house.derived
 
+# Pictures of the page for docs/page.md, in Chromium.
+.PHONY: pictures
+pictures: .venv/browser.stamp system-packages
+	$(BIN)/python -m tests.browser.pictures
+
 test: .venv/dev.stamp .venv/browser.stamp system-packages check
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
@@ -173,6 +178,7 @@ audit: .venv/audit/bin/pip-audit
 	$(PYTHON) .ci/audit $< requirements.lock
 	$(PYTHON) .ci/audit $< requirements-dev.lock
 	$(PYTHON) .ci/audit $< requirements-docs.lock
+	$(PYTHON) .ci/audit $< requirements-browser.lock
 	$(PYTHON) .ci/audit $< requirements-recipes.lock
 
 lock: .venv/dev.stamp

@@ -56,7 +56,7 @@ export class Gaps {
       scales: { x: { range: spread }, y: { range: [0, top] } },
       cursor: { drag: { x: false, y: false }, points: { size: 9 } },
       legend: { live: false },
-      axes: [{ ...axis, space: 70, values: (_, marks, __, ___, step) => marks.map((each) => when(each, step)) }, { ...axis, size: 46, values: (_, marks) => marks.map((each) => `${each} s`) }],
+      axes: [{ ...axis, space: 70, size: 32, values: (_, marks, __, ___, step) => marks.map((each) => when(each, step)) }, { ...axis, size: 46, values: (_, marks) => marks.map((each) => `${each} s`) }],
       series: [{}, ...KINDS.map((kind) => ({ label: kind.label, stroke: colour(kind.colour), paths: () => null,
         points: { show: true, size: 7, fill: colour(kind.colour) } }))],
       hooks: { draw: [(plot) => drawLines(plot, lines)] },

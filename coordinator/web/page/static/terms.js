@@ -3,8 +3,8 @@
 import { byId, h, s, setText } from "./dom.js";
 import { age, clock, count, gap, moment, seconds } from "./words.js";
 
-const RANGES = [120, 300, 900, 3600, 6 * 3600, 24 * 3600];
-const NAMES = { 120: "2 minutes", 300: "5 minutes", 900: "15 minutes", 3600: "hour", 21600: "6 hours", 86400: "24 hours" };
+const RANGES = [120, 300, 900, 3600, 3 * 3600, 6 * 3600, 24 * 3600];
+const NAMES = { 120: "2 minutes", 300: "5 minutes", 900: "15 minutes", 3600: "hour", 10800: "3 hours", 21600: "6 hours", 86400: "24 hours" };
 const LANE = 24, BLOCK = 16, AXIS = 22, LABEL = 130, LABEL_NARROW = 76, WIDTH_MIN = 3;
 /** So many of the last terms decide the range that is chosen by itself. */
 const RECENT = 6;
