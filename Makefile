@@ -52,7 +52,7 @@ check: .venv/dev.stamp
 	$(BIN)/python -m tests.house.as_installed
 	$(BIN)/deptry .
 
-# What is derived from the models of Config.toml: the file, its schema, docs/settings.md.
+# What is derived: Config.toml, its schema, and the pages of reference (settings, commands, SQL ...).
 .PHONY: config
 config: .venv/dev.stamp
 	$(BIN)/python -m tests.house.derived

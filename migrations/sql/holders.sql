@@ -5,6 +5,7 @@
 -- taken only under the term that was read. A session that was seen to have ended never lives again;
 -- and a token that somebody took meanwhile has another term.
 
+-- Give tokens of a process back, take others, and look at more, in one transaction.
 CREATE FUNCTION {schema}.coord_exchange(
     p_system bigint, p_branch uuid, p_group text, p_node text, p_mine uuid, p_channel text,
     p_waits boolean,

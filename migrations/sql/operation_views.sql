@@ -1,6 +1,7 @@
 -- The views of operations for people; coordinator/store/schema/aliases.py shows them as sys.tasks
 -- and so on. Figures are sums over the subtasks; a rate is of the time since the work began.
 
+-- Subtasks of operations, with owner, progress and outcome.
 CREATE VIEW {schema}.sys_subtasks AS
 SELECT
     part.id,
@@ -59,6 +60,7 @@ CROSS JOIN LATERAL (
     ) AS double precision) AS seconds
 ) AS ran;
 
+-- Operations (CREATE TASK), with progress and outcome.
 CREATE VIEW {schema}.sys_tasks AS
 SELECT
     made.id,
@@ -151,6 +153,7 @@ CROSS JOIN LATERAL (
 ) AS counted
 WHERE made.result;
 
+-- Groups, as operations name them: their nodes, and the types of operations that they offer.
 CREATE VIEW {schema}.sys_clusters AS
 SELECT
     record.group_id AS cluster,

@@ -5,6 +5,7 @@
 -- out, and record the end. The triggers raise the version of the group, notify it, and write the
 -- event, whoever asks or ends.
 
+-- Changes that an administrator asked for: one row each, without an outcome while it counts.
 CREATE TABLE {schema}.planned_change (
     id bigint GENERATED ALWAYS AS IDENTITY,
     group_id text COLLATE "C" NOT NULL,
@@ -291,6 +292,7 @@ CREATE POLICY coord_update ON {schema}.planned_change FOR UPDATE USING (
     )
 );
 
+-- Planned changes with their state: waiting, open, or the outcome.
 CREATE VIEW {schema}.sys_planned_changes AS
 SELECT
     change.id,

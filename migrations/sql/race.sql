@@ -258,6 +258,7 @@ BEGIN
 END
 $coord$;
 
+-- Release a token of a session that holds it, and show what the caller sees afterwards.
 CREATE FUNCTION {schema}.coord_release(
     p_system bigint, p_group text, p_token text, p_node text, p_mine uuid, p_term bigint,
     p_reason text, p_channel text, p_waits boolean, p_ended_term bigint, p_ended_ms bigint,

@@ -44,6 +44,7 @@ CROSS JOIN LATERAL (
     END AS fault
 ) AS seen;
 
+-- Segments of checkpoints: where each lies, and when it was last checked.
 CREATE VIEW {schema}.sys_segments AS
 SELECT
     kept.id AS storage_id,
@@ -118,6 +119,7 @@ LEFT JOIN (
     GROUP BY shown.segment_group
 ) AS seen ON seen.segment_group = made.id;
 
+-- Findings of check_disk, one for each segment that was read.
 CREATE VIEW {schema}.sys_check_disk_results AS
 SELECT
     found.id,

@@ -6,6 +6,7 @@
 -- coordinator/store/schema/aliases.py shows the views sys_* under the names that people look for,
 -- as sys.ongoing_tasks.
 
+-- Nodes of all groups, with role, state (ok, late, dead, ended) and the age of the last heartbeat.
 CREATE VIEW {schema}.coord_nodes AS
 SELECT
     seen.group_id,
@@ -69,6 +70,7 @@ FROM (
             || CASE WHEN record.hosts_tasks THEN '/_observer' ELSE '' END
 ) AS seen;
 
+-- Groups: active, leaderless or idle, the active node, and what is left of its lease.
 CREATE VIEW {schema}.coord_status AS
 SELECT
     judged.group_id,
@@ -157,6 +159,7 @@ FROM (
         AND last_holder.session = token.session
 ) AS judged;
 
+-- Holdings of all tokens: term, from and to whom, why, the gap before (gap_s), how each ended.
 CREATE VIEW {schema}.coord_history AS
 SELECT
     held.*,
@@ -173,6 +176,7 @@ LEFT JOIN LATERAL (
     LIMIT 1
 ) AS before ON before.task_id = held.from_task;
 
+-- Nodes of all groups, with standing, number of tasks, and whether they have caught up.
 CREATE VIEW {schema}.sys_nodes AS
 SELECT
     seen.group_id,
@@ -266,6 +270,7 @@ LEFT JOIN {schema}.task_node AS told
     ON told.group_id = task.group_id AND told.task = task.name AND told.node = token.task_id
 WHERE NOT task.deleted;
 
+-- Tasks by node: where each runs, in which state, and how often it failed there.
 CREATE VIEW {schema}.sys_task_nodes AS
 SELECT
     task.group_id,
@@ -295,6 +300,7 @@ LEFT JOIN {schema}.task_node AS told
     ON told.group_id = task.group_id AND told.task = task.name AND told.node = seen.task_id
 WHERE NOT task.deleted;
 
+-- Decisions of observers, with their reasons.
 CREATE VIEW {schema}.sys_observer_decisions AS
 SELECT
     made.id,

@@ -6,7 +6,7 @@ python -m tests.house.derived      writes all of them (make config)
 from __future__ import annotations
 
 from coordinator.app.config.template import config_text, schema_text
-from tests.house.derived import settings
+from tests.house.derived import commands, exit_codes, python, settings, sql
 
 
 def files() -> dict[str, str]:
@@ -15,4 +15,8 @@ def files() -> dict[str, str]:
         "Config.toml": config_text(),
         "coord.schema.json": schema_text(),
         "docs/settings.md": settings.page(),
+        "docs/commands.md": commands.page(),
+        "docs/exit-codes.md": exit_codes.page(),
+        "docs/sql.md": sql.page(),
+        "docs/python.md": python.page(),
     }
