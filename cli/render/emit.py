@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from coordinator.cli.render.documents import one, pretty, tsv
@@ -14,8 +14,8 @@ def emit(
     *,
     table: Callable[[], None],
     rows: Callable[[], Iterable[Sequence[Any]]],
-    document: dict[str, Any],
-    lines: Iterable[dict[str, Any]] | None = None,
+    document: Mapping[str, Any],
+    lines: Iterable[Mapping[str, Any]] | None = None,
 ) -> None:
     """Print one answer.
 

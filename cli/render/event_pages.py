@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from coordinator.app.admin.documents.fields import event_fields
 from coordinator.cli.render.documents import API_VERSION, moment_text, seconds
 from coordinator.cli.render.tables import dim, table_of
 from coordinator.cli.render.units import age, safe, when
@@ -22,23 +23,9 @@ JOB_COLUMNS = (
 )
 
 
-def event_fields(event: EventLine) -> dict[str, Any]:
-    """Return one event."""
-    return {
-        "id": event.id,
-        "at": moment_text(event.at),
-        "token": event.token,
-        "event": event.kind,
-        "taskId": event.node,
-        "term": event.term,
-        "reason": event.reason,
-        "by": event.who,
-    }
-
-
 def event_line(event: EventLine) -> dict[str, Any]:
     """Return the document of `-o jsonl`."""
-    return {"apiVersion": API_VERSION, "kind": "Event"} | event_fields(event)
+    return {"apiVersion": API_VERSION, "kind": "Event", **event_fields(event)}
 
 
 def event_text(event: EventLine, style: TimeStyle) -> str:

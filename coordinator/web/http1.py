@@ -11,8 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-
-from coordinator.web.endpoints import Reply
+from typing import Any
 
 #: A health check's request line has some 20 bytes, and its headers some 200.
 LINE_BYTES_MAX = 2048
@@ -35,6 +34,22 @@ class Request:
     keeps_open: bool  #: another request may follow on this connection
     query: str = ""  #: the part behind the question mark
     headers: Mapping[str, str] = field(default_factory=dict)  #: names and values in lower case
+
+
+JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Status and body; the term is sent in a header, too.
+
+    body: a document that is written as JSON, or bytes of content_type.
+    """
+
+    status: int
+    body: Mapping[str, Any] | bytes
+    term: int
+    content_type: str = JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +108,12 @@ def _keeps_open(is_1_1: bool, headers: Mapping[str, str]) -> bool:
 
 def render(reply: Reply, *, with_body: bool, keeps_open: bool) -> bytes:
     """Write a reply; without its body it still states the body's length, as HEAD must."""
-    body = json.dumps(reply.body).encode() + b"\n"
+    body = reply.body
+    if not isinstance(body, bytes):
+        body = json.dumps(body).encode() + b"\n"
     status = HTTPStatus(reply.status)
     headers = {
-        "Content-Type": "application/json",
+        "Content-Type": reply.content_type,
         "Cache-Control": "no-store",
         "X-Coord-Term": str(reply.term),
         "Allow": ALLOW,

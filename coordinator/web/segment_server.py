@@ -31,7 +31,7 @@ from coordinator.segments.transfer.signing import (
     body_mac,
     checked,
 )
-from coordinator.web.server import split_address
+from coordinator.web.listening import split_address
 
 #: Connections at the same time; one more is closed at once, and its sender takes another device.
 CONNECTIONS_MAX = 32

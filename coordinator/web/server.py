@@ -6,20 +6,27 @@ bounded; a connection that is slow, broken or reset costs nothing but itself and
 
 from __future__ import annotations
 
-import errno
 import logging
 import resource
 import selectors
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
-from coordinator.errors import ConfigError
-from coordinator.web.endpoints import Reply
-from coordinator.web.http1 import METHODS, Refusal, Request, parse, render
+from coordinator.web.http1 import (
+    HEAD_BYTES_MAX,
+    METHODS,
+    Refusal,
+    Reply,
+    Request,
+    parse,
+    render,
+)
+from coordinator.web.listening import listening, written
 
 #: Time limit of a request, from its first byte to its answer, and of an idle connection.
 REQUEST_MAX_S = 5.0
@@ -29,20 +36,26 @@ LINGER_S = 1.0
 CONNECTIONS_MAX = 128
 #: At most this share of the descriptors: the agent needs the others, above all for its database.
 DESCRIPTORS_SHARE = 4
-BACKLOG = 128
 READ_BYTES = 4096
+#: Requests that wait behind one whose answer comes later; more of them end the connection.
+RECEIVED_BYTES_MAX = 2 * HEAD_BYTES_MAX
 #: Out of descriptors, accepting pauses for so long instead of spinning.
 ACCEPT_PAUSE_S = 0.1
 JOIN_S = 2.0
-#: This machine lacks the address, or its family.
-ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+#: An answer that comes later, from another thread, is waited for so long.
+LATER_MAX_S = 8.0
 
-Answer = Callable[[str], Reply]
+Deliver = Callable[[Reply], None]
+#: Answers a request at once, or returns None and delivers the answer later, from any thread.
+Answer = Callable[[Request, Deliver], Reply | None]
 
 
 @dataclass(slots=True, eq=False)
 class Connection:
-    """Connection of a client: bytes received, bytes to send, and the moment of its end."""
+    """Connection of a client: bytes received, bytes to send, and the moment of its end.
+
+    asked: the request whose answer comes later; those behind it wait.
+    """
 
     socket: socket.socket
     ends_at: float
@@ -50,6 +63,7 @@ class Connection:
     sending: bytearray = field(default_factory=bytearray)
     closing: bool = False  #: ends once everything is sent
     lingering: bool = False  #: everything is sent; further input is discarded
+    asked: Request | None = None
 
 
 class Server:
@@ -64,10 +78,13 @@ class Server:
         self._connections_max = max(1, limit)
         self._connections: set[Connection] = set()
         self._selector = selectors.DefaultSelector()
-        self._stop, self._stopped = socket.socketpair()
+        self._wake, self._woken = socket.socketpair()
+        self._wake.setblocking(False)
+        self._woken.setblocking(False)
+        self._delivered: deque[tuple[Connection, Request, Reply]] = deque()
         self._stopping = threading.Event()
         self._accept_at: float | None = None  #: None: connections are accepted now
-        self._selector.register(self._stopped, selectors.EVENT_READ, None)
+        self._selector.register(self._woken, selectors.EVENT_READ, None)
         self._resume_accepting()
         self._thread: threading.Thread | None = None
         self.begin()
@@ -86,12 +103,12 @@ class Server:
     @property
     def where(self) -> str:
         """Address, as it is written in a URL."""
-        return _written(*self.address)
+        return written(*self.address)
 
     def close(self) -> None:
         """Stop serving; open connections are closed."""
         self._stopping.set()
-        self._stop.send(b".")
+        self._wake_up()
         if self._thread is not None:
             self._thread.join(JOIN_S)
 
@@ -104,7 +121,7 @@ class Server:
         finally:
             for connection in tuple(self._connections):
                 self._drop(connection)
-            for one in (*self._listeners, self._stop, self._stopped):
+            for one in (*self._listeners, self._wake, self._woken):
                 one.close()
             self._selector.close()
 
@@ -118,11 +135,14 @@ class Server:
         for key, events in self._selector.select(wait_s):
             if isinstance(key.data, Connection):
                 self._attend(key.data, events)
-            elif isinstance(key.fileobj, socket.socket) and key.fileobj is not self._stopped:
+            elif key.fileobj is self._woken:
+                self._woken.recv(READ_BYTES)
+            elif isinstance(key.fileobj, socket.socket):
                 self._accept(key.fileobj)
+        self._send_delivered()
         now = time.monotonic()
         for connection in [each for each in self._connections if each.ends_at <= now]:
-            self._drop(connection)
+            self._end(connection)
         if self._accept_at is not None and self._accept_at <= now:
             self._resume_accepting()
 
@@ -170,6 +190,17 @@ class Server:
             waits_for = selectors.EVENT_WRITE if connection.sending else selectors.EVENT_READ
             self._selector.modify(connection.socket, waits_for, connection)
 
+    def _send_delivered(self) -> None:
+        """Send the answers that other threads have delivered since the last turn."""
+        while self._delivered:
+            connection, request, reply = self._delivered.popleft()
+            if connection not in self._connections or connection.asked is not request:
+                continue  # the client is gone
+            connection.asked = None
+            self._take_answer(connection, request, reply)
+            self._answer_all(connection)
+            self._attend(connection, 0)
+
     def _read(self, connection: Connection) -> bool:
         """Read what has arrived and answer it; return False if the client is gone."""
         received = connection.socket.recv(READ_BYTES)
@@ -178,26 +209,59 @@ class Server:
         if not connection.lingering and not connection.closing:
             connection.received += received
             self._answer_all(connection)
-        return True
+        return len(connection.received) <= RECEIVED_BYTES_MAX
 
     def _answer_all(self, connection: Connection) -> None:
-        while not connection.closing and (found := parse(bytes(connection.received))):
+        """Answer the requests that have come; those behind one that is answered later wait."""
+        while (
+            not connection.closing
+            and connection.asked is None
+            and (found := parse(bytes(connection.received)))
+        ):
             request, size = found
             del connection.received[:size]
-            connection.sending += self._reply(request)
-            connection.closing = isinstance(request, Refusal) or not request.keeps_open
-            connection.ends_at = time.monotonic() + REQUEST_MAX_S
+            if isinstance(request, Refusal):
+                refused = Reply(request.status, {"error": request.error}, 0)
+                connection.sending += render(refused, with_body=True, keeps_open=False)
+                connection.closing = True
+                connection.ends_at = time.monotonic() + REQUEST_MAX_S
+            elif (reply := self._reply(connection, request)) is not None:
+                self._take_answer(connection, request, reply)
+            else:
+                connection.asked = request
+                connection.ends_at = time.monotonic() + LATER_MAX_S
 
-    def _reply(self, request: Request | Refusal) -> bytes:
-        if isinstance(request, Refusal):
-            refused = Reply(request.status, {"error": request.error}, 0)
-            return render(refused, with_body=True, keeps_open=False)
-        reply = self._answer(request.path)
-        if request.method not in METHODS:
-            error = f"{request.method} is not allowed; this node answers {', '.join(METHODS)}"
-            reply = Reply(405, {"error": error}, reply.term)
-        with_body = request.method != "HEAD"
-        return render(reply, with_body=with_body, keeps_open=request.keeps_open)
+    def _reply(self, connection: Connection, request: Request) -> Reply | None:
+        if request.method in METHODS:
+            return self._answer(request, lambda reply: self._deliver(connection, request, reply))
+        error = f"{request.method} is not allowed; this node answers {', '.join(METHODS)}"
+        return Reply(405, {"error": error}, 0)
+
+    def _take_answer(self, connection: Connection, request: Request, reply: Reply) -> None:
+        """Append an answer to the bytes to send; after the last one the connection closes."""
+        with_body, keeps_open = request.method != "HEAD", request.keeps_open
+        connection.sending += render(reply, with_body=with_body, keeps_open=keeps_open)
+        connection.closing = not keeps_open
+        connection.ends_at = time.monotonic() + REQUEST_MAX_S
+
+    def _deliver(self, connection: Connection, request: Request, reply: Reply) -> None:
+        """Take an answer from another thread."""
+        self._delivered.append((connection, request, reply))
+        self._wake_up()
+
+    def _end(self, connection: Connection) -> None:
+        """End a connection whose time is over; one that still waits for its answer is told so."""
+        request, connection.asked = connection.asked, None
+        if request is None:
+            self._drop(connection)
+            return
+        late = Reply(503, {"error": f"no answer within {LATER_MAX_S:g} s"}, 0)
+        self._take_answer(connection, request, late)
+        self._attend(connection, 0)
+
+    def _wake_up(self) -> None:
+        with suppress(OSError):  # it is awake already, or has ended
+            self._wake.send(b".")
 
     def _write(self, connection: Connection) -> None:
         if connection.sending:
@@ -212,59 +276,3 @@ class Server:
         self._connections.discard(connection)
         self._selector.unregister(connection.socket)
         connection.socket.close()
-
-
-def split_address(text: str) -> tuple[str, int]:
-    """Return host and port of "host:port" or ":port"; without a host, the loopback interface."""
-    host, _, port = text.rpartition(":")
-    return host.strip("[]") or "127.0.0.1", int(port)
-
-
-def listening(host: str, port: int, *, setting: str) -> list[socket.socket]:
-    """Listen on every address of the host; "::" takes IPv4 as well.
-
-    setting: the name of what has the address, for the error.
-    Errors: ConfigError if it cannot listen on any of them, or one is in use.
-    """
-    opened: list[socket.socket] = []
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        found.sort(key=lambda each: each[0] != socket.AF_INET)
-        missing: OSError | None = None
-        for family, _, _, _, listed in dict.fromkeys(found):
-            address: tuple[Any, ...] = listed
-            if port == 0 and opened:
-                address = (address[0], opened[0].getsockname()[1], *address[2:])
-            try:
-                opened.append(_listener(family, address))
-            except OSError as error:
-                if error.errno not in ABSENT:
-                    raise
-                missing = error  # "localhost" is ::1 too, on machines that have no IPv6
-        if missing is not None and not opened:
-            raise missing
-    except (OSError, UnicodeError) as error:
-        for each in opened:
-            each.close()
-        why = getattr(error, "strerror", None) or error
-        raise ConfigError(f"{setting}: {_written(host, port)}: {why}") from error
-    return opened
-
-
-def _written(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _listener(family: int, address: tuple[Any, ...]) -> socket.socket:
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, address[0] != "::")
-        listener.setblocking(False)
-        listener.bind(address)
-        listener.listen(BACKLOG)
-    except OSError:
-        listener.close()
-        raise
-    return listener

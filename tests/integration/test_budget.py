@@ -43,6 +43,7 @@ GUARDIAN_MODULES_MAX = 96
 GUARDIAN_OWN_MODULES_MAX = 41
 #: Modules that a running node must never load: the command line, the migrations, the schedules.
 NOT_IN_THE_AGENT = ("sqlalchemy", "alembic", "pydantic", "apscheduler", "typer", "rich", "tenacity")
+NOT_IN_THE_AGENT += ("prometheus_client",)  # before somebody asks for metrics
 
 
 @pytest.fixture(scope="module")

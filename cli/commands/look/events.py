@@ -45,6 +45,7 @@ def events(
 
         follow_events(options, named, since_s)
         return
+    from coordinator.app.admin.documents.fields import event_fields
     from coordinator.cli.render import documents, event_pages, tables
     from coordinator.cli.render.emit import emit
 
@@ -52,13 +53,13 @@ def events(
         reader.known(named)
         found = list(reader.events(named, since_s=since_s))
         head = documents.head("Events", reader.asked())
-    fields = [event_pages.event_fields(each) for each in found]
+    fields = [event_fields(each) for each in found]
     style = options.time or TimeStyle.ISO
     emit(
         options,
         table=lambda: tables.show(options, *event_pages.events_parts(found, style)),
         rows=lambda: documents.rows(event_pages.EVENT_COLUMNS, fields),
-        document=head | {"events": fields},
+        document={**head, "events": fields},
         lines=[event_pages.event_line(each) for each in found],
     )
 
@@ -80,8 +81,8 @@ def jobs(context: typer.Context, group: Group = None) -> None:
         options,
         table=lambda: tables.show(options, *event_pages.jobs_parts(found, style)),
         rows=lambda: documents.rows(event_pages.JOB_COLUMNS, fields),
-        document=head | {"jobs": fields},
-        lines=[head | {"kind": "Job"} | each for each in fields],
+        document={**head, "jobs": fields},
+        lines=[{**head, "kind": "Job", **each} for each in fields],
     )
 
 

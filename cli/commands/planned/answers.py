@@ -27,6 +27,8 @@ def answer(connection: PlannedConnection, change: PlannedLine, sentence: str) ->
         options,
         table=lambda: None,
         rows=lambda: documents.as_rows(fields),
-        document=documents.head("PlannedChange", connection.bounded(connection.changes.answered))
-        | fields,
+        document={
+            **documents.head("PlannedChange", connection.bounded(connection.changes.answered)),
+            **fields,
+        },
     )

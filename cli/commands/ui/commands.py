@@ -108,7 +108,7 @@ def opened(listen: str) -> list[socket.socket]:
 
     Errors: ConfigError.
     """
-    from coordinator.web.server import listening, split_address
+    from coordinator.web.listening import listening, split_address
 
     try:
         host, port = split_address(listen)

@@ -6,6 +6,7 @@ import io
 import json
 from typing import Any
 
+from coordinator.app.admin.documents.fields import event_fields
 from coordinator.app.admin.page.readings import GroupReading, Reading
 from coordinator.app.admin.page.verdict import Sentence
 from coordinator.app.admin.planned_lines import sentence
@@ -25,15 +26,16 @@ def line(document: dict[str, Any]) -> bytes:
 
 def overview(reading: Reading) -> dict[str, Any]:
     """Return all groups with their verdicts, and of their nodes what a glance needs."""
-    document = documents.status_document(reading.status)
-    document["kind"] = "Overview"
-    document["groups"] = [
-        _glance(group, verdict)
-        for group, verdict in zip(reading.status.groups, reading.verdicts, strict=True)
-    ]
     rows = reading.operations
-    document["operations"] = None if rows is None else [task_document(row) for row in rows]
-    return document
+    return {
+        **documents.status_document(reading.status),
+        "kind": "Overview",
+        "groups": [
+            _glance(group, verdict)
+            for group, verdict in zip(reading.status.groups, reading.verdicts, strict=True)
+        ],
+        "operations": None if rows is None else [task_document(row) for row in rows],
+    }
 
 
 def group(reading: GroupReading) -> dict[str, Any]:
@@ -45,7 +47,7 @@ def group(reading: GroupReading) -> dict[str, Any]:
         **documents.group_fields(reading.group),
         "verdict": _verdict(reading.verdict),
         "planned": [
-            documents.planned_fields(change) | {"sentence": sentence(change)}
+            {**documents.planned_fields(change), "sentence": sentence(change)}
             for change in reading.group.planned
         ],
         "explanation": [] if found is None else list(found.sentences),
@@ -55,7 +57,7 @@ def group(reading: GroupReading) -> dict[str, Any]:
         "tasks": [task_documents.task_fields(each) for each in past.tasks],
         "observer": None if observer is None else task_documents.observer_fields(observer),
         "jobs": [event_pages.job_fields(each) for each in past.jobs],
-        "events": [event_pages.event_fields(each) for each in reversed(past.events)],
+        "events": [event_fields(each) for each in reversed(past.events)],
     }
 
 
@@ -81,10 +83,11 @@ def table(options: Shared, only: str | None, reading: Reading) -> str:
 
 
 def _glance(group: GroupLine, verdict: Sentence) -> dict[str, Any]:
-    fields = documents.group_fields(group)
-    fields["verdict"] = _verdict(verdict)
-    fields["nodes"] = [_dot(node) for node in group.nodes if node.state != "ended"]
-    return fields
+    return {
+        **documents.group_fields(group),
+        "verdict": _verdict(verdict),
+        "nodes": [_dot(node) for node in group.nodes if node.state != "ended"],
+    }
 
 
 def _verdict(verdict: Sentence) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Self
 
 from coordinator.app.admin.task_views import Asked
 from coordinator.app.config.database_choice import Resolved
@@ -71,6 +72,13 @@ class EventReader:
         self._database = AdminConnection.to_whole_schema(
             resolved.conninfo, schema, resolved.label, timeout_s
         )
+
+    @classmethod
+    def on(cls, database: AdminConnection, resolved: Resolved) -> Self:
+        """Return a reader on a connection that is open, to a whole schema."""
+        reader = cls.__new__(cls)
+        reader._resolved, reader._database = resolved, database
+        return reader
 
     def close(self) -> None:
         """Close the connection."""

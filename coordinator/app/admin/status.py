@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Self
 
 from coordinator.app.admin.planned_lines import PlannedLine
 from coordinator.app.admin.planned_lines import line_of as planned_line
@@ -148,12 +149,20 @@ class StatusReader:
             self._database.close()
             raise
 
-    def status(self, group: str | None = None) -> Status:
-        """Return all groups, or one.
+    @classmethod
+    def on(cls, database: AdminConnection, resolved: Resolved) -> Self:
+        """Return a reader on a connection that is open."""
+        reader = cls.__new__(cls)
+        reader._resolved, reader._database = resolved, database
+        reader._revision = database.revision()
+        return reader
+
+    def status(self, group: str | None = None, *, primaries: bool = True) -> Status:
+        """Return all groups, or one; primaries: the other hosts of the database are asked, too.
 
         Errors: NotFoundError if there is no such group.
         """
-        primaries = Primaries(self._resolved.conninfo)
+        asked = Primaries(self._resolved.conninfo) if primaries else None
         groups, nodes, hosts, planned = self._database.read_all(
             store.GROUPS, store.NODES, TASK_HOSTS, store.PLANNED, group_id=group, id=None
         )
@@ -162,7 +171,8 @@ class StatusReader:
         known = {(row["group_id"], row["task_id"]): row for row in hosts}
         open_changes = tuple(map(planned_line, planned))
         lines = tuple(_group(row, nodes, known, open_changes) for row in groups)
-        return Status(server=self.server(), groups=lines, primaries=primaries.found())
+        seen = None if asked is None else asked.found()
+        return Status(server=self.server(), groups=lines, primaries=seen)
 
     def history(self, group: str | None = None, *, since_s: float | None = None) -> History:
         """Return the terms that began in the last `since_s` seconds, or all.

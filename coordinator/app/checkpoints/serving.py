@@ -29,8 +29,8 @@ from coordinator.segments.faults import DiskError
 from coordinator.segments.transfer.certificate import make_identity
 from coordinator.store.checkpoints import statements
 from coordinator.store.checkpoints.catalogue import Catalogue
+from coordinator.web.listening import split_address
 from coordinator.web.segment_server import REQUEST_MAX_S, SegmentServer, Served
-from coordinator.web.server import split_address
 
 #: Between two reports of the disks.
 REPORT_EVERY_S = 10.0

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from coordinator.store.embedded.server import Running
 
 
+#: Label of the embedded server, which only nodes of this machine can see.
+EMBEDDED_LABEL = "embedded PostgreSQL"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolved:
     """A database to connect to.
@@ -79,6 +83,12 @@ def look_up(settings: NodeSettings) -> Resolved:
     )
 
 
+def of_node(database: DatabaseSettings) -> Resolved:
+    """Return the database of a node that runs, which was resolved when it started."""
+    scope = "this-machine" if database.label == EMBEDDED_LABEL else "server"
+    return Resolved(conninfo=database.conninfo, label=database.label, scope=scope)
+
+
 def _named(database: DatabaseSettings) -> Resolved:
     return Resolved(conninfo=database.conninfo, label=database.label, scope="server")
 
@@ -99,5 +109,5 @@ def _embedded(running: Running) -> Resolved:
         " Set [databaseConfig] or COORD_DATABASE_URL."
     )
     return Resolved(
-        conninfo=running.conninfo, label="embedded PostgreSQL", scope="this-machine", note=note
+        conninfo=running.conninfo, label=EMBEDDED_LABEL, scope="this-machine", note=note
     )

@@ -25,7 +25,7 @@ from coordinator.app.node.asked_lines import (
 from coordinator.app.node.beside.housekeeping import housekeeper_of
 from coordinator.app.node.beside.suspends import suspends
 from coordinator.app.node.beside.token_service import TokenServiceProcess
-from coordinator.app.node.http_endpoints import HttpEndpoints
+from coordinator.app.node.http.endpoints import HttpEndpoints
 from coordinator.app.node.log_lines import sentence
 from coordinator.app.node.one_off.door import OneOffDoor
 from coordinator.app.node.own.policy import policy_of
@@ -175,7 +175,7 @@ def run(
     keeping = housekeeper_of(settings, agent)
     agent.onlookers += (lambda _node: lookout.begin(), lambda _node: keeping.begin())
     try:
-        window = HttpEndpoints(agent, clock, settings.listen, logger)
+        window = HttpEndpoints(agent, clock, settings, logger)
         tokens = TokenServiceProcess(agent, settings, settings_fd, logger, first=legacy is None)
     except CoordError as error:
         log.fail(logger, "not-started", with_origin(settings, str(error)))

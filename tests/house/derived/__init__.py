@@ -6,7 +6,8 @@ python -m tests.house.derived      writes all of them (make config)
 from __future__ import annotations
 
 from coordinator.app.config.template import config_text, schema_text
-from tests.house.derived import commands, exit_codes, python, settings, sql
+from coordinator.app.node.http.openapi import description_text
+from tests.house.derived import commands, exit_codes, metrics, python, settings, sql
 
 
 def files() -> dict[str, str]:
@@ -19,4 +20,6 @@ def files() -> dict[str, str]:
         "docs/exit-codes.md": exit_codes.page(),
         "docs/sql.md": sql.page(),
         "docs/python.md": python.page(),
+        "docs/metrics.md": metrics.page(),
+        "coordinator/web/node/openapi.json": description_text(),
     }

@@ -61,7 +61,8 @@ class HttpTable(Table):
 
     listen: Address | None = _node(
         "http.listen",
-        "Address for /active, /standby, /livez, /readyz and /healthz. Default: none.",
+        "Address for /active, /standby, /livez, /readyz, /healthz, /metrics and /status. Default:"
+        " none.",
         by="COORD_LISTEN --listen HOST:PORT",
         shown="127.0.0.1:8008",
     )

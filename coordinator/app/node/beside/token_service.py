@@ -20,7 +20,7 @@ from coordinator.protocol.node.state.node import Node
 from coordinator.runtime.agent.loop import Agent
 from coordinator.runtime.linux import interpreter
 from coordinator.runtime.log import logger as log
-from coordinator.web.server import split_address
+from coordinator.web.listening import split_address
 
 #: A process that ends is made anew not more often than this.
 AGAIN_S = 5.0

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 from coordinator.protocol.node import branches
 from coordinator.protocol.node.state.node import Node, active, held_by_other
 from coordinator.protocol.rules import epoch
 from coordinator.protocol.rules.trust import expired
+from coordinator.web.http1 import Reply
 
 #: A loop that has not turned for this long is stuck, however slow its heartbeat is.
 STUCK_MIN_S = 5.0
-OK, NOT_FOUND, UNAVAILABLE = 200, 404, 503
+OK, UNAVAILABLE = 200, 503
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,50 +33,67 @@ class Snapshot:
     answered_at: float
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """Status and JSON body; the term is sent in a header, too."""
-
-    status: int
-    body: dict[str, Any]
-    term: int
-
-
-def reply(path: str, snapshot: Snapshot, now: float) -> Reply:
-    """Answer one path."""
-    node = snapshot.node
-    body = _describe(node, now)
-    check = CHECKS.get(path.rstrip("/") or "/")
-    if check is None:
-        known = ", ".join(sorted(CHECKS))
-        return Reply(NOT_FOUND, {"error": f"no such endpoint; there are {known}"}, body["term"])
-    parts = check(snapshot, now)
-    good = all(parts.values())
-    return Reply(OK if good else UNAVAILABLE, {**body, **parts}, body["term"])
-
-
-def _describe(node: Node, now: float) -> dict[str, Any]:
-    term = node.run.term if node.run else (node.view.token.term if node.view else 0)
-    holder = node.view.token.node if node.view and not _free(node) else None
-    return {
-        "group": node.policy.group,
-        "node": node.policy.node,
-        "role": "active" if active(node, now) else (node.standing or "candidate"),
-        "term": term,
-        "holder": holder,
-        "leaseRemainingSeconds": _lease_left_s(node, now),
-        "programReady": node.preparation.ready if node.policy.prepares else None,
-        "database": _database(node, now),
-    }
-
-
-def _database(node: Node, now: float) -> dict[str, Any] | None:
-    """Describe the branch of the database that the node is on; None: it has not seen one yet.
+class Database(TypedDict):
+    """Branch of the database that the node is on.
 
     waitSeconds, why: rest of the wait after a failover (E3), and its cause; None: no wait.
     leftBehindTimeline: of a primary that answers although a later one takes writes (E4).
     secondPrimaryTimeline: of an earlier one that takes writes beside the node's own (E4).
     """
+
+    timeline: int
+    settled: bool
+    waitSeconds: float | None
+    why: str | None
+    leftBehindTimeline: int | None
+    secondPrimaryTimeline: int | None
+
+
+class State(TypedDict):
+    """State of a node as it knows itself; a check adds its parts, true or false.
+
+    database: None: the node has not seen one yet.
+    """
+
+    group: str
+    node: str
+    role: str
+    term: int
+    holder: str | None
+    leaseRemainingSeconds: float | None
+    programReady: bool | None
+    database: Database | None
+
+
+def reply(check: Check, snapshot: Snapshot, now: float) -> Reply:
+    """Answer one check."""
+    node = snapshot.node
+    parts = check(snapshot, now)
+    good = all(parts.values())
+    body = {**_describe(node, now), **parts}
+    return Reply(OK if good else UNAVAILABLE, body, term_of(node))
+
+
+def term_of(node: Node) -> int:
+    """Return the term of the node's run, else that of the token as the node saw it last."""
+    return node.run.term if node.run else (node.view.token.term if node.view else 0)
+
+
+def _describe(node: Node, now: float) -> State:
+    holder = node.view.token.node if node.view and not _free(node) else None
+    return {
+        "group": node.policy.group,
+        "node": node.policy.node,
+        "role": "active" if active(node, now) else (node.standing or "candidate"),
+        "term": term_of(node),
+        "holder": holder,
+        "leaseRemainingSeconds": lease_left_s(node, now),
+        "programReady": node.preparation.ready if node.policy.prepares else None,
+        "database": _database(node, now),
+    }
+
+
+def _database(node: Node, now: float) -> Database | None:
     known = node.epoch
     if known is None:
         return None
@@ -91,7 +109,7 @@ def _database(node: Node, now: float) -> dict[str, Any] | None:
     }
 
 
-def _lease_left_s(node: Node, now: float) -> float | None:
+def lease_left_s(node: Node, now: float) -> float | None:
     """Return the rest of the holder's lease in seconds; None for a standby, which has no lease."""
     return None if node.run is None else round(max(0.0, node.trusted_until - now), 3)
 

@@ -10,8 +10,12 @@ from coordinator.protocol.node.events import PrimarySeen
 from coordinator.protocol.node.state.node import Node, Policy
 from coordinator.protocol.node.state.run import Run
 from coordinator.protocol.rules.timing import Timing
-from coordinator.web.endpoints import Snapshot, reply
-from coordinator.web.server import Server, split_address
+from coordinator.web.http1 import Reply
+from coordinator.web.listening import split_address
+from coordinator.web.node import checks
+from coordinator.web.node.checks import Snapshot
+from coordinator.web.node.routes import route
+from coordinator.web.server import Server
 from tests.simulation.plans.script import TIMING, Script, identity, view
 
 STANDBY = Node(
@@ -22,6 +26,15 @@ STANDBY = Node(
     standing="standby",
 )
 HOLDER = replace(STANDBY, run=Run(1, 7, 99.0), standing="active")
+
+
+def reply(path: str, snapshot: Snapshot, now: float) -> Reply:
+    """Answer a path that needs no database."""
+    found = route(path, snapshot.node.policy.group)
+    if isinstance(found, Reply):
+        return found
+    assert callable(found), path
+    return checks.reply(found, snapshot, now)
 
 
 def status(path: str, node: Node, now: float = 100.0) -> int:
@@ -139,7 +152,8 @@ def test_an_unknown_path_names_those_that_exist():
 def test_the_server_answers_what_load_balancers_ask(method):
     import http.client
 
-    server = Server("127.0.0.1", 0, lambda path: reply(path, Snapshot(HOLDER, 0, 0), 100.0))
+    snapshot = Snapshot(HOLDER, 0, 0)
+    server = Server("127.0.0.1", 0, lambda request, _: reply(request.path, snapshot, 100.0))
     try:
         connection = http.client.HTTPConnection(*server.address, timeout=5)
         connection.request(method, "/active?x=1")

@@ -1,0 +1,15 @@
+"""Query for the metrics of a node, of columns that the login of a node may read."""
+
+from __future__ import annotations
+
+from typing import LiteralString
+
+#: Runs of the schedules of a group and of its tasks.
+RUNS: LiteralString = """
+SELECT kept.group_id AS name, kept.fired_count AS started, kept.skipped_count AS skipped
+FROM {schema}.schedule AS kept
+WHERE kept.group_id = %(group_id)s
+    OR starts_with(kept.group_id, CAST(%(group_id)s AS text) || '/')
+ORDER BY kept.group_id, kept.name
+LIMIT %(count)s
+"""
