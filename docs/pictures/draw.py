@@ -63,14 +63,14 @@ class Picture:
         """Draw a heartbeat."""
         self._parts.append(f'<circle cx="{x:g}" cy="{y:g}" r="5" class="{kind}"/>')
 
-    def write(self, name: str) -> None:
-        """Write the file beside this script."""
+    def svg(self) -> str:
+        """Return the whole file."""
         width, height = self._size
         marker = (
             '<marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8"'
             ' markerHeight="8" orient="auto"><path d="M0,0 L8,4 L0,8 z" class="head"/></marker>'
         )
-        text = (
+        return (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"'
             f' width="{width}" height="{height}" role="img">\n'
             f"<title>{escape(self._title)}</title>\n"
@@ -78,10 +78,9 @@ class Picture:
             + "\n".join(self._parts)
             + "\n</svg>\n"
         )
-        (HERE / name).write_text(text)
 
 
-def processes() -> None:
+def processes() -> Picture:
     """Draw the processes of a node."""
     p = Picture(720, 330, "The processes of a node")
     p.box(20, 20, 460, 290)
@@ -95,10 +94,10 @@ def processes() -> None:
     p.box(560, 210, 140, 70, "PostgreSQL", "the only thing", "that nodes share")
     p.line((165, 262), (178, 292), (520, 292), (559, 262), arrow=True)
     p.text(520, 308, "one connection", "small")
-    p.write("processes.svg")
+    return p
 
 
-def lease() -> None:
+def lease() -> Picture:
     """Draw how heartbeats move the deadline."""
     p = Picture(760, 260, "Lease and deadline of a holder")
     p.text(20, 34, "heartbeats, by the time at which they were sent", "small", "start")
@@ -118,10 +117,10 @@ def lease() -> None:
     p.box(580, 190, 160, 34, "dead", kind="off")
     words = "the deadline: one lease after the last acknowledged heartbeat was sent"
     p.text(740, 250, words, "small", "end")
-    p.write("lease.svg")
+    return p
 
 
-def takeover() -> None:
+def takeover() -> Picture:
     """Draw a takeover on a time line."""
     p = Picture(780, 300, "A takeover after the holder was cut off")
     p.text(20, 66, "node-1", "strong", "start")
@@ -142,10 +141,10 @@ def takeover() -> None:
     p.text(374, 244, "livenessCheckInterval of node-1", "small")
     p.text(500, 285, "room for clocks that run 10 % fast or slow", "small")
     p.line((440, 268), (560, 268))
-    p.write("takeover.svg")
+    return p
 
 
-def tasks() -> None:
+def tasks() -> Picture:
     """Draw tasks over nodes before and after a death."""
     p = Picture(760, 300, "Tasks over three nodes, before and after the death of one")
     p.text(20, 30, "before", "strong", "start")
@@ -162,10 +161,10 @@ def tasks() -> None:
             every = [(name, "on") for name in names] + [(n, "wait") for n in new.get(node, "")]
             for place, (name, kind) in enumerate(every):
                 p.box(left + 90 + 60 * place, y + 14, 48, 38, name, kind=kind)
-    p.write("tasks.svg")
+    return p
 
 
-def warm() -> None:
+def warm() -> Picture:
     """Draw a cold standby and a started one."""
     p = Picture(760, 230, "A cold standby and a started one")
     p.line((330, 30), (330, 210), kind="thin")
@@ -178,9 +177,11 @@ def warm() -> None:
     p.box(240, 142, 90, 38, "at its gate", kind="wait")
     p.box(330, 142, 410, 38, "works", kind="on")
     p.text(430, 108, "nobody works", "small")
-    p.write("warm.svg")
+    return p
 
+
+PICTURES = {draw.__name__: draw for draw in (processes, lease, takeover, tasks, warm)}
 
 if __name__ == "__main__":
-    for draw in (processes, lease, takeover, tasks, warm):
-        draw()
+    for name, draw in PICTURES.items():
+        (HERE / f"{name}.svg").write_text(draw().svg())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import runpy
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ import typer
 import coordinator
 from coordinator import errors
 from tests.house.derived import commands, exit_codes, python, sql
+from tests.house.links import ROOT
 
 #: A row whose meaning is missing.
 EMPTY = re.compile(r"^\| *`.*\| *\|(?: .*)?$", re.M)
@@ -74,3 +76,12 @@ def test_nothing_of_the_environment_is_in_a_page(monkeypatch: pytest.MonkeyPatch
 
     for page in (commands, exit_codes, sql, python):
         assert "canary" not in page.page()
+
+
+def test_the_pictures_are_those_that_the_script_draws() -> None:
+    """`python docs/pictures/draw.py` draws them."""
+    folder = ROOT / "docs/pictures"
+    drawn = runpy.run_path(str(folder / "draw.py"))["PICTURES"]
+
+    wrong = [name for name in drawn if (folder / f"{name}.svg").read_text() != drawn[name]().svg()]
+    assert (wrong, len(drawn)) == ([], 5)

@@ -5,11 +5,14 @@ python -m tests.house.derived      writes all of them (make config)
 
 from __future__ import annotations
 
+import functools
+
 from coordinator.app.config.template import config_text, schema_text
 from coordinator.app.node.http.openapi import description_text
 from tests.house.derived import commands, exit_codes, metrics, python, settings, sql
 
 
+@functools.cache
 def files() -> dict[str, str]:
     """Return the derived files by name."""
     return {

@@ -67,7 +67,7 @@ def _section(title: str, text: str, usage: str, params: list[Any]) -> Iterator[s
     if text:
         yield f"{text}\n"
     if usage and usage != title:
-        yield f"```\n{usage}\n```\n"
+        yield f"Usage: `{usage}`\n"
     rows = [_row(param) for param in params if not getattr(param, "hidden", False)]
     if rows:
         yield "| argument, option | meaning |"
