@@ -15,6 +15,7 @@ import pytest
 
 from tests.browser.conftest import Browser
 from tests.support.bounds import within
+from tests.support.servers.scratch import scratch
 
 pytestmark = [pytest.mark.long, pytest.mark.real, pytest.mark.timeout(900)]
 
@@ -58,7 +59,8 @@ def test_a_takeover_is_seen_within_five_minutes_of_a_clone(
     demo = subprocess.Popen(
         first_command(),
         cwd=clone,
-        env=environ | {"COORD_EMBEDDED_ROOT": str(tmp_path / "pg"), "PYTHONUNBUFFERED": "1"},
+        # PostgreSQL's user has to enter the folder of the server, and cannot enter a test's own.
+        env=environ | {"COORD_EMBEDDED_ROOT": str(scratch() / "pg"), "PYTHONUNBUFFERED": "1"},
         text=True,
         bufsize=1,
         stdout=subprocess.PIPE,

@@ -84,6 +84,12 @@ def test_a_killed_node_its_gap_and_a_stream_that_breaks_and_comes_back(
         assert f"{gap_s:.2f} s" in row
         assert before.node in row
 
+        look.tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        look.tab.locator("#copy").click()
+        look.wait("() => document.getElementById('said').textContent.includes('clipboard')")
+        copied = json.loads(look.tab.evaluate("navigator.clipboard.readText()"))
+        assert [each["term"] for each in copied["takeovers"]][-2:] == [after.term, before.term]
+
         port = page.address[1]
         page.process.kill()
         look.wait("() => document.body.classList.contains('old')")

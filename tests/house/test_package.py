@@ -43,6 +43,14 @@ def test_nothing_but_the_package_is_at_the_top(installed):
     assert {name for name in names if not name.endswith(".dist-info")} == {"coordinator"}
 
 
+def test_the_wheel_has_the_page_with_the_licence_of_its_plot(installed):
+    names = {path.name for path in (installed / "coordinator/web/page/static").iterdir()}
+
+    tree = {path.name for path in (ROOT / "coordinator/web/page/static").iterdir()}
+    assert names == tree
+    assert {"index.html", "main.js", "uPlot.iife.min.js", "uPlot.LICENSE.txt"} <= names
+
+
 def test_the_wheel_can_migrate_a_database(installed, unmigrated):
     """`coord db upgrade` works where only the wheel is: migrations travel with it."""
     environment = {

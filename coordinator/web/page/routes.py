@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -169,7 +170,12 @@ class Guarded:
             text = f"{host!r} is no name of this server: coord ui --name adds one"
             await _problem(421, text)(scope, receive, sending)
             return
-        await self._inner(scope, receive, sending)
+        try:
+            await self._inner(scope, receive, sending)
+        except Exception as error:  # noqa: BLE001 - the client has its 500, and others go on
+            logging.getLogger("coord").error(
+                "the page: %s: unexpected error: %s: %s", scope["path"], type(error).__name__, error
+            )
 
 
 def _sent(found: File, request: Request) -> Response:

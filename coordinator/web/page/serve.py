@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import threading
 from typing import Any
@@ -63,6 +64,8 @@ class Server:
             each.close()
 
     def _run(self) -> None:
+        # A client's broken request is no news, and uvicorn would write a line for each.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         asyncio.run(self._server.serve(sockets=self._sockets))
 
 
