@@ -246,6 +246,7 @@ def test_a_holder_and_a_worker_die_and_what_was_kept_stays(ground: Ground):
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1_500)
 @pytest.mark.real
 def test_thirty_faults_of_every_kind(ground: Ground):
     for _ in range(5):
@@ -256,6 +257,7 @@ def test_thirty_faults_of_every_kind(ground: Ground):
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1_500)
 @pytest.mark.real
 @pytest.mark.parametrize("kind", TYPES)
 def test_a_cancel_at_any_of_ten_moments_leaves_nothing_half(ground: Ground, kind: str):
@@ -289,6 +291,7 @@ def test_a_cancel_at_any_of_ten_moments_leaves_nothing_half(ground: Ground, kind
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1_500)
 @pytest.mark.real
 def test_a_worker_that_stands_still_loses_its_claim_to_another_node(ground: Ground):
     """Q9: its node lives, and another one ends the operation."""
