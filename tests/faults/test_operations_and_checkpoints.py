@@ -153,7 +153,8 @@ def ground(tmp_path: Path) -> Iterator[Ground]:
             made.liveness_s, made.heartbeat_s = 3.0, 0.5
             found = Ground(server, made, tmp_path, random.Random(7))
             for name in NAMES:
-                config_of(tmp_path, name)
+                with config_of(tmp_path, name).open("a") as config:
+                    config.write('[program]\nonExit = "restart"\n')
                 found.start(name)
             served = "SELECT count(*) FROM sys_storage_devices WHERE state = 'online'"
             eventually(lambda: found.query(served) == [(3,)], WAIT_S, made.story)

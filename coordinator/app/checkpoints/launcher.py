@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,10 +24,15 @@ from coordinator.errors import (
     CoordError,
     StateFileError,
 )
+from coordinator.runtime.linux.clock import BoottimeClock
+from coordinator.segments.faults import CheckpointLostError
 from coordinator.store.checkpoints.catalogue import Catalogue
 
 #: Content of a checkpoint that was bytes or a file.
 CONTENT_NAME = "content"
+#: So long a start waits for the segments of nodes that are away, and so often it looks. A machine
+#: that restarts takes about as long; another node has no others.
+PATIENCE_S, AGAIN_S = 60.0, 1.0
 #: Time for one request to the database.
 REQUEST_S = 30.0
 
@@ -80,17 +87,43 @@ def load(settings: NodeSettings) -> Path:
         timeout_s=REQUEST_S,
     ) as catalogue:
         reader = Reader(catalogue, settings.task_id, int(term))
-        try:
-            row = reader.chosen(token)
-        except ConditionFalseError:
-            target.mkdir(mode=0o700)
-            return target
-        if row["form"] == "directory":
-            reader.save_to(row, target)
-        else:
-            target.mkdir(mode=0o700)
-            reader.save_to(row, target / CONTENT_NAME)
+        _patiently(lambda: _restore(reader, token, target))
     return target
+
+
+def _restore(reader: Reader, token: str, target: Path) -> None:
+    try:
+        row = reader.chosen(token)
+    except ConditionFalseError:
+        target.mkdir(mode=0o700, exist_ok=True)
+        return
+    if row["form"] == "directory":
+        reader.save_to(row, target)
+    else:
+        target.mkdir(mode=0o700, exist_ok=True)
+        reader.save_to(row, target / CONTENT_NAME)
+
+
+def _patiently(act: Callable[[], None]) -> None:
+    """Try again while segments are lacking: their node may be about to come back.
+
+    The node holds the token meanwhile, and its heartbeats go on; without trust this is killed.
+    Errors: CheckpointLostError when PATIENCE_S are over.
+    """
+    clock, pause, told = BoottimeClock(), threading.Event(), False
+    until_s = clock.now() + PATIENCE_S
+    while True:
+        try:
+            act()
+        except CheckpointLostError as error:
+            if clock.now() >= until_s:
+                raise
+            if not told:
+                sys.stderr.write(f"coord: waiting for the last checkpoint: {error}\n")
+                told = True
+            pause.wait(AGAIN_S)
+        else:
+            return
 
 
 if __name__ == "__main__":
