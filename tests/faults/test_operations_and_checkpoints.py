@@ -107,11 +107,9 @@ def machine_dies(ground: Ground, name: str) -> None:
 
 
 def machine_stands_still(ground: Ground, name: str) -> None:
-    count = "SELECT count(*) FROM token_history"
-    before = ground.query(count)
+    holds = "SELECT count(*) FROM token_holder WHERE session IS NOT NULL AND task_id = %s"
     ground.bed.nodes[name].send(signal.SIGSTOP, "all")
-    if name == ground.holder():
-        eventually(lambda: ground.query(count) != before, WAIT_S, "another holder")
+    eventually(lambda: ground.query(holds, name) == [(0,)], WAIT_S, "it holds no more")
     ground.bed.nodes[name].send(signal.SIGCONT, "all")
 
 
