@@ -197,7 +197,7 @@ def test_the_manifest_fits_together(config):
     for probe in ("livenessProbe", "readinessProbe"):
         assert container[probe]["httpGet"]["port"] == port["name"]
     environment = {each["name"]: each for each in container["env"]}
-    assert environment["COORD_HTTP_LISTEN"]["value"].endswith(":8123")
+    assert environment["COORD_LISTEN"]["value"].endswith(":8123")
     assert pod["spec"]["terminationGracePeriodSeconds"] > 40
     names = [each["metadata"]["name"] for each in documents]
     assert all(re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", name) for name in names)
@@ -211,6 +211,21 @@ def test_the_dashboard_shows_known_metrics(config):
     places = [panel["gridPos"] for panel in panels]
     assert all(place["x"] + place["w"] <= 24 for place in places)
     assert [panel["title"] for panel in panels if not panel["targets"][0]["expr"]] == []
+
+
+def test_every_variable_of_a_node_is_one_that_nodes_know(config):
+    from coordinator.app.config.model.names import run_options
+
+    known = {each.setting.env for each in run_options()}
+    known |= {
+        "COORD_GROUP_ID",
+        "COORD_DATABASE_URL",
+        "COORD_DATABASE_PASSWORD",
+        "COORD_REQUIRE_DATABASE",
+    }
+    text = printed(config, "compose") + printed(config, "kubernetes") + printed(config, "systemd")
+
+    assert set(re.findall(r"COORD_[A-Z_]+", text)) - known == {"COORD_NODE"}
 
 
 def test_supervisord_gets_final_exit_codes(config):
