@@ -15,12 +15,13 @@ import threading
 import uuid
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from weakref import WeakSet
 
 from coordinator.app.api.contender import own_name
+from coordinator.app.api.first_connection import NO_LIMIT, first_connection
 from coordinator.app.api.setup import Setup
 from coordinator.app.api.wait import Wait
 from coordinator.errors import ConfigError, CoordError
@@ -36,8 +37,6 @@ from coordinator.runtime.holders.loop import Loop
 from coordinator.runtime.linux.clock import BoottimeClock
 from coordinator.store.connection.postgres import PostgresStore
 
-#: Time limit of the first connection; later ones are waited for.
-CONNECT_S = 5.0
 #: Time that `close` waits for bodies that still run, and for the database.
 CLOSE_S = 5.0
 #: The same where nobody asked for it.
@@ -69,6 +68,7 @@ class _Life:
     loop: Loop | None = None
     thread: threading.Thread | None = None
     over: CoordError | None = None
+    closing: threading.Event = field(default_factory=threading.Event)
 
 
 class Session:
@@ -98,6 +98,7 @@ class Session:
                 raise CoordError(CLOSED)
             life = self._living()
             if self._closed:  # by a handler of a signal, meanwhile
+                life.closing.set()
                 life.inbox.put(StopAsked(self._clock.now(), CLOSED))
                 raise CoordError(CLOSED)
             self._number += 1
@@ -110,6 +111,7 @@ class Session:
             )
             # Noted before the wish is under way: whoever is interrupted in between can give it up.
             wait.number = wish.number
+            wait.until = NO_LIMIT if timeout_s is None else wish.until
             life.waiters[wish.number] = wait
             life.inbox.put(Wished(now, wish))
 
@@ -140,6 +142,7 @@ class Session:
             life = self._life
         if life is None or life.thread is None:
             return
+        life.closing.set()
         life.inbox.put(StopAsked(self._clock.now(), "the coordinator was closed"))
         if life.thread is threading.current_thread():
             return  # a callback of a loss: nobody can wait for the thread that calls it
@@ -186,6 +189,7 @@ class Session:
             raise CoordError(f"no thread can be made for the session: {error}") from error
         except BaseException:
             # Interrupted, and nobody knows this life; its thread may have started.
+            life.closing.set()
             life.inbox.put(StopAsked(self._clock.now(), CLOSED))
             raise
         self._life = life
@@ -223,7 +227,24 @@ class Session:
                 life.inbox,
                 life.waiters,  # type: ignore[arg-type]
             )
-            return life.loop.run(store.connect(CONNECT_S))
+            connection = first_connection(
+                store,
+                self._clock,
+                life.waiters,
+                life.closing,
+                setup.timing.heartbeat_s,
+                lambda error, ended: self._over(life, error, ended),
+            )
+            return life.loop.run(connection)
+
+    def _over(self, life: _Life, error: CoordError, ended: Set[int]) -> bool:
+        """End a life that has no wait but these; what is asked from now on begins another one."""
+        with self._lock:
+            # Before the first wait is noted, its thread may be here already.
+            if not life.waiters or not ended >= life.waiters.keys():
+                return False
+            life.over = error
+            return True
 
     def _facts(self, name: str) -> NodeFacts:
         timing = self._setup.timing

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
+from coordinator.app.api.first_connection import NO_LIMIT
 from coordinator.errors import (
     ConfigError,
     CoordError,
@@ -30,10 +31,12 @@ class ThreadWait:
 
     number: of the wait in its session; None before it was asked for.
     holding: None before the grant.
+    until: own clock: when the first connection is given up; see `first_connection`.
     """
 
     def __init__(self) -> None:
         self.number: int | None = None
+        self.until = NO_LIMIT
         self.holding: Holding | None = None
         self._answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
         self._released = threading.Event()
@@ -48,6 +51,10 @@ class ThreadWait:
     def wait_for_release(self) -> None:
         """Block until the token is held no more, for RELEASE_MAX_S at most."""
         self._released.wait(RELEASE_MAX_S)
+
+    def interrupt(self, error: CoordError) -> None:
+        """End `wait` with an error; the wait itself is still to be given up (any thread)."""
+        self._answers.put(error)
 
     def granted(self, holding: Holding) -> bool:
         """Take the holding (called by the loop)."""
@@ -68,11 +75,12 @@ class ThreadWait:
 class TaskWait:
     """Wait of a task of an event loop; nothing of it waits in an executor.
 
-    number, holding: as for a thread.
+    number, holding, until: as for a thread.
     """
 
     def __init__(self) -> None:
         self.number: int | None = None
+        self.until = NO_LIMIT
         self.holding: Holding | None = None
         self._loop = asyncio.get_running_loop()
         self._answer: asyncio.Future[Answer] = self._loop.create_future()

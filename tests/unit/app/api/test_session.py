@@ -235,6 +235,82 @@ def test_a_database_that_is_back_is_asked_by_the_next_wait(stores):
             assert token.term == 1
 
 
+def test_a_first_connection_is_tried_until_the_time_of_its_wait_is_over(stores):
+    """Only a wait without a limit is refused by the first try that nobody answers."""
+    tries = 0
+
+    def at(moment: str) -> None:
+        nonlocal tries
+        tries += moment == "connect"
+        if moment == "connect" and tries < 3:
+            raise DatabaseUnreachableError("away")
+
+    stores.at = at
+    with made(stores) as coordinator, coordinator.token("x", timeout=WITHIN_S) as token:
+        assert token.term == 1
+
+    assert tries == 3
+
+
+def test_each_wait_for_a_first_connection_has_its_own_time(stores):
+    """A try takes no longer than the wait that began it; who waits for longer waits on."""
+    limits: list[float] = []
+    refused = threading.Event()
+
+    class Store:
+        def __init__(self, facts) -> None:
+            self.real = stores(facts)
+
+        def connect(self, timeout_s: float) -> object:
+            limits.append(timeout_s)
+            if not refused.is_set():
+                raise DatabaseUnreachableError("away")
+            return self.real.connect(timeout_s)
+
+    coordinator = made(stores)
+    coordinator._session = Session(coordinator._setup, Store)
+    got: list[int] = []
+
+    def wait_long() -> None:
+        with coordinator.token("y", timeout=WITHIN_S) as token:
+            got.append(token.term)
+
+    patient = threading.Thread(target=wait_long)
+    patient.start()
+    with pytest.raises(DatabaseUnreachableError), coordinator.token("x", timeout=0.2):
+        pytest.fail("there is no database")
+    refused.set()
+    patient.join(WITHIN_S)
+    coordinator._session.close()
+
+    assert got == [1]
+    assert max(limits) <= 5.0
+
+
+def test_a_close_ends_the_tries_of_a_first_connection():
+    tried = threading.Event()
+
+    def at(moment: str) -> None:
+        tried.set()
+        raise DatabaseUnreachableError("away")
+
+    coordinator = made(ThreadedStores(at))
+    refused: list[str] = []
+
+    def wait() -> None:
+        with pytest.raises(DatabaseUnreachableError) as told, coordinator.token("x", timeout=600):
+            pytest.fail("there is no database")
+        refused.append(str(told.value))
+
+    waiter = threading.Thread(target=wait)
+    waiter.start()
+    assert tried.wait(WITHIN_S)
+    coordinator._session.close()
+    waiter.join(WITHIN_S)
+
+    assert refused == ["away"]
+
+
 def test_u7_a_forked_child_holds_nothing_and_may_leave_the_block(stores):
     """U7: its way out must not end the parent's holding, nor wait for threads that it lacks."""
     with made(stores) as coordinator:
