@@ -3,6 +3,7 @@
 FakeCoordinator       a Coordinator without a database, for unit tests
 FakeAsyncCoordinator  the same for AsyncCoordinator
 FakeTokens            the tokens that several fakes share, and how to lose one
+FakeRecord            what the group remembers of a schedule
 
 The pytest plugin, which pytest loads by itself, adds the fixture `coord_group`: real nodes on a
 real database (docs/testing.md).
@@ -16,12 +17,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from coordinator.testing.fakes.asynchronous import FakeAsyncCoordinator, FakeAsyncToken
     from coordinator.testing.fakes.coordinator import FakeCoordinator, FakeToken
-    from coordinator.testing.fakes.tokens import FakeTokens
+    from coordinator.testing.fakes.tokens import FakeRecord, FakeTokens
 
 __all__ = [
     "FakeAsyncCoordinator",
     "FakeAsyncToken",
     "FakeCoordinator",
+    "FakeRecord",
     "FakeToken",
     "FakeTokens",
 ]
@@ -30,6 +32,7 @@ _HOMES = {
     "FakeAsyncCoordinator": "coordinator.testing.fakes.asynchronous",
     "FakeAsyncToken": "coordinator.testing.fakes.asynchronous",
     "FakeCoordinator": "coordinator.testing.fakes.coordinator",
+    "FakeRecord": "coordinator.testing.fakes.tokens",
     "FakeToken": "coordinator.testing.fakes.coordinator",
     "FakeTokens": "coordinator.testing.fakes.tokens",
 }

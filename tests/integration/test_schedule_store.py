@@ -14,6 +14,7 @@ import pytest
 
 from coordinator.app.config.settings import DatabaseSettings
 from coordinator.app.program.database_ledger import DatabaseLedger
+from coordinator.app.program.record_connection import RecordConnection
 from coordinator.errors import CoordError, DatabaseUnreachableError
 from coordinator.protocol.messages.schedule_claims import (
     AlreadyEnded,
@@ -402,7 +403,8 @@ def test_any_text_of_a_program_can_be_written(
 
 def ledger_of(settings: DatabaseSettings, me: store.Holding) -> DatabaseLedger:
     clock = BoottimeClock()
-    return DatabaseLedger(settings, me, None, clock=clock, node_started_at=clock.now())
+    connection = RecordConnection.of(settings)
+    return DatabaseLedger(connection, me, None, clock=clock, node_started_at=clock.now())
 
 
 @pytest.fixture

@@ -17,17 +17,19 @@ guard a process, which it can kill.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar, Unpack
 
 from coordinator.app.api.asynchronous.coordinator import held_async
 from coordinator.app.api.block import Cancel, ThreadTokens, TokenBlock
 from coordinator.app.api.exclusive import exclusive
 from coordinator.app.api.main_thread import raise_what_waited
-from coordinator.app.api.session import end_with, session_of, warn_if_open
+from coordinator.app.api.session import CLOSE_S, end_with, session_of, warn_if_open
 from coordinator.app.api.setup import (
+    STOP_S,
     Seconds,
     Setup,
+    seconds,
     setup_from_config,
     setup_of,
     url_of_engine,
@@ -35,9 +37,14 @@ from coordinator.app.api.setup import (
 )
 from coordinator.app.api.token import Token
 from coordinator.app.api.wait import ThreadWait
+from coordinator.runtime.holders.holding import Holding
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
+
+    from coordinator.app.api.schedules.definition import F, JobOptions, Moment
+    from coordinator.app.api.schedules.holder import Call, Tokens
+    from coordinator.app.api.schedules.service import Schedules
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -170,20 +177,77 @@ class Coordinator:
             return exclusive(
                 function,
                 lambda: self._held(full, limit_s),
-                lambda: held_async(self._session, self._setup, full, limit_s),
+                lambda: self._held_async(full, limit_s),
             )
 
         return decorate
 
+    def every(self, interval: Seconds, **options: Unpack[JobOptions]) -> Callable[[F], F]:
+        """Decorate a function that runs again and again, while this process holds its token.
+
+        It is called with a `JobContext`, or without arguments, in a thread, once `start` or `run`
+        was called. The token is the function's own ("GROUP/NAME"), so of all processes that define
+        it one runs it. Options, record and rules are those of docs/schedules.md; see `JobOptions`.
+        Errors: TypeError for a function that cannot be called so, and for an unknown option;
+        ConfigError for a malformed value; UsageError for a second function of a name.
+        """
+        from coordinator.app.api.schedules import definition
+
+        return self._scheduled(definition.every(interval), options)
+
+    def cron(
+        self, line: str, *, timezone: str = "UTC", **options: Unpack[JobOptions]
+    ) -> Callable[[F], F]:
+        """Decorate a function that runs by a cron line of five fields, as `every`."""
+        from coordinator.app.api.schedules import definition
+
+        return self._scheduled(definition.cron(line, timezone), options)
+
+    def once(self, at: Moment, **options: Unpack[JobOptions]) -> Callable[[F], F]:
+        """Decorate a function that runs once in the whole group, at a moment, as `every`."""
+        from coordinator.app.api.schedules import definition
+
+        return self._scheduled(definition.once(at), options)
+
+    def start(self) -> None:
+        """Start the threads of all schedules, and return.
+
+        Errors: UsageError when they run already, or there are none.
+        """
+        self._jobs().start(self._call())
+
+    def stop(self, timeout: Seconds = STOP_S) -> bool:
+        """Stop the schedules; wait for runs that are going on, for `timeout` seconds at most.
+
+        No thread and no connection of the schedules is left. False: a run goes on for longer, as
+        no thread can be ended; its token is given back when it ends. `start` may be called again.
+        """
+        return self._schedules is None or self._schedules.stop(seconds("timeout", timeout))
+
+    def run(self, timeout: Seconds = STOP_S) -> None:
+        """Run the schedules until the process is told to stop, or the last of them has ended.
+
+        In the main thread it takes the signals that `coord run` takes: TERM and INT stop, after the
+        runs that are going on (`timeout` seconds at most); a second INT raises KeyboardInterrupt at
+        once; USR1 gives the tokens back and leaves them to others for one livenessCheckInterval;
+        USR2 logs the state, QUIT writes the stacks.
+        Errors: UsageError as `start`; ScheduleEndedError when the last schedules have ended, one of
+        them by its error policy; CoordError when the database refuses.
+        """
+        from coordinator.app.api.schedules.in_threads import run_here
+
+        run_here(self._jobs(), self._call(), seconds("timeout", timeout))
+
     def close(self) -> None:
-        """End the session and its threads; waiting callers get a CoordError.
+        """End the schedules, the session and its threads; waiting callers get a CoordError.
 
         Blocks that still run are waited for, for 5 s. The tokens of those that run on are not given
         back: their session ends by its silence. The coordinator cannot be used afterwards.
         """
+        self.stop(CLOSE_S)
         self._session.close()
 
-    def __enter__(self) -> Coordinator:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exc: object) -> None:
@@ -191,6 +255,37 @@ class Coordinator:
 
     def __del__(self) -> None:
         warn_if_open(self, getattr(self, "_session", None))
+
+    #: Made by the first decorator: who defines no schedule loads nothing of them.
+    _schedules: Schedules | None = None
+
+    def _jobs(self) -> Schedules:
+        if self._schedules is None:
+            from coordinator.app.api.schedules.service import schedules_of
+
+            self._schedules = schedules_of(self, self._setup, self._job_tokens())
+        return self._schedules
+
+    def _scheduled(self, kind: dict[str, object], options: JobOptions) -> Callable[[F], F]:
+        from coordinator.app.api.schedules.service import decorator
+
+        return decorator(self._jobs(), kind, options, coroutine=False)
+
+    def _job_tokens(self) -> Callable[[], Tokens]:
+        """Return what makes the tokens of schedules; it must not refer to this coordinator."""
+        from coordinator.app.api.schedules.database import SessionTokens
+
+        session, setup = self._session, self._setup
+        return lambda: SessionTokens(session, setup)
+
+    def _call(self) -> Call:
+        from coordinator.app.api.schedules.in_threads import in_threads
+
+        return in_threads(self.group_id, self._token_maker())
+
+    def _token_maker(self) -> Callable[[Holding], Token]:
+        setup = self._setup
+        return lambda holding: Token(holding, setup.conninfo, setup.schema)
 
     def _begin(self, setup: Setup) -> None:
         self._setup = setup
@@ -204,12 +299,15 @@ class Coordinator:
         try:
             session.ask(wait, full, limit_s)
             holding = wait.wait()
-            yield Token(holding, self._setup.conninfo, self._setup.schema)
+            yield self._token_maker()(holding)
             holding.check()
         finally:
             if session.give_up(wait):
                 wait.wait_for_release()
             raise_what_waited()
+
+    def _held_async(self, full: str, limit_s: float | None) -> AbstractAsyncContextManager[object]:
+        return held_async(self._session, self._setup, full, limit_s)
 
     def __reduce__(self) -> tuple[Callable[[Setup], Coordinator], tuple[Setup]]:
         return _unpickled, (self._setup,)

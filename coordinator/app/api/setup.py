@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 #: A number of seconds, or a text such as "6s" or "2 min", as in Config.toml.
 Seconds = float | str
 
+#: Time that `stop` waits for the runs of schedules, as stopTimeout of Config.toml at most.
+STOP_S = 10.0
 #: Longest name of group and token together, as in the tables.
 NAME_LENGTH_MAX = 256
 

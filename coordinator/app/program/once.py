@@ -19,6 +19,7 @@ import threading
 from coordinator.app.config.settings import NodeSettings, OnceSettings
 from coordinator.app.program.database_ledger import DatabaseLedger
 from coordinator.app.program.process import Start, started
+from coordinator.app.program.record_connection import RecordConnection
 from coordinator.errors import CommandNotFoundError, ConfigError, CoordError, TokenLostError
 from coordinator.protocol.messages.schedule_claims import (
     AlreadyFired,
@@ -89,7 +90,7 @@ def _ledger(start: Start) -> DatabaseLedger:
         node=start.node,
     )
     return DatabaseLedger(
-        settings.database,
+        RecordConnection.of(settings.database),
         holding,
         None,
         clock=BoottimeClock(),

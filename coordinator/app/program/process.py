@@ -28,6 +28,7 @@ from coordinator.runtime.linux.clock import BoottimeClock
 from coordinator.runtime.linux.descriptors import open_standard
 from coordinator.runtime.log import logger as log
 from coordinator.runtime.schedule.jobs import (
+    Job,
     RunContext,
     call,
     command_job,
@@ -150,7 +151,7 @@ def run(start: Start) -> int:
 
     clock = BoottimeClock()
     if function is not None:
-        job = function_job(function)
+        job: Job = function_job(function)
     else:
         assert program.argv is not None, "a program has a callable or a command"
         argv = ("/bin/sh", "-c", program.argv[0]) if program.shell else program.argv

@@ -6,6 +6,7 @@ import signal
 
 from coordinator.app.config.settings import NodeSettings
 from coordinator.app.program.database_ledger import DatabaseLedger
+from coordinator.app.program.record_connection import RecordConnection
 from coordinator.errors import ConfigError, ScheduleEndedError, TokenLostError
 from coordinator.ports import Clock
 from coordinator.protocol.messages.schedule import Trigger
@@ -36,7 +37,7 @@ def run_schedule(
         node=context.node,
     )
     ledger = DatabaseLedger(
-        settings.database,
+        RecordConnection.of(settings.database),
         holding,
         settings.trigger.max_count,
         clock=clock,

@@ -92,8 +92,8 @@ _BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
-def call(function: Callable[..., object], context: RunContext) -> None:
-    """Call a function, or run a coroutine function to its end."""
+def call(function: Callable[..., object], context: object) -> None:
+    """Call a function, or run a coroutine function to its end; it may take the context."""
     arguments = (context,) if wants_context(function) else ()
     if inspect.iscoroutinefunction(function):
         import asyncio  # slow to import, and few need it
@@ -103,13 +103,13 @@ def call(function: Callable[..., object], context: RunContext) -> None:
         function(*arguments)
 
 
-def function_job(function: Callable[..., object]) -> Job:
+def function_job(function: Callable[..., object]) -> Callable[[object], None]:
     """Return a job that calls `function`; an exit of its thread or process ends only the run.
 
     Such attempts are sys.exit() and an exception that is no Exception (asyncio's CancelledError).
     """
 
-    def run(context: RunContext) -> None:
+    def run(context: object) -> None:
         try:
             call(function, context)
         except SystemExit as leaving:

@@ -10,8 +10,6 @@ from types import TracebackType
 from coordinator.errors import CoordError
 from coordinator.runtime.log.logger import LOGGER
 
-logger = logging.getLogger(LOGGER)
-
 _Raised = tuple[type[BaseException], BaseException, TracebackType | None]
 
 #: Packages whose frames lie between the start of a run and the user's own code.
@@ -36,11 +34,15 @@ def shown(moment: datetime) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunLog:
-    """The log of one program under one holding; every line begins with the group."""
+    """The log of one program under one holding; every line begins with the group.
+
+    logger: name of the logger; code in an application's own process has another one.
+    """
 
     group: str
     node: str
     term: int
+    logger: str = LOGGER
 
     def say(self, event: str, text: str, **fields: object) -> None:
         """Log information for a person."""
@@ -63,7 +65,9 @@ class RunLog:
         raised: _Raised | None = None,
     ) -> None:
         known = {"event": event, "group": self.group, "node": self.node, "term": self.term}
-        logger.log(level, "%s: %s", self.group, text, exc_info=raised, extra=known | fields)
+        logging.getLogger(self.logger).log(
+            level, "%s: %s", self.group, text, exc_info=raised, extra=known | fields
+        )
 
 
 def _users_part(error: Exception | None) -> _Raised | None:

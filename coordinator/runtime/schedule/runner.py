@@ -76,10 +76,11 @@ class Schedule:
         lease_s: float,
         heartbeat_s: float,
         stop_timeout_s: float,
+        log: RunLog | None = None,
     ) -> None:
         self._trigger, self._policy = trigger, policy
         self._context, self._ledger, self._stop = context, ledger, stop
-        self._log = RunLog(group=context.group, node=context.node, term=context.term)
+        self._log = log or RunLog(group=context.group, node=context.node, term=context.term)
         self._waits = Waits(
             trust=context.token,
             stop=stop,

@@ -6,15 +6,15 @@ import asyncio
 import contextlib
 import itertools
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from coordinator.app.api.asynchronous.block import AsyncCancel, AsyncTokenBlock, TaskTokens
+from coordinator.app.api.asynchronous.block import TaskTokens
 from coordinator.app.api.asynchronous.coordinator import AsyncCoordinator
 from coordinator.app.api.asynchronous.token import AsyncToken
-from coordinator.app.api.exclusive import exclusive_coroutine
-from coordinator.app.api.setup import Seconds, Setup, setup_of, wait_s
+from coordinator.app.api.session import CLOSE_S
+from coordinator.app.api.setup import Seconds, Setup, setup_of
 from coordinator.errors import CoordError, TokenHeldError
 from coordinator.runtime.holders.holding import Holding
 from coordinator.testing.fakes.state import FakeState
@@ -24,6 +24,8 @@ from coordinator.testing.fakes.transactions import fenced_async
 if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from coordinator.app.api.schedules.holder import Tokens
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -64,7 +66,7 @@ class FakeAsyncCoordinator(AsyncCoordinator):
         self.tokens = FakeTokens() if tokens is None else tokens
         self._setup = fake_setup(group_id, task_id)
         self._node = f"{task_id}.fake-async-{next(_numbers)}"
-        self._task_tokens = TaskTokens()
+        self._tokens = TaskTokens()
 
     @classmethod
     def from_config(cls, path: str | None = None) -> FakeAsyncCoordinator:
@@ -89,57 +91,22 @@ class FakeAsyncCoordinator(AsyncCoordinator):
         """Make a fake; an asynchronous one takes no engine."""
         return cls(group_id=group_id, task_id=task_id or "node-1")
 
-    @property
-    def group_id(self) -> str:
-        """The group whose tokens are held."""
-        return self._setup.group
-
-    def token(
-        self,
-        name: str | None = None,
-        *,
-        timeout: Seconds | None = None,
-        wait: bool = True,
-        reentrant: bool = False,
-        cancel: AsyncCancel | None = None,
-    ) -> AbstractAsyncContextManager[AsyncToken]:
-        """Hold a token for a block, as `AsyncCoordinator.token`."""
-        full, limit_s = self._setup.token_name(name), wait_s(timeout, wait=wait)
-        return AsyncTokenBlock(
-            full,
-            lambda: self._hold(full, limit_s),
-            self._task_tokens,
-            reentrant=reentrant,
-            cancel=cancel,
-        )
-
-    #: The same, for code that is active rather than holds a lock.
-    active = token
-
-    def exclusive(
-        self, name: str | None = None, *, timeout: Seconds | None = None, wait: bool = True
-    ) -> Callable[[Callable[P, Coroutine[Any, Any, R]]], Callable[P, Coroutine[Any, Any, R]]]:
-        """Decorate a coroutine function, as `AsyncCoordinator.exclusive`."""
-        full, limit_s = self._setup.token_name(name), wait_s(timeout, wait=wait)
-
-        def decorate(
-            function: Callable[P, Coroutine[Any, Any, R]],
-        ) -> Callable[P, Coroutine[Any, Any, R]]:
-            return exclusive_coroutine(function, lambda: self._hold(full, limit_s))
-
-        return decorate
-
     async def close(self) -> None:
         """End the coordinator; waiting callers get a CoordError."""
+        await self.stop(CLOSE_S)
         self.tokens.close(self._node)
 
-    async def __aenter__(self) -> FakeAsyncCoordinator:
-        return self
+    def _job_tokens(self) -> Callable[[], Tokens]:
+        from coordinator.testing.fakes.records import FakeJobTokens
 
-    async def __aexit__(self, *_exc: object) -> None:
-        await self.close()
+        tokens, node = self.tokens, self._node
+        return lambda: FakeJobTokens(tokens, node)
 
-    def _hold(self, full: str, limit_s: float | None) -> AbstractAsyncContextManager[AsyncToken]:
+    def _token_maker(self) -> Callable[[Holding], AsyncToken]:
+        tokens = self.tokens
+        return lambda holding: FakeAsyncToken(holding, tokens)
+
+    def _held(self, full: str, limit_s: float | None) -> AbstractAsyncContextManager[AsyncToken]:
         return held_async(self.tokens, full, self._node, limit_s)
 
 

@@ -17,13 +17,18 @@ from __future__ import annotations
 import itertools
 import queue
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    contextmanager,
+    suppress,
+)
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
-from coordinator.app.api.block import Cancel, ThreadTokens, TokenBlock
+from coordinator.app.api.block import ThreadTokens
 from coordinator.app.api.coordinator import Coordinator
-from coordinator.app.api.exclusive import exclusive
-from coordinator.app.api.setup import Seconds, wait_s
+from coordinator.app.api.session import CLOSE_S
+from coordinator.app.api.setup import Seconds
 from coordinator.app.api.token import Token
 from coordinator.errors import CoordError, TokenHeldError, UsageError
 from coordinator.runtime.holders.holding import Holding
@@ -34,6 +39,8 @@ from coordinator.testing.fakes.transactions import fenced
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
+
+    from coordinator.app.api.schedules.holder import Tokens
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -89,7 +96,7 @@ class FakeCoordinator(Coordinator):
         self._setup = fake_setup(group_id, task_id)
         self._node = f"{task_id}.fake-{next(_numbers)}"
         self._engine = engine
-        self._thread_tokens = ThreadTokens()
+        self._tokens = ThreadTokens()
 
     @classmethod
     def from_config(cls, path: str | None = None) -> FakeCoordinator:
@@ -114,66 +121,29 @@ class FakeCoordinator(Coordinator):
         """Make a fake whose transactions are on an engine, of any database."""
         return cls(group_id=group_id, task_id=task_id or "node-1", engine=engine)
 
-    @property
-    def group_id(self) -> str:
-        """The group whose tokens are held."""
-        return self._setup.group
-
-    def token(
-        self,
-        name: str | None = None,
-        *,
-        timeout: Seconds | None = None,
-        wait: bool = True,
-        reentrant: bool = False,
-        cancel: Cancel | None = None,
-    ) -> AbstractContextManager[Token]:
-        """Hold a token for the body of a `with`, as `Coordinator.token`."""
-        full, limit_s = self._setup.token_name(name), wait_s(timeout, wait=wait)
-        return TokenBlock(
-            full,
-            lambda: self._hold(full, limit_s),
-            self._thread_tokens,
-            reentrant=reentrant,
-            cancel=cancel,
-        )
-
-    #: The same, for code that is active rather than holds a lock.
-    active = token
-
-    def exclusive(
-        self, name: str | None = None, *, timeout: Seconds | None = None, wait: bool = True
-    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-        """Decorate a function or coroutine function, as `Coordinator.exclusive`."""
-        full, limit_s = self._setup.token_name(name), wait_s(timeout, wait=wait)
-
-        def decorate(function: Callable[P, R]) -> Callable[P, R]:
-            return exclusive(
-                function,
-                lambda: self._hold(full, limit_s),
-                lambda: held_async(self.tokens, full, self._node, limit_s),
-            )
-
-        return decorate
-
     def close(self) -> None:
         """End the coordinator; waiting callers get a CoordError."""
+        self.stop(CLOSE_S)
         self.tokens.close(self._node)
 
-    def __enter__(self) -> FakeCoordinator:
-        return self
+    def _job_tokens(self) -> Callable[[], Tokens]:
+        from coordinator.testing.fakes.records import FakeJobTokens
 
-    def __exit__(self, *_exc: object) -> None:
-        self.close()
+        tokens, node = self.tokens, self._node
+        return lambda: FakeJobTokens(tokens, node)
+
+    def _token_maker(self) -> Callable[[Holding], Token]:
+        tokens, engine = self.tokens, self._engine
+        return lambda holding: FakeToken(holding, tokens, engine)
 
     @contextmanager
-    def _hold(self, full: str, limit_s: float | None) -> Iterator[Token]:
+    def _held(self, full: str, limit_s: float | None) -> Iterator[Token]:
         answers: queue.SimpleQueue[Holding | CoordError] = queue.SimpleQueue()
         wish = self.tokens.ask(full, self._node, answers.put, answers.put, wait=limit_s != 0)
         holding: Holding | None = None
         try:
             holding = self._answer(answers, wish, limit_s)
-            yield FakeToken(holding, self.tokens, self._engine)
+            yield self._token_maker()(holding)
             holding.check()
         finally:
             if holding is None and not self.tokens.give_up(wish):
@@ -182,6 +152,9 @@ class FakeCoordinator(Coordinator):
                     holding = _granted(answers.get_nowait())
             if holding is not None:
                 self.tokens.give_back(holding)
+
+    def _held_async(self, full: str, limit_s: float | None) -> AbstractAsyncContextManager[object]:
+        return held_async(self.tokens, full, self._node, limit_s)
 
     def _answer(
         self, answers: queue.SimpleQueue[Holding | CoordError], wish: Wish, limit_s: float | None

@@ -9,8 +9,10 @@ from __future__ import annotations
 import threading
 import uuid
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from coordinator.errors import CoordError, TokenHeldError, TokenLostError
 from coordinator.protocol.rules.saved_state import checked_size
@@ -59,6 +61,25 @@ class _Row:
     sequence: int = 0
 
 
+@dataclass(slots=True)
+class FakeRecord:
+    """Record of one schedule of the group, as a test may read it.
+
+    outcomes: of its runs, the oldest first: "ok", "failed", "stopped", "skipped" or "died"; the
+    last one is "running" while the run goes on.
+    """
+
+    fired_count: int = 0
+    skipped_count: int = 0
+    last_fire_at: datetime | None = None
+    outcomes: list[str] = field(default_factory=list)
+    last_error: str | None = None
+    ended: bool = False
+    end_reason: str = ""
+    terminated_at: datetime | None = None
+    term: int = 0
+
+
 class FakeTokens:
     """Tokens of any group, by full name: "orders", "orders/nightly"."""
 
@@ -66,6 +87,7 @@ class FakeTokens:
         self._clock = StoppedClock()
         self._lock = threading.RLock()
         self._rows: dict[str, _Row] = {}
+        self._records: dict[tuple[str, str], FakeRecord] = {}
         self._runs = 0
         self._closed: set[str] = set()
 
@@ -86,6 +108,14 @@ class FakeTokens:
         """Return how many wait for a token."""
         with self._lock:
             return len(self._row(token).waiting)
+
+    def record(self, token: str, name: str = "") -> FakeRecord:
+        """Return the record of the schedule that runs under a token: "orders/nightly".
+
+        name: of a schedule under the group's own token.
+        """
+        with self._lock:
+            return self._records.setdefault((token, name), FakeRecord())
 
     def lose(self, token: str, reason: str = ENDED) -> None:
         """End the holding as a takeover does: the holder is told, and the token is free.
@@ -176,6 +206,16 @@ class FakeTokens:
                 raise TokenLostError(
                     f"the token of {token} (term {term}) is lost: nothing was written"
                 )
+
+    @contextmanager
+    def under(self, token: str, term: int) -> Iterator[None]:
+        """Let nobody take the token during a block.
+
+        Errors: as `check`, before it.
+        """
+        with self._lock:
+            self.check(token, term)
+            yield
 
     def read(self, token: str) -> bytes | None:
         """Return the state that was saved last."""

@@ -39,6 +39,11 @@ class FakeMaker:
     def take_away(self, token: str) -> None:
         self.tokens.lose(token)
 
+    def record(self, token: str, name: str = "") -> tuple[int, str, bool]:
+        """Count of runs, outcome of the last one, and whether the schedule has ended."""
+        kept = self.tokens.record(token, name)
+        return kept.fired_count, kept.outcomes[-1] if kept.outcomes else "", kept.ended
+
     def close(self) -> None:
         self.engine.dispose()
 
@@ -79,6 +84,15 @@ class RealMaker:
             " WHERE session = (SELECT session FROM token_holder WHERE group_id = %s)",
             token,
         )
+
+    def record(self, token: str, name: str = "") -> tuple[int, str, bool]:
+        rows = self.database.query(
+            "SELECT fired_count, COALESCE(last_outcome, ''), ended FROM schedule"
+            " WHERE group_id = %s AND name = %s",
+            token,
+            name,
+        )
+        return rows[0] if rows else (0, "", False)
 
     def close(self) -> None:
         self.engine.dispose()

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from coordinator import AsyncCoordinator, AsyncToken, TokenHeldError, TokenLostError
-from coordinator.testing import FakeAsyncCoordinator
 from tests.conformance.api.conftest import Maker
 
 WITHIN_S = 60.0
@@ -123,9 +122,3 @@ def test_a_decorated_coroutine_function_holds_the_token(maker: Maker):
     run(maker, body())
     with pytest.raises(TypeError):
         coordinator.exclusive("x")(lambda: None)  # type: ignore[arg-type,return-value]
-
-
-def test_the_fake_has_every_name_of_the_port():
-    for name, member in vars(AsyncCoordinator).items():
-        if not name.startswith("_") and not isinstance(member, classmethod):
-            assert name in vars(FakeAsyncCoordinator), f"{name} would need a database"

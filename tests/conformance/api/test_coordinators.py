@@ -6,6 +6,7 @@ import inspect
 import os
 import pickle
 import threading
+from types import CodeType
 
 import pytest
 import sqlalchemy as sa
@@ -310,8 +311,20 @@ def test_the_fake_has_every_name_and_argument_of_the_port():
             if inspect.isfunction(member) or isinstance(member, classmethod):
                 asked = list(inspect.signature(getattr(real, name)).parameters)
                 assert list(inspect.signature(own).parameters) == asked, name
-            if fake is FakeCoordinator:
-                assert name in vars(fake), f"{name} would need a database"
+
+
+def test_nothing_that_the_fake_inherits_needs_a_session():
+    for fake in (FakeCoordinator, FakeAsyncCoordinator):
+        for name in dir(fake):
+            function = inspect.unwrap(getattr(fake, name))
+            if not inspect.isfunction(function) or name in ("_begin", "__del__"):
+                continue
+            assert "_session" not in _names(function.__code__), f"{name} would need a database"
+
+
+def _names(code: CodeType) -> set[str]:
+    inner = (each for each in code.co_consts if isinstance(each, CodeType))
+    return {*code.co_names}.union(*map(_names, inner))
 
 
 def test_a_deadline_can_pass_before_anybody_is_told():

@@ -18,25 +18,33 @@ import contextlib
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack
 
 from coordinator.app.api.asynchronous.block import AsyncCancel, AsyncTokenBlock, TaskTokens
 from coordinator.app.api.asynchronous.token import AsyncToken
 from coordinator.app.api.exclusive import exclusive_coroutine
-from coordinator.app.api.session import Session, end_with, session_of, warn_if_open
+from coordinator.app.api.session import CLOSE_S, Session, end_with, session_of, warn_if_open
 from coordinator.app.api.setup import (
+    STOP_S,
     Seconds,
     Setup,
+    seconds,
     setup_from_config,
     setup_of,
     url_of_engine,
     wait_s,
 )
 from coordinator.app.api.wait import TaskWait
+from coordinator.runtime.holders.holding import Holding
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from coordinator.app.api.asynchronous.runs import LoopRuns
+    from coordinator.app.api.schedules.definition import CoroutineF, JobOptions, Moment
+    from coordinator.app.api.schedules.holder import Tokens
+    from coordinator.app.api.schedules.service import Schedules
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -130,7 +138,7 @@ class AsyncCoordinator:
         full, limit_s = self._setup.token_name(name), wait_s(timeout, wait=wait)
         return AsyncTokenBlock(
             full,
-            lambda: held_async(self._session, self._setup, full, limit_s),
+            lambda: self._held(full, limit_s),
             self._tokens,
             reentrant=reentrant,
             cancel=cancel,
@@ -151,17 +159,70 @@ class AsyncCoordinator:
         def decorate(
             function: Callable[P, Coroutine[Any, Any, R]],
         ) -> Callable[P, Coroutine[Any, Any, R]]:
-            return exclusive_coroutine(
-                function, lambda: held_async(self._session, self._setup, full, limit_s)
-            )
+            return exclusive_coroutine(function, lambda: self._held(full, limit_s))
 
         return decorate
 
+    def every(
+        self, interval: Seconds, **options: Unpack[JobOptions]
+    ) -> Callable[[CoroutineF], CoroutineF]:
+        """Decorate a coroutine function that runs again and again, while its token is held here.
+
+        It is called with an `AsyncJobContext`, or without arguments, in the event loop in which
+        `start` or `run` was called. Otherwise as `Coordinator.every`.
+        """
+        from coordinator.app.api.schedules import definition
+
+        return self._scheduled(definition.every(interval), options)
+
+    def cron(
+        self, line: str, *, timezone: str = "UTC", **options: Unpack[JobOptions]
+    ) -> Callable[[CoroutineF], CoroutineF]:
+        """Decorate a coroutine function that runs by a cron line of five fields, as `every`."""
+        from coordinator.app.api.schedules import definition
+
+        return self._scheduled(definition.cron(line, timezone), options)
+
+    def once(self, at: Moment, **options: Unpack[JobOptions]) -> Callable[[CoroutineF], CoroutineF]:
+        """Decorate a coroutine function that runs once in the group, at a moment, as `every`."""
+        from coordinator.app.api.schedules import definition
+
+        return self._scheduled(definition.once(at), options)
+
+    async def start(self) -> None:
+        """Start the schedules in this event loop, and return.
+
+        Errors: UsageError when they run already, or there are none.
+        """
+        self._runs = self._new_runs()
+        self._jobs().start(self._runs)
+
+    async def stop(self, timeout: Seconds = STOP_S) -> bool:
+        """Stop the schedules; runs that go on for longer than `timeout` seconds are cancelled.
+
+        False: one catches its cancellation and goes on; its token is given back when it ends.
+        """
+        from coordinator.app.api.asynchronous.runs import stop_in_loop
+
+        if self._schedules is None:
+            return True
+        return await stop_in_loop(self._schedules, self._runs, seconds("timeout", timeout))
+
+    async def run(self, timeout: Seconds = STOP_S) -> None:
+        """Run the schedules until the process is told to stop, or the last of them has ended.
+
+        Signals and errors are those of `Coordinator.run`; a cancellation stops, too.
+        """
+        from coordinator.app.api.asynchronous.runs import run_in_loop
+
+        await run_in_loop(self._jobs(), self._new_runs(), seconds("timeout", timeout))
+
     async def close(self) -> None:
-        """End the session and its threads; waiting callers get a CoordError.
+        """End the schedules, the session and its threads; waiting callers get a CoordError.
 
         Blocks that still run are waited for, for 5 s; see `Coordinator.close`.
         """
+        await self.stop(CLOSE_S)
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[None] = loop.create_future()
         # A thread of its own: one of the loop's executor may not be had.
@@ -172,7 +233,7 @@ class AsyncCoordinator:
         await asyncio.shield(ended)
         closing.join()
 
-    async def __aenter__(self) -> AsyncCoordinator:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
@@ -180,6 +241,43 @@ class AsyncCoordinator:
 
     def __del__(self) -> None:
         warn_if_open(self, getattr(self, "_session", None))
+
+    #: Made by the first decorator: who defines no schedule loads nothing of them.
+    _schedules: Schedules | None = None
+    _runs: LoopRuns | None = None
+
+    def _jobs(self) -> Schedules:
+        if self._schedules is None:
+            from coordinator.app.api.schedules.service import schedules_of
+
+            self._schedules = schedules_of(self, self._setup, self._job_tokens())
+        return self._schedules
+
+    def _scheduled(
+        self, kind: dict[str, object], options: JobOptions
+    ) -> Callable[[CoroutineF], CoroutineF]:
+        from coordinator.app.api.schedules.service import decorator
+
+        return decorator(self._jobs(), kind, options, coroutine=True)
+
+    def _job_tokens(self) -> Callable[[], Tokens]:
+        """Return what makes the tokens of schedules; it must not refer to this coordinator."""
+        from coordinator.app.api.schedules.database import SessionTokens
+
+        session, setup = self._session, self._setup
+        return lambda: SessionTokens(session, setup)
+
+    def _held(self, full: str, limit_s: float | None) -> AbstractAsyncContextManager[AsyncToken]:
+        return held_async(self._session, self._setup, full, limit_s)
+
+    def _new_runs(self) -> LoopRuns:
+        from coordinator.app.api.asynchronous.runs import LoopRuns
+
+        return LoopRuns(self.group_id, asyncio.get_running_loop(), self._token_maker())
+
+    def _token_maker(self) -> Callable[[Holding], AsyncToken]:
+        setup = self._setup
+        return lambda holding: AsyncToken(holding, setup.schema)
 
     def _begin(self, setup: Setup) -> None:
         self._setup = setup

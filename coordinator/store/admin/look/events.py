@@ -32,10 +32,11 @@ LIMIT %(count)s
 #: Number of the last event, from which on a reader follows.
 LAST_EVENT: LiteralString = "SELECT coalesce(max(told.id), 0) AS id FROM {schema}.event AS told"
 
-#: Each schedule with the node that holds its token, in the order of their names.
+#: Each schedule with the node that holds its token, in the order of their names. Functions of an
+#: application that run under the group's own token have names below it.
 JOBS: LiteralString = """
 SELECT
-    kept.group_id AS job,
+    kept.group_id || CASE WHEN kept.name IN ('', 'once') THEN '' ELSE '/' || kept.name END AS job,
     holder.task_id AS node,
     kept.last_fire_at AS fired_at,
     date_part('epoch', statement_timestamp() - kept.last_fire_at) AS fired_age_s,
