@@ -53,6 +53,7 @@ def facts_of(
     priority: int = 1,
     hosts_tasks: bool = False,
     capacity: int | None = None,
+    holds: bool = False,
 ):
     return NodeFacts(
         node=node,
@@ -65,6 +66,7 @@ def facts_of(
         pid=811,
         hosts_tasks=hosts_tasks,
         capacity=capacity,
+        holds=holds,
     )
 
 

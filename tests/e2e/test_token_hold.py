@@ -96,6 +96,17 @@ def test_it_prints_and_ends_as_its_command_does(locks):
     assert (code, said) == (7, "orders/nightly 1\n")
 
 
+def test_the_database_is_passed_on_only_where_that_is_asked_for(locks):
+    """With it, `coordinator.held()` has transactions and state there, too."""
+    show = ["nightly", "--", "sh", "-c", "echo ${COORD_DATABASE_URL:-none}"]
+
+    without, given = locks.code(*show), locks.code("--pass-database", *show)
+
+    assert without == (0, "none\n")
+    assert given[0] == 0
+    assert "none" not in given[1]
+
+
 def test_who_comes_second_gives_up_as_told_or_takes_what_was_given_back(locks):
     """Shells and Python programs hold the same tokens."""
     holder, _ = locks.resting("nightly")

@@ -16,6 +16,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from coordinator import Coordinator
 from coordinator.errors import CoordError, OutcomeUnknownError, TokenLostError
 from coordinator.store.connection.postgres import PostgresStore
 from coordinator.store.program.fenced_transaction import fenced_transaction
@@ -330,6 +331,40 @@ def test_a_pooler_that_leads_to_another_server_is_noticed(pooled, database):
             again.connection.close()
     finally:
         copy.remove()
+
+
+def test_u1_processes_hold_tokens_behind_a_pooler(pooled, database):
+    """Exchanges are transactions of their own there; releases are seen by looking."""
+    settings = {
+        "group_id": "orders",
+        "database_url": pooled.conninfo,
+        "schema": database.schema,
+        "heartbeat_frequency": 0.2,
+        "liveness_check_interval": 5.0,
+    }
+    terms: list[int] = []
+    inside = 0
+
+    def work(coordinator: Coordinator) -> None:
+        nonlocal inside
+        for _ in range(4):
+            with coordinator.token("x", timeout=60) as token, token.transaction() as connection:
+                inside += 1
+                assert inside == 1
+                connection.exec_driver_sql("SELECT 1")
+                terms.append(token.term)
+                inside -= 1
+
+    with (
+        Coordinator(task_id="a", **settings) as first,
+        Coordinator(task_id="b", **settings) as second,
+        ThreadPoolExecutor(4) as pool,
+    ):
+        for done in [pool.submit(work, each) for each in (first, second, first, second)]:
+            done.result(120)
+
+    assert terms == list(range(1, 17))
+    assert database.query("SELECT count(*) FROM token_holder WHERE session IS NOT NULL") == [(0,)]
 
 
 def copy_rows(database, conninfo: str) -> None:

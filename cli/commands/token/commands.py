@@ -47,6 +47,12 @@ def hold(
             help="Exit code after giving up.",
         ),
     ] = 75,
+    pass_database: Annotated[
+        bool,
+        typer.Option(
+            "--pass-database", help="Give the command COORD_DATABASE_URL, with the password."
+        ),
+    ] = False,
 ) -> None:
     """Run a command once while a token of the group is held, as flock does with a file.
 
@@ -76,7 +82,11 @@ def hold(
     usual = settings.log_level if asked else "warning"
     level = "error" if chosen.quiet else "debug" if chosen.verbose else usual
     hold_token(
-        replace(settings, log_level=level),
+        replace(
+            settings,
+            log_level=level,
+            pass_database=pass_database or settings.pass_database,
+        ),
         name,
         argv,
         nonblock=nonblock,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
     from sqlalchemy.orm import Session
 
-    from coordinator.store.checkpoints.records import Holding as Holder
+    from coordinator.app.checkpoints.holding import HoldingCheckpoints
     from coordinator.store.program.state import TokenState
 
     #: Connections that a caller may bring for a fenced transaction.
@@ -149,25 +149,26 @@ class Token:
         SourceChangedError when a file changes while it is read. DiskError when no disk has room.
         """
         self.check()
-        from coordinator.app.checkpoints import holding
-        from coordinator.app.config.settings import CheckpointSettings
-
-        settings = CheckpointSettings(keep=keep, rows_max=rows_max)
-        return holding.keep(self._conninfo, self._schema, self._holder(), content, settings)
+        return self._checkpoints().keep(content, keep=keep, rows_max=rows_max)
 
     def restore(self, path: str | PathLike[str]) -> bool:
         """Restore the last checkpoint to a path at which nothing is; False if there is none.
 
         Errors: CheckpointLostError, with numbers, when too few segments can be read.
         """
-        from coordinator.app.checkpoints import holding
+        return self._checkpoints().restore(path)
 
-        return holding.restore(self._conninfo, self._schema, self._holder(), path)
+    def _checkpoints(self) -> HoldingCheckpoints:
+        from coordinator.app.checkpoints.holding import HoldingCheckpoints
 
-    def _holder(self) -> Holder:
-        from coordinator.store.checkpoints.records import Holding as Holder
-
-        return Holder(token=self.name, term=self.term, session=self.session, node=self.node)
+        return HoldingCheckpoints(
+            self._conninfo,
+            self._schema,
+            token=self.name,
+            term=self.term,
+            session=self.session,
+            node=self.node,
+        )
 
 
 @contextmanager

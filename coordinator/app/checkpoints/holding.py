@@ -18,42 +18,49 @@ from coordinator.store.driver.errors import label
 REQUEST_S = 30.0
 
 
-def keep(
-    conninfo: str,
-    schema: str,
-    holding: Holding,
-    content: bytes | str | os.PathLike[str],
-    settings: CheckpointSettings,
-) -> int:
-    """Keep bytes, a file or a directory; return the sequence of the checkpoint.
+class HoldingCheckpoints:
+    """Checkpoints of one holding; each call has a connection of its own."""
 
-    Errors: as `Token.checkpoint`.
-    """
-    material = bytes_content(content) if isinstance(content, bytes) else path_content(Path(content))
-    with _catalogue(conninfo, schema, holding.token) as catalogue:
-        return Maker(catalogue, holding, settings).put(material).sequence
+    def __init__(
+        self, conninfo: str, schema: str, *, token: str, term: int, session: str, node: str
+    ) -> None:
+        self._conninfo, self._schema = conninfo, schema
+        self._holding = Holding(token=token, term=term, session=session, node=node)
 
+    def keep(
+        self, content: bytes | str | os.PathLike[str], *, keep: int = 5, rows_max: int = 8 << 20
+    ) -> int:
+        """Keep bytes, a file or a directory; return the sequence of the checkpoint.
 
-def restore(conninfo: str, schema: str, holding: Holding, path: str | os.PathLike[str]) -> bool:
-    """Restore the newest checkpoint of the token to a path; false when there is none.
+        Errors: as `Token.checkpoint`.
+        """
+        settings = CheckpointSettings(keep=keep, rows_max=rows_max)
+        if isinstance(content, bytes):
+            material = bytes_content(content)
+        else:
+            material = path_content(Path(content))
+        with self._catalogue() as catalogue:
+            return Maker(catalogue, self._holding, settings).put(material).sequence
 
-    Errors: as `Token.restore`.
-    """
-    with _catalogue(conninfo, schema, holding.token) as catalogue:
-        reader = Reader(catalogue, holding.node, holding.term)
-        try:
-            row = reader.chosen(holding.token)
-        except ConditionFalseError:
-            return False
-        reader.save_to(row, Path(path))
-        return True
+    def restore(self, path: str | os.PathLike[str]) -> bool:
+        """Restore the newest checkpoint of the token to a path; false when there is none.
 
+        Errors: as `Token.restore`.
+        """
+        with self._catalogue() as catalogue:
+            reader = Reader(catalogue, self._holding.node, self._holding.term)
+            try:
+                row = reader.chosen(self._holding.token)
+            except ConditionFalseError:
+                return False
+            reader.save_to(row, Path(path))
+            return True
 
-def _catalogue(conninfo: str, schema: str, token: str) -> Catalogue:
-    return Catalogue(
-        conninfo,
-        schema=schema,
-        group=token.partition("/")[0],
-        where=label(conninfo),
-        timeout_s=REQUEST_S,
-    )
+    def _catalogue(self) -> Catalogue:
+        return Catalogue(
+            self._conninfo,
+            schema=self._schema,
+            group=self._holding.token.partition("/")[0],
+            where=label(self._conninfo),
+            timeout_s=REQUEST_S,
+        )

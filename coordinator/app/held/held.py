@@ -20,6 +20,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from coordinator.app.held.progress import ProgressReports
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
     from sqlalchemy.orm import Session
 
+    from coordinator.app.checkpoints.holding import HoldingCheckpoints
     from coordinator.store.program.state import TokenState
 
     #: Connections that a caller may bring for a fenced transaction.
@@ -180,6 +182,37 @@ class Held:
             token=self.name,
             term=self.term,
             session=self.session,
+        )
+
+    def checkpoint(
+        self, content: bytes | str | PathLike[str], *, keep: int = 5, rows_max: int = 8 << 20
+    ) -> int:
+        """Keep bytes, a file or a directory for the next holding; return its sequence.
+
+        Arguments and errors are those of `Token.checkpoint`; ConfigError if there is no database.
+        """
+        keeping = self._checkpoints()
+        self.check()
+        return keeping.keep(content, keep=keep, rows_max=rows_max)
+
+    def restore(self, path: str | PathLike[str]) -> bool:
+        """Restore the last checkpoint to a path at which nothing is; False if there is none.
+
+        Errors: as `Token.restore`; ConfigError if there is no database.
+        """
+        return self._checkpoints().restore(path)
+
+    def _checkpoints(self) -> HoldingCheckpoints:
+        conninfo = self._conninfo()
+        from coordinator.app.checkpoints.holding import HoldingCheckpoints
+
+        return HoldingCheckpoints(
+            conninfo,
+            self._schema,
+            token=self.name,
+            term=self.term,
+            session=self.session,
+            node=self.node,
         )
 
     def _conninfo(self) -> str:

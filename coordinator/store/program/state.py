@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 #: Qualified in full: the search_path is the user's.
-_SAVE: LiteralString = (
+SAVE: LiteralString = (
     "SELECT {schema}.coord_save_state(CAST(%s AS pg_catalog.text), CAST(%s AS pg_catalog.int8),"
     " CAST(%s AS pg_catalog.uuid), CAST(%s AS pg_catalog.bytea))"
 )
-_READ: LiteralString = "SELECT {schema}.coord_read_state(CAST(%s AS pg_catalog.text))"
+READ: LiteralString = "SELECT {schema}.coord_read_state(CAST(%s AS pg_catalog.text))"
 
 
 def save_state(
@@ -35,14 +35,14 @@ def save_state(
     Errors: StateTooLargeError; DBAPIError with SQLSTATE CF001 when (term, session) does not hold
     the token.
     """
-    call = named(_SAVE, schema).decode()
+    call = named(SAVE, schema).decode()
     values = (token, term, session, checked_size(content))
     return int(connection.exec_driver_sql(call, values).scalar_one())
 
 
 def read_state(connection: Connection, schema: str, *, token: str) -> bytes | None:
     """Return the state that was saved last; None when there is none."""
-    call = named(_READ, schema).decode()
+    call = named(READ, schema).decode()
     content = connection.exec_driver_sql(call, (token,)).scalar_one_or_none()
     return None if content is None else bytes(content)
 

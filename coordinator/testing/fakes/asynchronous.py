@@ -17,7 +17,7 @@ from coordinator.app.api.session import CLOSE_S
 from coordinator.app.api.setup import Seconds, Setup, setup_of
 from coordinator.errors import CoordError, TokenHeldError
 from coordinator.runtime.holders.holding import Holding
-from coordinator.testing.fakes.state import FakeState
+from coordinator.testing.fakes.state import FakeAsyncState, FakeState
 from coordinator.testing.fakes.tokens import FakeTokens
 from coordinator.testing.fakes.transactions import fenced_async
 
@@ -37,7 +37,8 @@ class FakeAsyncToken(AsyncToken):
     """Token of a FakeAsyncCoordinator."""
 
     def __init__(self, holding: Holding, tokens: FakeTokens) -> None:
-        super().__init__(holding, "")
+        super().__init__(holding, "", "")
+        self._tokens = tokens
         self._state = FakeState(tokens, holding)
 
     def transaction(self, connection: Any) -> AbstractAsyncContextManager[Any]:
@@ -48,6 +49,16 @@ class FakeAsyncToken(AsyncToken):
         """
         self.check()
         return fenced_async(self._state, connection)
+
+    @property
+    def state(self) -> Any:
+        """Bytes that a holder saves for the next one, as `AsyncToken.state`."""
+        return FakeAsyncState(self._state)
+
+    def _checkpoints(self) -> Any:
+        from coordinator.testing.fakes.checkpoints import FakeCheckpoints
+
+        return FakeCheckpoints(self._tokens, self._holding)
 
 
 class FakeAsyncCoordinator(AsyncCoordinator):

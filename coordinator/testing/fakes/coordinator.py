@@ -76,6 +76,11 @@ class FakeToken(Token):
         """Bytes that a holder saves for the next one, as `Token.state`."""
         return self._state
 
+    def _checkpoints(self) -> Any:
+        from coordinator.testing.fakes.checkpoints import FakeCheckpoints
+
+        return FakeCheckpoints(self._tokens, self._holding)
+
 
 class FakeCoordinator(Coordinator):
     """Coordinator without a database.

@@ -67,3 +67,26 @@ class FakeState:
             return self._open[id(connection)]
         except KeyError:
             raise UsageError("the connection has no transaction of this token") from None
+
+
+class FakeAsyncState:
+    """The same for coroutines."""
+
+    def __init__(self, state: FakeState) -> None:
+        self._state = state
+
+    async def get(self) -> bytes | None:
+        """Return the state that was saved last; as `FakeState.get`."""
+        return self._state.get()
+
+    async def put(self, content: bytes) -> int:
+        """Save a state; return its sequence. Errors: as `FakeState.put`."""
+        return self._state.put(content)
+
+    async def get_in(self, connection: object) -> bytes | None:
+        """Return the state, as a transaction of the token sees it."""
+        return self._state.get_in(connection)
+
+    async def put_in(self, connection: object, content: bytes) -> int:
+        """Save a state with a transaction of the token; return the sequence that it will have."""
+        return self._state.put_in(connection, content)

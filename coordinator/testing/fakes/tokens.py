@@ -59,6 +59,8 @@ class _Row:
     waiting: deque[Wish] = field(default_factory=deque)
     state: bytes | None = None
     sequence: int = 0
+    checkpoint: tuple[str, bytes] | None = None
+    checkpoints: int = 0
 
 
 @dataclass(slots=True)
@@ -233,6 +235,18 @@ class FakeTokens:
             row = self._row(token)
             row.state, row.sequence = bytes(content), row.sequence + 1
             return row.sequence
+
+    def keep(self, token: str, term: int, form: str, content: bytes) -> int:
+        """Keep a checkpoint; return its sequence. Errors: TokenLostError, as `check`."""
+        with self.under(token, term):
+            row = self._row(token)
+            row.checkpoint, row.checkpoints = (form, content), row.checkpoints + 1
+            return row.checkpoints
+
+    def kept(self, token: str) -> tuple[str, bytes] | None:
+        """Return form and content of the newest checkpoint."""
+        with self._lock:
+            return self._row(token).checkpoint
 
     def sequence(self, token: str) -> int:
         """Return the sequence of the state that was saved last; 0 before the first."""

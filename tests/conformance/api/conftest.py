@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
@@ -44,8 +46,22 @@ class FakeMaker:
         kept = self.tokens.record(token, name)
         return kept.fired_count, kept.outcomes[-1] if kept.outcomes else "", kept.ended
 
+    def async_connection(self) -> AbstractAsyncContextManager[Any]:
+        """A connection of the user's database for a coroutine."""
+        return nullcontext(OwnConnection())
+
     def close(self) -> None:
         self.engine.dispose()
+
+
+class OwnConnection:
+    """Any connection whose transaction is begun by `begin`; nothing is written here."""
+
+    def in_transaction(self) -> bool:
+        return False
+
+    def begin(self) -> AbstractAsyncContextManager[None]:
+        return nullcontext()
 
 
 class RealMaker:
@@ -93,6 +109,12 @@ class RealMaker:
             name,
         )
         return rows[0] if rows else (0, "", False)
+
+    @asynccontextmanager
+    async def async_connection(self) -> AsyncIterator[Any]:
+        connection = await psycopg.AsyncConnection.connect(self.database.conninfo)
+        async with connection:
+            yield connection
 
     def close(self) -> None:
         self.engine.dispose()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine
 from typing import Any
 
 import pytest
 
 from coordinator import AsyncCoordinator, AsyncToken, TokenHeldError, TokenLostError
+from coordinator.errors import StateTooLargeError, UsageError
 from tests.conformance.api.conftest import Maker
 
 WITHIN_S = 60.0
@@ -122,3 +124,62 @@ def test_a_decorated_coroutine_function_holds_the_token(maker: Maker):
     run(maker, body())
     with pytest.raises(TypeError):
         coordinator.exclusive("x")(lambda: None)  # type: ignore[arg-type,return-value]
+
+
+def test_a_state_is_left_to_the_next_holder(maker: Maker):
+    coordinator = maker.asynchronous()
+
+    async def body() -> None:
+        async with coordinator.token("x") as token:
+            assert await token.state.get() is None
+            assert [await token.state.put(content) for content in (b"one", b"two")] == [1, 2]
+            with pytest.raises(StateTooLargeError):
+                await token.state.put(bytes((1 << 20) + 1))
+        async with coordinator.token("x") as later:
+            assert await later.state.get() == b"two"
+            with pytest.raises(TokenLostError):
+                await token.state.put(b"late")
+            assert await later.state.get() == b"two"
+
+    run(maker, body())
+
+
+@pytest.mark.parametrize("work", ["committed", "failed"])
+def test_a_state_is_saved_with_the_transaction_that_it_tells_of(maker: Maker, work: str):
+    coordinator = maker.asynchronous()
+
+    async def body() -> None:
+        async with coordinator.token("x") as token:
+            with contextlib.suppress(ZeroDivisionError):
+                async with maker.async_connection() as own, token.transaction(own) as connection:
+                    assert await token.state.put_in(connection, b"new") == 1
+                    assert await token.state.get_in(connection) == b"new"
+                    if work == "failed":
+                        raise ZeroDivisionError
+            assert await token.state.get() == (b"new" if work == "committed" else None)
+
+    run(maker, body())
+
+
+def test_a_checkpoint_is_left_to_the_next_holder(maker: Maker, tmp_path):
+    coordinator = maker.asynchronous()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "file").write_bytes(b"content")
+
+    async def body() -> None:
+        async with coordinator.token("x") as token:
+            assert not await token.restore(tmp_path / "none")
+            assert await token.checkpoint(b"bytes") == 1
+            assert await token.restore(tmp_path / "bytes")
+            assert await token.checkpoint(tmp_path / "folder") == 2
+        async with coordinator.token("x") as later:
+            assert await later.restore(tmp_path / "again")
+            with pytest.raises(UsageError, match="something already"):
+                await later.restore(tmp_path / "again")
+        with pytest.raises(TokenLostError):
+            await token.checkpoint(b"late")
+
+    run(maker, body())
+
+    assert (tmp_path / "bytes").read_bytes() == b"bytes"
+    assert (tmp_path / "again" / "file").read_bytes() == b"content"

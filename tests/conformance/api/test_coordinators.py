@@ -250,6 +250,23 @@ def test_a_state_is_saved_with_the_transaction(maker: Maker, work: str):
         assert token.state.get() == b"one"
 
 
+def test_a_checkpoint_is_left_to_the_next_holder(maker: Maker, tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "file").write_bytes(b"content")
+    with maker.coordinator("a").token("x") as token:
+        assert not token.restore(tmp_path / "none")
+        assert [token.checkpoint(each) for each in (b"bytes", tmp_path / "folder")] == [1, 2]
+
+    with maker.coordinator("b").token("x") as later:
+        assert later.restore(tmp_path / "again")
+        with pytest.raises(UsageError, match="something already"):
+            later.restore(tmp_path / "again")
+
+    with pytest.raises(TokenLostError):
+        token.checkpoint(b"late")
+    assert (tmp_path / "again" / "file").read_bytes() == b"content"
+
+
 def test_an_open_transaction_cannot_be_fenced_afterwards(maker: Maker):
     with maker.coordinator().token("x") as token, maker.engine.connect() as connection:
         connection.exec_driver_sql("SELECT 1")

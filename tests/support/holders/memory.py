@@ -25,6 +25,8 @@ def exchange(database: MemoryDatabase, facts: NodeFacts, request: Exchange) -> A
     )
     taken = {}
     for want in request.wants if may_take else ():
+        if want.token == facts.group and not database.may_take_now(facts):
+            continue  # planned changes are of the group's own token (A2, A3)
         term = _take(database, facts, request, want)
         if term:
             taken[want.token] = term

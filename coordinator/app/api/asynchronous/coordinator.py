@@ -14,13 +14,12 @@ guarantee is not guaranteed here either.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack
 
 from coordinator.app.api.asynchronous.block import AsyncCancel, AsyncTokenBlock, TaskTokens
+from coordinator.app.api.asynchronous.own_thread import in_own_thread
 from coordinator.app.api.asynchronous.token import AsyncToken
 from coordinator.app.api.exclusive import exclusive_coroutine
 from coordinator.app.api.session import CLOSE_S, Session, end_with, session_of, warn_if_open
@@ -223,15 +222,7 @@ class AsyncCoordinator:
         Blocks that still run are waited for, for 5 s; see `Coordinator.close`.
         """
         await self.stop(CLOSE_S)
-        loop = asyncio.get_running_loop()
-        ended: asyncio.Future[None] = loop.create_future()
-        # A thread of its own: one of the loop's executor may not be had.
-        closing = threading.Thread(
-            target=_close, args=(self._session, loop, ended), name="coord-close", daemon=True
-        )
-        closing.start()
-        await asyncio.shield(ended)
-        closing.join()
+        await asyncio.shield(in_own_thread("coord-close", self._session.close))
 
     async def __aenter__(self) -> Self:
         return self
@@ -277,7 +268,7 @@ class AsyncCoordinator:
 
     def _token_maker(self) -> Callable[[Holding], AsyncToken]:
         setup = self._setup
-        return lambda holding: AsyncToken(holding, setup.schema)
+        return lambda holding: AsyncToken(holding, setup.conninfo, setup.schema)
 
     def _begin(self, setup: Setup) -> None:
         self._setup = setup
@@ -296,7 +287,7 @@ async def held_async(
     try:
         session.ask(wait, full, limit_s)
         holding = await wait.wait()
-        yield AsyncToken(holding, setup.schema)
+        yield AsyncToken(holding, setup.conninfo, setup.schema)
         holding.check()
     except GeneratorExit:
         may_wait = False  # the task was discarded: there is no loop to wait in
@@ -304,14 +295,3 @@ async def held_async(
     finally:
         if session.give_up(wait) and may_wait:
             await wait.wait_for_release()
-
-
-def _close(session: Session, loop: asyncio.AbstractEventLoop, ended: asyncio.Future[None]) -> None:
-    session.close()
-
-    def tell() -> None:
-        if not ended.done():
-            ended.set_result(None)
-
-    with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
-        loop.call_soon_threadsafe(tell)

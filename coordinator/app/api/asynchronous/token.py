@@ -6,13 +6,18 @@ import asyncio
 import functools
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from coordinator.app.api.asynchronous.own_thread import in_own_thread
 from coordinator.runtime.holders.holding import Holding
 
 if TYPE_CHECKING:
     import psycopg
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+
+    from coordinator.app.api.asynchronous.state import AsyncTokenState
+    from coordinator.app.checkpoints.holding import HoldingCheckpoints
 
     #: Connections that a caller may bring for a fenced transaction.
     C = TypeVar("C", AsyncConnection, AsyncSession, psycopg.AsyncConnection[Any])
@@ -27,8 +32,8 @@ class AsyncToken:
              when the token is given back.
     """
 
-    def __init__(self, holding: Holding, schema: str) -> None:
-        self._holding, self._schema = holding, schema
+    def __init__(self, holding: Holding, conninfo: str, schema: str) -> None:
+        self._holding, self._conninfo, self._schema = holding, conninfo, schema
         self.name = holding.group
         self.node = holding.node
         self.term = holding.term
@@ -87,6 +92,56 @@ class AsyncToken:
 
         return _itself(
             connection, fenced_async(connection, self._schema, self.name, self.term, self.session)
+        )
+
+    @property
+    def state(self) -> AsyncTokenState:
+        """Bytes that a holder saves for the next one: `await state.get()`, `state.put(content)`.
+
+        In a transaction of `transaction`: `await state.get_in(connection)`, `state.put_in(
+        connection, content)`.
+        """
+        from coordinator.app.api.asynchronous.state import AsyncTokenState
+
+        return AsyncTokenState(
+            conninfo=self._conninfo,
+            schema=self._schema,
+            token=self.name,
+            term=self.term,
+            session=self.session,
+        )
+
+    async def checkpoint(
+        self, content: bytes | str | PathLike[str], *, keep: int = 5, rows_max: int = 8 << 20
+    ) -> int:
+        """Keep bytes, a file or a directory for the next holder, in a thread of its own.
+
+        Arguments and errors are those of `Token.checkpoint`; it returns the sequence.
+        """
+        self.check()
+        keeping = self._checkpoints()
+        return await in_own_thread(
+            "coord-checkpoint", lambda: keeping.keep(content, keep=keep, rows_max=rows_max)
+        )
+
+    async def restore(self, path: str | PathLike[str]) -> bool:
+        """Restore the last checkpoint to a path at which nothing is, in a thread of its own.
+
+        Returns False if there is none. Errors: as `Token.restore`.
+        """
+        keeping = self._checkpoints()
+        return await in_own_thread("coord-checkpoint", lambda: keeping.restore(path))
+
+    def _checkpoints(self) -> HoldingCheckpoints:
+        from coordinator.app.checkpoints.holding import HoldingCheckpoints
+
+        return HoldingCheckpoints(
+            self._conninfo,
+            self._schema,
+            token=self.name,
+            term=self.term,
+            session=self.session,
+            node=self.node,
         )
 
     def _note_end(self, reason: str | None) -> None:
