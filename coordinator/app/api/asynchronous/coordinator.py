@@ -201,10 +201,10 @@ class AsyncCoordinator:
 
         False: one catches its cancellation and goes on; its token is given back when it ends.
         """
-        from coordinator.app.api.asynchronous.runs import stop_in_loop
-
         if self._schedules is None:
             return True
+        from coordinator.app.api.asynchronous.runs import stop_in_loop
+
         return await stop_in_loop(self._schedules, self._runs, seconds("timeout", timeout))
 
     async def run(self, timeout: Seconds = STOP_S) -> None:
