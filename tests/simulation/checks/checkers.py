@@ -33,6 +33,23 @@ def overlapping(runs: Iterable[Ran], ended_at: float) -> list[str]:
     return found
 
 
+def beside_another(one_offs: Iterable[Ran], runs: Iterable[Ran], ended_at: float) -> list[str]:
+    """Name every one-off that ran beside a run of another holding: a program, or another one-off.
+
+    Beside those of its own holding it may run (M12).
+    """
+    everything = [*one_offs, *runs]
+    return [
+        f"one-off: {one.node} (term {one.term}) ran from {one.start:.3f} on beside {other.node}"
+        f" (term {other.term}), which ran from {other.start:.3f} on"
+        for one in one_offs
+        for other in everything
+        if (one.node, one.session, one.term) != (other.node, other.session, other.term)
+        and one.start < _end(other, ended_at) - SAME_MOMENT_S
+        and other.start < _end(one, ended_at) - SAME_MOMENT_S
+    ]
+
+
 def falling_terms(runs: Iterable[Ran]) -> list[str]:
     """Name every start whose term is not above all terms that ran before, or its own holding's."""
     found = []
@@ -101,6 +118,7 @@ def violations(history: History) -> list[str]:
     """Return every promise that was broken, the safety ones first."""
     judges: tuple[Callable[[], list[str]], ...] = (
         lambda: overlapping(history.runs, history.ended_at),
+        lambda: beside_another(history.one_offs, history.runs, history.ended_at),
         lambda: falling_terms(history.runs),
         lambda: repeated_terms(history.grants),
         lambda: ungranted(history.runs, history.grants),

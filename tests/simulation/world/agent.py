@@ -41,6 +41,7 @@ from coordinator.protocol.node.next_request import patience_s
 from coordinator.protocol.node.state.guardian_watch import GuardianWatch, start_order
 from coordinator.protocol.node.state.last_seen import seen_again
 from coordinator.protocol.node.state.node import Node
+from coordinator.protocol.node.state.side_runs import Kind
 from coordinator.protocol.node.state.state_loads import StateLoads
 from coordinator.protocol.node.tasks.start_stop import stop_timeout_s
 from coordinator.protocol.rules.timing import MISSED_MAX
@@ -299,12 +300,16 @@ class Agent(Process):
         hung = node.policy.hung
         progress_s, is_checked = hung.progress_s, hung.health is not None
         if command.side:
-            stop_s, progress_s, is_checked = 0.0, 0.0, False
+            stop_s = stop_s if command.side == Kind.ONE_OFF else 0.0
+            progress_s, is_checked = 0.0, False
         if command.task and node.task_state is not None:
             definition = node.task_state.works[command.task].definition
             stop_s, progress_s = stop_timeout_s(node, definition), definition.progress_s
         number, now = command.run, self.host.local()
-        if not command.side and now >= self.acknowledged_at + MISSED_MAX * node.timing.heartbeat_s:
+        if (
+            command.side in ("", Kind.ONE_OFF)
+            and now >= self.acknowledged_at + MISSED_MAX * node.timing.heartbeat_s
+        ):
             told = f"stale: at {self.host.world.now:.3f} {self.host.name} started run {number}"
             self.host.world.history.witnessed.append(f"{told} after {MISSED_MAX} missed renewals")
         self.watch = self.watch.after_start(number, command.trusted_until, stop_s, now)

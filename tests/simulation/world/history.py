@@ -71,6 +71,7 @@ class History:
 
     seed: int = 0
     runs: list[Ran] = field(default_factory=list)
+    one_offs: list[Ran] = field(default_factory=list)  #: commands that ran beside programs
     grants: list[Granted] = field(default_factory=list)
     trace: list[tuple[object, ...]] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)

@@ -26,6 +26,8 @@ LATE_KILL_MAX_S = KILL_BOUND_S - BACKSTOP_S - LATE_MAX_S - 0.01
 TERM_MAX_S = 0.2
 #: A health check of a program that lives has ended after this.
 CHECK_MAX_S = 0.05
+#: Longest time that a one-off command takes by itself.
+ONE_OFF_MAX_S = 4.0
 #: A program that reports progress does so this many times within the time it has for it.
 REPORTS = 3
 
@@ -135,7 +137,8 @@ class Programs:
             self.begin_stretch(program)
         self._told(guardian, 0.002, words.ProgramStarted(number))
         if program.is_side:
-            self.host.soon(CHECK_MAX_S, self._check, guardian, program)
+            most_s = ONE_OFF_MAX_S if program.task == Kind.ONE_OFF else CHECK_MAX_S
+            self.host.soon(most_s, self._check, guardian, program)
         elif program.ordered.progress_s:
             self.report(program)
         if self.world.settings.saves_states and not program.is_side:
@@ -244,12 +247,13 @@ class Programs:
                 self.begin_stretch(program)
 
     def begin_stretch(self, program: Program) -> None:
-        if program.is_side and program.task != Kind.BEFORE_START:
+        if program.is_side and program.task not in (Kind.BEFORE_START, Kind.ONE_OFF):
             return
         now, node = self.world.now, self.host.settings.name
         session, until = program.ordered.session, program.until
         program.ran = Ran(node, session, program.term, program.key, now, None, program.task, until)
-        self.world.history.runs.append(program.ran)
+        history = self.world.history
+        (history.one_offs if program.task == Kind.ONE_OFF else history.runs).append(program.ran)
         self.world.history.note(now, self.host.name, "runs", *_what(program), program.key)
 
 
