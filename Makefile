@@ -70,7 +70,7 @@ test: .venv/dev.stamp .venv/browser.stamp system-packages check
 lowest: .venv/dev.stamp system-packages
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv venv --quiet --clear .venv-lowest
-	$(BIN)/uv pip compile pyproject.toml --resolution lowest-direct --no-header --extra embedded --extra checkpoints --extra metrics --extra web --group dev --quiet -o .venv-lowest/lowest.txt
+	$(BIN)/uv pip compile pyproject.toml --resolution lowest-direct --no-header --extra embedded --extra checkpoints --extra metrics --extra otel --extra web --group dev --quiet -o .venv-lowest/lowest.txt
 	$(BIN)/uv pip install --quiet -p .venv-lowest/bin/python -r .venv-lowest/lowest.txt
 	$(BIN)/uv pip install --quiet -p .venv-lowest/bin/python --no-deps --editable .
 	.venv-lowest/bin/python -m pytest -n $(WORKERS) tests/unit tests/integration $(PYTEST_ARGS)
@@ -184,7 +184,7 @@ audit: .venv/audit/bin/pip-audit
 lock: .venv/dev.stamp
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra embedded --extra web --upgrade --quiet -o requirements.lock
-	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra embedded --extra checkpoints --extra metrics --extra web --group dev --upgrade --quiet -o requirements-dev.lock
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra embedded --extra checkpoints --extra metrics --extra otel --extra web --group dev --upgrade --quiet -o requirements-dev.lock
 	$(BIN)/uv pip compile --group browser -c requirements-dev.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade --quiet -o requirements-browser.lock
 	$(BIN)/uv pip compile --group docs --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade --quiet -o requirements-docs.lock
 	$(BIN)/uv pip compile --group recipes --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade --quiet -o requirements-recipes.lock
