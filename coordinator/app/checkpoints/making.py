@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from coordinator.app.checkpoints.material import Content, Material, exactly, nothing_more
 from coordinator.app.checkpoints.places import Located, Places, Sink
+from coordinator.app.checkpoints.rows import located
 from coordinator.app.config.settings import CheckpointSettings
 from coordinator.errors import CoordError
 from coordinator.segments.codec import codec_of, has_erasure_code
@@ -145,14 +146,14 @@ class Maker:
         data, parity = self._width(devices)
         layout = Layout(data_count=data, parity_count=parity, length=content.length)
         chosen = choose([row.device for row in devices], layout.segment_count, file_bytes(layout))
-        located = {row.device.device: row.located for row in devices}
+        places = {row.device.device: row.located for row in devices}
         segments = [
             NewSegment(str(uuid.uuid4()), place, device.device)
             for place, device in enumerate(chosen)
         ]
         checkpoint, sequence = self._catalogue.begin(self._new(form, layout), segments)
         try:
-            digests = self._write(form, content, layout, segments, located, checkpoint, sequence)
+            digests = self._write(form, content, layout, segments, places, checkpoint, sequence)
             files = [
                 (each.segment, digest, file_bytes(layout))
                 for each, digest in zip(segments, digests, strict=True)
@@ -205,7 +206,7 @@ class Maker:
         content: Content,
         layout: Layout,
         segments: Sequence[NewSegment],
-        located: dict[str, Located],
+        places: dict[str, Located],
         checkpoint: int,
         sequence: int,
     ) -> list[bytes]:
@@ -215,7 +216,7 @@ class Maker:
             sinks: list[_Guarded] = []
             writers: list[SegmentWriter] = []
             for each in segments:
-                where = replace(located[each.device], segment=each.segment)
+                where = replace(places[each.device], segment=each.segment)
                 with _named(each.device):
                     opened = stack.enter_context(self._places.writing(where, size))
                 sink = _Guarded(each.device, opened)
@@ -243,14 +244,7 @@ class Maker:
         """Return the devices that can be written to from here."""
         found = []
         for row in self._catalogue.read(statements.DEVICES):
-            where = Located(
-                segment="",
-                device=row["device"],
-                node=row["node"],
-                url=row["url"],
-                address=row["address"],
-                fingerprint=row["fingerprint"],
-            )
+            where = located("", row)
             usable = row["address"] is not None or self._places.is_here(where)
             if row["state"] != "online" or not usable:
                 continue

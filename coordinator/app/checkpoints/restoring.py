@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from coordinator.app.checkpoints.places import Located, Places
+from coordinator.app.checkpoints.places import Places
+from coordinator.app.checkpoints.rows import header_of, layout_of, located
 from coordinator.errors import ConditionFalseError, UsageError
 from coordinator.segments.archive.unpacking import unpack_into
 from coordinator.segments.codec import codec_of
@@ -21,8 +22,6 @@ from coordinator.segments.faults import (
     SegmentDamagedError,
 )
 from coordinator.segments.file import DIGEST_BYTES, SegmentReader
-from coordinator.segments.header import Header
-from coordinator.segments.layout import Layout
 from coordinator.segments.salvage import Expected, Salvage
 from coordinator.segments.striping import FAULTS, Gathering, lost
 from coordinator.store.checkpoints import statements
@@ -154,7 +153,7 @@ class Reader:
         for segment in self._segments(row):
             verdict, detail = "INTACT", None
             try:
-                with self._places.reading(_located(segment)) as source:
+                with self._places.reading(located(segment["segment"], segment)) as source:
                     reader = SegmentReader(source, segment["segment"])
                     for _ in reader.blocks():
                         pass
@@ -197,13 +196,15 @@ class Reader:
         if len(segments) < layout.segment_count:
             raise lost(layout, 0, {})  # it has expired meanwhile
         expected = {
-            place: Expected(_header(row, each, layout, self._catalogue.group), each["digest"])
+            place: Expected(header_of(row, each, self._catalogue.group), each["digest"])
             for place, each in segments.items()
         }
 
         def opened(place: int, stripe: int) -> Iterator[bytes]:
             header = expected[place].header
-            return self._places.single_blocks(_located(segments[place]), header, layout, stripe)
+            return self._places.single_blocks(
+                located(segments[place]["segment"], segments[place]), header, layout, stripe
+            )
 
         salvage = Salvage(layout, codec_of(layout), opened, self._in_order(segments))
         take(salvage.content(expected))
@@ -235,8 +236,8 @@ class Reader:
 
         def opened(place: int, stripe: int) -> Iterator[bytes]:
             segment = segments[place]
-            where = _located(segment)
-            header = _header(row, segment, layout, self._catalogue.group)
+            where = located(segment["segment"], segment)
+            header = header_of(row, segment, self._catalogue.group)
             return self._places.blocks(where, header, layout, stripe)
 
         return Gathering(layout, codec_of(layout), opened, self._in_order(segments))
@@ -247,49 +248,13 @@ class Reader:
             segments,
             key=lambda place: (
                 segments[place]["status"] != "INTACT",
-                not self._places.is_here(_located(segments[place])),
+                not self._places.is_here(located(segments[place]["segment"], segments[place])),
                 place,
             ),
         )
 
     def _segments(self, row: Row) -> list[Row]:
         return self._catalogue.read(statements.SEGMENTS, checkpoint=row["id"], device=None)
-
-
-def layout_of(row: Row) -> Layout:
-    """Return the layout of a checkpoint of the catalogue."""
-    return Layout(
-        data_count=row["data_count"],
-        parity_count=row["parity_count"],
-        length=row["length"],
-        block_bytes=row["block_bytes"],
-    )
-
-
-def _located(segment: Row) -> Located:
-    return Located(
-        segment=segment["segment"],
-        device=segment["device"],
-        node=segment["node"],
-        url=segment["url"],
-        address=segment["address"],
-        fingerprint=segment["fingerprint"],
-    )
-
-
-def _header(row: Row, segment: Row, layout: Layout, group: str) -> Header:
-    return Header(
-        segment=segment["segment"],
-        checkpoint=row["id"],
-        group=group,
-        token=row["token"],
-        term=row["term"],
-        session=row["session"],
-        sequence=row["sequence"],
-        form=row["form"],
-        place=segment["place"],
-        layout=layout,
-    )
 
 
 def _drained(chunks: Iterator[bytes]) -> None:
@@ -312,4 +277,4 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-__all__ = ["Reader", "Verdict", "Verified", "layout_of"]
+__all__ = ["Reader", "Verdict", "Verified"]

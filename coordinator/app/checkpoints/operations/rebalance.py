@@ -14,13 +14,11 @@ from coordinator.app.checkpoints.operations.site import (
     LATE_S,
     Row,
     Site,
-    at_device,
     has_disks,
     leaving,
-    located,
     opened,
 )
-from coordinator.app.checkpoints.restoring import layout_of
+from coordinator.app.checkpoints.rows import layout_of, located
 from coordinator.ports import ClaimedSubtask
 from coordinator.protocol.operations.types import (
     STOPPED,
@@ -122,10 +120,10 @@ def _moved(site: Site, row: Row, segment: Row, known: dict[str, Row], target: st
     if devices[target]["node"] in others:
         return False  # a rebuild was faster, and two of a checkpoint never share a node for this
     layout = layout_of(row)
-    header = site.header(row, segment, layout)
+    header = site.header(row, segment)
     site.note(segment["segment"], target)
-    blocks = site.places.blocks(located(segment), None, layout, 0)
-    site.write(at_device(segment["segment"], devices[target]), header, blocks, segment["digest"])
+    blocks = site.places.blocks(located(segment["segment"], segment), None, layout, 0)
+    site.write(located(segment["segment"], devices[target]), header, blocks, segment["digest"])
     done = SegmentChange(
         segment=segment["segment"],
         version=segment["version"],

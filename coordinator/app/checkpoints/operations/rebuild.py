@@ -14,13 +14,11 @@ from coordinator.app.checkpoints.operations.site import (
     LATE_S,
     Row,
     Site,
-    at_device,
     has_disks,
     leaving,
-    located,
     opened,
 )
-from coordinator.app.checkpoints.restoring import layout_of
+from coordinator.app.checkpoints.rows import layout_of, located
 from coordinator.ports import ClaimedSubtask
 from coordinator.protocol.operations.types import (
     STOPPED,
@@ -181,8 +179,8 @@ def _rebuilt(site: Site, row: Row, layout: Layout, segment: Row) -> bool:
         return False
     version = segment["version"] + 1
     try:
-        where = at_device(segment["segment"], devices[target.device])
-        header = site.header(row, segment, layout)
+        where = located(segment["segment"], devices[target.device])
+        header = site.header(row, segment)
         try:
             blocks = _blocks(site, row, layout, segment["place"], others)
             site.write(where, header, blocks, segment["digest"])
@@ -226,8 +224,10 @@ def _salvaged(site: Site, row: Row, layout: Layout, place: int, all_: list[Row])
 
     def opened_at(at: int, stripe: int) -> Iterator[bytes]:
         segment = by_place[at]
-        header = site.header(row, segment, layout)
-        return site.places.single_blocks(located(segment), header, layout, stripe)
+        header = site.header(row, segment)
+        return site.places.single_blocks(
+            located(segment["segment"], segment), header, layout, stripe
+        )
 
     salvage = Salvage(layout, codec_of(layout), opened_at, list(by_place))
     for blocks in salvage.blocks_of([place]):
@@ -240,8 +240,8 @@ def _blocks(site: Site, row: Row, layout: Layout, place: int, others: list[Row])
 
     def opened_at(at: int, stripe: int) -> Iterator[bytes]:
         segment = by_place[at]
-        header = site.header(row, segment, layout)
-        return site.places.blocks(located(segment), header, layout, stripe)
+        header = site.header(row, segment)
+        return site.places.blocks(located(segment["segment"], segment), header, layout, stripe)
 
     gathering = Gathering(layout, codec_of(layout), opened_at, list(by_place))
     for blocks in gathering.blocks_of([place]):

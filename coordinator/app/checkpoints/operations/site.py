@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any, LiteralString
 
 from coordinator.app.checkpoints.places import Located, Places
+from coordinator.app.checkpoints.rows import header_of, located
 from coordinator.app.config.settings import NodeSettings
 from coordinator.ports import ClaimedSubtask
 from coordinator.segments.faults import SegmentDamagedError
@@ -117,20 +118,9 @@ class Site:
         self.subtask.progress(units=self._units, size=self._size, total_units=self._total)
         return size
 
-    def header(self, checkpoint: Row, segment: Row, layout: Any) -> Header:
+    def header(self, checkpoint: Row, segment: Row) -> Header:
         """Return the header that a segment's file has."""
-        return Header(
-            segment=segment["segment"],
-            checkpoint=checkpoint["id"],
-            group=self.subtask.group,
-            token=checkpoint["token"],
-            term=checkpoint["term"],
-            session=checkpoint["session"],
-            sequence=checkpoint["sequence"],
-            form=checkpoint["form"],
-            place=segment["place"],
-            layout=layout,
-        )
+        return header_of(checkpoint, segment, self.subtask.group)
 
     def write(self, where: Located, header: Header, blocks: Iterator[bytes], digest: bytes) -> None:
         """Write a segment's file, which must come out with the digest of the catalogue.
@@ -151,7 +141,7 @@ class Site:
 
     def whole(self, segment: Row) -> bool:
         """Read a segment's file whole, and compare it with the catalogue."""
-        with self.places.reading(located(segment)) as source:
+        with self.places.reading(located(segment["segment"], segment)) as source:
             reader = SegmentReader(source, segment["segment"])
             for block in reader.blocks():
                 self.moved(len(block))
@@ -163,30 +153,6 @@ def leaving(segment: str, device: str, late_s: float) -> tuple[LiteralString, Ma
     values: dict[str, object] = {"segment": segment, "device": device, "subtask": None}
     values |= {"subtask_term": None, "late_ms": round(late_s * 1000)}
     return statements.NOTE_LEAVING, values
-
-
-def located(segment: Row) -> Located:
-    """Return where a segment is."""
-    return Located(
-        segment=segment["segment"],
-        device=segment["device"],
-        node=segment["node"],
-        url=segment["url"],
-        address=segment["address"],
-        fingerprint=segment["fingerprint"],
-    )
-
-
-def at_device(segment: str, row: Row) -> Located:
-    """Return a place for a segment on a device."""
-    return Located(
-        segment=segment,
-        device=row["device"],
-        node=row["node"],
-        url=row["url"],
-        address=row["address"],
-        fingerprint=row["fingerprint"],
-    )
 
 
 @contextmanager
