@@ -109,7 +109,7 @@ def machine_dies(ground: Ground, name: str) -> None:
 def machine_stands_still(ground: Ground, name: str) -> None:
     holds = "SELECT count(*) FROM token_holder WHERE session IS NOT NULL AND task_id = %s"
     ground.bed.nodes[name].send(signal.SIGSTOP, "all")
-    eventually(lambda: ground.query(holds, name) == [(0,)], WAIT_S, "it holds no more")
+    eventually(lambda: ground.query(holds, name) == [(0,)], WAIT_S, ground.bed.story)
     ground.bed.nodes[name].send(signal.SIGCONT, "all")
 
 
