@@ -15,6 +15,7 @@ from coordinator.app.config.settings import DatabaseSettings, NodeSettings
 from coordinator.app.node.http.counting import Counted
 from coordinator.app.node.http.endpoints import HttpEndpoints
 from coordinator.app.node.http.source import GroupSource
+from coordinator.errors import DatabaseRefusedError
 from coordinator.runtime.linux.clock import BoottimeClock
 from coordinator.web.node.routes import Read
 from tests.conformance.worlds import GROUP
@@ -39,6 +40,8 @@ def test_the_login_of_a_node_may_read_what_its_endpoints_tell(database, roles):
             documents = {
                 read: source.document(read) for read in (Read.STATUS, Read.HISTORY, Read.NODES)
             }
+            with pytest.raises(DatabaseRefusedError):
+                source.document(Read.EVENTS)
         finally:
             source.close()
 
