@@ -46,7 +46,7 @@ class Ground:
     def start(self, name: str) -> None:
         command = (sys.executable, str(Path(keeper.__file__)), str(self.path / "kept"))
         env = {"COORD_CONFIG": str(self.path / name / "Config.toml")}
-        self.bed.start(name, "--pass-database", command=command, env=env)
+        self.bed.start(name, "--pass-database", "--restart", "always", command=command, env=env)
 
     def query(self, statement: str, *values: object) -> list[tuple]:
         return self.server.query(statement, *values)
@@ -151,8 +151,7 @@ def ground(tmp_path: Path) -> Iterator[Ground]:
             made.liveness_s, made.heartbeat_s = 3.0, 0.5
             found = Ground(server, made, tmp_path, random.Random(7))
             for name in NAMES:
-                with config_of(tmp_path, name).open("a") as config:
-                    config.write('[program]\nonExit = "restart"\n')
+                config_of(tmp_path, name)
                 found.start(name)
             served = "SELECT count(*) FROM sys_storage_devices WHERE state = 'online'"
             eventually(lambda: found.query(served) == [(3,)], WAIT_S, made.story)

@@ -20,7 +20,7 @@ from tests.support.segment_files import Stored, store
 
 SOURCE = Path(nodes.__file__).with_name("failing_disk.c")
 LAYOUT = Layout(data_count=1, parity_count=1, length=3_000, block_bytes=256)
-#: What a process says of a disk whose calls fail: its verdict of a file, its state, and a write.
+#: Says of a disk whose calls fail: the verdict of a file, its state, and how a write ended.
 LOOK = """
 import sys, uuid
 from pathlib import Path
