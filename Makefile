@@ -170,6 +170,18 @@ recipes: .venv-recipes/recipes.stamp
 	.venv-recipes/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	touch $@
 
+# The examples of services (FastAPI, Celery, gunicorn, Jupyter) and pyright, in an environment of
+# their own; their tests are long ones, and are skipped with a word where it was not made.
+.PHONY: examples
+examples: .venv/dev.stamp .venv-examples/examples.stamp
+	$(BIN)/pytest -m long tests/examples $(PYTEST_ARGS)
+.venv-examples/examples.stamp: requirements-examples.lock
+	@$(CAN_MAKE_VENV)
+	$(PYTHON) -m venv .venv-examples
+	.venv-examples/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	.venv-examples/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
 # Known vulnerabilities of what the lock files name, where a service can be asked.
 .venv/audit/bin/pip-audit:
 	$(PYTHON) -m venv .venv/audit
@@ -180,6 +192,7 @@ audit: .venv/audit/bin/pip-audit
 	$(PYTHON) .ci/audit $< requirements-docs.lock
 	$(PYTHON) .ci/audit $< requirements-browser.lock
 	$(PYTHON) .ci/audit $< requirements-recipes.lock
+	$(PYTHON) .ci/audit $< requirements-examples.lock
 
 lock: .venv/dev.stamp
 	$(BIN)/python -m pip install --quiet uv
@@ -188,6 +201,7 @@ lock: .venv/dev.stamp
 	$(BIN)/uv pip compile --group browser -c requirements-dev.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade --quiet -o requirements-browser.lock
 	$(BIN)/uv pip compile --group docs --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade --quiet -o requirements-docs.lock
 	$(BIN)/uv pip compile --group recipes --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade --quiet -o requirements-recipes.lock
+	$(BIN)/uv pip compile pyproject.toml --group examples --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade --quiet -o requirements-examples.lock
 
 clean:
-	rm -rf .venv .venv-lowest .venv-peers .venv-patroni .venv-docs .venv-recipes .machine build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .venv-lowest .venv-peers .venv-patroni .venv-docs .venv-recipes .venv-examples .machine build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -7,7 +7,16 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import Session
 
-from coordinator import AsyncCoordinator, AsyncToken, Coordinator, Token, TokenLostError
+from coordinator import (
+    AsyncCoordinator,
+    AsyncJobContext,
+    AsyncToken,
+    Coordinator,
+    JobContext,
+    Retry,
+    Token,
+    TokenLostError,
+)
 
 
 def use(coordinator: Coordinator, engine: sa.Engine) -> int:
@@ -54,3 +63,18 @@ def decorated(coordinator: Coordinator, asynchronous: AsyncCoordinator) -> None:
 
     text: str = report(3)
     print(text, later(4))
+
+
+def scheduled(coordinator: Coordinator, asynchronous: AsyncCoordinator) -> None:
+    @coordinator.every("1h", max_count=3, error_policy="LOG_AND_CONTINUE", retry=Retry())
+    def hourly(context: JobContext) -> int:
+        with context.token.transaction() as connection:
+            connection.execute(sa.text("SELECT 1"))
+        return context.count + context.term
+
+    @asynchronous.cron("30 2 * * *", timezone="Europe/Berlin", catch_up="none")
+    async def nightly(context: AsyncJobContext) -> bytes | None:
+        context.stop_event.clear()
+        return await context.token.state.get()
+
+    print(hourly, nightly, coordinator.stop(timeout="5s"))

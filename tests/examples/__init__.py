@@ -1,0 +1,1 @@
+"""Examples of services, each run as its reader would run it."""
