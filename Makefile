@@ -139,6 +139,12 @@ faults: .venv/dev.stamp system-packages machine patroni recipes
 	  --summary docs/safety.md $(CAMPAIGN_ARGS)
 	COORD_TEST_BOUNDS=1 $(BIN)/pytest -m "long or bounded" $(PYTEST_ARGS)
 
+# Packages for Debian and RPM systems, made by Debian's own tools (dpkg-dev, rpm); the bill of
+# materials in them is that of packaging/requirements.lock.
+.PHONY: packages
+packages: .venv/dev.stamp
+	$(BIN)/python packaging/build.py dist
+
 # Ten quiet minutes of five nodes and fifty tasks: nothing may move.
 soak: .venv/dev.stamp system-packages
 	COORD_SOAK_S=600 $(BIN)/pytest -m long tests/faults/test_tasks_soak.py $(PYTEST_ARGS)
@@ -198,6 +204,8 @@ lock: .venv/dev.stamp
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra embedded --extra web --upgrade --quiet -o requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra embedded --extra checkpoints --extra metrics --extra otel --extra web --group dev --upgrade --quiet -o requirements-dev.lock
+	$(BIN)/uv pip compile pyproject.toml -c requirements-dev.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra web --extra metrics --upgrade --quiet -o packaging/requirements.lock
+	$(BIN)/python packaging/sbom.py
 	$(BIN)/uv pip compile --group browser -c requirements-dev.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade --quiet -o requirements-browser.lock
 	$(BIN)/uv pip compile --group docs --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade --quiet -o requirements-docs.lock
 	$(BIN)/uv pip compile --group recipes --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade --quiet -o requirements-recipes.lock
