@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import sys
+from functools import cache
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -47,14 +48,18 @@ app = typer.Typer(
 
 def version(context: typer.Context) -> None:
     """Print the version."""
-    if shared.shared(context).output in (shared.Output.JSON, shared.Output.JSONL):
-        import json
-        import platform
+    import platform
 
-        facts = {"version": __version__, "python": platform.python_version()}
-        print(json.dumps({"apiVersion": errors.API_VERSION, "kind": "Version", **facts}))
-    else:
-        print(__version__)
+    from coordinator.cli.render import documents
+    from coordinator.cli.render.emit import emit
+
+    facts = {"version": __version__, "python": platform.python_version()}
+    emit(
+        shared.shared(context),
+        table=lambda: print(__version__),
+        rows=lambda: documents.as_rows(facts),
+        document={"apiVersion": errors.API_VERSION, "kind": "Version", **facts},
+    )
 
 
 def _print_version(wanted: bool) -> None:
@@ -131,6 +136,14 @@ app.command("help")(manual.help_command)
 app.command()(version)
 
 
+@cache
+def command() -> Any:
+    """Return the tree of all commands, each with the shared options."""
+    tree: Any = typer.main.get_command(app)
+    options.attach(tree)
+    return tree
+
+
 def main(argv: list[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
     open_standard()
@@ -138,10 +151,8 @@ def main(argv: list[str] | None = None) -> NoReturn:
         # A character that the terminal's encoding lacks is written as \u20ac, and ends no command.
         sys.stdout.reconfigure(errors="backslashreplace")
     given: dict[str, Any] = {}
-    command: Any = typer.main.get_command(app)
-    options.attach(command)
     try:
-        code = _run(command, argv, given)
+        code = _run(command(), argv, given)
         sys.stdout.flush()
     except KeyboardInterrupt:
         code = errors.INTERRUPTED
@@ -150,10 +161,10 @@ def main(argv: list[str] | None = None) -> NoReturn:
     sys.exit(code)
 
 
-def _run(command: Any, argv: list[str] | None, given: dict[str, Any]) -> int | str | None:
+def _run(tree: Any, argv: list[str] | None, given: dict[str, Any]) -> int | str | None:
     """Run the command and return its exit code; typer has printed usage errors by then."""
     try:
-        command.main(args=argv, prog_name="coord", obj=given)
+        tree.main(args=argv, prog_name="coord", obj=given)
     except SystemExit as end:
         # typer ends with 1, like any failure, when the reader of stdout is gone.
         if isinstance(end.__context__, BrokenPipeError):

@@ -87,6 +87,13 @@ class UsageError(ConfigError):
     exit_code = 2
 
 
+class OutsideProgramError(UsageError):
+    """The caller works only in a program that `coord run` has started, and is in none."""
+
+    def __init__(self, missing: str, advice: str) -> None:
+        super().__init__(f"not inside a program that coord runs: {missing} not set; {advice}")
+
+
 class StatementError(UsageError):
     """A statement about an operation is refused; nothing was created or cancelled.
 

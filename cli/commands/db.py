@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from coordinator.cli.errors import say
-from coordinator.cli.shared import Output, Shared, shared
+from coordinator.cli.shared import Shared, shared
 from coordinator.errors import CommandNotFoundError, ConditionFalseError
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def upgrade(context: typer.Context) -> None:
     """Upgrade the schema to this version; start the embedded server if it is the database."""
     from coordinator.app.config.database_choice import resolve
     from coordinator.cli.connect import print_note, settings_of
+    from coordinator.cli.render.emit import print_done
     from coordinator.store.schema import migrate
 
     options = shared(context)
@@ -46,12 +47,13 @@ def upgrade(context: typer.Context) -> None:
     before = migrate.current(resolved.conninfo, schema)
     migrate.upgrade(resolved.conninfo, schema)
     missing = migrate.offer_aliases(resolved.conninfo, schema)
+    now = migrate.SCHEMA_HEAD
+    change = "is at" if before == now else "upgraded to"
+    sentence = f"{resolved.label}: schema {schema} {change} {now}"
+    print_done(options, sentence, schema=schema, revision=now, changed=before != now)
     if not options.quiet:
-        now = migrate.SCHEMA_HEAD
-        change = "is at" if before == now else "upgraded to"
-        print(f"{resolved.label}: schema {schema} {change} {now}")
-        for sentence in missing:
-            say(sentence)
+        for each in missing:
+            say(each)
 
 
 @app.command()
@@ -59,17 +61,20 @@ def current(context: typer.Context) -> None:
     """Print the revision of the schema; exit 3 if there is none."""
     from coordinator.cli.connect import within
     from coordinator.cli.render import documents
+    from coordinator.cli.render.emit import emit
     from coordinator.store.schema import migrate
 
     options = shared(context)
     resolved, schema = _database(options)
     with within(options.timeout_s, resolved.label):
         revision = migrate.current(resolved.conninfo, schema)
-    if options.output in (Output.JSON, Output.JSONL):
-        head = {"apiVersion": documents.API_VERSION, "kind": "Schema", "schema": schema}
-        print(documents.one(head | {"revision": revision, "head": migrate.SCHEMA_HEAD}))
-    elif revision is not None:
-        print(revision)
+    fields = {"schema": schema, "revision": revision, "head": migrate.SCHEMA_HEAD}
+    emit(
+        options,
+        table=lambda: print(revision) if revision is not None else None,
+        rows=lambda: documents.as_rows(fields),
+        document={"apiVersion": documents.API_VERSION, "kind": "Schema", **fields},
+    )
     if revision is None:
         raise ConditionFalseError(f"{resolved.label}: schema {schema!r} has no tables of coord")
 
@@ -78,14 +83,16 @@ def current(context: typer.Context) -> None:
 def check(context: typer.Context) -> None:
     """Check that the schema is the one of this version; exit 78 if it is not."""
     from coordinator.cli.connect import within
+    from coordinator.cli.render.emit import print_done
     from coordinator.store.schema import migrate
 
     options = shared(context)
     resolved, schema = _database(options)
     with within(options.timeout_s, resolved.label):
         migrate.check(resolved.conninfo, schema)
-    if not options.quiet:
-        print(f"{resolved.label}: schema {schema} is at {migrate.SCHEMA_HEAD}: ok")
+    head = migrate.SCHEMA_HEAD
+    sentence = f"{resolved.label}: schema {schema} is at {head}: ok"
+    print_done(options, sentence, schema=schema, revision=head)
 
 
 @app.command()
@@ -110,6 +117,7 @@ def prune(
     from dataclasses import replace
 
     from coordinator.cli.connect import open_cleaner
+    from coordinator.cli.render.emit import print_done
     from coordinator.cli.shared import named_group
     from coordinator.store.admin.cleaning.retention import Limits
 
@@ -121,8 +129,7 @@ def prune(
         limits = replace(limits, term_s=_time(history, "--history"))
     with open_cleaner(options, bounded=False) as cleaner:
         for name, gone in cleaner.prune(named_group(options, group) if group else None, limits):
-            if not options.quiet:
-                print(f"{name}: {gone} rows deleted")
+            print_done(options, f"{name}: {gone} rows deleted", groupId=name, deleted=gone)
 
 
 def _time(text: str, option: str) -> float:

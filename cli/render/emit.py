@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from coordinator.cli.render.documents import one, pretty, tsv
+from coordinator.cli.errors import API_VERSION
+from coordinator.cli.render.documents import as_rows, one, pretty, tsv
+from coordinator.cli.render.units import safe
 from coordinator.cli.shared import Output, Shared
 
 
@@ -34,3 +36,19 @@ def emit(
         case Output.JSONL:
             for each in (document,) if lines is None else lines:
                 print(one(each))
+
+
+def print_done(options: Shared, sentence: str, *, kind: str = "Done", **facts: Any) -> None:
+    """Print a sentence about what was done; as a document with the facts beside it otherwise.
+
+    -q leaves the sentence out, and never a document.
+    """
+    if options.output is Output.TABLE and options.quiet:
+        return
+    fields = {"message": sentence, **facts}
+    emit(
+        options,
+        table=lambda: print(safe(sentence)),
+        rows=lambda: as_rows(fields),
+        document={"apiVersion": API_VERSION, "kind": kind, **fields},
+    )

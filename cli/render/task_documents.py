@@ -31,7 +31,7 @@ HOST_COLUMNS = (
     *("host", "pid", "version", "seenVersion", "groupVersion", "caughtUp"),
 )
 DECISION_COLUMNS = (
-    *("at", "version", "observer", "term", "node", "kind", "before", "after", "reason"),
+    *("at", "version", "observer", "term", "node", "decision", "before", "after", "reason"),
 )
 ON_NODE_COLUMNS = ("taskId", "state", "standing", "nodeState", "failedCount", "lastError")
 
@@ -117,7 +117,7 @@ def decision_fields(decision: DecisionLine) -> dict[str, Any]:
         "observer": decision.observer,
         "term": decision.term,
         "node": decision.node,
-        "kind": decision.kind,
+        "decision": decision.kind,
         "before": decision.before,
         "after": decision.after,
         "reason": decision.reason,

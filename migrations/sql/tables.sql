@@ -197,6 +197,9 @@ CREATE TABLE {schema}.schedule (
     terminated_at timestamptz,
     term bigint,
     updated_at timestamptz,
+    reserved_slot timestamptz,
+    reserved_by text COLLATE "C",
+    reserved_until timestamptz,
     CONSTRAINT schedule_pkey PRIMARY KEY (group_id, name),
     CONSTRAINT schedule_values_check CHECK (
         last_fire_at BETWEEN '0001-01-02 00:00:00+00' AND '9999-12-30 00:00:00+00'
@@ -204,11 +207,14 @@ CREATE TABLE {schema}.schedule (
         AND next_fire_at BETWEEN '0001-01-02 00:00:00+00' AND '9999-12-30 00:00:00+00'
         AND terminated_at BETWEEN '0001-01-02 00:00:00+00' AND '9999-12-30 00:00:00+00'
         AND updated_at BETWEEN '0001-01-02 00:00:00+00' AND '9999-12-30 00:00:00+00'
+        AND reserved_slot BETWEEN '0001-01-02 00:00:00+00' AND '9999-12-30 00:00:00+00'
+        AND reserved_until BETWEEN '0001-01-02 00:00:00+00' AND '9999-12-30 00:00:00+00'
         AND octet_length(group_id) <= 1000000
         AND octet_length(name) <= 1000000
         AND octet_length(last_outcome) <= 1000000
         AND octet_length(last_error) <= 1000000
         AND octet_length(end_reason) <= 1000000
+        AND octet_length(reserved_by) <= 1000000
     )
 );
 

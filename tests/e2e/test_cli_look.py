@@ -1,13 +1,12 @@
 """`coord status`, `leader` and `history` on rows that SQL put there: text, codes, equality.
 
-The golden files are what each form prints. COORD_UPDATE_GOLDEN=1 writes them anew.
+What each form prints is in the transcripts of tests/e2e/commands.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -20,68 +19,17 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from coordinator.store.schema.migrate import SCHEMA_HEAD
 from tests.conftest import Database
+from tests.e2e import rows
+from tests.e2e.rows import fill_orders
 from tests.support.servers.postgres import Server
 
 pytestmark = pytest.mark.real
-
-GOLDEN = Path(__file__).parent / "golden"
-
-GROUP = """
-INSERT INTO group_record (group_id, created_at) VALUES (%s, now() - interval '9 days')
-"""
-NODE = """
-INSERT INTO health_check (
-    task_id, group_id, last_heartbeat, session, beat, liveness_ms, lease_ms, heartbeat_ms, ended_at,
-    end_reason, host, pid, version, config_hash, isolation, joined_at, started_at
-) VALUES (
-    %s, %s, now() - make_interval(secs => %s), %s, 7, 60000, 48900, 30000,
-    CASE WHEN %s THEN now() - interval '2 hours' END, NULL, %s, %s, %s, %s, 'plain',
-    now() - interval '3 hours', now() - interval '3 hours'
-)
-"""
-TOKEN = """
-INSERT INTO token_holder (group_id, task_id, term, session, acquired_at, released_at)
-VALUES (%s, %s, %s, %s, now() - interval '14 minutes', CASE WHEN %s THEN now() END)
-"""
-TERM = """
-INSERT INTO token_history (
-    group_id, term, task_id, session, acquired_at, ended_at, how, reason, end_how, end_reason,
-    from_task, active_until, detected_ms
-) VALUES ('orders', %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
-"""
-UUIDS = [f"00000000-0000-4000-8000-{number:012}" for number in range(9)]
 
 
 @pytest.fixture
 def filled(database: Database) -> Database:
     """Two groups: orders has a holder, two standbys and one that left; reports has nobody."""
-    with database.connect() as sql:
-        for group in ("orders", "reports"):
-            sql.execute(GROUP, (group,))
-        for row in (
-            ("node-1", "orders", 0.2, UUIDS[1], False, "web-1", 402, "1.4.0", "a91f"),
-            ("node-2", "orders", 0.2, UUIDS[2], False, "web-2", 811, "1.4.0", "a91f"),
-            ("node-3", "orders", 40.0, UUIDS[3], False, "web-3", 97, "1.3.9", "77c2"),
-            ("node-4", "orders", 8000.0, UUIDS[4], True, "web-4", 5, "1.3.9", "77c2"),
-            ("node-1", "reports", 300.0, UUIDS[5], False, "web-1", 403, "1.4.0", "a91f"),
-        ):
-            sql.execute(NODE, row)
-        sql.execute(TOKEN, ("orders", "node-2", 8, UUIDS[2], False))
-        sql.execute(TOKEN, ("reports", "node-1", 3, UUIDS[5], False))
-        began, moved, crashed = (
-            "2026-11-18 08:15:40.5Z",
-            "2026-11-19 11:00Z",
-            "2026-11-20 13:48:02Z",
-        )
-        # The gaps before terms 7 and 8: 0.02 s and 6.41 s.
-        left, silent = "2026-11-19 10:59:59.98Z", "2026-11-20 13:47:55.59Z"
-        stop, crash = ("release", "SIGTERM"), ("takeover", "no heartbeat")
-        for term in (
-            (6, "node-3", UUIDS[3], began, moved, "first", None, *stop, None, left, 0),
-            (7, "node-1", UUIDS[1], moved, crashed, *stop, *crash, "node-3", silent, 0),
-            (8, "node-2", UUIDS[2], crashed, None, *crash, None, None, "node-1", None, 6120),
-        ):
-            sql.execute(TERM, term)
+    fill_orders(database)
     return database
 
 
@@ -101,48 +49,6 @@ def coord(database: Database, *arguments: str, timeout_s: float = 60) -> tuple[i
         timeout=timeout_s,
     )
     return answer.returncode, answer.stdout, answer.stderr
-
-
-def normalised(text: str, *, fixed: bool) -> str:
-    """Replace what differs from run to run: the server, moments of today, fractions of ages.
-
-    fixed: the rows hold the same moments and durations in every run.
-    """
-    today = r"\d{4}-\d\d-\d\dT[\d:.]+Z"
-    text = re.sub(r"server .*  schema \d+  server time .*", "FOOTER", text)
-    text = re.sub(r'("server":) ?\{[^}]*\}', r"\1 SERVER", text)
-    text = re.sub(rf'("asOf": ?)"{today}"', r'\1"MOMENT"', text)
-    if fixed:
-        return text
-    text = re.sub(rf'("since": ?)"{today}"', r'\1"MOMENT"', text)
-    text = re.sub(rf"\t{today}\t", r"\tMOMENT\t", text)
-    text = re.sub(r'("\w+Seconds": ?)\d+\.\d+', r"\1AGE", text)
-    text = re.sub(r"(?<=\t)\d+\.\d+(?=[\t\n])", "AGE", text)
-    return re.sub(r"\b\d+\.\d s\b", lambda age: re.sub(r"\d", "#", age[0]), text)
-
-
-@pytest.mark.parametrize("form", ["table", "json", "jsonl", "tsv"])
-@pytest.mark.parametrize(
-    ("name", "arguments"),
-    [
-        ("groups", ("status",)),
-        ("nodes", ("status", "orders")),
-        ("leader", ("leader", "orders")),
-        ("history", ("history", "orders")),
-        ("histories", ("history",)),
-    ],
-)
-def test_each_form_prints_what_its_golden_file_holds(
-    name: str, arguments: tuple[str, ...], form: str, filled: Database
-) -> None:
-    code, said, trouble = coord(filled, *arguments, "-o", form)
-
-    assert (code, trouble) == (0, "")
-    golden = GOLDEN / f"{name}.{form if form != 'table' else 'txt'}"
-    found = normalised(said, fixed=name.startswith("histor"))
-    if os.environ.get("COORD_UPDATE_GOLDEN"):
-        golden.write_text(found)
-    assert found == golden.read_text()
 
 
 @pytest.fixture
@@ -464,7 +370,7 @@ def test_watching_waits_for_a_group_that_is_not_there_yet(
         assert process.stderr is not None
         assert process.stdout is not None
         assert "there is no group 'new'" in process.stderr.readline()
-        filled.query(GROUP, "new")
+        filled.query(rows.GROUP, "new")
         filled.query("INSERT INTO token_holder (group_id) VALUES ('new')")
 
         assert json.loads(process.stdout.readline())["groupId"] == "new"

@@ -1,13 +1,12 @@
 """`coord task`, `nodes`, `observer` and `evict` on rows that SQL put there, and on real nodes.
 
-The golden files are what each form prints. COORD_UPDATE_GOLDEN=1 writes them anew.
+What each form prints is in the transcripts of tests/e2e/commands.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -17,99 +16,17 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Database
-from tests.e2e.test_cli_look import GOLDEN
-from tests.e2e.test_cli_look import normalised as normalised_look
+from tests.e2e.rows import NIGHT_UUIDS, fill_night, fill_program_group
 from tests.support.nodes.processes import bed, eventually
 
 pytestmark = pytest.mark.real
-
-GROUP = """
-INSERT INTO group_record (group_id, created_at, version, hosts_tasks)
-VALUES (%s, now() - interval '9 days', 12, %s)
-"""
-NODE = """
-INSERT INTO health_check (
-    task_id, group_id, last_heartbeat, session, beat, liveness_ms, lease_ms, heartbeat_ms, ended_at,
-    end_reason, host, pid, version, config_hash, isolation, joined_at, started_at, standing,
-    caught_up, seen_version, hosts_tasks
-) VALUES (
-    %s, 'night', now() - make_interval(secs => %s), %s, 7, 60000, 48900, 30000,
-    CASE WHEN %s THEN now() - interval '2 hours' END, CASE WHEN %s THEN 'no heartbeat' END,
-    %s, %s, '1.4.0', 'a91f', 'plain', now() - interval '3 hours', now() - interval '3 hours',
-    %s, %s, %s, true
-)
-"""
-PROGRAM_NODE = """
-INSERT INTO health_check (
-    task_id, group_id, last_heartbeat, session, beat, liveness_ms, lease_ms, heartbeat_ms,
-    joined_at, started_at
-) VALUES ('node-1', 'orders', now(), %s, 7, 60000, 48900, 30000, now(), now())
-"""
-TOKEN = """
-INSERT INTO token_holder (group_id, task_id, term, session, acquired_at, released_at)
-VALUES (%s, %s, %s, %s, now() - interval '14 minutes',
-        CASE WHEN %s::uuid IS NULL THEN now() - interval '14 minutes' END)
-"""
-TASK = """
-INSERT INTO task (
-    group_id, name, enabled, deleted, preferred, pinned, failover, on_partition, on_done, spec,
-    end_reason, created_at
-) VALUES ('night', %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, now() - interval '3 hours')
-"""
-TOLD = """
-INSERT INTO task_node (group_id, task, node, state, term, error, told_at, failed_count)
-VALUES ('night', %s, %s, %s, %s, %s, now() - interval '14 minutes', %s)
-"""
-DECISION = """
-INSERT INTO observer_decision (
-    group_id, version, at, observer, term, node, kind, before, after, reason
-) VALUES ('night', %s, now() - make_interval(hours => %s), 'node-1', 3, %s, %s, %s, %s, %s)
-"""
-UUIDS = [f"00000000-0000-4000-8000-{number:012}" for number in range(9)]
 
 
 @pytest.fixture
 def night(database: Database) -> Database:
     """A task group with a node of each standing and a task of each state; one of one program."""
-    with database.connect() as sql:
-        sql.execute(GROUP, ("night", True))
-        sql.execute(GROUP, ("orders", False))
-        for row in (
-            ("node-1", 0.2, UUIDS[1], False, False, "web-1", 402, "member", True, 12),
-            ("node-2", 0.2, UUIDS[2], False, False, "web-2", 811, "member", True, 11),
-            ("node-3", 0.2, UUIDS[3], False, False, "web-3", 97, "rehab", False, None),
-            ("node-4", 300.0, UUIDS[4], False, False, "web-4", 5, "member", True, 9),
-            ("node-5", 8000.0, UUIDS[5], True, True, "web-5", 5, "rehab", False, 4),
-            ("node-6", 0.2, UUIDS[6], False, False, "web-6", 6, "promotable", True, 12),
-        ):
-            sql.execute(NODE, row)
-        sql.execute(PROGRAM_NODE, (UUIDS[7],))
-        for task, node, term, session in (
-            ("_observer", "node-1", 3, UUIDS[1]),
-            ("archive", "node-1", 8, UUIDS[1]),
-            ("copy", "node-2", 2, UUIDS[2]),
-            ("probe", "node-4", 5, UUIDS[4]),
-            ("fetch", "node-5", 7, None),
-        ):
-            sql.execute(TOKEN, (f"night/{task}", node, term, session, session))
-        every = '{"callable":"shop.jobs:archive","trigger":{"interval":5.0}}'
-        loop = '{"command":["poll","a b"],"env":{"LEVEL":"3"}}'
-        for row in (
-            ("archive", True, False, None, False, True, "stop", "finish", every, None),
-            ("copy", True, False, "node-3", False, True, "continue", "restart", loop, None),
-            ("probe", True, False, "node-4", True, True, "stop", "release", loop, None),
-            ("fetch", True, False, None, False, False, "stop", "restart", loop, None),
-            ("once", False, False, None, False, True, "stop", "finish", loop, "done"),
-            ("gone", False, True, None, False, True, "stop", "restart", loop, "deleted"),
-        ):
-            sql.execute(TASK, row)
-        sql.execute(TOLD, ("archive", "node-1", "running", 8, "", 0))
-        sql.execute(TOLD, ("copy", "node-4", "idle", 1, "exit status 3, " + "x" * 60, 2))
-        for row in (
-            (10, 3, "node-5", "end", "live", "ended", "no heartbeat for 6 s"),
-            (11, 2, "node-2", "standing", "rehab", "member", "live for 12 s"),
-        ):
-            sql.execute(DECISION, row)
+    fill_night(database)
+    fill_program_group(database)
     return database
 
 
@@ -132,37 +49,6 @@ def coord(
         timeout=60,
     )
     return answer.returncode, answer.stdout, answer.stderr
-
-
-def normalised(text: str) -> str:
-    """Replace what differs from run to run, as the golden files of `coord status` do."""
-    text = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "MOMENT", text)
-    return normalised_look(text, fixed=False)
-
-
-@pytest.mark.parametrize("form", ["table", "json", "jsonl", "tsv"])
-@pytest.mark.parametrize(
-    ("name", "arguments"),
-    [
-        ("tasks", ("task", "list", "-g", "night")),
-        ("task", ("task", "show", "copy", "-g", "night")),
-        ("hosts", ("nodes", "night")),
-        ("observer", ("observer", "-g", "night")),
-        ("decisions", ("observer", "decisions", "-g", "night")),
-        ("night", ("status", "night")),
-    ],
-)
-def test_each_form_prints_what_its_golden_file_holds(
-    name: str, arguments: tuple[str, ...], form: str, night: Database
-) -> None:
-    code, said, trouble = coord(night, *arguments, "-o", form)
-
-    assert (code, trouble) == (0, "")
-    golden = GOLDEN / f"{name}.{form if form != 'table' else 'txt'}"
-    found = normalised(said)
-    if os.environ.get("COORD_UPDATE_GOLDEN"):
-        golden.write_text(found)
-    assert found == golden.read_text()
 
 
 def task(database: Database, name: str) -> dict[str, object]:
@@ -422,7 +308,7 @@ def test_an_evicted_node_is_forgotten(night: Database) -> None:
 
 def test_a_cursor_is_saved_under_its_term_and_read_by_anybody(night: Database) -> None:
     """H12: what a stale holder would save is refused."""
-    environment = {"COORD_GROUP": "night", "COORD_TASK": "archive", "COORD_SESSION": UUIDS[1]}
+    environment = {"COORD_GROUP": "night", "COORD_TASK": "archive", "COORD_SESSION": NIGHT_UUIDS[1]}
 
     assert coord(night, "task", "cursor", "archive", "-g", "night")[:2] == (0, "null\n")
     save = ("task", "cursor", "--save", '{"upto": 4711}')
@@ -431,7 +317,7 @@ def test_a_cursor_is_saved_under_its_term_and_read_by_anybody(night: Database) -
 
     code, said, _ = coord(night, "task", "cursor", env=environment | {"COORD_TERM": "9"})
     assert (code, json.loads(said)) == (0, {"upto": 4711})
-    for stale in ({"COORD_TERM": "7"}, {"COORD_TERM": "8", "COORD_SESSION": UUIDS[2]}):
+    for stale in ({"COORD_TERM": "7"}, {"COORD_TERM": "8", "COORD_SESSION": NIGHT_UUIDS[2]}):
         code, said, trouble = coord(night, "task", "cursor", "--save", "1", env=environment | stale)
         assert (code, said) == (76, "")
         assert len(trouble.splitlines()) == 1

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Database
+from tests.e2e.rows import EVENT, fill_told
 from tests.e2e.test_cli_look import coord, filled
 from tests.support.nodes.processes import eventually
 
@@ -23,35 +24,11 @@ pytestmark = pytest.mark.real
 
 __all__ = ["filled"]
 
-EVENT = """
-INSERT INTO event (at, group_id, kind, task_id, term, reason, who)
-VALUES (now() - make_interval(secs => %s), %s, %s, %s, %s, %s, %s)
-"""
-SCHEDULE = """
-INSERT INTO schedule (
-    group_id, fired_count, skipped_count, last_fire_at, last_finished_at, last_outcome, last_error,
-    last_duration_ms, next_fire_at, ended, end_reason
-) VALUES (
-    %s, 7, 2, now() - interval '20 seconds', now(), %s, %s, 1500,
-    now() + make_interval(secs => %s), %s, %s
-)
-"""
-
 
 @pytest.fixture
 def told(filled: Database) -> Database:
     """Events of two groups and of a task, and three schedules."""
-    with filled.connect() as sql:
-        for row in (
-            (7200.0, "orders", "taken", "node-1", 7, "no heartbeat", "node-1"),
-            (60.0, "orders", "released", "node-1", 7, "SIGTERM", "node-1"),
-            (50.0, "orders/nightly", "taken", "node-2", 1, None, "node-2"),
-            (40.0, "ordersother", "joined", "node-9", None, None, "node-9"),
-        ):
-            sql.execute(EVENT, row)
-        sql.execute(SCHEDULE, ("orders", "ok", None, 40, False, None))
-        sql.execute(SCHEDULE, ("orders/nightly", "failed", "exit code 3", -9, False, None))
-        sql.execute(SCHEDULE, ("reports", "ok", None, 40, True, "maxCount is reached"))
+    fill_told(filled)
     return filled
 
 

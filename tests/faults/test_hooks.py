@@ -45,13 +45,13 @@ def test_hooks_run_around_the_program_and_every_node_hears_of_a_change(nodes):
 
     second = nodes.wait_for_run(after=first.term)
     assert second.node == "node-2"
-    assert noted(nodes, "before_start") == ["node-1 1", "node-2 2"]
-    assert noted(nodes, "after_stop") == ["node-1 1 SIGUSR1"]
+    assert noted(nodes, "beforeStart") == ["node-1 1", "node-2 2"]
+    assert noted(nodes, "afterStop") == ["node-1 1 SIGUSR1"]
     for wanted in ("node-2 2 active node-2", "node-1 2 standby node-2"):
         eventually(
-            lambda wanted=wanted: wanted in noted(nodes, "on_change"),
+            lambda wanted=wanted: wanted in noted(nodes, "onChange"),
             10,
-            lambda: f"told: {noted(nodes, 'on_change')}{nodes.story()}",
+            lambda: f"told: {noted(nodes, 'onChange')}{nodes.story()}",
         )
     assert overlaps(nodes.runs()) == []
 
@@ -61,14 +61,14 @@ def test_a_hook_that_hangs_forks_and_prints_holds_nobody_up(nodes, database):
     nodes.liveness_s, nodes.heartbeat_s = 6.0, 1.0
     start(nodes, "node-1", beforeStart=DEAF)
     node = nodes.nodes["node-1"]
-    eventually(lambda: "hook before_start failed" in node.said(), 30, nodes.story)
+    eventually(lambda: "hook beforeStart failed" in node.said(), 30, nodes.story)
     start(nodes, "node-2")
 
     run = nodes.wait_for_run(after=0, within_s=30)
 
     assert run.node == "node-2"
     rows = database.query("SELECT end_reason FROM token_history WHERE task_id = 'node-1'")
-    assert rows[0][0] == "the hook before_start failed (no end within 1 s)"
+    assert rows[0][0] == "the hook beforeStart failed (no end within 1 s)"
     ended = database.query("SELECT 1 FROM health_check WHERE ended_at IS NOT NULL")
     assert list(ended) == [], "its session lives: no heartbeat was late for the hook"
     assert not [pid for pid in descendants(node.process.pid) if _command(pid) == "sleep"]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from coordinator.cli import complete
+from coordinator.cli.commands.program.inside import calling_program
 from coordinator.cli.connect import database_of, database_settings_of, within
 from coordinator.cli.errors import say
 from coordinator.cli.shared import Shared, TimeStyle, named_group, shared
@@ -70,14 +71,16 @@ def put(
     from coordinator.store.checkpoints.records import Holding
 
     options = shared(context)
-    token, term, session, node = _holding()
+    program = calling_program()
     place = path or _own_directory()
     try:
         material = (
             bytes_content(sys.stdin.buffer.read()) if place == Path("-") else path_content(place)
         )
         with _open(options, None) as (catalogue, settings, _):
-            holding = Holding(token=token, term=term, session=session, node=node)
+            holding = Holding(
+                token=program.token, term=program.term, session=program.session, node=program.node
+            )
             made = Maker(catalogue, holding, settings.checkpoints).put(material)
     except OSError as error:
         raise UsageError(f"{error.filename or place}: {error.strerror}") from error
@@ -86,7 +89,7 @@ def put(
     if made.degraded:
         say("warning: DEGRADED_PLACEMENT: segments share a node, for want of others with disks")
     if options.verbose:
-        say(f"{token}: checkpoint {made.sequence}, {made.length} bytes")
+        say(f"{program.token}: checkpoint {made.sequence}, {made.length} bytes")
 
 
 @app.command()
@@ -261,20 +264,9 @@ def _term() -> int:
 
 
 def _own_directory() -> Path:
+    from coordinator.errors import UsageError
+
     directory = os.environ.get("COORD_CHECKPOINT_DIR")
     if not directory:
-        raise typer.BadParameter("COORD_CHECKPOINT_DIR is not set: give a PATH")
+        raise UsageError("COORD_CHECKPOINT_DIR is not set: give a PATH")
     return Path(directory)
-
-
-def _holding() -> tuple[str, int, str, str]:
-    """Return the token, the term, the session and the node of the calling program."""
-    group, node = os.environ.get("COORD_GROUP", ""), os.environ.get("COORD_NODE", "")
-    term, session = os.environ.get("COORD_TERM", ""), os.environ.get("COORD_SESSION", "")
-    if not group or not node or not term.isdecimal() or not session:
-        raise typer.BadParameter(
-            "works only in a program that coord runs: COORD_GROUP, COORD_NODE, COORD_TERM and"
-            " COORD_SESSION are not set"
-        )
-    task = os.environ.get("COORD_TASK", "")
-    return (f"{group}/{task}" if task else group), int(term), session, node

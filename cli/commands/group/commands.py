@@ -26,10 +26,11 @@ def delete(
 
     The terms of its tokens stay, so that a group of the same name goes on above them.
     """
+    from coordinator.cli.render.emit import print_done
+
     options = shared(context)
     if not yes:
         confirm(f"Delete the group {group} with its tasks and history?")
     with open_cleaner(options) as cleaner:
         cleaner.delete_group(group)
-    if not options.quiet:
-        print(f"{group}: deleted")
+    print_done(options, f"{group}: deleted", groupId=group)

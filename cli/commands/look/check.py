@@ -62,11 +62,11 @@ def check(
 
 def _report(options: Shared, found: Verdict) -> None:
     from coordinator.app.admin.conditions import Level
+    from coordinator.cli.render.emit import print_done
 
     if found.level is Level.CRITICAL:
         raise ConditionFalseError(found.text)
-    if not options.quiet:
-        print(found.text)
+    print_done(options, found.text, kind="Check", level=found.level.name.lower())
 
 
 def _groups(options: Shared, group: str | None) -> Verdict:
@@ -133,7 +133,7 @@ def wait(
     if last is None:
         seconds = options.given_timeout_s or WAIT_S
         raise TokenHeldError(f"{group}: not {wanted} within {seconds:g} s")
-    if not options.quiet:
+    if not options.quiet or options.output is not Output.TABLE:
         _print(options, last)
 
 
@@ -168,17 +168,16 @@ def _waited(options: Shared, group: str, holds: Any) -> tuple[Any, CoordError | 
 
 def _print(options: Shared, found: Any) -> None:
     from coordinator.cli.render import documents
+    from coordinator.cli.render.emit import emit
 
-    if options.output is Output.TABLE:
-        who = found.holder or "nobody"
-        print(f"{found.group}: {found.state}, {who}, term {found.term}")
-    elif options.output is Output.TSV:
-        print(
-            documents.tsv(documents.rows(("groupId", "state", "holder", "term"), [_fields(found)]))
-        )
-    else:
-        head = {"apiVersion": documents.API_VERSION, "kind": "Group"}
-        print(documents.one(head | _fields(found)))
+    who = found.holder or "nobody"
+    fields = _fields(found)
+    emit(
+        options,
+        table=lambda: print(f"{found.group}: {found.state}, {who}, term {found.term}"),
+        rows=lambda: documents.as_rows(fields),
+        document={"apiVersion": documents.API_VERSION, "kind": "Group", **fields},
+    )
 
 
 def _fields(found: Any) -> dict[str, Any]:

@@ -57,6 +57,8 @@ def evict(
     No task waits for its return any more. A node whose session lives is refused. An evicted node
     that comes back is a new node.
     """
+    from coordinator.cli.render.emit import print_done
+
     options = shared(context)
     if not yes:
         with open_tasks(options) as (_, group, _settings):
@@ -64,5 +66,4 @@ def evict(
         confirm(f"Remove node {node} of {group}?")
     with open_tasks(options) as (tasks, group, _settings):
         tasks.evict(group, node, reason=reason)
-    if not options.quiet:
-        print(f"{group}: {node} is removed")
+    print_done(options, f"{group}: {node} is removed", groupId=group, taskId=node)

@@ -99,9 +99,13 @@ def resume(context: typer.Context, reason: Reason = None) -> None:
 
 
 def _switch(context: typer.Context, reason: str | None, *, suspended: bool) -> None:
+    from coordinator.cli.render.emit import print_done
+
     options = shared(context)
     with open_tasks(options) as (tasks, group, _):
         changed = tasks.suspend(group, reason) if suspended else tasks.resume(group, reason)
-    if not options.quiet:
-        word = "suspended" if suspended else "resumed"
-        print(f"{group}: {'the observer is' if changed else 'the observer was already'} {word}")
+    word = "suspended" if suspended else "resumed"
+    verb = "is" if changed else "was already"
+    print_done(
+        options, f"{group}: the observer {verb} {word}", groupId=group, state=word, changed=changed
+    )

@@ -106,7 +106,7 @@ def once(
     flags["conflictExitCode"] = conflict_exit_code
     flags["log.level"] = "debug" if chosen.verbose else "error" if chosen.quiet else "warning"
     from coordinator.app.node.once.slot import EARLY_S, local_zone, slots_of
-    from coordinator.app.node.once.start import Wanted, group_of, run_once
+    from coordinator.app.node.once.start import Tell, Wanted, group_of, run_once
     from coordinator.cli.connect import settings_alone
     from coordinator.cli.errors import say
     from coordinator.protocol.rules.once_per_slot import SPREAD_S
@@ -125,7 +125,11 @@ def once(
         if chosen.verbose:
             say(f"{settings.group_id}: {text}")
 
-    raise typer.Exit(run_once(settings, wanted, note))
+    def alert(text: str) -> None:
+        if not chosen.quiet:
+            say(f"{settings.group_id}: warning: {text}")
+
+    raise typer.Exit(run_once(settings, wanted, Tell(note, alert)))
 
 
 def _seconds(option: str, text: str | None, default: float) -> float:

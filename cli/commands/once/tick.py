@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from coordinator.errors import TokenLostError, UsageError
+from coordinator.cli.commands.program.inside import outside
+from coordinator.errors import TokenLostError
 
 #: Without it there is nobody to report to.
 ADDRESS = "NOTIFY_SOCKET"
@@ -23,10 +24,7 @@ def tick() -> None:
     if not address:
         if INSIDE in os.environ:
             return
-        raise UsageError(
-            "tick: not inside a program that coord runs: neither NOTIFY_SOCKET nor COORD_TERM is"
-            " set; call it from the command behind `coord run --`"
-        )
+        raise outside(ADDRESS, INSIDE)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
         line.setblocking(False)
         try:

@@ -22,7 +22,9 @@ def answer(connection: PlannedConnection, change: PlannedLine, sentence: str) ->
         if not options.quiet:
             print(safe(f"{connection.group}: {sentence}"))
         return
-    fields = documents.planned_fields(change)
+    # The kind of the document itself is PlannedChange.
+    named = documents.planned_fields(change)
+    fields = {("change" if key == "kind" else key): value for key, value in named.items()}
     emit(
         options,
         table=lambda: None,

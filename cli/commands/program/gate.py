@@ -17,12 +17,16 @@ def gate(context: typer.Context) -> None:
 
     options = shared(context)
     opened = wait_at_gate()
-    if options.output in (Output.JSON, Output.JSONL):
-        import json
-
-        print(json.dumps(opened._asdict()))
-    elif options.output is Output.TSV:
-        print("term\tsession")
-        print(f"{opened.term}\t{opened.session}")
-    else:
+    if options.output is Output.TABLE:
         print(f"export COORD_TERM={opened.term} COORD_SESSION={opened.session}")
+        return
+    from coordinator.cli.render import documents
+    from coordinator.cli.render.emit import emit
+
+    fields = opened._asdict()
+    emit(
+        options,
+        table=lambda: None,
+        rows=lambda: documents.as_rows(fields),
+        document={"apiVersion": documents.API_VERSION, "kind": "Gate", **fields},
+    )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from coordinator.cli import complete
+from coordinator.cli.commands.program.inside import calling_program
 from coordinator.cli.connect import database_of, database_settings_of, within
 from coordinator.cli.shared import Shared, TimeStyle, named_group, shared
 
@@ -53,12 +54,12 @@ def put(
     Exit code 76: the program's token is lost, and nothing was saved.
     """
     options = shared(context)
-    token, term, session = _holding()
+    program = calling_program()
     content = _content(file)
     with _open(options) as (states, _):
-        sequence = states.save(token, term, session, content)
+        sequence = states.save(program.token, program.term, program.session, content)
     if options.verbose:
-        print(f"{token}: state {sequence}, {len(content)} bytes", file=sys.stderr)
+        print(f"{program.token}: state {sequence}, {len(content)} bytes", file=sys.stderr)
 
 
 @app.command()
@@ -135,18 +136,6 @@ def _token(group: str, named: str | None, task: str | None) -> str:
     """Return the token's name; COORD_TASK counts only while no group is named."""
     name = task or (None if named else os.environ.get("COORD_TASK"))
     return f"{group}/{name}" if name else group
-
-
-def _holding() -> tuple[str, int, str]:
-    """Return the token, the term and the session of the calling program."""
-    group, task = os.environ.get("COORD_GROUP", ""), os.environ.get("COORD_TASK", "")
-    term, session = os.environ.get("COORD_TERM", ""), os.environ.get("COORD_SESSION", "")
-    if not group or not term.isdecimal() or not session:
-        raise typer.BadParameter(
-            "works only in a program that coord runs: COORD_GROUP, COORD_TERM and COORD_SESSION"
-            " are not set"
-        )
-    return f"{group}/{task}" if task else group, int(term), session
 
 
 def _content(file: Path | None) -> bytes:

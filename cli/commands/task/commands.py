@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from coordinator.cli import complete
+from coordinator.cli.commands.program.inside import calling_program
 from coordinator.cli.commands.task import add as task_add
 from coordinator.cli.commands.task.common import (
     Name,
@@ -20,6 +21,7 @@ from coordinator.cli.commands.task.common import (
 )
 from coordinator.cli.connect import open_tasks
 from coordinator.cli.shared import TimeStyle, shared
+from coordinator.errors import UsageError
 
 app = typer.Typer(
     help="Define, show, move and stop the tasks of a group.",
@@ -138,12 +140,12 @@ def cursor(
     options = shared(context)
     task = name or os.environ.get("COORD_TASK")
     if not task:
-        raise typer.BadParameter("COORD_TASK is not set: give the NAME of a task")
+        raise UsageError("COORD_TASK is not set: give the NAME of a task")
     flags.json_of("save", save)
     with open_tasks(options) as (tasks, group, _):
         if save is not None:
-            term, session = _holding()
-            tasks.save_cursor(group, task, term, session, save)
+            program = calling_program()
+            tasks.save_cursor(group, task, program.term, program.session, save)
             return
         page = tasks.cursor(group, task)
         head = documents.head("Cursor", tasks.asked())
@@ -163,14 +165,3 @@ def _switch(context: typer.Context, name: str, reason: str | None, *, on: bool) 
         found = found_task(tasks, group, name)
     word = "enabled" if on else "disabled"
     report_task(options, found, word if changed else f"was already {word}", ())
-
-
-def _holding() -> tuple[int, str]:
-    """Return the term and the session of the calling program."""
-    term, session = os.environ.get("COORD_TERM", ""), os.environ.get("COORD_SESSION", "")
-    if not term.isdecimal() or not session:
-        raise typer.BadParameter(
-            "--save works only in a program that coord runs: COORD_TERM and COORD_SESSION are not"
-            " set"
-        )
-    return int(term), session

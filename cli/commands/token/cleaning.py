@@ -103,6 +103,7 @@ def release(
     options = shared(context)
     if not yes:
         confirm(f"Release {token}, whose holder is to be dead?")
+    from coordinator.cli.render.emit import print_done
     from coordinator.runtime.linux.clock import BoottimeClock
 
     with open_cleaner(options, bounded=False) as cleaner:
@@ -113,8 +114,12 @@ def release(
             fenced=None if fence is None else lambda line: _fence(fence, line),
             reason=reason,
         )
-    if not options.quiet:
-        print(f"{token}: released; {given} tokens of that session are free")
+    print_done(
+        options,
+        f"{token}: released; {given} tokens of that session are free",
+        token=token,
+        freed=given,
+    )
 
 
 def _fence(command: str, line: TokenLine) -> None:

@@ -148,12 +148,20 @@ def plain_rows(rows: Sequence[Row]) -> list[Sequence[Any]]:
     """Return rows below the names of their columns, as `-o tsv` has them."""
     if not rows:
         return []
-    return [tuple(rows[0]), *(tuple(plain(value) for value in row.values()) for row in rows)]
+    cells = (tuple(_cell(plain(value)) for value in row.values()) for row in rows)
+    return [tuple(_camel(name) for name in rows[0]), *cells]
+
+
+def _cell(value: Any) -> Any:
+    """Return a value for a cell: lists and objects as JSON."""
+    return json.dumps(value) if isinstance(value, dict | list) else value
 
 
 def task_document(row: Row) -> dict[str, Any]:
     """Return an operation as a document."""
-    return {"apiVersion": API_VERSION, "kind": "Operation", **_named(row)}
+    named = _named(row)
+    origin = named.pop("kind")
+    return {"apiVersion": API_VERSION, "kind": "Operation", **named, "origin": origin}
 
 
 def tree_document(row: Row, subtasks: Sequence[Row]) -> dict[str, Any]:

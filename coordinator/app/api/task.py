@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from coordinator.app.config.settings import DEFAULT_SCHEMA
 from coordinator.app.held.progress import ProgressReports
-from coordinator.errors import ConfigError
+from coordinator.errors import ConfigError, OutsideProgramError
 from coordinator.protocol.messages.group_record import token_name
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ class HeldTask:
             self.node, self.session = environ["COORD_NODE"], environ["COORD_SESSION"]
             self.term = int(environ["COORD_TERM"])
         except KeyError as error:
-            raise ConfigError(
-                f"{error.args[0]} is not set: this program is started as a task by `coord run`"
+            raise OutsideProgramError(
+                f"{error.args[0]} is", "`coord run` starts this program as a task"
             ) from error
         self.options: dict[str, Any] = json.loads(environ.get("COORD_OPTIONS", "{}"))
         self._database_url = database_url or environ.get("COORD_DATABASE_URL")

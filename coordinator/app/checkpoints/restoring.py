@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from coordinator.app.checkpoints.places import Places
 from coordinator.app.checkpoints.rows import header_of, layout_of, located
-from coordinator.errors import ConditionFalseError, UsageError
+from coordinator.errors import ConditionFalseError, NotFoundError, UsageError
 from coordinator.segments.archive.unpacking import unpack_into
 from coordinator.segments.codec import codec_of
 from coordinator.segments.faults import (
@@ -75,10 +75,13 @@ class Reader:
         self._places = Places(catalogue, node, term)
 
     def listed(self, token: str | None) -> list[Row]:
-        """Return all committed checkpoints, of one token or of all; the newest of each first."""
-        return self._catalogue.read(
+        """Return all committed checkpoints, or a token's, the newest first; else NotFoundError."""
+        rows = self._catalogue.read(
             statements.CHECKPOINTS, token=token, checkpoint=None, states=["COMMITTED"]
         )
+        if not rows and not self._catalogue.read(statements.KNOWN_GROUP):
+            raise NotFoundError(f"there is no group {self._catalogue.group!r}")
+        return rows
 
     def chosen(self, token: str, sequence: int | None = None) -> Row:
         """Return the newest checkpoint of a token, or the one of a sequence.

@@ -15,7 +15,7 @@ import socket
 from collections.abc import MutableMapping
 from typing import NamedTuple
 
-from coordinator.errors import ConfigError, TokenLostError
+from coordinator.errors import OutsideProgramError, TokenLostError
 
 #: The guardian's line is a number and a uuid.
 LINE_MAX = 256
@@ -34,8 +34,8 @@ def gate(environ: MutableMapping[str, str] = os.environ) -> Opened:
     They are set in the environment as well, for `held` and for children. A program that was not
     started behind a gate has them already, and does not wait.
 
-    Errors: TokenLostError if the gate is closed for good: end the program. ConfigError if
-    `coord run` has not started the program.
+    Errors: TokenLostError if the gate is closed for good: end the program.
+    OutsideProgramError if `coord run` has not started it.
     """
     name = environ.get("COORD_GATE", "")
     if name:
@@ -44,8 +44,8 @@ def gate(environ: MutableMapping[str, str] = os.environ) -> Opened:
     try:
         return Opened(int(environ["COORD_TERM"]), environ["COORD_SESSION"])
     except KeyError as error:
-        raise ConfigError(
-            f"COORD_GATE and {error.args[0]} are not set: this program is started by `coord run`"
+        raise OutsideProgramError(
+            f"COORD_GATE and {error.args[0]} are", "`coord run` starts this program"
         ) from error
 
 

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from coordinator.app.held.progress import ProgressReports
 from coordinator.app.held.trust import find_board
-from coordinator.errors import ConfigError, TokenLostError
+from coordinator.errors import ConfigError, OutsideProgramError, TokenLostError
 from coordinator.protocol.messages.group_record import token_name
 from coordinator.runtime.schedule.trust_board import TrustBoard
 
@@ -71,9 +71,8 @@ class Held:
             self.session, self.term = environ["COORD_SESSION"], int(environ["COORD_TERM"])
             self.options: dict[str, Any] = json.loads(environ.get("COORD_OPTIONS", "{}"))
         except KeyError as error:
-            raise ConfigError(
-                f"{error.args[0]} is not set: held() is for a program that `coord run` has started;"
-                " elsewhere hold a token with coordinator.Coordinator"
+            raise OutsideProgramError(
+                f"{error.args[0]} is", "elsewhere hold a token with coordinator.Coordinator"
             ) from None
         except ValueError as error:
             raise ConfigError(

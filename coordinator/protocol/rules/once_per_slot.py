@@ -1,8 +1,9 @@
 """One start for each slot in the whole group, decided by each machine alone (rules M6 to M8).
 
 Each machine's cron starts the same line at about the same time by its own clock. The database's
-clock names the slot; the group's record says who has started it. What is read here is a hint: the
-claim under the token (rule C2) decides.
+clock names the slot; the group's record says who has started it, and who is about to. One machine
+reserves the slot, and only that one begins a node. What is read here is a hint: the claim under the
+token (rule C2) decides.
 """
 
 from __future__ import annotations
@@ -16,12 +17,18 @@ from coordinator.protocol.messages.schedule_claims import RECORD_AHEAD_MAX_S
 #: Seconds for which a holder of the token that has claimed nothing is waited for.
 CLAIM_S = 10.0
 
+#: Seconds for which a slot is reserved for the machine that begins a node for it: many times what a
+#: node needs to start. At most half of what is left of the slot, so that another can follow.
+RESERVED_S = 15.0
+RESERVED_MIN_S = 1.0
+
 #: Seconds over which the machines spread their takes, and share of the way to the next slot.
 SPREAD_S, SPREAD_SHARE = 5.0, 0.2
 
 Nearest = Literal["last", "next", "none"]
 Fired = Literal["never", "earlier", "same", "later"]
-#: run: take the token and claim; wait: look again later; done: the slot is in good hands, or over;
+#: run: reserve the slot, take the token and claim; wait: look again later; done: the slot is in
+#: good hands, or over;
 #: missed: nobody runs it any more; foreign: the group's token has another purpose; paused: this
 #: machine may not take it.
 Decision = Literal["run", "wait", "done", "missed", "foreign", "paused"]
@@ -39,6 +46,8 @@ class SlotSeen:
     dead_for_s:  seconds since the end, or the silence, of the token's last holder.
     next_in_s:   seconds until the next slot.
     paused:      a pause, or a drain of this node, forbids to take the token.
+    reserved:    another machine has reserved this slot, or a later one, and its time is not over.
+    expected:    the token is held by the machine that made the last reservation.
     """
 
     fired: Fired
@@ -49,6 +58,22 @@ class SlotSeen:
     dead_for_s: float
     next_in_s: float
     paused: bool = False
+    reserved: bool = False
+    expected: bool = False
+
+
+def reserved_for_s(next_in_s: float) -> float:
+    """Return the seconds for which a slot is reserved, by what is left of it (M7)."""
+    return max(RESERVED_MIN_S, min(RESERVED_S, next_in_s / 2))
+
+
+def retry_left_s(seen: SlotSeen, retry_after_s: float | None) -> float | None:
+    """Return the wait before a second start that is left when this machine begins its node (M8).
+
+    A machine that saw the starter dead for so long has waited already. One that begins a node for a
+    slot that nobody had started learns of a death only when it claims, and waits then.
+    """
+    return 0.0 if retry_after_s is not None and seen.fired == "same" else retry_after_s
 
 
 def fired(behind_slot_s: float, ahead_s: float) -> Fired:
@@ -105,8 +130,16 @@ def decide(seen: SlotSeen, retry_after_s: float | None, waited_s: float) -> Deci
             return "done"
         if seen.lives or seen.dead_for_s < retry_after_s:
             return "wait"
-        return "paused" if seen.paused else "run"
+        return _begin(seen)
     if not seen.lives:
-        return "paused" if seen.paused else "run"
+        return _begin(seen)
     # The run of an earlier slot goes on, or somebody is about to claim this one.
-    return "wait" if is_claimed or waited_s < CLAIM_S else "foreign"
+    is_ours = is_claimed or seen.reserved or seen.expected
+    return "wait" if is_ours or waited_s < CLAIM_S else "foreign"
+
+
+def _begin(seen: SlotSeen) -> Decision:
+    """Begin a node, unless that may not take the token, or another machine is about to."""
+    if seen.paused:
+        return "paused"
+    return "wait" if seen.reserved else "run"

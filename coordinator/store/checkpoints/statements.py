@@ -144,6 +144,12 @@ WHERE made.group_id = %(group)s
 ORDER BY made.token, made.sequence DESC
 """
 
+KNOWN_GROUP: LiteralString = """
+SELECT 1 FROM {schema}.group_record WHERE group_id = %(group)s
+UNION ALL SELECT 1 FROM {schema}.token_holder WHERE group_id = %(group)s
+LIMIT 1
+"""
+
 #: With the state that heartbeats tell of, the node, and where it serves.
 SEGMENTS: LiteralString = """
 SELECT

@@ -1,4 +1,4 @@
-"""The record of the slots of `coord once`: a look at it, and a second claim of a slot."""
+"""The record of the slots of `coord once`: a look, a reservation, a second claim of a slot."""
 
 from __future__ import annotations
 
@@ -8,8 +8,16 @@ from typing import LiteralString
 
 import psycopg
 
+from coordinator.protocol.rules.once_per_slot import RESERVED_S
 from coordinator.store.driver import connect as driver
-from coordinator.store.program.schedule import TIMEOUT_S, Connection, Holding, do, under_term
+from coordinator.store.program.schedule import (
+    TIMEOUT_S,
+    Connection,
+    Holding,
+    begin,
+    do,
+    under_term,
+)
 from coordinator.store.sql.fence import NOT_CURRENT
 
 #: The name of the record in its group.
@@ -35,12 +43,37 @@ SELECT
         node.last_heartbeat + node.liveness_ms * interval '1 millisecond',
         token.released_at
     ))::double precision, 0),
-    NOT {schema}.coord_may_take(%(group)s, %(node)s, false)
+    NOT {schema}.coord_may_take(%(group)s, %(node)s, false),
+    seen.reserved_slot,
+    COALESCE(seen.reserved_by, ''),
+    COALESCE(
+        seen.reserved_until > clock_timestamp()
+        AND seen.reserved_until <= clock_timestamp() + make_interval(secs => %(longest_s)s),
+        false
+    )
 FROM (SELECT) AS one
 LEFT JOIN {schema}.schedule AS seen ON seen.group_id = %(group)s AND seen.name = %(name)s
 LEFT JOIN {schema}.token_holder AS token ON token.group_id = %(group)s
 LEFT JOIN {schema}.health_check AS node
     ON node.group_id = %(group)s AND node.task_id = token.task_id AND node.session = token.session
+"""
+
+#: A later slot's reservation stands, and so does this one's until its time is over. A reservation
+#: that is longer than any can be was made by a clock that was wrong since.
+_RESERVE: LiteralString = """
+UPDATE {schema}.schedule
+SET reserved_slot = %(slot)s,
+    reserved_by = %(node)s,
+    reserved_until = clock_timestamp() + make_interval(secs => %(for_s)s)
+WHERE group_id = %(group)s
+    AND name = %(name)s
+    AND (
+        reserved_slot IS NULL
+        OR reserved_slot < %(slot)s
+        OR reserved_until <= clock_timestamp()
+        OR reserved_until > clock_timestamp() + make_interval(secs => %(longest_s)s)
+    )
+RETURNING 1
 """
 
 #: Under a newer term the earlier run is dead; one whose end was written is never made again.
@@ -63,6 +96,9 @@ class Looked:
     unfinished: the end of the last run was not written.
     lives:      the token's holder beats.
     paused:     planned changes forbid this node to take the token.
+    reserved_slot: the slot that was reserved last, by the machine reserved_by.
+    reserved:   the time of that reservation is not over.
+    has_schema: there is a record to reserve in.
     """
 
     now: datetime
@@ -74,6 +110,10 @@ class Looked:
     lives: bool = False
     dead_for_s: float = 0.0
     paused: bool = False
+    reserved_slot: datetime | None = None
+    reserved_by: str = ""
+    reserved: bool = False
+    has_schema: bool = True
 
 
 def now(connection: Connection) -> datetime:
@@ -91,14 +131,15 @@ def look(connection: Connection, me: Holding) -> Looked:
     try:
         with connection.transaction():
             connection.execute(driver.preamble(connection, driver.limits(TIMEOUT_S)))
-            row = do(connection, me, _LOOK).fetchone()
+            row = do(connection, me, _LOOK, longest_s=RESERVED_S).fetchone()
     except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
-        return Looked(now=now(connection))
+        return Looked(now=now(connection), has_schema=False)
     assert row is not None, "an outer join of one row has one"
-    moment, fired_at, unfinished, record_term, token_term, holder, lives, dead_for_s, paused = row
+    moment, fired_at, unfinished, record_term, token_term, holder, lives, dead_for_s, *more = row
+    paused, reserved_slot, reserved_by, reserved = more
     return Looked(
         now=moment.astimezone(UTC),
-        fired_at=None if fired_at is None else fired_at.astimezone(UTC),
+        fired_at=_in_utc(fired_at),
         unfinished=unfinished,
         record_term=record_term,
         token_term=token_term,
@@ -106,7 +147,26 @@ def look(connection: Connection, me: Holding) -> Looked:
         lives=lives,
         dead_for_s=dead_for_s,
         paused=paused,
+        reserved_slot=_in_utc(reserved_slot),
+        reserved_by=reserved_by,
+        reserved=reserved,
     )
+
+
+def reserve(connection: Connection, me: Holding, *, slot: datetime, for_s: float) -> bool:
+    """Reserve a slot for this machine; false when another has it, for this slot or a later one.
+
+    Errors: psycopg's; after one of them the slot may be reserved, until its time is over.
+    """
+    with connection.transaction():
+        connection.execute(driver.preamble(connection, driver.limits(TIMEOUT_S)))
+        begin(connection, me)
+        more = {"slot": slot, "for_s": for_s, "longest_s": RESERVED_S}
+        return do(connection, me, _RESERVE, **more).fetchone() is not None
+
+
+def _in_utc(moment: datetime | None) -> datetime | None:
+    return None if moment is None else moment.astimezone(UTC)
 
 
 def claim_again(connection: Connection, me: Holding, *, slot: datetime) -> bool:

@@ -172,7 +172,7 @@ def read(connection: Connection, me: Holding) -> Row:
     """Read the record, after beginning it where there is none; needs no token."""
     with connection.transaction():
         connection.execute(driver.preamble(connection, driver.limits(TIMEOUT_S)))
-        do(connection, me, _BEGIN)
+        begin(connection, me)
         row = do(connection, me, _READ).fetchone()
     assert row is not None, "the record was made in this transaction"
     fired_count, last_fire_at, ended, end_reason, terminated_at, asked_at, running, term, now = row
@@ -187,6 +187,11 @@ def read(connection: Connection, me: Holding) -> Row:
         term=term,
         now=now.astimezone(UTC),
     )
+
+
+def begin(connection: Connection, me: Holding) -> None:
+    """Begin the record where there is none, in the transaction that is open."""
+    do(connection, me, _BEGIN)
 
 
 def _in_utc(moment: datetime | None) -> datetime | None:

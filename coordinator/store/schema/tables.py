@@ -216,10 +216,14 @@ schedule = sa.Table(
     sa.Column("terminated_at", MOMENT),
     sa.Column("term", sa.BigInteger),
     sa.Column("updated_at", MOMENT),
+    sa.Column("reserved_slot", MOMENT),
+    sa.Column("reserved_by", NAME),
+    sa.Column("reserved_until", MOMENT),
     sa.PrimaryKeyConstraint("group_id", "name"),
     shown(
-        "last_fire_at last_finished_at next_fire_at terminated_at updated_at",
-        "group_id name last_outcome last_error end_reason",
+        "last_fire_at last_finished_at next_fire_at terminated_at updated_at reserved_slot"
+        " reserved_until",
+        "group_id name last_outcome last_error end_reason reserved_by",
     ),
 )
 

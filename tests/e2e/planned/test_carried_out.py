@@ -45,7 +45,7 @@ def test_every_change_of_a_program_s_group_is_carried_out(pair: Bed, coord: Coor
     back = coord("resign", "--node", "node-2", "--yes", "-o", "json")
     assert back.returncode == 0, back.stderr
     document = json.loads(back.stdout)
-    assert (document["kind"], document["state"], document["node"]) == ("resign", "done", "node-2")
+    assert (document["change"], document["state"], document["node"]) == ("resign", "done", "node-2")
     assert pair.wait_for_run(2).node == "node-1"
 
     held = coord("pause", "orders", "--takeovers", "--for", "30m", "--yes")

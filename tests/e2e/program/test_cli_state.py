@@ -18,7 +18,12 @@ pytestmark = pytest.mark.real
 
 MINE = str(uuid.UUID(int=1))
 ODD = b"\x00\xff\xfe\r\n\\x41%s\x00"
-PROGRAM = {"COORD_GROUP": "orders", "COORD_TERM": "7", "COORD_SESSION": MINE}
+PROGRAM = {
+    "COORD_GROUP": "orders",
+    "COORD_NODE": "a",
+    "COORD_TERM": "7",
+    "COORD_SESSION": MINE,
+}
 
 
 @pytest.fixture

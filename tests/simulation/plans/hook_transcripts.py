@@ -49,7 +49,7 @@ def the_program_waits_for_its_preparation() -> None:
     assert [it.side for it in started if isinstance(it, StartProgram)] == [""]
     assert script.node.run is not None
     script.take_in(ProgramEnded(1.0, script.node.run.number, 1, "itself"))
-    assert side(script.tick(1.2), "before_start").term == 1
+    assert side(script.tick(1.2), "beforeStart").term == 1
 
 
 def the_token_waits_for_the_clearing_up() -> None:
@@ -63,7 +63,7 @@ def the_token_waits_for_the_clearing_up() -> None:
 
     ended = script.take_in(ProgramEnded(0.6, 1, -15, "stopped"))
 
-    hook = side(ended, "after_stop")
+    hook = side(ended, "afterStop")
     assert dict(hook.env)["COORD_REASON"] == "SIGUSR1"
     assert hook.trusted_until == 0.6 + 5.0
     assert not isinstance(asked(ended), Release)
@@ -91,14 +91,14 @@ def a_change_is_told_once_and_one_at_a_time() -> None:
     policy = Policy(node="n0", group="G", seed="s", hooks=HookPolicy(on_change_s=5.0))
     script = Script(policy)
     script.tick(0.0)
-    first = side(script.answer(0.0, _of("a", 4)), "on_change")
+    first = side(script.answer(0.0, _of("a", 4)), "onChange")
     assert dict(first.env) == {"COORD_ROLE": "standby", "COORD_HOLDER": "a"}
     script.tick(1.0)
     assert StartProgram not in kinds(script.answer(1.0, _of("b", 5)))
     script.tick(2.0)
     assert StartProgram not in kinds(script.answer(2.0, _of("c", 6)))
 
-    second = side(script.take_in(ProgramEnded(2.5, first.run, 0, "itself")), "on_change")
+    second = side(script.take_in(ProgramEnded(2.5, first.run, 0, "itself")), "onChange")
 
     assert (dict(second.env)["COORD_HOLDER"], second.term) == ("c", 6)
     assert StartProgram not in kinds(script.take_in(ProgramEnded(2.7, second.run, 0, "itself")))

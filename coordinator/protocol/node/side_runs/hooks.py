@@ -1,7 +1,7 @@
 """The hooks of a node: before its program starts, after its end, and on every change (M9 to M11).
 
-Each is a side run with a bound on its time. The program waits for before_start, and the token for
-after_stop; nothing waits for on_change but the node's own end.
+Each is a side run with a bound on its time. The program waits for beforeStart, and the token for
+afterStop; nothing waits for onChange but the node's own end.
 """
 
 from __future__ import annotations
@@ -72,13 +72,13 @@ def ended(node: Node, side: SideRun, event: ProgramEnded | ProgramRefused) -> St
         return node, ()
     line = LogLine("hook-failed", (("hook", side.kind.value), ("why", failure)))
     if side.kind is Kind.BEFORE_START:
-        why = f"the hook before_start failed ({failure})"
+        why = f"the hook beforeStart failed ({failure})"
         node = give_up(node, side.term, event.now + node.timing.liveness_s, why=why)
     return node, (line,)
 
 
 def tell_change(node: Node, role: str, now: float) -> Step:
-    """Order the hook on_change if role, holder or term are others than it was last told (M11).
+    """Order the hook onChange if role, holder or term are others than it was last told (M11).
 
     What changes while it runs is told after it, as it is then.
     """

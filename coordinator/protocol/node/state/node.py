@@ -125,8 +125,8 @@ class Node:
     beside:       an earlier primary that also takes writes.
     program_watch: signs of life of the program's last run; None: it never ran.
     side_runs:    health checks, hooks and one-offs that have not ended.
-    prepared:     the term for which the hook before_start has succeeded since the last start.
-    told:         the last change that the hook on_change was started for.
+    prepared:     the term for which the hook beforeStart has succeeded since the last start.
+    told:         the last change that the hook onChange was started for.
     hung_term:    the last term whose program hung.
     planned:      what was read and done about planned changes.
     task_state:       None while the group has one program; `run` is that program's.

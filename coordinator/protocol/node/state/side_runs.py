@@ -15,9 +15,9 @@ class Kind(StrEnum):
     """Purpose of a side run."""
 
     HEALTH = "health"  #: is the program healthy?
-    BEFORE_START = "before_start"
-    AFTER_STOP = "after_stop"
-    ON_CHANGE = "on_change"
+    BEFORE_START = "beforeStart"
+    AFTER_STOP = "afterStop"
+    ON_CHANGE = "onChange"
     ONE_OFF = "one_off"  #: a command of `coord when-active`
 
 
@@ -100,7 +100,7 @@ class HookPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The state of a group as the hook on_change is told of it."""
+    """The state of a group as the hook onChange is told of it."""
 
     role: str
     holder: str

@@ -135,7 +135,7 @@ def test_a_missing_variable_of_the_guardian_is_named(board, name):
 
 
 def test_outside_of_coord_the_error_says_what_to_do_instead():
-    with pytest.raises(ConfigError, match=r"COORD_GROUP is not set.*coord run.*Coordinator"):
+    with pytest.raises(ConfigError, match=r"coord runs: COORD_GROUP is not set.*Coordinator"):
         Held({})
     with pytest.raises(ConfigError, match="COORD_TERM"):
         Held(HOLDING | {"COORD_TERM": "many"})

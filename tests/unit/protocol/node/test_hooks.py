@@ -43,8 +43,8 @@ def test_a_preparation_that_fails_gives_the_token_up_with_the_reason(event, why)
 
     released = asked(commands)
     assert isinstance(released, Release)
-    assert released.reason == f"the hook before_start failed ({why})"
-    assert LogLine("hook-failed", (("hook", "before_start"), ("why", why))) in commands
+    assert released.reason == f"the hook beforeStart failed ({why})"
+    assert LogLine("hook-failed", (("hook", "beforeStart"), ("why", why))) in commands
     assert script.node.cool_until == happened.now + 6.0
 
 
@@ -55,7 +55,7 @@ def test_a_preparation_that_was_not_let_finish_is_made_again():
 
     again = script.take_in(ProgramRefused(0.5, hook.number, "no process", 0))
 
-    assert side(again, "before_start").run == hook.number + 1
+    assert side(again, "beforeStart").run == hook.number + 1
 
 
 def test_a_node_that_leaves_or_resigns_ends_its_preparation():
@@ -76,7 +76,7 @@ def test_a_node_leaves_after_it_has_cleared_up():
     """M10"""
     script = script_of(after_stop_s=5.0)
     script.take_in(StopAsked(0.5, "SIGTERM"))
-    hook = side(script.take_in(ProgramEnded(0.6, 1, -15, "stopped")), "after_stop")
+    hook = side(script.take_in(ProgramEnded(0.6, 1, -15, "stopped")), "afterStop")
     script.tick(1.0)
     assert script.node.leaving is not None
     assert script.node.leaving.give_up_at is None, "it has not begun to wait for answers"
@@ -96,7 +96,7 @@ def test_a_dead_agents_program_is_cleared_up_after_by_its_successor():
 
     ended = script.take_in(ProgramEnded(0.6, INHERITED, -9, "agent"))
 
-    hook = side(ended, "after_stop")
+    hook = side(ended, "afterStop")
     assert (hook.term, dict(hook.env)["COORD_REASON"]) == (1, "the agent died")
 
 

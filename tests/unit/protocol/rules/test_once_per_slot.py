@@ -8,12 +8,16 @@ import pytest
 
 from coordinator.protocol.rules.once_per_slot import (
     CLAIM_S,
+    RESERVED_MIN_S,
+    RESERVED_S,
     SPREAD_S,
     SlotSeen,
     decide,
     default_late_s,
     fired,
     nearest,
+    reserved_for_s,
+    retry_left_s,
     spread_s,
 )
 
@@ -74,6 +78,11 @@ def test_the_database_names_the_slot_that_is_nearest(since_s, until_s, chosen):
         ({"paused": True, "fired": "same", "running": True}, 1.0, "paused"),
         ({"paused": True, "fired": "same"}, 1.0, "done"),
         ({"paused": True, "running": True, "lives": True}, None, "wait"),
+        # Another machine begins a node for the slot.
+        ({"reserved": True}, None, "wait"),
+        ({"reserved": True, "fired": "same", "running": True}, 1.0, "wait"),
+        ({"reserved": True, "fired": "same"}, None, "done"),
+        ({"reserved": True, "next_in_s": -0.1}, None, "missed"),
     ],
 )
 def test_a_machine_knows_from_one_look_what_to_do(changes, retry_s, decision):
@@ -101,6 +110,28 @@ def test_a_token_that_is_held_for_something_else_is_told_after_a_while():
 
     assert decide(foreign, None, CLAIM_S - 0.1) == "wait"
     assert decide(foreign, None, CLAIM_S) == "foreign"
+
+
+@pytest.mark.parametrize("known", ["reserved", "expected"])
+def test_the_token_of_a_machine_that_has_reserved_is_not_held_for_something_else(known):
+    """M7: on a busy machine a node takes long from its take to its claim."""
+    seen = replace(SEEN, lives=True, token_term=9, **{known: True})
+
+    assert decide(seen, None, 10 * CLAIM_S) == "wait"
+
+
+def test_a_reservation_leaves_time_for_another_machine():
+    """M7"""
+    assert reserved_for_s(300.0) == RESERVED_S
+    assert reserved_for_s(20.0) == 10.0
+    assert reserved_for_s(0.5) == RESERVED_MIN_S
+
+
+def test_a_machine_that_saw_the_starter_dead_has_waited_already():
+    """M8"""
+    assert retry_left_s(replace(SEEN, fired="same", running=True), 30.0) == 0.0
+    assert retry_left_s(SEEN, 30.0) == 30.0
+    assert retry_left_s(SEEN, None) is None
 
 
 def test_machines_hold_back_differently_and_never_for_long():

@@ -1,0 +1,1 @@
+"""Worlds of machines whose crontabs start `coord once`."""
