@@ -22,7 +22,7 @@ mount --bind /proc "$LAYER/root/proc" && mount --bind /dev "$LAYER/root/dev"
 mount --bind "$PACKAGES" "$LAYER/root/mnt"
 exec chroot "$LAYER/root" sh -ec "$STEPS"
 """
-#: What is asked of an installed package, by either way.
+#: Questions to an installed package of either kind.
 ASKED = """
 getent passwd coord
 coord version
