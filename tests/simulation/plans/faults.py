@@ -7,7 +7,7 @@ of RATE_ERROR. A promotion by mistake is mended only when the leases that it gra
 while every node has seen it, and keeps in mind what it saw; and beside a primary on its first
 branch that no standby was seen to follow, whose terms come from no clock, only while every node has
 seen it and a live one remembers the highest granted term: that is spared until it has told the
-database (docs/protocol.md, rule N3).
+database (docs/protocol.md, rule N3), and no node that knows nothing starts before.
 Nor a rollback that loses nothing which was acknowledged to a node that would prove the restart.
 What Server.must_know says.
 """

@@ -20,6 +20,9 @@ from tests.simulation.world.programs import Programs
 from tests.simulation.world.settings import GROUP, NodeSettings
 from tests.simulation.world.spare import Spare
 
+#: Seconds after which a start that has to wait is tried again.
+LOOK_AGAIN_S = 0.1
+
 if TYPE_CHECKING:
     from tests.simulation.world.world import World
 
@@ -83,6 +86,8 @@ class Host:
         """Boot: a supervisor starts the guardian, which starts the rest."""
         if self.world.now < self.away_until:
             self.world.at(self.away_until, self.start)
+        elif self.world.keeper is not None and self.world.now < self.world.calm_at:
+            self.after(LOOK_AGAIN_S, self.start)  # it would know nothing of what is to be told
         elif self.guardian is None and self.agent is None:
             self.starts += 1
             self.world.history.note(self.world.now, self.name, "boot")
