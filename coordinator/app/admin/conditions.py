@@ -51,10 +51,12 @@ def condition_of(text: str) -> Condition:
 
 def standbys(group: GroupLine) -> list[str]:
     """Return the live nodes that may take the token from the present holder."""
+    drained = {each.node for each in group.planned if (each.kind, each.state) == ("drain", "open")}
     return [
         node.node
         for node in group.nodes
         if node.state in ("ok", "late") and node.priority > 0 and node.node != group.holder
+        if node.node not in drained
     ]
 
 

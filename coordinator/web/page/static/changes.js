@@ -11,6 +11,9 @@ const WORDS = {
   undrain: { title: (_, node) => `Let ${node} work again`, confirm: "Undrain" },
 };
 
+/** A change is answered within the time-out of the database. */
+const ANSWER_MS = 60000;
+
 export class Changes {
   constructor(verbs) {
     this.verbs = verbs;
@@ -55,6 +58,7 @@ export class Changes {
     byId("dialog-text").replaceChildren(...consequences(verb, group, node).map((each) => h("p", {}, each)));
     setText(byId("confirm"), WORDS[verb].confirm);
     setText(byId("refused"), "");
+    byId("confirm").disabled = false;
     byId("target-label").hidden = verb !== "switchover";
     const targets = standbys(group).map((each) => h("option", { value: each }, each));
     byId("target").replaceChildren(h("option", { value: "" }, "the best standby"), ...targets);
@@ -65,43 +69,59 @@ export class Changes {
 
   async #submit(event) {
     event.preventDefault();
-    const { verb, node, group } = this.asked;
+    const { asked } = this;
+    const { verb, node, group } = asked;
     const body = { node: verb === "switchover" ? byId("target").value : node, reason: byId("reason").value };
     const token = byId("token").value;
     byId("confirm").disabled = true;
     try {
       const answer = await fetch(`/api/v1/groups/${encodeURIComponent(group)}/${verb}`, {
-        method: "POST", body: JSON.stringify(body),
+        method: "POST", signal: AbortSignal.timeout(ANSWER_MS), body: JSON.stringify(body),
         headers: { "content-type": "application/json", authorization: `Bearer ${token}` },
       });
       const told = await answer.json();
-      this.#told(answer, told, token, verb);
+      this.#told(answer, told, token, asked);
     } catch {
-      setText(byId("refused"), "The server of this page does not answer; nothing is known of the change.");
+      this.#refused(asked, "The server of this page does not answer; nothing is known of the change.");
     } finally {
-      byId("confirm").disabled = false;
+      if (this.#asking(asked)) byId("confirm").disabled = false;
     }
   }
 
-  #told(answer, told, token, verb) {
+  #told(answer, told, token, asked) {
     if (answer.ok) {
       this.token = token;
-      byId("reason").value = "";
-      byId("dialog").close();
-      setText(byId("said"), `${WORDS[verb].confirm}: asked for (change ${told.id}).`);
+      if (this.#asking(asked)) {
+        byId("reason").value = "";
+        byId("dialog").close();
+      }
+      setText(byId("said"), `${WORDS[asked.verb].confirm}: asked for (change ${told.id}).`);
       return;
     }
     if (answer.status === 401) {
       this.token = "";
       byId("token-label").hidden = false;
     }
-    setText(byId("refused"), told.error ?? `refused with ${answer.status}`);
+    this.#refused(asked, told.error ?? `refused with ${answer.status}`);
+  }
+
+  /** The dialog may have been closed, and may ask for something else, when an answer comes. */
+  #asking(asked) {
+    return this.asked === asked && byId("dialog").open;
+  }
+
+  #refused(asked, why) {
+    if (this.#asking(asked)) setText(byId("refused"), why);
+    else setText(byId("said"), `${WORDS[asked.verb].confirm} of ${asked.group}: ${why}`);
   }
 }
 
+const drains = (group, name) =>
+  group.planned.some((each) => each.kind === "drain" && each.state === "open" && each.node === name);
+
 const standbys = (group) =>
   group.nodes.filter((each) => ["ok", "late"].includes(each.state) && each.taskId !== group.holder && each.priority > 0)
-    .map((each) => each.taskId);
+    .map((each) => each.taskId).filter((each) => !drains(group, each));
 
 /** Return what happens, in sentences that name the nodes. */
 function consequences(verb, group, node) {

@@ -7,6 +7,7 @@ import pytest
 from coordinator.app.admin.conditions import Level, condition_of, verdict_of, worst
 from coordinator.app.admin.status import Wait
 from coordinator.errors import UsageError
+from tests.unit.app.test_planned_lines import line
 from tests.unit.cli.test_fitting import node
 from tests.unit.cli.test_status_tables import active, group
 
@@ -60,6 +61,10 @@ def test_a_group_with_a_standby_is_ok() -> None:
     [
         ({}, "and no other node could take over"),
         ({"nodes": (*TWO.nodes, node("node-2", "w", priority=0))}, "no other node could take over"),
+        (
+            {"nodes": (*TWO.nodes, STANDBY), "planned": (line(kind="drain", node="node-2"),)},
+            "no other node could take over",
+        ),
         ({"nodes": (node("node-1", "w", state="late"), STANDBY)}, "its heartbeat is late"),
         (
             {
