@@ -49,10 +49,10 @@ class Loop:
         """
         self._check()
         while alive():
-            if self._feed.looked_at():
+            if self._feed.somebody_looks(KEEP_S):
                 self._feed.wanted.clear()
                 self.turn()
-            elif not self._feed.wanted.wait(KEEP_S):
+            else:
                 self._reader.close()
                 self._news = True
         raise CoordError("the server of the page has ended")

@@ -23,6 +23,7 @@ class Frame:
     asked:    the groups that were asked for in full; one that is not among `groups` is not there.
     status:   writes the document of `coord status -o json`; table: its output for people.
     read_at:  of the monotonic clock. trouble: why there is no newer reading; empty: there is none.
+    told_at:  of the same clock: when this was read, or this trouble was met.
     """
 
     number: int = 0
@@ -33,6 +34,7 @@ class Frame:
     table: Callable[[], str] = str
     read_at: float = 0.0
     trouble: str = ""
+    told_at: float = 0.0
 
 
 class Feed:
@@ -54,6 +56,16 @@ class Feed:
         with self._lock:
             return self._looking > 0
 
+    def somebody_looks(self, seconds: float) -> bool:
+        """Wait for somebody who looks; false: nobody came within this time."""
+        give_up_at = time.monotonic() + seconds
+        while not self.looked_at():
+            # Who left has set it, too: it is cleared, or there would be no wait any more.
+            if not self.wanted.wait(max(0.0, give_up_at - time.monotonic())):
+                return False
+            self.wanted.clear()
+        return True
+
     def watched(self) -> tuple[str, ...]:
         """Return the groups that somebody looks at in full."""
         with self._lock:
@@ -61,11 +73,12 @@ class Feed:
 
     def publish(self, frame: Frame) -> None:
         """Replace the newest frame, and tell all streams."""
-        self._replace(replace(frame, read_at=time.monotonic()))
+        now = time.monotonic()
+        self._replace(replace(frame, read_at=now, told_at=now))
 
     def report(self, trouble: str) -> None:
         """Keep what was read last, and tell all streams why there is nothing newer."""
-        self._replace(replace(self.newest, trouble=trouble))
+        self._replace(replace(self.newest, trouble=trouble, told_at=time.monotonic()))
 
     def close(self) -> None:
         """End all streams."""
@@ -127,12 +140,15 @@ class Follower:
         self.event.clear()
 
     async def after(self, moment: float, seconds: float, group: str | None) -> Frame | None:
-        """Return a frame that was read after a moment, with the group; None: none came in time."""
+        """Return what was read after a moment, with the group, or the trouble that was met since.
+
+        None: neither came in time.
+        """
         give_up_at = time.monotonic() + seconds
         while not self._feed.closed:
             frame = self._feed.newest
-            fresh = frame.read_at > moment and (group is None or group in frame.asked)
-            if frame.trouble or fresh:
+            complete = group is None or group in frame.asked
+            if frame.told_at > moment and (frame.trouble or complete):
                 return frame
             left_s = give_up_at - time.monotonic()
             if left_s <= 0:

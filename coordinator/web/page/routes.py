@@ -90,7 +90,7 @@ class Page:
     async def status(self, _: Request) -> Response:
         """Answer with the document of `coord status -o json`."""
         frame = await self._fresh(None)
-        if not frame.read_at:
+        if frame.trouble:
             raise HTTPException(503, frame.trouble)
         return Response(frame.status(), media_type="application/json")
 
@@ -106,6 +106,8 @@ class Page:
 
     async def stream(self, request: Request) -> Response:
         """Answer with a stream that ends when the browser or the server does."""
+        if request.method == "HEAD":  # its answer has an end
+            return Response(media_type="text/event-stream")
         if self._streams >= STREAMS_MAX:
             raise HTTPException(503, f"{STREAMS_MAX} tabs are open already", {"retry-after": "10"})
         group = request.query_params.get("group") or None

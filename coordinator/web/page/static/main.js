@@ -25,7 +25,10 @@ function heardOverview(document) {
   const began = performance.now();
   seen.overview = document;
   // A verdict that changes must not take the reader from one group to another.
-  if (!document.groups.some((each) => each.groupId === seen.name)) change(chosen(document.groups));
+  if (!document.groups.some((each) => each.groupId === seen.name)) {
+    forget();
+    change(chosen(document.groups));
+  }
   showGroups(document.groups, seen.name);
   setText(byId("summary"), summary(document.groups));
   byId("empty").hidden = document.groups.length > 0;
@@ -60,9 +63,14 @@ function measured(name, began) {
 function change(name) {
   if (name === seen.name || name === undefined) return;
   seen.name = name;
+  forget();
+  stream.open(name);
+}
+
+/** A group that is not there, or no longer, must not be shown as it was. */
+function forget() {
   seen.group = null;
   byId("group").hidden = true;
-  stream.open(name);
 }
 
 function showAge() {

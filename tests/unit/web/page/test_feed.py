@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 
 from coordinator.web.page.feed import Feed, Frame
 from coordinator.web.page.streams import events, parts, tick
@@ -38,6 +39,36 @@ def test_nobody_is_counted_before_and_after_a_look():
     assert not feed.looked_at()
     assert feed.watched() == ()
     assert feed.wanted.is_set()
+
+
+def test_who_has_left_is_not_waited_for_again_and_again():
+    feed = Feed()
+
+    async def look() -> bool:
+        with feed.looking(None):
+            return feed.somebody_looks(LONG_S)
+
+    assert asyncio.run(look())
+    assert not feed.somebody_looks(0.0)
+    assert not feed.wanted.is_set()
+
+
+def test_an_old_trouble_is_no_answer_and_a_new_one_is():
+    feed = Feed()
+    feed.publish(frame("1"))
+    feed.report("away")
+    after_it = time.monotonic()
+
+    async def ask(report: str) -> Frame | None:
+        with feed.looking(None) as follower:
+            if report:
+                feed.report(report)
+            return await follower.after(after_it, 0.0, None)
+
+    assert asyncio.run(ask("")) is None
+    answered = asyncio.run(ask("still away"))
+    assert answered is not None
+    assert (answered.trouble, answered.overview) == ("still away", b"1")
 
 
 def test_a_stream_has_each_frame_once_and_skips_what_it_was_too_slow_for():
