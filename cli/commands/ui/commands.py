@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 from types import FrameType
@@ -83,11 +84,12 @@ def read_token(path: Path) -> str:
 
     Errors: ConfigError.
     """
-    from coordinator.web.page.guard import TOKEN_LENGTH_MIN
+    from coordinator.web.page.guard import TOKEN_LENGTH_MAX, TOKEN_LENGTH_MIN
 
     try:
-        mode = path.stat().st_mode
-        token = path.read_text(encoding="ascii").strip()
+        with path.open(encoding="ascii") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            token = file.read(2 * TOKEN_LENGTH_MAX).strip()
     except (OSError, UnicodeError) as error:
         why = getattr(error, "strerror", None) or "not in ASCII"
         raise ConfigError(f"--admin-token-file {path}: {why}") from None
@@ -95,10 +97,11 @@ def read_token(path: Path) -> str:
         raise ConfigError(
             f"--admin-token-file {path}: others may read or write it: chmod 600 {path}"
         )
-    if len(token) < TOKEN_LENGTH_MIN or not token.isprintable() or " " in token:
+    fits = TOKEN_LENGTH_MIN <= len(token) <= TOKEN_LENGTH_MAX
+    if not fits or not token.isprintable() or " " in token:
         raise ConfigError(
-            f"--admin-token-file {path}: the secret must be one word of at least"
-            f" {TOKEN_LENGTH_MIN} letters: openssl rand -hex 24 > {path}"
+            f"--admin-token-file {path}: the secret must be one word of {TOKEN_LENGTH_MIN} to"
+            f" {TOKEN_LENGTH_MAX} letters: openssl rand -hex 24 > {path}"
         )
     return token
 

@@ -25,6 +25,8 @@ HEADERS = {
 }
 #: A shorter token could be guessed.
 TOKEN_LENGTH_MIN = 16
+#: A longer one would not fit in a header.
+TOKEN_LENGTH_MAX = 1024
 BEARER = "Bearer "
 
 

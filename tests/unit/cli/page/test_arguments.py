@@ -25,7 +25,8 @@ def test_the_secret_is_the_word_of_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "mode", "why"),
     [
-        ("short", 0o600, "at least 16"),
+        ("short", 0o600, "of 16 to 1024"),
+        ("x" * 5000, 0o600, "of 16 to 1024"),
         ("two words of a secret", 0o600, "one word"),
         ("s\u00e9cret-of-the-administrator", 0o600, "not in ASCII"),
         (SECRET, 0o640, "chmod 600"),
@@ -39,6 +40,11 @@ def test_another_file_is_refused_and_not_quoted(
         read_token(written(tmp_path / "token", text, mode))
 
     assert text not in str(refused.value)
+
+
+def test_a_file_without_an_end_is_not_read_to_it() -> None:
+    with pytest.raises(ConfigError, match="chmod 600"):
+        read_token(Path("/dev/zero"))
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import logging
@@ -19,6 +20,7 @@ from coordinator.web.page.routes import Page, PageSettings
 from coordinator.web.page.serve import HEADERS_BYTES_MAX, Server
 
 TIMEOUT_S = 30
+LIMIT = 8
 
 
 @dataclass
@@ -46,6 +48,7 @@ def refuse(_: Wanted) -> dict[str, Any]:
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     monkeypatch.setattr(serve, "REQUEST_S", 1)
+    monkeypatch.setattr(serve, "CONNECTIONS_MAX", LIMIT)
     monkeypatch.setattr(routes, "STREAMS_MAX", 2)
     listener = socket.create_server(("127.0.0.1", 0))
     feed = Feed()
@@ -71,6 +74,64 @@ def test_a_request_that_does_not_come_is_not_waited_for(served: Served, begun: b
         client.sendall(begun)
 
         assert client.recv(1024) == b""
+
+
+@pytest.mark.parametrize(
+    ("asked", "begun"),
+    [
+        (b"", b"GET /livez HTTP/1.1\r\nHost: "),
+        (b"Content-Length: 9\r\n", b"1"),
+    ],
+)
+def test_nor_is_a_second_one_or_the_rest_of_a_body(
+    served: Served, asked: bytes, begun: bytes
+) -> None:
+    with served.connect() as client:
+        client.sendall(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n" + asked + b"\r\n")
+        told = b""
+        while not told.endswith(b"ok\n"):
+            told += client.recv(1024)
+        client.sendall(begun)
+
+        assert client.recv(1024) == b""
+
+
+def test_at_the_limit_the_one_that_waits_longest_makes_room(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serve, "REQUEST_S", 10 * TIMEOUT_S)
+    clients = [served.connect() for _ in range(LIMIT)]
+    try:
+        assert served.asked("/livez")[0] == 200
+        assert clients[0].recv(1) == b""
+    finally:
+        for client in clients:
+            client.close()
+
+
+def test_the_head_of_a_stream_has_an_end(served: Served) -> None:
+    with served.connect() as client:
+        for path in (b"HEAD /api/v1/events", b"GET /livez"):
+            client.sendall(path + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        told = b""
+        while not told.endswith(b"ok\n"):
+            told += client.recv(4096)
+
+
+def test_without_descriptors_nothing_is_said_and_a_bug_is_one_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    loop = asyncio.new_event_loop()
+    logger = logging.getLogger("coord")
+    logger.addHandler(caplog.handler)
+    try:
+        for error in (OSError(24, "Too many open files"), RuntimeError("a bug")):
+            serve.troubled(loop, {"message": "trouble", "exception": error})
+    finally:
+        logger.removeHandler(caplog.handler)
+        loop.close()
+
+    assert set(caplog.messages) == {"the page: unexpected error: RuntimeError: a bug"}
 
 
 def test_a_head_without_end_is_refused(served: Served) -> None:
@@ -116,6 +177,7 @@ def test_a_bug_is_a_500_and_one_line(served: Served, caplog: pytest.LogCaptureFi
     logger.addHandler(caplog.handler)  # it does not propagate where a node has set it up
     try:
         assert served.asked("/api/v1/status")[0] == 500
+        served.server.close()  # the line comes after the answer
     finally:
         logger.removeHandler(caplog.handler)
 
