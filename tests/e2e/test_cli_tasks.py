@@ -308,7 +308,8 @@ def test_an_evicted_node_is_forgotten(night: Database) -> None:
 
 def test_a_cursor_is_saved_under_its_term_and_read_by_anybody(night: Database) -> None:
     """H12: what a stale holder would save is refused."""
-    environment = {"COORD_GROUP": "night", "COORD_TASK": "archive", "COORD_SESSION": NIGHT_UUIDS[1]}
+    environment = {"COORD_GROUP": "night", "COORD_NODE": "node-1", "COORD_TASK": "archive"}
+    environment |= {"COORD_SESSION": NIGHT_UUIDS[1]}
 
     assert coord(night, "task", "cursor", "archive", "-g", "night")[:2] == (0, "null\n")
     save = ("task", "cursor", "--save", '{"upto": 4711}')
