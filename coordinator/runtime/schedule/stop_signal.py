@@ -32,8 +32,10 @@ class StopSignal:
         self._callbacks: list[Callable[[], object]] = []
 
     def set(self) -> None:
-        """Set the event and call all callbacks; never from a signal handler: it locks."""
+        """Set the event and call all callbacks, once; never from a signal handler: it locks."""
         with self._lock:
+            if self.event.is_set():
+                return
             self.event.set()
             callbacks = tuple(self._callbacks)
         for callback in callbacks:

@@ -88,6 +88,24 @@ def test_a_run_that_outlasts_a_stop_is_cancelled(maker: Maker):
     assert maker.record(f"{GROUP}/work") == (1, "stopped", False)
 
 
+def test_run_cancels_a_run_that_outlasts_a_stop(maker: Maker):
+    coordinator = maker.asynchronous()
+    stopping: list[asyncio.Future[bool]] = []
+
+    @coordinator.every("1h")
+    async def work() -> None:
+        stopping.append(asyncio.ensure_future(coordinator.stop(timeout=60.0)))
+        await asyncio.Event().wait()
+
+    async def body() -> None:
+        await coordinator.run(timeout=0.05)
+        assert await stopping[0]
+
+    run(maker, body())
+
+    assert maker.record(f"{GROUP}/work") == (1, "stopped", False)
+
+
 def test_a_cancellation_of_run_leaves_nothing(maker: Maker):
     coordinator, began = maker.asynchronous(), asyncio.Event()
 

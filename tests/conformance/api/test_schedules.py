@@ -203,6 +203,83 @@ def test_a_stop_that_a_run_outlasts_says_so_and_its_token_stays_until_it_ends(ma
     assert maker.record(f"{GROUP}/work") == (1, "ok", False)
 
 
+def test_run_returns_when_a_run_outlasts_a_stop(maker: Maker):
+    coordinator = maker.coordinator("a")
+    goes_on, returned = threading.Event(), threading.Event()
+
+    @coordinator.every("1h")
+    def work() -> None:
+        coordinator.stop()
+        goes_on.wait(WITHIN_S)
+
+    def run() -> None:
+        coordinator.run(timeout=0.05)
+        returned.set()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert returned.wait(WITHIN_S)
+    goes_on.set()
+    thread.join()
+
+    assert coordinator.stop(timeout=WITHIN_S)
+    assert maker.record(f"{GROUP}/work") == (1, "ok", False)
+
+
+@pytest.mark.parametrize("ending", [KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_a_run_that_would_end_its_thread_takes_no_token_from_another_one(maker: Maker, ending):
+    coordinator = maker.coordinator("a")
+    failed, held = threading.Event(), queue.SimpleQueue[bool]()
+
+    @coordinator.every("1h", group_token=True)
+    def fails() -> None:
+        failed.set()
+        raise ending(1)
+
+    @coordinator.every("1h", group_token=True)
+    def lasts(context: JobContext) -> None:
+        failed.wait(WITHIN_S)
+        while maker.record(GROUP, "fails")[1] != "failed":
+            context.stop_event.wait(0.01)
+        held.put(context.token.is_held())
+
+    coordinator.start()
+
+    assert held.get(timeout=WITHIN_S)
+    assert coordinator.stop(timeout=WITHIN_S)
+    assert maker.record(GROUP, "lasts") == (1, "ok", False)
+
+
+def test_schedules_that_have_all_ended_can_be_started_again(maker: Maker):
+    coordinator = maker.coordinator("a")
+    work, calls = noted()
+    coordinator.once(PAST)(work)
+    ended = threading.Event()
+
+    coordinator.start()
+    calls.get(timeout=WITHIN_S)
+    coordinator._jobs().on_end(ended.set)
+    assert ended.wait(WITHIN_S)
+    coordinator.start()
+
+    assert coordinator.stop(timeout=WITHIN_S)
+    assert calls.empty()
+
+
+def test_a_run_that_stops_its_schedules_does_not_wait_for_itself(maker: Maker):
+    coordinator = maker.coordinator("a")
+    said: queue.SimpleQueue[bool] = queue.SimpleQueue()
+
+    for name in ("first", "second"):
+        coordinator.every("1h", name=name, group_token=True)(
+            lambda: said.put(coordinator.stop(timeout=2 * WITHIN_S))
+        )
+    coordinator.start()
+
+    assert said.get(timeout=WITHIN_S) is False
+    assert coordinator.stop(timeout=WITHIN_S)
+
+
 def test_schedules_can_be_stopped_while_they_wait_and_started_again(maker: Maker):
     coordinator, other = maker.coordinator("a"), maker.coordinator("b")
     work, calls = noted()

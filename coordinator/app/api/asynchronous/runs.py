@@ -20,7 +20,12 @@ from coordinator.app.api.schedules.definition import Definition
 from coordinator.app.api.schedules.service import Schedules
 from coordinator.app.api.schedules.signals import TAKEN, Pressed
 from coordinator.runtime.holders.holding import Holding
-from coordinator.runtime.schedule.jobs import RunContext, RunStoppedError, wants_context
+from coordinator.runtime.schedule.jobs import (
+    RunContext,
+    RunFailedError,
+    RunStoppedError,
+    wants_context,
+)
 from coordinator.runtime.schedule.stop_signal import StopSignal
 
 #: Interval at which a run looks whether its event loop was thrown away under it.
@@ -76,6 +81,9 @@ class LoopRuns:
                     raise  # the coroutine's own
                 if self._loop.is_closed():
                     raise RunStoppedError("the event loop has ended") from None
+            except (SystemExit, KeyboardInterrupt) as error:
+                # It ends the loop, and must not end this thread before its runs.
+                raise RunFailedError(repr(error), type(error).__name__) from error
             else:
                 return
 
@@ -123,16 +131,34 @@ async def run_in_loop(schedules: Schedules, runs: LoopRuns, timeout_s: float) ->
     try:
         async with _signals(schedules) as interrupted:
             ended = asyncio.ensure_future(_ended(schedules, None))
+            told = asyncio.ensure_future(_told(schedules))
+            first = asyncio.FIRST_COMPLETED
             try:
-                await asyncio.wait((ended, interrupted), return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait((ended, interrupted, told), return_when=first)
+                if not ended.done():
+                    await asyncio.wait((ended, interrupted), timeout=timeout_s, return_when=first)
                 if not ended.done():
                     timeout_s = 0.0
+                if interrupted.done():
                     raise KeyboardInterrupt
             finally:
                 ended.cancel()
+                told.cancel()
         schedules.raise_outcome()
     finally:
         await stop_in_loop(schedules, runs, timeout_s)
+
+
+async def _told(schedules: Schedules) -> None:
+    """Wait until the schedules are told to stop."""
+    loop, told = asyncio.get_running_loop(), asyncio.Event()
+
+    def tell() -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(told.set)
+
+    with schedules.calling_at_stop(tell):
+        await told.wait()
 
 
 async def _ended(schedules: Schedules, timeout_s: float | None) -> bool:

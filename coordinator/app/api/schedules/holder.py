@@ -104,6 +104,7 @@ class TokenThread:
         self._ended = ended
         self._holding: Holding | None = None
         self._told: StopSignal | None = None
+        self._others: list[threading.Thread] = []
         self._resigned = False
         self._log = RunLog(group=token, node="", term=0, logger=LOGGER)
         self.terminated: list[str] = []
@@ -116,6 +117,10 @@ class TokenThread:
         if told is not None:
             self._resigned = True
             told.set()
+
+    def is_current(self) -> bool:
+        """Say whether the caller is a run of this token's schedules."""
+        return threading.current_thread() in (self.thread, *self._others)
 
     def describe(self) -> str:
         """Return what this thread does at present, for a person."""
@@ -165,24 +170,36 @@ class TokenThread:
         self._left = tuple(each for each, goes_on in zip(self._left, kept, strict=True) if goes_on)
 
     def _served(self, holding: Holding, told: StopSignal) -> list[bool]:
+        """Run all schedules that are left; whatever happens, no run goes on afterwards."""
         kept = [True] * len(self._left)
 
         def serve(place: int, definition: Definition) -> None:
             kept[place] = self._goes_on(definition, holding, told)
 
         first, *others = enumerate(self._left)
-        threads = [
-            threading.Thread(
-                target=serve, args=other, name=f"coord-job-{other[1].name}", daemon=True
-            )
-            for other in others
-        ]
-        for thread in threads:
-            thread.start()
-        serve(*first)
-        for thread in threads:
-            thread.join()
+        self._others = []
+        try:
+            for other in others:
+                name = f"coord-job-{other[1].name}"
+                thread = threading.Thread(target=serve, args=other, name=name, daemon=True)
+                self._others.append(thread)
+                self._start_last()
+            serve(*first)
+        except BaseException:
+            told.set()
+            raise
+        finally:
+            # The token is given back after this, which must not happen under a run.
+            for thread in self._others:
+                thread.join()
         return kept
+
+    def _start_last(self) -> None:
+        try:
+            self._others[-1].start()
+        except RuntimeError:
+            del self._others[-1]  # it cannot be waited for
+            raise
 
     def _goes_on(self, definition: Definition, holding: Holding, told: StopSignal) -> bool:
         """Run one schedule under a holding; say whether it goes on under the next one."""
@@ -197,6 +214,10 @@ class TokenThread:
         except CoordError as error:
             self.failure = error
             log.fail("schedule-failed", str(error))
+            return False
+        except Exception as error:  # noqa: BLE001 - may be the top of a thread
+            self.failure = CoordError(f"{definition.name}: {error_text(error)}")
+            log.fail("schedule-failed", str(self.failure), error)
             return False
         return self._told_of(ending, definition, log)
 

@@ -6,14 +6,15 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 from coordinator.app.api.schedules.definition import Definition, F, JobOptions, define
 from coordinator.app.api.schedules.holder import Call, Tokens, TokenThread, Work
 from coordinator.app.api.setup import Setup
-from coordinator.errors import ScheduleEndedError, UsageError
+from coordinator.errors import CoordError, ScheduleEndedError, UsageError
 from coordinator.runtime.holders.holding import LOGGER
 from coordinator.runtime.linux.clock import BoottimeClock
 from coordinator.runtime.schedule.stop_signal import StopSignal
@@ -28,7 +29,7 @@ class _Started:
     tokens: Tokens
     stop: StopSignal = field(default_factory=StopSignal)
     threads: list[TokenThread] = field(default_factory=list)
-    ended: int = 0
+    left: int = 0
     over: threading.Event = field(default_factory=threading.Event)
     callbacks: list[Callable[[], None]] = field(default_factory=list)
 
@@ -48,7 +49,7 @@ class Schedules:
 
         Errors: UsageError for a second one of a name, and while the schedules run.
         """
-        if self._present() is not None:
+        if self._runs():
             raise UsageError(f"{definition.name}: define schedules before start() or run()")
         if definition.name in self._definitions:
             raise UsageError(
@@ -59,13 +60,30 @@ class Schedules:
     def start(self, call: Call) -> None:
         """Start a thread for each token that a schedule needs, and return.
 
-        Errors: UsageError when they run already, or there are none.
+        Errors: UsageError when they run already, or there are none; CoordError when a thread cannot
+        be started: those that were are told to stop.
         """
         if not self._definitions:
             raise UsageError("no schedule is defined: decorate a function with every, cron or once")
-        if self._present() is not None:
-            raise UsageError("the schedules run already")
-        started = _Started(self._tokens())
+        self._present()
+        with self._lock:
+            if self._runs():
+                raise UsageError("the schedules run already")
+            started = self._started = _Started(self._tokens())
+            self._make_threads(started, call)
+        for place, thread in enumerate(started.threads):
+            try:
+                thread.thread.start()
+            except RuntimeError as error:
+                started.stop.set()
+                never = started.threads[place:]
+                del started.threads[place:]
+                for _ in never:
+                    self._note_end(started)
+                raise CoordError(f"the schedules cannot be started: {error}") from error
+
+    def _make_threads(self, started: _Started, call: Call) -> None:
+        """Make a thread for each token."""
         work = Work(
             tokens=started.tokens,
             call=call,
@@ -80,9 +98,7 @@ class Schedules:
         for token, definitions in by_token.items():
             thread = TokenThread(work, token, definitions, lambda: self._note_end(started))
             started.threads.append(thread)
-        self._started = started
-        for thread in started.threads:
-            thread.thread.start()
+        started.left = len(started.threads)
 
     def tell_stop(self) -> None:
         """Begin no further run, and tell those that are going on; never blocks."""
@@ -102,13 +118,15 @@ class Schedules:
         clock = BoottimeClock()
         deadline = clock.now() + timeout_s
         for each in started.threads:
-            if each.thread is not threading.current_thread():
+            if not each.is_current():
                 each.thread.join(max(0.0, deadline - clock.now()))
         running = [each.describe() for each in started.threads if each.thread.is_alive()]
         if running:
-            _logger.warning("still running after %g s: %s", timeout_s, "; ".join(running))
+            _logger.warning("still running, and no longer waited for: %s", "; ".join(running))
             return False
-        self._started = None
+        with self._lock:
+            if self._started is started:
+                self._started = None
         return True
 
     def on_end(self, callback: Callable[[], None]) -> None:
@@ -122,6 +140,13 @@ class Schedules:
                 started.callbacks.append(callback)
                 return
         callback()
+
+    @contextmanager
+    def calling_at_stop(self, callback: Callable[[], None]) -> Iterator[None]:
+        """Call back when the schedules are told to stop; it must not block."""
+        started = self._present()
+        with started.stop.calling(callback) if started else nullcontext():
+            yield
 
     def raise_outcome(self) -> None:
         """Raise what a caller of `run` has to know of schedules that ended by themselves.
@@ -153,14 +178,19 @@ class Schedules:
     def _note_end(self, started: _Started) -> None:
         """Note that a thread ends; the last one leaves nothing behind."""
         with self._lock:
-            started.ended += 1
-            if started.ended < len(started.threads):
+            started.left -= 1
+            if started.left:
                 return
         started.tokens.close()
         with self._lock:
             started.over.set()
         for callback in started.callbacks:
             callback()
+
+    def _runs(self) -> bool:
+        """Say whether a schedule that this process has started is left."""
+        started = self._present()
+        return started is not None and not started.over.is_set()
 
     def _present(self) -> _Started | None:
         """Return what this process has started."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import logging
+import math
+import select
 import signal
 import socket
 import sys
@@ -20,13 +22,14 @@ from typing import Any
 
 from coordinator.app.api.schedules.service import Schedules
 from coordinator.runtime.holders.holding import LOGGER
+from coordinator.runtime.linux.clock import BoottimeClock
 
 _logger = logging.getLogger(LOGGER)
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 TAKEN = (*STOPPING, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT)
-#: Byte that is no signal: no schedule is left.
-_END = 0
+#: Bytes that are no signals: no schedule is left; the schedules were told to stop.
+_END, _TOLD = 0, 255
 
 
 class Pressed:
@@ -54,26 +57,45 @@ class Pressed:
         return False
 
 
-def wait_for_end(schedules: Schedules) -> None:
+def wait_for_end(schedules: Schedules, timeout_s: float) -> bool:
     """Wait until no schedule is left, and take the signals meanwhile.
 
-    Called outside the main thread it takes no signal.
+    Returns false when a run went on for longer than `timeout_s` after a signal or a stop. Called
+    outside the main thread it takes no signal.
     Errors: KeyboardInterrupt at a second INT.
     """
     if threading.current_thread() is not threading.main_thread():
-        over = threading.Event()
-        schedules.on_end(over.set)
-        over.wait()
-        return
-    pressed = Pressed(schedules)
-    with _taken() as (reader, writer):
-        schedules.on_end(lambda: _tell(writer))
+        return _wait_without_signals(schedules, timeout_s)
+    pressed, clock, until = Pressed(schedules), BoottimeClock(), math.inf
+    with _taken() as (reader, writer), schedules.calling_at_stop(lambda: _tell(writer, _TOLD)):
+        schedules.on_end(lambda: _tell(writer, _END))
         while True:
-            came = reader.recv(64)
-            if any(pressed.take(signum) for signum in came if signum != _END):
+            came = _received(reader, until - clock.now())
+            if any(pressed.take(signum) for signum in came if signum not in (_END, _TOLD)):
                 raise KeyboardInterrupt
             if _END in came:
-                return
+                return True
+            if not came:
+                return False
+            if _TOLD in came:
+                until = min(until, clock.now() + timeout_s)
+
+
+def _wait_without_signals(schedules: Schedules, timeout_s: float) -> bool:
+    told, over = threading.Event(), threading.Event()
+    schedules.on_end(over.set)
+    schedules.on_end(told.set)
+    with schedules.calling_at_stop(told.set):
+        told.wait()
+        return over.wait(timeout_s)
+
+
+def _received(reader: socket.socket, within_s: float) -> bytes:
+    """Return the bytes that come; empty when none came in time."""
+    poll = select.poll()  # descriptors above 1023, too
+    poll.register(reader, select.POLLIN)
+    within_ms = None if within_s == math.inf else max(0, math.ceil(within_s * 1000))
+    return reader.recv(64) if poll.poll(within_ms) else b""
 
 
 @contextmanager
@@ -97,9 +119,9 @@ def _taken() -> Iterator[tuple[socket.socket, socket.socket]]:
         writer.close()
 
 
-def _tell(writer: socket.socket) -> None:
+def _tell(writer: socket.socket, byte: int) -> None:
     with contextlib.suppress(OSError):  # after a second INT nobody reads, and it is closed
-        writer.send(bytes([_END]))
+        writer.send(bytes([byte]))
 
 
 def _nothing(_signum: int, _frame: object) -> None:
