@@ -82,6 +82,7 @@ class PageReader:
         self._past: dict[str, tuple[object, Past]] = {}
         self._operations: tuple[dict[str, Any], ...] | None = None
         self._slow_at = 0.0
+        self._shown = False  #: a group was read in full the last time
 
     def close(self) -> None:
         """Close all connections; the next reading makes them anew."""
@@ -101,7 +102,9 @@ class PageReader:
         self._listen(status.groups)
         known = {group.group: group for group in status.groups}
         shown = [known[name] for name in watched if name in known]
-        if news or now - self._slow_at >= SLOW_S:
+        first = bool(shown) and not self._shown
+        self._shown = bool(shown)
+        if news or first or now - self._slow_at >= SLOW_S:
             self._past.clear()
             self._slow_at = now
             self._operations = self._read_operations() if shown else None

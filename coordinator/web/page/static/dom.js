@@ -33,13 +33,14 @@ export function setAttribute(element, name, value) {
   if (element.getAttribute(name) !== value) element.setAttribute(name, value);
 }
 
-/** Show the items as children of a parent: one element for each key, kept while its key stays. */
+/** Show the items as children of a parent: one element for each, kept while its key stays. */
 export function keyed(parent, items, keyOf, make, update) {
   const before = parent.keyed ?? new Map();
   const now = new Map();
   let place = parent.firstChild;
   for (const item of items) {
-    const key = keyOf(item);
+    let key = keyOf(item);
+    while (now.has(key)) key += " again"; // an element without a place in the map would stay for ever
     const element = before.get(key) ?? make(item);
     before.delete(key);
     update(element, item);

@@ -18,10 +18,10 @@ export class Lists {
       ],
     });
     this.decisions = new Table(byId("decisions"), {
-      caption: "Decisions of the observer, newest first", empty: "no decision yet", key: (each) => `${each.at} ${each.node} ${each.kind}`,
+      caption: "Decisions of the observer, newest first", empty: "no decision yet", key: (each) => `${each.version} ${each.node} ${each.decision}`,
       columns: [
         { title: "At", cell: (each) => iso(each.at) }, { title: "Node", cell: (each) => each.node },
-        { title: "Decision", cell: (each) => each.kind }, { title: "Before", cell: (each) => text(each.before) },
+        { title: "Decision", cell: (each) => each.decision }, { title: "Before", cell: (each) => text(each.before) },
         { title: "After", cell: (each) => text(each.after) }, { title: "Reason", cell: (each) => text(each.reason) },
       ],
     });
