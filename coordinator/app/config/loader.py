@@ -85,6 +85,7 @@ def load(
         sources = sources.only(*LOOKING_KEYS)
     if alone:
         sources = sources.only(*ALONE_KEYS)
+        sources = replace(sources, file=sources.file.without("program"))
     _refuse_visible_password(sources)
     values, places = combine(sources)
     problems = text_problems(values) + _clashes(sources)

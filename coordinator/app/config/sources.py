@@ -90,11 +90,23 @@ def read_sources(
     found, named_by = _find(path, environ)
     file = Layer(values={}, places={}) if found is None else _read_file(found, named_by)
     if argv:
-        # The command line says what to run, so what the file would run, and when, is put aside.
-        file = file.without("program", "trigger")
+        file = _beside_command(file)
     return Sources(
         path=found, file=file, environ=_read_environ(environ), flags=_read_flags(flags, argv)
     )
+
+
+def _beside_command(file: Layer) -> Layer:
+    """Return the file's layer when the command line says what to run.
+
+    What the file would run, and when, is put aside with all that it says about it. A table that
+    names no program says how that of the command line is run.
+    """
+    file = file.without("trigger")
+    if file.table("program").keys() & {"command", "callable"}:
+        return file.without("program")
+    kept = {keys: value for keys, value in file.values.items() if keys != ("program", "shell")}
+    return replace(file, values=kept)  # how the one line of a file is read is no matter of theirs
 
 
 def _find(path: str | None, environ: Mapping[str, str]) -> tuple[str | None, str]:

@@ -60,7 +60,8 @@ def check_program(
 class ProgramTable(Table):
     """The program that the active node runs.
 
-    `coord run -- COMMAND` takes precedence over this table and [trigger].
+    `coord run -- COMMAND` takes precedence over this table and [trigger]. A table without command
+    and callable says how such a COMMAND is run.
     """
 
     callable: CallablePath | None = _program(

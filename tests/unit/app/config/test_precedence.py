@@ -26,9 +26,10 @@ def loaded(
     environ: dict[str, str] | None = None,
     flags: dict[str, object] | None = None,
     argv: tuple[str, ...] = (),
+    alone: bool = False,
 ) -> NodeSettings:
     Path("Config.toml").write_text(text)
-    return load(None, flags=flags or {}, environ=environ or {}, argv=argv)
+    return load(None, flags=flags or {}, environ=environ or {}, argv=argv, alone=alone)
 
 
 def given(database: DatabaseSettings) -> dict[str, object]:
@@ -127,6 +128,22 @@ def test_a_command_on_the_command_line_puts_the_files_program_aside(directory):
     assert settings.origins["program.command"] == "command line"
     assert in_shell.program == ProgramSettings(argv=("a | b",), shell=True)
     assert loaded("", argv=("a",), flags={"program.onExit": "restart"}).on_exit == "restart"
+
+
+def test_a_table_without_a_program_says_how_the_command_is_run(directory):
+    keys = 'onExit = "restart"\nforwardSignals = ["HUP"]\nprogressTimeout = 5\ncwd = "/"\n'
+    text = f"[program]\nshell = true\n{keys}"
+
+    settings = loaded(text, argv=("backup", "--all"))
+    by_flag = loaded(text, argv=("a",), flags={"program.onExit": "stop"})
+    alone = loaded(text, argv=("a",), alone=True)
+
+    assert settings.program == ProgramSettings(
+        argv=("backup", "--all"), cwd="/", forward_signals=("HUP",), progress_s=5
+    )
+    assert (settings.on_exit, by_flag.on_exit, alone.on_exit) == ("restart", "stop", "stop")
+    assert settings.origins["program.onExit"] == "Config.toml:3"
+    assert alone.program == ProgramSettings(argv=("a",))
 
 
 def test_a_url_replaces_the_database_of_the_file_as_a_whole(directory):
