@@ -26,6 +26,15 @@ SECRETS = (
     "PGPASSWORD",
 )
 
+#: Variables that tell a program of its task, slot, state or gate. Those that a node itself got, as
+#: the program of another node, say nothing about its own program.
+OF_ANOTHER_RUN = (
+    *("COORD_TASK", "COORD_OPTIONS", SPEC_VARIABLE, STOP_TIMEOUT_VARIABLE),
+    *("COORD_SCHEDULED_AT", "COORD_RUN_COUNT", "COORD_STATE_FILE", "COORD_GATE"),
+    *("COORD_CHECKPOINT_DIR", "COORD_LAUNCHER_FD"),
+    *("COORD_HOOK", "COORD_ROLE", "COORD_HOLDER", "COORD_REASON"),
+)
+
 
 def orders(settings: NodeSettings, settings_fd: int, term: int, session: str) -> Orders:
     """Return the orders to start the program of a node under a term."""
@@ -119,10 +128,11 @@ def holding(settings: NodeSettings, term: int, session: str) -> dict[str, str]:
 
 def database(settings: NodeSettings, env: dict[str, str]) -> tuple[str, ...]:
     """Put the database's URL into env if the program may know it; return the variables to unset."""
-    if not settings.pass_database:
-        return SECRETS
-    env["COORD_DATABASE_URL"] = url_of(for_program(settings.database.conninfo))
-    return tuple(name for name in SECRETS if name != "COORD_DATABASE_URL")
+    secrets: tuple[str, ...] = SECRETS
+    if settings.pass_database:
+        env["COORD_DATABASE_URL"] = url_of(for_program(settings.database.conninfo))
+        secrets = tuple(name for name in SECRETS if name != "COORD_DATABASE_URL")
+    return (*secrets, *OF_ANOTHER_RUN)
 
 
 def _command(program: ProgramSettings) -> tuple[str, ...]:

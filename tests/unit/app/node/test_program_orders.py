@@ -7,8 +7,10 @@ import signal
 
 import pytest
 
-from coordinator.app.config.settings import NodeSettings, TasksPolicySettings
-from coordinator.app.node.program_orders import task_orders
+from coordinator.app.config.settings import NodeSettings, ProgramSettings, TasksPolicySettings
+from coordinator.app.node.one_off.launcher import HANDED
+from coordinator.app.node.program_orders import SECRETS, task_orders
+from coordinator.app.node.program_orders import orders as program_orders
 from coordinator.errors import CommandNotExecutableError, CoordError
 from coordinator.protocol.messages.group_record import TaskDef
 from coordinator.protocol.node.events import StartProgram
@@ -51,6 +53,16 @@ def test_who_is_to_report_progress_hears_where_and_how_often():
     env = orders('{"command": ["a"]}', notify="@here").env
 
     assert (env["NOTIFY_SOCKET"], env["WATCHDOG_USEC"]) == ("@here", "2000000")
+
+
+def test_what_a_node_was_told_as_the_program_of_another_is_not_its_programs():
+    """A node in the program of a task: its own program is no task, and has no state there."""
+    given = NodeSettings(task_id="n", group_id="G", program=ProgramSettings(argv=("a",)))
+
+    unset = program_orders(given, 5, 7, "session").unset
+
+    assert {"COORD_TASK", "COORD_TASK_SPEC", "COORD_STATE_FILE", "COORD_SCHEDULED_AT"} <= {*unset}
+    assert {*HANDED}.isdisjoint({*unset} - {*SECRETS})
 
 
 @pytest.mark.parametrize(
