@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 import uuid
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -27,12 +29,12 @@ def asking(nodes: Bed, *words: str, **more: object) -> subprocess.Popen[str]:
     """Start `coord when-active` as a person does who knows the group only."""
     command = [sys.executable, "-m", "coordinator.cli", "when-active", "-g", nodes.group, *words]
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    return subprocess.Popen(command, text=True, cwd=nodes.path, **{**pipes, **more})  # type: ignore[call-overload,no-any-return]
+    return subprocess.Popen(command, text=True, **{"cwd": nodes.path, **pipes, **more})  # type: ignore[call-overload,no-any-return]
 
 
-def when_active(nodes: Bed, *words: str, said: str = "") -> tuple[int, str, str]:
+def when_active(nodes: Bed, *words: str, said: str = "", **more: object) -> tuple[int, str, str]:
     """Run it to its end; return exit code, stdout and stderr."""
-    process = asking(nodes, *words)
+    process = asking(nodes, *words, **more)
     out, err = process.communicate(said, timeout=60)
     return process.returncode, out, err
 
@@ -47,24 +49,40 @@ def test_the_command_runs_on_the_active_node_with_all_that_its_asker_has(nodes, 
     """M12: standard files, directory, environment; its own exit code; the node's holding."""
     monkeypatch.setenv("PASSED", "as it was")
     monkeypatch.setenv("COORD_TERM", "99")
+    monkeypatch.setenv("COORD_TASK", "another-one")
     monkeypatch.setenv("COORD_DATABASE_PASSWORD", "s3cret")
     nodes.start("node-1")
     run = nodes.wait_for_run()
     nodes.start("node-2")
     nodes.wait_for_standbys(1)
-    shell = 'read line; echo "$line $COORD_NODE $COORD_TERM $PASSED ${COORD_DATABASE_PASSWORD-}"'
+    shell = 'read line; echo "$line $COORD_NODE $COORD_TERM $PASSED"'
+    shell += '; echo "${COORD_DATABASE_PASSWORD-}${COORD_TASK-}"; pwd; echo no >&2; exit 7'
 
-    done = when_active(nodes, "--", "sh", "-c", f"{shell}; pwd; echo no >&2; exit 7", said="yes\n")
+    done = when_active(nodes, "--", "sh", "-c", shell, said="yes\n")
 
-    assert done == (7, f"yes {run.node} {run.term} as it was \n{nodes.path}\n", "no\n")
+    assert done == (7, f"yes {run.node} {run.term} as it was\n\n{nodes.path}\n", "no\n")
     code, out, err = when_active(nodes, "--node", "node-2", "--", "echo", "never")
     assert (code, out, "node-1 is active" in err) == (3, "", True), err
     assert when_active(nodes, "-E", "0", "--node", "node-2", "--", "false")[0] == 0
     code, _, err = when_active(nodes, "--", "./nothing-here")
     assert (code, "command not found" in err) == (127, True), err
+    (nodes.path / "gone").mkdir()
+    monkeypatch.chdir(nodes.path / "gone")
+    (nodes.path / "gone").rmdir()
+    assert when_active(nodes, "--", "echo", "nowhere", cwd=None) == (0, "nowhere\n", "")
 
 
 def test_without_a_node_on_this_machine_nothing_runs(nodes):
+    """Names that others give to their sockets are no doors, and do no harm."""
+    with ExitStack() as stack:
+        for name in ("coord/when-active/short", "with\n\na line"):
+            other = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+            other.bind(f"\0{name} {nodes.group}")
+            other.listen()
+        _nothing_runs(nodes)
+
+
+def _nothing_runs(nodes: Bed) -> None:
     code, out, err = when_active(nodes, "--", "echo", "never")
 
     assert (code, out) == (3, "")

@@ -184,8 +184,12 @@ def _handed(listener: socket.socket, argv: tuple[str, ...]) -> Channel | None:
     end.setblocking(True)
     command, mask = Channel(end), os.umask(0o077)
     os.umask(mask)
-    order = {"argv": argv, "cwd": os.getcwd(), "env": dict(os.environ), "umask": mask}
-    command.send(order, fds=(0, 1, 2))
+    order = {"argv": argv, "env": dict(os.environ), "umask": mask}
+    here = os.open(".", os.O_PATH | os.O_CLOEXEC)  # not by its name: it may have none any more
+    try:
+        command.send(order, fds=(0, 1, 2, here))
+    finally:
+        os.close(here)
     return command
 
 

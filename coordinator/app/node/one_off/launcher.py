@@ -37,7 +37,7 @@ def main() -> NoReturn:
         order, fds = asker.receive()
     except OSError:
         order, fds = None, []
-    if order is None or len(fds) != 3:
+    if order is None or len(fds) != 4:
         sys.exit(NOT_EXECUTABLE)  # the asker has gone
     why, code = _execute(order, fds)
     asker.send({"code": code, "why": why})
@@ -55,9 +55,9 @@ def _execute(order: dict[str, Any], fds: list[int]) -> tuple[str, int]:
     """Become the command; return why that cannot be, and the exit code."""
     argv, env = order["argv"], environment(order["env"], dict(os.environ))
     try:
-        os.chdir(order["cwd"])
+        os.chdir(fds.pop())
     except OSError as error:
-        return f"cannot go to {order['cwd']}: {error.strerror}", NOT_EXECUTABLE
+        return f"cannot go to the directory: {error.strerror}", NOT_EXECUTABLE
     path = programs.found(argv[0], env)
     if path is not None and os.geteuid() != 0 and programs.of_another_user(path):
         return programs.no_kill(argv[0]), NOT_EXECUTABLE

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import socket
 import struct
 from dataclasses import dataclass
@@ -38,14 +39,10 @@ def doors(group: str) -> tuple[Door, ...]:
 
     Errors: OSError where /proc does not show them.
     """
-    found: set[Door] = set()
-    for line in _SOCKETS.read_text(errors="replace").splitlines()[1:]:
-        path = line.split()[-1]
-        if not path.startswith(f"@{_DOORS}/"):
-            continue
-        uid, digest, _ = path.removeprefix(f"@{_DOORS}/").split("/", 2)
-        if digest == _digest(group) and uid.isdecimal():
-            found.add(Door(path[1:], int(uid)))
+    # Everybody gives their sockets what names they like, with line ends in them, too.
+    door = re.compile(rf"@({_DOORS}/([0-9]{{1,10}})/{_digest(group)}/[0-9a-f]+)\n")
+    listed = _SOCKETS.read_text(errors="replace")
+    found = {Door(name, int(uid)) for name, uid in door.findall(listed)}
     return tuple(sorted(found, key=lambda door: door.address))
 
 
