@@ -39,6 +39,8 @@ DESCRIPTORS_SHARE = 4
 READ_BYTES = 4096
 #: Requests that wait behind one whose answer comes later; more of them end the connection.
 RECEIVED_BYTES_MAX = 2 * HEAD_BYTES_MAX
+#: Requests that came together are answered until so much waits for the client to read it.
+SENDING_BYTES_MAX = 65536
 #: Out of descriptors, accepting pauses for so long instead of spinning.
 ACCEPT_PAUSE_S = 0.1
 JOIN_S = 2.0
@@ -212,9 +214,13 @@ class Server:
         return len(connection.received) <= RECEIVED_BYTES_MAX
 
     def _answer_all(self, connection: Connection) -> None:
-        """Answer the requests that have come; those behind one that is answered later wait."""
+        """Answer the requests that have come; those behind one that is answered later wait.
+
+        The others wait, too, while the client has much to read.
+        """
         while (
             not connection.closing
+            and len(connection.sending) < SENDING_BYTES_MAX
             and connection.asked is None
             and (found := parse(bytes(connection.received)))
         ):
@@ -267,6 +273,7 @@ class Server:
         if connection.sending:
             sent = connection.socket.send(connection.sending)
             del connection.sending[:sent]
+            self._answer_all(connection)
         if connection.closing and not connection.sending and not connection.lingering:
             connection.lingering = True
             connection.ends_at = time.monotonic() + LINGER_S

@@ -62,6 +62,30 @@ def test_other_methods_are_refused_in_json(server, method):
     assert body == {"error": f"{method} is not allowed; this node answers GET, HEAD, OPTIONS"}
 
 
+def test_requests_that_come_together_are_answered_as_fast_as_they_are_read():
+    answered = []
+
+    def large(request: Request, deliver: Deliver) -> Reply:
+        answered.append(request.path)
+        return Reply(200, bytes(131072), 7)
+
+    server = Server("127.0.0.1", 0, large)
+    together = b"GET /active HTTP/1.1\r\n\r\n" * 127 + b"GET /active HTTP/1.0\r\n\r\n"
+    try:
+        with connect(server) as client:
+            client.sendall(together)
+            with connect(server) as other:
+                other.sendall(b"GET /other HTTP/1.0\r\n\r\n")
+                assert said(other).startswith(b"HTTP/1.1 200 ")
+            before = len(answered)
+            assert said(client).count(b"HTTP/1.1 200 ") == 128
+    finally:
+        server.close()
+
+    assert before < 120
+    assert len(answered) == 129
+
+
 def test_a_large_body_does_not_destroy_its_answer(server):
     with connect(server) as client:
         client.sendall(b"POST / HTTP/1.1\r\nContent-Length: 100000\r\n\r\n" + b"x" * 100000)
