@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coordinator.app.config.settings import NodeSettings
+from coordinator.app.config.settings import NodeSettings, by_key
 from coordinator.app.node.program_orders import database, holding
 from coordinator.protocol.node.events import StartProgram
 from coordinator.protocol.node.state.side_runs import Kind
@@ -32,9 +32,8 @@ def side_orders(settings: NodeSettings, command: StartProgram, session: str) -> 
 
 
 def _hook(settings: NodeSettings, kind: Kind) -> tuple[str, ...]:
-    assert settings.hooks is not None, "only a configured hook is ordered"
-    argv: tuple[str, ...] | None = getattr(settings.hooks, kind.value)
-    assert argv is not None, "only a configured hook is ordered"
+    argv = by_key(settings)[f"hooks.{kind.value}"]
+    assert isinstance(argv, tuple), "only a configured hook is ordered"
     return argv
 
 
