@@ -25,9 +25,10 @@ BAR_COLUMNS = 40
 class FittedTable:
     """Table without rules; a column named ">X" holds numbers.
 
-    If it is too wide, the names in the columns `names` are cut first, then those in `ends`, which
-    keep what follows their last colon. Then the columns in `droppable` are dropped, in this order,
-    and at last the longest texts are cut. Texts of the columns in `wraps` are wrapped instead.
+    If it is too wide, the columns in `extra` are dropped, before any text is cut. Then the names in
+    the columns `names` are cut, then those in `ends`, which keep what follows their last colon.
+    Then the columns in `droppable` are dropped, in this order, and at last the longest texts are
+    cut. Texts of the columns in `wraps` are wrapped instead.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class FittedTable:
         *,
         names: Sequence[str] = (),
         ends: Sequence[str] = (),
+        extra: Sequence[str] = (),
         droppable: Sequence[str] = (),
         wraps: Sequence[str] = (),
     ) -> None:
@@ -45,7 +47,7 @@ class FittedTable:
         self._rows = [[safe(cell) for cell in row] for row in rows]
         self._styles = list(styles) or [""] * len(rows)
         self._names, self._ends = names, ends
-        self._droppable, self._wraps = droppable, wraps
+        self._extra, self._droppable, self._wraps = extra, droppable, wraps
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw the table for the available width."""
@@ -93,11 +95,17 @@ class FittedTable:
                     return
                 widths[max(able, key=widths.__getitem__)] -= 1
 
+        def drop(columns: Sequence[str]) -> None:
+            """Drop one column after the other until the table fits."""
+            nonlocal kept
+            for name in columns:
+                if excess() > 0:
+                    kept = [index for index in kept if self._columns[index] != name]
+
+        drop(self._extra)
         give_way(self._names, NAME_LETTERS)
         give_way(self._ends, NAME_LETTERS)
-        for name in self._droppable:
-            if excess() > 0:
-                kept = [index for index in kept if self._columns[index] != name]
+        drop(self._droppable)
         give_way((*self._names, *self._ends), LETTERS_MIN)
         texts = [index for index in kept if not self._columns[index].startswith(">")]
         wrapping = [index for index in texts if self._columns[index] in self._wraps]

@@ -129,9 +129,11 @@ def nodes_table(nodes: Sequence[NodeLine]) -> tuple[FittedTable, bool]:
     """Return a table with a line for each node, and True if any differs from the active one."""
     active = _active(nodes)
     of_tasks = any(node.task_count is not None for node in nodes)
+    addressed = any(node.address for node in nodes)
     columns = (
         *("NODE", "ROLE", "STATE", *((">TASKS",) if of_tasks else ()), ">LAST BEAT", ">LEASE"),
         *("HOST:PID", ">UPTIME", "VERSION", "CONFIG"),
+        *(("ADDRESS",) if addressed else ()),
     )
     rows, styles = [], []
     marked = False
@@ -153,11 +155,17 @@ def nodes_table(nodes: Sequence[NodeLine]) -> tuple[FittedTable, bool]:
                 age(node.uptime_s),
                 version,
                 config,
+                *((node.address or "-",) if addressed else ()),
             )
         )
-    return table_of(
-        columns, rows, styles, names=("NODE",), ends=("HOST:PID",), droppable=("CONFIG", "VERSION")
-    ), marked
+    table = table_of(
+        *(columns, rows, styles),
+        names=("NODE",),
+        ends=("HOST:PID",),
+        extra=("ADDRESS",),
+        droppable=("CONFIG", "VERSION"),
+    )
+    return table, marked
 
 
 def _nodes_parts(group: GroupLine, *, everything: bool) -> tuple[list[RenderableType], list[str]]:

@@ -139,7 +139,8 @@ BEGIN
             EXISTS (
                 SELECT FROM {schema}.operation_subtask AS part
                 WHERE part.group_id = p_group AND part.finished_at IS NULL
-            )
+            ),
+            node.address
         )
         FROM (
             SELECT

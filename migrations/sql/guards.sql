@@ -164,7 +164,8 @@ EXECUTE FUNCTION {schema}.coord_refuse_name();
 -- Check what a node says of itself and no heartbeat writes; people of other groups see it, too. The
 -- views check last_heartbeat when they read it.
 CREATE TRIGGER health_check_values_check AFTER INSERT OR UPDATE OF ended_at, joined_at, started_at,
-    liveness_ms, lease_ms, heartbeat_ms, standing, host, version, config_hash, isolation, end_reason
+    liveness_ms, lease_ms, heartbeat_ms, standing, host, address, version, config_hash, isolation,
+    end_reason
 ON {schema}.health_check
 FOR EACH ROW
 WHEN (NOT (
@@ -172,6 +173,7 @@ WHEN (NOT (
     AND NEW.joined_at BETWEEN '0001-01-02 00:00:00+00' AND '9999-12-30 00:00:00+00'
     AND NEW.started_at BETWEEN '0001-01-02 00:00:00+00' AND '9999-12-30 00:00:00+00'
     AND octet_length(NEW.host) <= 1000000
+    AND NEW.address ~ '^[!-~]{1,255}$'
     AND octet_length(NEW.version) <= 1000000
     AND octet_length(NEW.config_hash) <= 1000000
     AND octet_length(NEW.isolation) <= 1000000

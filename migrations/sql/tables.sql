@@ -62,6 +62,7 @@ CREATE TABLE {schema}.health_check (
     hosts_tasks boolean DEFAULT false NOT NULL,
     capacity integer,
     ready boolean,
+    address text,
     CONSTRAINT health_check_pkey PRIMARY KEY (group_id, task_id)
 ) WITH (
     fillfactor = 50,

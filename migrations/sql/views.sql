@@ -36,14 +36,15 @@ SELECT
     seen.joined_at,
     seen.ended_at,
     seen.end_reason,
-    CASE WHEN NOT seen.ended AND NOT seen.holds THEN seen.ready END AS ready
+    CASE WHEN NOT seen.ended AND NOT seen.holds THEN seen.ready END AS ready,
+    seen.address
 FROM (
     SELECT
         node.group_id, node.task_id, node.session, node.liveness_ms, node.heartbeat_ms,
         node.lease_ms, node.host, node.pid, node.version, node.standing,
         COALESCE(chosen.value, node.priority) AS priority,
         node.config_hash, node.isolation, node.started_at, node.joined_at, node.ended_at,
-        node.end_reason, node.ready,
+        node.end_reason, node.ready, node.address,
         node.ended_at IS NOT NULL OR node.session IS NULL AS ended,
         COALESCE(
             node.ended_at IS NULL

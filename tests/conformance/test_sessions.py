@@ -210,3 +210,12 @@ def test_groups_do_not_see_each_other(node):
 
     assert other.look().token.session is None
     assert other.beat().done
+
+
+def test_every_node_sees_at_which_address_the_holder_is_reached(node):
+    holder, other = node("a"), node("b")
+    holder.win()
+
+    for view in (other.look(), other.beat().view, holder.look()):
+        assert view.holder is not None
+        assert view.holder.address == "a.example:8080"

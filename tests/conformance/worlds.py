@@ -64,6 +64,7 @@ def facts_of(
         priority=priority,
         host="web-1",
         pid=811,
+        address=f"{node}.example:8080",
         hosts_tasks=hosts_tasks,
         capacity=capacity,
         holds=holds,

@@ -99,6 +99,7 @@ def fill_orders(database: Database) -> None:
             ("node-1", "reports", 300.0, UUIDS[5], False, "web-1", 403, "1.4.0", "a91f"),
         ):
             sql.execute(NODE, row)
+        sql.execute("UPDATE health_check SET address = '10.0.0.7' WHERE host = 'web-2'")
         sql.execute(TOKEN, ("orders", "node-2", 8, UUIDS[2], False))
         sql.execute(TOKEN, ("reports", "node-1", 3, UUIDS[5], False))
         began, moved, crashed = (

@@ -124,6 +124,9 @@ def test_a_plot_has_a_bar_for_each_gap(filled: Database) -> None:
         (("status", "nope", "--check"), 4, "", "coord: there is no group 'nope'"),
         (("leader", "orders"), 0, "node-2\n", ""),
         (("leader", "-g", "orders", "-q"), 0, "node-2\n", ""),
+        (("leader", "orders", "--address"), 0, "10.0.0.7\n", ""),
+        (("leader", "reports", "--address"), 3, "", "coord: reports: nobody is active (term 3)"),
+        (("leader", "nope", "--address"), 4, "", "coord: there is no group 'nope'"),
         (("leader", "reports"), 3, "", "coord: reports: nobody is active (term 3)"),
         (("leader", "nope"), 4, "", "coord: there is no group 'nope'"),
         (("history", "nope"), 4, "", "coord: there is no group 'nope'"),
@@ -143,6 +146,16 @@ def test_the_exit_code_is_the_answer(
     assert said in answer[1]
     assert answer[2].startswith(trouble)
     assert len(answer[2].splitlines()) <= 1
+
+
+def test_a_holder_without_an_address_is_no_answer_to_a_script(filled: Database) -> None:
+    with filled.connect() as sql:
+        sql.execute("UPDATE health_check SET address = NULL")
+
+    code, said, trouble = coord(filled, "leader", "orders", "--address")
+
+    assert (code, said) == (3, "")
+    assert "orders: node-2 is known by no address: set [node] address" in trouble
 
 
 def test_a_schema_without_tables_is_exit_code_78_and_says_what_to_do(unmigrated: Database) -> None:

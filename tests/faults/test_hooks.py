@@ -17,9 +17,15 @@ def config(nodes: Bed, **hooks: str) -> str:
     return "\n".join(["[hooks]", "timeout = 1.0", *lines, ""])
 
 
+def address(name: str) -> str:
+    """Return the address that a node is given."""
+    return f"{name}.example:8080"
+
+
 def note(nodes: Bed) -> str:
     """Return a command that notes the hook, its node and what it is told."""
-    told = "$COORD_HOOK $COORD_NODE $COORD_TERM $COORD_ROLE$COORD_REASON $COORD_HOLDER"
+    told = "$COORD_HOOK $COORD_NODE $COORD_TERM $COORD_ROLE$COORD_REASON"
+    told += " $COORD_HOLDER $COORD_HOLDER_ADDRESS"
     return f'echo "{told}" >> {nodes.path}/hooks'
 
 
@@ -30,7 +36,8 @@ def noted(nodes: Bed, hook: str) -> list[str]:
 
 
 def start(nodes: Bed, name: str, **hooks: str) -> None:
-    nodes.start(name, config=config(nodes, **hooks), command=nodes.recorder())
+    written, env = config(nodes, **hooks), {"COORD_ADDRESS": address(name)}
+    nodes.start(name, config=written, command=nodes.recorder(), env=env)
 
 
 def test_hooks_run_around_the_program_and_every_node_hears_of_a_change(nodes):
@@ -47,7 +54,8 @@ def test_hooks_run_around_the_program_and_every_node_hears_of_a_change(nodes):
     assert second.node == "node-2"
     assert noted(nodes, "beforeStart") == ["node-1 1", "node-2 2"]
     assert noted(nodes, "afterStop") == ["node-1 1 SIGUSR1"]
-    for wanted in ("node-2 2 active node-2", "node-1 2 standby node-2"):
+    holder = f"node-2 {address('node-2')}"
+    for wanted in (f"node-2 2 active {holder}", f"node-1 2 standby {holder}"):
         eventually(
             lambda wanted=wanted: wanted in noted(nodes, "onChange"),
             10,

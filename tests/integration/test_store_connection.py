@@ -7,9 +7,11 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 
 import pytest
 from psycopg.conninfo import make_conninfo
@@ -22,7 +24,7 @@ from coordinator.errors import (
     SchemaError,
     UnsafeServerError,
 )
-from coordinator.protocol.messages.requests import Beat, RaiseFloor, ReadRoster, Settle
+from coordinator.protocol.messages.requests import Beat, Join, RaiseFloor, ReadRoster, Settle
 from coordinator.store.connection.postgres import PostgresStore
 from coordinator.store.schema import migrate
 from coordinator.store.sql.view import channel_of
@@ -92,6 +94,16 @@ def test_a_newer_schema_is_refused(database):
 
     with pytest.raises(SchemaError, match="newer"):
         store(database.conninfo, database.schema).connect(5.0)
+
+
+def test_the_address_of_a_node_is_its_own_or_the_one_that_the_server_sees(own_server):
+    for node, tcp, given in (("a", True, ""), ("b", True, "web-1:80"), ("c", False, "")):
+        facts = replace(facts_of(node), address=given)
+        with closing(PostgresStore(own_server.conninfo(tcp=tcp), "app", facts).connect(5.0)) as it:
+            assert it.ask(Join(session=str(uuid.uuid4()), previous=None), 5.0).done
+
+    rows = own_server.query("SELECT task_id, address FROM app.coord_nodes ORDER BY task_id")
+    assert rows == [("a", "127.0.0.1"), ("b", "web-1:80"), ("c", None)]
 
 
 def test_wrong_password_is_refused_without_a_secret(own_server):

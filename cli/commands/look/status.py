@@ -76,7 +76,13 @@ def status(
         _check(found)
 
 
-def leader(context: typer.Context, group: OneGroup = None) -> None:
+def leader(
+    context: typer.Context,
+    group: OneGroup = None,
+    address: Annotated[
+        bool, typer.Option("--address", help="Print its address instead; exit 3 if it has none.")
+    ] = False,
+) -> None:
     """Print the active node; exit 3 if there is none."""
     options = shared(context)
     named = named_group(options, group)
@@ -86,11 +92,13 @@ def leader(context: typer.Context, group: OneGroup = None) -> None:
     from coordinator.cli.render import documents
     from coordinator.cli.render.emit import emit
 
-    facts = {"groupId": only.group, "holder": only.holder, "term": only.term}
+    at = only.holder_address
+    facts = {"groupId": only.group, "holder": only.holder, "term": only.term, "address": at}
+    asked = at if address else only.holder
 
     def table() -> None:
-        if only.holder is not None:
-            print(only.holder)
+        if asked is not None:
+            print(asked)
 
     emit(
         options,
@@ -100,6 +108,9 @@ def leader(context: typer.Context, group: OneGroup = None) -> None:
     )
     if only.holder is None:
         raise ConditionFalseError(f"{only.group}: nobody is active (term {only.term})")
+    if asked is None:
+        said = "is known by no address: set [node] address in its Config.toml"
+        raise ConditionFalseError(f"{only.group}: {only.holder} {said}")
 
 
 def print_status(options: Shared, found: Status, group: str | None) -> None:

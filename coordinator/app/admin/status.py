@@ -58,6 +58,7 @@ class NodeLine:
     observer: bool = False
     ready: bool | None = None  #: it may run tasks; None in a group of one program
     program_ready: bool | None = None  #: the program of a standby waits at its gate
+    address: str | None = None  #: for others, to reach it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +95,11 @@ class GroupLine:
     planned: tuple[PlannedLine, ...] = ()  #: asked for by administrators, and open
     next_start_s: float | None = None  #: of a program in a crash loop
     paused: str = ""  #: kind of the pause, who asked for it and why; empty: none
+
+    @property
+    def holder_address(self) -> str | None:
+        """Return where others reach the holder; None: there is none, or none is known."""
+        return next((it.address for it in self.nodes if it.node == self.holder), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -284,4 +290,5 @@ def _node(row: Row, host: Row | None) -> NodeLine:
         observer=host is not None and host["observer"],
         ready=None if host is None else _ready(row, host),
         program_ready=row["ready"],
+        address=row["address"],
     )

@@ -158,6 +158,7 @@ class NodeSettings:
     checkpoints: CheckpointSettings = CheckpointSettings()
     database: DatabaseSettings = DatabaseSettings()
     isolation: Isolation = field_of("isolation", "auto")
+    address: str | None = field_of("node.address", None)  #: None: the one that the server sees
     log_level: str = field_of("log.level", "info")
     log_format: LogFormat = field_of("log.format", "auto")
     nonblock: bool = field_of("nonblock", False)  #: give up at once when the token is held

@@ -114,6 +114,7 @@ def parts(settings: NodeSettings, isolation: str = "") -> Parts:
         isolation=isolation,
         hosts_tasks=settings.hosts_tasks,
         capacity=programs_max() if settings.hosts_tasks else None,
+        address=settings.address or "",
     )
     database = settings.database
     store = PostgresStore(database.conninfo, database.schema, facts, database.label)

@@ -19,7 +19,6 @@ from coordinator.protocol.messages.task_requests import ReleaseTasks, SessionSee
 #: Valid names of nodes, groups and tokens, here and in the database's own checks.
 NAME = re.compile(r"[A-Za-z0-9_.:@/-]{1,256}")
 
-
 #: Isolation of a session that holds tokens for code in its own process.
 IN_PROCESS = "in-process"
 
@@ -60,6 +59,7 @@ class NodeSeen:
     age_s: float  #: of its last heartbeat, server clock; a hint for people and phases only
     heartbeat_s: float = 1.0
     where: str = ""  #: "host:pid", for people
+    address: str = ""  #: of a view's holder, for others to reach it; empty: not known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +106,7 @@ class NodeFacts:
     hosts_tasks: bool = False
     capacity: int | None = None
     holds: bool = False
+    address: str = ""  #: for others to reach it; empty: the one that the server sees
 
     @property
     def token(self) -> str:
@@ -115,9 +116,8 @@ class NodeFacts:
     def __post_init__(self) -> None:
         for key, name in (("taskId", self.node), ("groupId", self.group)):
             if not NAME.fullmatch(name):
-                raise ConfigError(
-                    f"{key}: {name!r} must be 1 to 256 of the characters A-Z a-z 0-9 _ . : @ / -"
-                )
+                allowed = "1 to 256 of the characters A-Z a-z 0-9 _ . : @ / -"
+                raise ConfigError(f"{key}: {name!r} must be {allowed}")
 
 
 # --- requests -----------------------------------------------------------------------------------

@@ -55,8 +55,8 @@ SET session = %(mine)s::uuid,
     priority = %(priority)s, host = %(host)s, pid = %(pid)s, version = %(version)s,
     config_hash = %(config_hash)s, isolation = %(isolation)s,
     hosts_tasks = %(hosts_tasks)s, capacity = %(capacity)s,
-    ready = NULL,
-    ended_at = NULL,
+    address = coalesce(nullif(%(address)s, ''), host(inet_client_addr())),
+    ready = NULL, ended_at = NULL,
     end_reason = NULL,
     standing = CASE
         WHEN NOT %(hosts_tasks)s THEN 'member'
@@ -316,4 +316,5 @@ def _columns(facts: NodeFacts) -> dict[str, object]:
         "config_hash": facts.config_hash,
         "isolation": facts.isolation,
         "capacity": facts.capacity,
+        "address": facts.address,
     }

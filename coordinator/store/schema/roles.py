@@ -63,9 +63,9 @@ NODE: dict[str, Needs] = {
     ),
     "health_check": Needs(
         insert="group_id, task_id",
-        update="session, beat, last_heartbeat, liveness_ms, lease_ms, heartbeat_ms, ended_at,"
-        " end_reason, priority, host, pid, version, config_hash, isolation, joined_at, started_at,"
-        " standing, caught_up, seen_version, standing_version, hosts_tasks, capacity, ready",
+        update="session, beat, last_heartbeat, liveness_ms, lease_ms, heartbeat_ms, ended_at, host,"
+        " end_reason, priority, pid, address, version, config_hash, isolation, joined_at, standing,"
+        " started_at, caught_up, seen_version, standing_version, hosts_tasks, capacity, ready",
     ),
     "group_record": Needs(
         insert="group_id",

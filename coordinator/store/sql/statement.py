@@ -137,7 +137,8 @@ VIEW_COLUMNS: LiteralString = """
     {node_columns},
     {copied},
     {planned},
-    {operations}
+    {operations},
+    node.address
 """
 
 #: Needs the parameters group, token and system. LIMIT 1 keeps the planner from reading the

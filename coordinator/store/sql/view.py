@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, LiteralString
 
@@ -88,7 +88,7 @@ def view_of(row: Sequence[Any], system_identifier: int) -> View:
         # The rows were made at connect; they lack where somebody deleted them, or where a pooler
         # moved us to a server that lost them. Nothing can be taken there before they are made anew.
         token=TokenSeen(term=term or 0, node=node, session=session, term_floor=floor or 0),
-        holder=None if known is None else node_seen(row[12:20]),
+        holder=None if known is None else replace(node_seen(row[12:20]), address=row[23] or ""),
         group_version=version or 0,
         longest_liveness_s=longest_ms / 1000,
         lacks_rows=version is None or term is None or branch is None,

@@ -92,7 +92,11 @@ def a_change_is_told_once_and_one_at_a_time() -> None:
     script = Script(policy)
     script.tick(0.0)
     first = side(script.answer(0.0, _of("a", 4)), "onChange")
-    assert dict(first.env) == {"COORD_ROLE": "standby", "COORD_HOLDER": "a"}
+    assert dict(first.env) == {
+        "COORD_ROLE": "standby",
+        "COORD_HOLDER": "a",
+        "COORD_HOLDER_ADDRESS": "a.example",
+    }
     script.tick(1.0)
     assert StartProgram not in kinds(script.answer(1.0, _of("b", 5)))
     script.tick(2.0)
@@ -105,7 +109,8 @@ def a_change_is_told_once_and_one_at_a_time() -> None:
 
 
 def _of(holder: str, term: int) -> object:
-    return replace(view(held(f"s-{holder}", node=holder, term=term), seen(f"s-{holder}")))
+    row = replace(seen(f"s-{holder}"), address=f"{holder}.example")
+    return view(held(f"s-{holder}", node=holder, term=term), row)
 
 
 #: By the name of the planted bug that fails it.

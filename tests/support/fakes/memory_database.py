@@ -408,7 +408,7 @@ class MemoryDatabase:
             identity=replace(self.identity, branch=epoch.branch),
             settled=settled,
             token=token,
-            holder=None if row is None else self.seen(row),
+            holder=None if row is None else replace(self.seen(row), address=row.address),
             group_version=self.versions.get(facts.group, 0),
             longest_liveness_s=0.0 if settled else self._longest_liveness_s(facts.group),
             waited_s=float("inf") if epoch.settled else epoch.waited_s,

@@ -28,6 +28,11 @@ class NodeRow:
     standing_version: int = 0
     ready: bool = False
 
+    @property
+    def address(self) -> str:
+        """Return what the node says; nobody sees it at another."""
+        return "" if self.facts is None else self.facts.address
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryRow:

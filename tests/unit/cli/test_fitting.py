@@ -52,6 +52,15 @@ def node(name: str, host: str, **changes: object) -> NodeLine:
     return NodeLine(**(facts | changes))
 
 
+def test_an_address_is_shown_where_it_takes_nothing_from_the_rest():
+    wide, narrow = node("node-1", "web-1", address="10.0.0.7"), node("node-1", "web-1")
+
+    assert "ADDRESS" not in lines(nodes_table([narrow])[0])[0]
+    shown = lines(nodes_table([wide])[0])
+    assert shown == lines(nodes_table([narrow])[0])
+    assert [it.split()[-1] for it in lines(nodes_table([wide])[0], 120)] == ["ADDRESS", "10.0.0.7"]
+
+
 def test_a_long_name_takes_no_figure_from_the_screen():
     name, host = "collector-in-frankfurt-am-main-0001.internal", "ip-10-23-117-204.eu-central-1"
     shown = lines(nodes_table([node(name, host), node("node-2", "web-2")])[0])

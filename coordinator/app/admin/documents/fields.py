@@ -146,6 +146,7 @@ def node_fields(node: NodeLine) -> shapes.Node:
         "observer": node.observer,
         "ready": node.ready,
         "programReady": node.program_ready,
+        "address": node.address,
     }
 
 

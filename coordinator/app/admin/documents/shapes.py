@@ -60,6 +60,7 @@ class Node(TypedDict):
     observer: bool
     ready: bool | None
     programReady: bool | None
+    address: str | None
 
 
 class Group(TypedDict):

@@ -34,6 +34,7 @@ class NodeFact:
     capacity: int | None = None
     ended_age_s: float | None = None
     end_reason: str = ""
+    address: str = ""
 
     @property
     def live(self) -> bool:

@@ -7,7 +7,16 @@ from collections.abc import Iterator
 from coordinator.app.admin.explain import nobody
 from coordinator.app.admin.explain.facts import Explanation, GroupFacts, NodeFact, ScheduleFact
 from coordinator.app.admin.explain.planned import paused, plans
-from coordinator.app.admin.explain.words import age, cause, in_time, listed, place, since, verb
+from coordinator.app.admin.explain.words import (
+    age,
+    cause,
+    in_time,
+    listed,
+    place,
+    reached,
+    since,
+    verb,
+)
 from coordinator.protocol.messages.requests import Candidate
 from coordinator.protocol.rules.ranking import rank
 
@@ -24,7 +33,7 @@ def explain_program(facts: GroupFacts) -> Explanation:
         f"{facts.group}: {active.node} is active, term {facts.token.term},"
         f"{since(facts.now, facts.token.acquired_age_s)}."
     )
-    sentences = [first, *why_this(facts), *trust(active), *plans(facts)]
+    sentences = [first, *reached(active), *why_this(facts), *trust(active), *plans(facts)]
     if facts.pause is not None:
         sentences.append(paused(facts, facts.pause))
     else:

@@ -126,6 +126,7 @@ def _planned(row: Row) -> PlannedFact:
 def _node(row: Row, planned: Rows) -> NodeFact:
     """Return a node; a priority that was set for it counts in the place of its own (A8)."""
     fields: dict[str, Any] = {**row, "end_reason": row["end_reason"] or ""}
+    fields["address"] = row["address"] or ""
     for plan in planned:
         if plan["kind"] == "priority" and plan["node"] == row["node"]:
             fields["priority"] = plan["value"]

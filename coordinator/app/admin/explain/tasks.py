@@ -15,7 +15,7 @@ from coordinator.app.admin.explain.facts import (
 from coordinator.app.admin.explain.planned import paused, plans
 from coordinator.app.admin.explain.program import schedule
 from coordinator.app.admin.explain.unsettled import waits
-from coordinator.app.admin.explain.words import age, cause, in_time, listed, since, verb
+from coordinator.app.admin.explain.words import age, cause, in_time, listed, reached, since, verb
 
 #: More tasks are counted.
 TASKS_SHOWN_MAX = 10
@@ -38,7 +38,8 @@ def explain_tasks(facts: GroupFacts, tasks: Sequence[TaskFacts]) -> Explanation:
     else:
         sentences = [
             f"{facts.group}: {active.node} observes, term {facts.token.term},"
-            f"{since(facts.now, facts.token.acquired_age_s)}."
+            f"{since(facts.now, facts.token.acquired_age_s)}.",
+            *reached(active),
         ]
         if facts.suspension is not None:
             sentences.append(nobody.suspended(facts))

@@ -59,6 +59,11 @@ def place(node: NodeFact) -> str:
     return f"{node.node} ({node.where})" if node.where else node.node
 
 
+def reached(node: NodeFact) -> list[str]:
+    """Return a sentence about the address of a node, if it has one."""
+    return [f"Others reach it at {node.address}."] if node.address else []
+
+
 def cause(term: TermFact) -> str:
     """Return why a holding began, as a clause."""
     reason = f" ({term.reason})" if term.reason else ""

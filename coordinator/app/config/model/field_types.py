@@ -82,6 +82,9 @@ HttpUrl = Annotated[
     str, AfterValidator(values.http_url), _json(type="string", pattern="^https?://")
 ]
 Address = Annotated[str, AfterValidator(values.address)]
+NodeAddress = Annotated[
+    str, AfterValidator(values.node_address), _json(type="string", pattern=r"^[!-~]{1,255}$")
+]
 TokensAddress = Annotated[str, AfterValidator(values.local_address)]
 Cron = Annotated[str, AfterValidator(values.cron)]
 Timezone = Annotated[str, AfterValidator(values.timezone)]

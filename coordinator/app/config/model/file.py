@@ -20,6 +20,7 @@ from coordinator.app.config.model.field_types import (
     GroupName,
     Interval,
     LogLevel,
+    NodeAddress,
     NodeName,
     TokensAddress,
     Wait,
@@ -65,6 +66,19 @@ class HttpTable(Table):
         " none.",
         by="COORD_LISTEN --listen HOST:PORT",
         shown="127.0.0.1:8008",
+    )
+
+
+class NodeTable(Table):
+    """Facts about this node, for the others."""
+
+    address: NodeAddress | None = _node(
+        "node.address",
+        "Address at which others reach this node, as a name, an IP address or HOST:PORT. It is"
+        " written when the node joins; `coord leader --address` and onChange tell it. Default: the"
+        " IP address from which the database's server sees the node; none through a unix socket.",
+        by="COORD_ADDRESS --address HOST",
+        shown="10.0.0.7",
     )
 
 
@@ -162,6 +176,7 @@ class ConfigFile(Table):
     disks: tuple[DiskTable, ...] = Field(
         default=(), alias="disks", description="Storage devices of this node."
     )
+    node: NodeTable = Field(default_factory=NodeTable, alias="node")
     log: LogTable = Field(default_factory=LogTable, alias="log")
     http: HttpTable = Field(default_factory=HttpTable, alias="http")
     tokens: TokensTable = Field(default_factory=TokensTable, alias="tokens")

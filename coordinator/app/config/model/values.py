@@ -240,6 +240,18 @@ def address(raw: str) -> str:
     return raw
 
 
+#: No name of a machine is longer (RFC 1035), and a port fits as well.
+NODE_ADDRESS_MAX = 255
+
+
+def node_address(raw: str) -> str:
+    """Return the address of a node unchanged: one word, so that it is one word in scripts, too."""
+    if len(raw) > NODE_ADDRESS_MAX or not raw or not all("!" <= char <= "~" for char in raw):
+        rule = f"one word of at most {NODE_ADDRESS_MAX} printable ASCII characters"
+        raise ValueError(f'must be {rule}, as "10.0.0.7" or "web-1.example:8080"')
+    return raw
+
+
 #: sun_path is 108 bytes with its closing NUL (unix(7)).
 SOCKET_PATH_MAX = 107
 LOOPBACK = ("127.0.0.1", "[::1]", "localhost", "")

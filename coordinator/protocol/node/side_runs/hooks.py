@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from coordinator.protocol.messages.requests import View
 from coordinator.protocol.node.events import (
     Command,
     KillProgram,
@@ -91,8 +92,18 @@ def tell_change(node: Node, role: str, now: float) -> Step:
     change = Change(role, (view.token.node or "") if held else "", view.token.term)
     if change == node.told:
         return node, ()
-    env = (("COORD_ROLE", change.role), ("COORD_HOLDER", change.holder))
+    env = (
+        ("COORD_ROLE", change.role),
+        ("COORD_HOLDER", change.holder),
+        ("COORD_HOLDER_ADDRESS", _address(view) if change.holder else ""),
+    )
     node = replace(node, told=change)
     return runs.start(
         node, Kind.ON_CHANGE, term=change.term, about=0, for_s=for_s, now=now, env=env
     )
+
+
+def _address(view: View) -> str:
+    """Return the address of the holder; empty while its row is of another session."""
+    holder = view.holder
+    return holder.address if holder and holder.session == view.token.session else ""

@@ -36,7 +36,7 @@ NODES: LiteralString = """
 SELECT
     seen.task_id AS node, seen.state, coalesce(seen.beat_age_s, 0) AS beat_age_s, seen.heartbeat_s,
     seen.liveness_s, seen.lease_s, seen.priority, seen.host, seen.pid, seen.standing,
-    seen.end_reason,
+    seen.end_reason, seen.address,
     coalesce(date_part('epoch', statement_timestamp() - seen.joined_at), 0) AS joined_age_s,
     date_part('epoch', statement_timestamp() - seen.ended_at) AS ended_age_s,
     node.caught_up, node.hosts_tasks, node.capacity,

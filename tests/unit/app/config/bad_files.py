@@ -10,6 +10,10 @@ BAD_FILES: tuple[tuple[str, str], ...] = (
         'hostsTasks = true\n[hooks]\nonChange = "true"',
         "Config.toml:2: hooks: cannot be combined with tasks: hooks are those of the group's one program",
     ),
+    (
+        '[node]\naddress = "10.0.0.7 "',
+        'Config.toml:2: node.address: must be one word of at most 255 printable ASCII characters, as "10.0.0.7" or "web-1.example:8080" (got \'10.0.0.7 \')',
+    ),
     ("[health]", "Config.toml:1: health: needs command or http"),
     (
         '[health]\ncommand = "true"\nhttp = "http://a/"',

@@ -111,6 +111,7 @@ def test_the_commented_defaults_are_the_defaults(tmp_path, monkeypatch):
         "retryConfig",
         "trigger",
         "http",
+        "node",
         "tokens",
         "tasksPolicy.toMember",
         "tasksPolicy.lateWithin",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from coordinator.protocol.messages.requests import Leave, Release
@@ -15,10 +17,11 @@ from coordinator.protocol.node.events import (
     StartProgram,
     StopAsked,
 )
-from coordinator.protocol.node.state.node import succeeding
+from coordinator.protocol.node.state.node import Policy, succeeding
 from coordinator.protocol.node.state.run import INHERITED
+from coordinator.protocol.node.state.side_runs import HookPolicy
 from tests.simulation.plans.hook_transcripts import script_of, side
-from tests.simulation.plans.script import asked, kinds, view
+from tests.simulation.plans.script import Script, asked, held, kinds, seen, view
 from tests.unit.protocol.node.machines import find
 
 
@@ -108,3 +111,27 @@ def test_without_hooks_nothing_but_the_program_runs():
 
     assert StartProgram not in kinds(ended)
     assert isinstance(asked(ended), Release)
+
+
+@pytest.mark.parametrize(("session", "address"), [("s-a", "a.example"), ("s-later", "")])
+def test_a_change_tells_the_address_of_the_session_that_holds(session, address):
+    """M11: the row of a node that has joined again says nothing of the holding."""
+    script = Script(Policy(node="n0", group="G", seed="s", hooks=HookPolicy(on_change_s=5.0)))
+    script.tick(0.0)
+    row = replace(seen(session), address="a.example")
+
+    hook = side(script.answer(0.0, view(held("s-a", node="a", term=4), row)), "onChange")
+
+    assert dict(hook.env)["COORD_HOLDER_ADDRESS"] == address
+
+
+def test_a_change_to_nobody_has_no_address():
+    """M11"""
+    script = Script(Policy(node="n0", group="G", seed="s", hooks=HookPolicy(on_change_s=5.0)))
+    script.tick(0.0)
+    free = replace(held("s-a", node="a", term=4), session=None)
+    row = replace(seen("s-a"), address="a.example")
+
+    told = dict(side(script.answer(0.0, view(free, row)), "onChange").env)
+
+    assert (told["COORD_HOLDER"], told["COORD_HOLDER_ADDRESS"]) == ("", "")

@@ -35,7 +35,7 @@ class HooksTable(Table):
     on_change: Command | None = _hook(
         "onChange",
         "Runs on every node when its role or the holder has changed: COORD_ROLE, COORD_HOLDER,"
-        " COORD_TERM.",
+        " COORD_HOLDER_ADDRESS, COORD_TERM.",
         shown=["tell-proxy"],
     )
     timeout: Interval = _hook("timeout", "Seconds for each of them.")
