@@ -29,6 +29,7 @@ DEB_MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 def main(out: Path) -> None:
     """Make both packages, or those for which the tool is there."""
+    os.umask(0o022)  # the modes of what is installed
     out.mkdir(parents=True, exist_ok=True)
     tree = out / "tree"
     shutil.rmtree(tree, ignore_errors=True)

@@ -32,7 +32,7 @@ def ended(context: typer.Context) -> None:
     if not records:
         return
     settings = _with_database(options)
-    endings = [after_stop.end(record, os.environ, settings, bury) for _, record in records]
+    endings = [after_stop.end(path, record, os.environ, settings, bury) for path, record in records]
     for each in endings:
         if not each.hindrance and not options.quiet:
             say(f"{each.group}: the session of {each.node} is ended: all its processes are dead")

@@ -18,6 +18,7 @@ class Remains:
     same_boot:  the machine has run since then, and its processes are seen from the same namespace.
     same_start: it is the same start of the same unit.
     same_place: the command runs in the same cgroup as the node did.
+    guarded:    the node's guardian may live, in whichever cgroup: it could start a run at any time.
     others:     processes in that cgroup beside the command itself; None: they cannot be read.
     unknown:    runs that were ordered, and of which no handle is known.
     left:       runs of which a process is left, after all were killed by their handles.
@@ -26,6 +27,7 @@ class Remains:
     same_boot: bool
     same_start: bool
     same_place: bool
+    guarded: bool
     others: frozenset[int] | None
     unknown: frozenset[int]
     left: frozenset[int]
@@ -46,7 +48,9 @@ def hindrance(remains: Remains) -> str:
 
 def _may_live(remains: Remains) -> bool:
     """Say whether a process of the node may be alive, by any source."""
-    return remains.others is None or bool(remains.others or remains.unknown or remains.left)
+    if remains.others is None or remains.guarded:
+        return True
+    return bool(remains.others or remains.unknown or remains.left)
 
 
 def _who_may_live(remains: Remains) -> str:
@@ -54,6 +58,8 @@ def _who_may_live(remains: Remains) -> str:
         return "the processes of the unit's cgroup cannot be read"
     if remains.others:
         return f"processes of the unit live: {_numbers(remains.others)}"
+    if remains.guarded:
+        return "the node's guardian lives, outside of the unit's cgroup"
     if remains.unknown:
         return "a program was being started, and may live"
     return "a process of the program cannot be killed"

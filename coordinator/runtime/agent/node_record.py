@@ -1,6 +1,6 @@
 """Record of a node for the last command of its unit, should all its processes be killed (G12).
 
-    DIRECTORY/session    the session, and where it was written: boot, unit, cgroup
+    DIRECTORY/session    the session, the guardian, and where it was written: boot, unit, cgroup
     DIRECTORY/run-N      the handle of a run of which something may be left; null before it is known
 
 The directory is the unit's own, in memory (RuntimeDirectory=), and has no secrets. A run is written
@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from coordinator.runtime.isolation import unit_cgroup
 from coordinator.runtime.isolation.levels import Handle
+from coordinator.runtime.linux import processes
 
 SESSION, RUN = "session", "run-"
 
@@ -77,6 +78,7 @@ class Recorded:
     group: str
     node: str
     session: str
+    guardian: tuple[int, int]  #: its pid, and when it was started
     runs: Mapping[int, Handle | None]
 
 
@@ -93,9 +95,11 @@ class NodeRecord:
         self._own: set[int] = set()
         self._session = ""
         self._lost = False
-        self._names = {"group": group, "node": node}
+        self._names: dict[str, object] = {"group": group, "node": node}
         try:
             machine, place = unit_cgroup.machine(), unit_cgroup.place()
+            pid = os.getppid()
+            guardian = [pid, processes.started_exactly(pid)]
             if not succeeds:
                 shutil.rmtree(directory, ignore_errors=True)
                 os.mkdir(directory, 0o700)
@@ -103,7 +107,7 @@ class NodeRecord:
         except OSError:
             self._lose()
             return
-        self._names |= {"machine": machine, "start": start, "place": place}
+        self._names |= {"machine": machine, "start": start, "place": place, "guardian": guardian}
 
     def entered(self, session: str | None) -> None:
         """Note the session to be ended; the last one stays until there is another."""
@@ -167,9 +171,10 @@ def read(directory: str) -> Recorded | None:
             group=told["group"],
             node=told["node"],
             session=told["session"],
+            guardian=(int(told["guardian"][0]), int(told["guardian"][1])),
             runs=runs,
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError):
         return None
 
 

@@ -213,6 +213,48 @@ def test_the_dashboard_shows_known_metrics(config):
     assert [panel["title"] for panel in panels if not panel["targets"][0]["expr"]] == []
 
 
+#: Labels that Prometheus adds.
+ADDED = {"instance", "job", "le"}
+
+
+def expressions(config: Path) -> list[tuple[str, str]]:
+    """Return each expression of alerts and dashboard, with the texts that name its labels."""
+    document = json.loads(printed(config, "grafana"))
+    panels = [
+        (target["expr"], target["legendFormat"])
+        for panel in document["panels"]
+        for target in panel["targets"]
+    ]
+    variables = [(str(each["query"]), "") for each in document["templating"]["list"]]
+    (group,) = yaml.safe_load(printed(config, "alerts"))["groups"]
+    alerts = [(rule["expr"], str(rule["annotations"])) for rule in group["rules"]]
+    return panels + [(query, text) for query, text in variables if "coord_" in query] + alerts
+
+
+def test_alerts_and_dashboard_ask_for_metrics_and_labels_that_nodes_export(config):
+    from coordinator.web.node.catalogue import METRICS, Kind
+
+    known = {metric.name: set(metric.labels) for metric in METRICS}
+    for metric in METRICS:
+        if metric.kind is Kind.HISTOGRAM:
+            del known[metric.name]
+            known |= {f"{metric.name}_{end}": set(metric.labels) for end in ("bucket", "sum")}
+    wrong = []
+    asked = expressions(config)
+    for expression, text in asked:
+        names = re.findall(r"coord_\w+", expression)
+        has = set.intersection(*(known.get(name, set()) for name in names)) | ADDED
+        grouped = [set(re.findall(r"\w+", by)) for by in re.findall(r"by \(([^)]*)\)", expression)]
+        matched = set(re.findall(r"(\w+)=~?\"", expression))
+        shown = set(re.findall(r"\$labels\.(\w+)", text) or re.findall(r"\{\{(\w+)\}\}", text))
+        left = set.intersection(has, *grouped)
+        if not set(names) <= known.keys() or not matched.union(*grouped) <= has or shown - left:
+            wrong.append((expression, text))
+
+    assert wrong == []
+    assert len(asked) > 15
+
+
 def test_every_variable_of_a_node_is_one_that_nodes_know(config):
     from coordinator.app.config.model.names import run_options
 

@@ -12,11 +12,14 @@ from coordinator.app.node.service.unit import RECORDS
 from coordinator.protocol.rules.burial import Remains, hindrance
 from coordinator.runtime.agent.node_record import Origin, Recorded, read
 from coordinator.runtime.isolation import unit_cgroup
-from coordinator.runtime.isolation.levels import kill_all
+from coordinator.runtime.isolation.levels import Handle, kill_all
+from coordinator.runtime.linux import processes
 
 #: Looks for what may be left, and the seconds between two: what was killed may take a moment.
 LOOKS_MAX, AGAIN_S = 20, 0.1
 REASON = "all processes of the unit are dead"
+#: Runs of a record that was removed meanwhile, because one could not be written down.
+_NOT_KEPT: Mapping[int, Handle | None] = {0: None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,15 +47,22 @@ def found(environ: Mapping[str, str]) -> tuple[tuple[str, Recorded], ...]:
 Bury = Callable[[NodeSettings, str, str], bool]
 
 
-def end(record: Recorded, environ: Mapping[str, str], settings: NodeSettings, bury: Bury) -> Ending:
+def end(
+    path: str,
+    record: Recorded,
+    environ: Mapping[str, str],
+    settings: NodeSettings,
+    bury: Bury,
+) -> Ending:
     """End the session of a record if every process of its node is dead.
 
+    path: its directory.
     settings: their database is used; group and node are those of the record.
     Errors: none; a database that does not answer leaves the session to its lease.
     """
     start, pause = environ.get("INVOCATION_ID", ""), threading.Event()
     for _ in range(LOOKS_MAX):
-        seen = remains(record, start)
+        seen = remains(path, record, start)
         why = hindrance(seen)
         if not why or seen.others is None:
             break
@@ -64,7 +74,7 @@ def end(record: Recorded, environ: Mapping[str, str], settings: NodeSettings, bu
     return Ending(group=record.group, node=record.node, hindrance=why)
 
 
-def remains(record: Recorded, start: str) -> Remains:
+def remains(path: str, record: Recorded, start: str) -> Remains:
     """Look for everything that may be left of a node, and kill what its handles name.
 
     start: id of the start of the unit that this process belongs to.
@@ -76,15 +86,20 @@ def remains(record: Recorded, start: str) -> Remains:
     origin = record.origin
     ours = origin == here and bool(start)
     others = unit_cgroup.others(origin.place) if ours else None
-    handles = {run: handle for run, handle in record.runs.items() if handle is not None}
+    guarded = processes.lives(*record.guardian) if ours else True
     # A node that lives has its programs. Handles of elsewhere name processes that are not its own.
-    alone = others is not None and not others
+    alone = others is not None and not others and not guarded
+    # A run may have been ordered since the record was read; now nobody is left to order another.
+    last = read(path) if alone else record
+    runs: Mapping[int, Handle | None] = _NOT_KEPT if last is None else last.runs
+    handles = {run: handle for run, handle in runs.items() if handle is not None}
     left = kill_all(handles) if alone else set(handles)
     return Remains(
         same_boot=origin.machine == here.machine,
         same_start=origin.start == here.start and bool(start),
         same_place=origin.place == here.place,
+        guarded=guarded,
         others=others,
-        unknown=frozenset(record.runs.keys() - handles.keys()),
+        unknown=frozenset(runs.keys() - handles.keys()),
         left=frozenset(left),
     )

@@ -14,6 +14,7 @@ DEAD = Remains(
     same_boot=True,
     same_start=True,
     same_place=True,
+    guarded=False,
     others=frozenset(),
     unknown=frozenset(),
     left=frozenset(),
@@ -24,6 +25,7 @@ SIGNS_OF_LIFE: dict[str, tuple[dict[str, Any], str]] = {
     "another start of the unit": ({"same_start": False}, "start"),
     "a shell of a person": ({"same_place": False}, "cgroup"),
     "the agent lives": ({"others": frozenset({41, 42})}, "41, 42"),
+    "a guardian that was moved": ({"guarded": True}, "guardian lives"),
     "a cgroup that cannot be read": ({"others": None}, "cannot be read"),
     "a run without a handle": ({"unknown": frozenset({7})}, "being started"),
     "a program that left the cgroup": ({"left": frozenset({7})}, "cannot be killed"),
@@ -53,6 +55,7 @@ def test_every_sign_is_looked_at():
         ]
 
     assert missed == [
+        "a guardian that was moved",
         "a cgroup that cannot be read",
         "a run without a handle",
         "a program that left the cgroup",
