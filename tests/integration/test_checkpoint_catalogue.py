@@ -25,6 +25,7 @@ from tests.support.nodes.store_nodes import joined_nodes
 pytestmark = pytest.mark.real
 
 DIGEST = b"d" * 32
+FIRST = {"after": None, "after_segment": None}
 ALL = ["WRITING", "COMMITTED", "EXPIRED"]
 
 
@@ -222,11 +223,11 @@ def test_a_noted_file_is_not_due_where_the_catalogue_places_it(database):
             )
 
         here, there = (
-            catalogue.read(statements.DUE, device=device, writer_max_ms=60_000)
+            catalogue.read(statements.DUE, **FIRST, device=device, writer_max_ms=60_000)
             for device in (segments[0].device, elsewhere)
         )
 
         assert [(row["placed"], row["forgettable"]) for row in here] == [(True, True)]
         assert [(row["placed"], row["forgettable"]) for row in there] == [(False, False)]
-        later = catalogue.read(statements.DUE, device=elsewhere, writer_max_ms=-60_000)
+        later = catalogue.read(statements.DUE, **FIRST, device=elsewhere, writer_max_ms=-60_000)
         assert [(row["placed"], row["forgettable"]) for row in later] == [(False, True)]

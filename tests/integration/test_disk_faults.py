@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import uuid
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,12 +11,10 @@ import pytest
 
 from coordinator.app.checkpoints.operations.check_disk import CheckDisk
 from coordinator.app.checkpoints.operations.rebuild import Rebuild
-from coordinator.app.checkpoints.operations.site import leaving
 from coordinator.app.checkpoints.restoring import Reader
-from coordinator.app.checkpoints.serving import OwnDisks, tidy
+from coordinator.app.checkpoints.serving import OwnDisks
 from coordinator.protocol.operations.types import SubtaskState
 from coordinator.segments.codec import has_erasure_code
-from coordinator.segments.devices.disk import Disk
 from tests.integration.test_checkpoint_operations import run_all, verdicts
 from tests.support.nodes.disk_nodes import DiskNodes, disk_nodes
 from tests.support.nodes.processes import eventually
@@ -223,65 +220,3 @@ def test_a_disk_of_which_nothing_is_said_any_more_is_offline(database, tmp_path)
         group.look()
         assert database.query(shown) == [("online", None)]
         assert group.statuses() == [(1, "DEGRADED_PLACEMENT")]
-
-
-def noted(group: DiskNodes, *, subtask: str | None = None) -> tuple[Disk, str]:
-    """Note a file as due, or as written by a subtask; return its disk and its segment."""
-    ((device, disk),) = group.disks().items()
-    segment = str(uuid.uuid4())
-    group.database.query(
-        "INSERT INTO segment_leaving (segment, device, group_id, leaves_at, subtask, subtask_term)"
-        " VALUES (%s, %s, 'orders', now() + CASE WHEN %s::uuid IS NULL THEN interval '-1 s'"
-        " ELSE interval '1 day' END, %s, 1)",
-        *(segment, device, subtask, subtask),
-    )
-    return disk, segment
-
-
-def test_a_deletion_that_is_late_does_not_meet_the_file_that_came_back(database, tmp_path):
-    """V9: the sweeper saw the note, stood still, and a rebalance brought the segment back."""
-    with disk_nodes(database, tmp_path, 1) as group, group.catalogue() as catalogue:
-        disk, segment = noted(group)
-        with disk.writing(segment) as writing:
-            writing.write(b"x")
-
-            class Late:
-                """The catalogue, as a sweeper reads it that stands still after its first look."""
-
-                def __init__(self) -> None:
-                    self.looks = 0
-
-                def read(self, statement, **values):
-                    rows = catalogue.read(statement, **values)
-                    self.looks += 1
-                    if self.looks == 1:
-                        assert [row["segment"] for row in rows] == [segment]
-                        note, given = leaving(segment, disk.device, 60.0)
-                        catalogue.change(note, **given)
-                        writing.keep()
-                    return rows
-
-                def change(self, statement, **values):
-                    return catalogue.change(statement, **values)
-
-            tidy(Late(), disk)
-
-        assert disk.path_of(segment).read_bytes() == b"x"
-
-
-def test_what_a_killed_rebuild_left_goes_at_once(database, tmp_path):
-    """V9: its claim is over; the temporary file of a process that lives stays."""
-    with disk_nodes(database, tmp_path, 1) as group, group.catalogue() as catalogue:
-        disk, segment = noted(group, subtask=str(uuid.uuid4()))
-        disk.path_of(segment).parent.mkdir(parents=True, exist_ok=True)
-        disk.path_of(segment).write_bytes(b"x")
-        nobodys = disk.root / "temporary" / f"{segment}.of-a-killed-one"
-        nobodys.write_bytes(b"x")
-        with disk.writing(str(uuid.uuid4())) as writing:
-            tidy(catalogue, disk)
-
-            assert not disk.path_of(segment).exists()
-            assert not nobodys.exists()
-            writing.write(b"y")
-            writing.keep()
-        assert len(list(disk.segments())) == 1

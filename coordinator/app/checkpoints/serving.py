@@ -18,19 +18,19 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from coordinator.app.checkpoints.places import database_clock, path_in
+from coordinator.app.checkpoints.tidying import TIDY_S, tidy
 from coordinator.app.config.settings import NodeSettings, from_json
 from coordinator.errors import CoordError, DatabaseRefusedError
 from coordinator.runtime.linux.clock import BoottimeClock
 from coordinator.runtime.log import logger as log
-from coordinator.segments.devices.disk import Disk, DiskState, remove
-from coordinator.segments.devices.lock import is_nobodys
+from coordinator.segments.devices.disk import Disk, DiskState
 from coordinator.segments.devices.marker import make_device, marker_of
 from coordinator.segments.faults import DiskError
 from coordinator.segments.transfer.certificate import make_identity
 from coordinator.store.checkpoints import statements
 from coordinator.store.checkpoints.catalogue import Catalogue
 from coordinator.web.listening import split_address
-from coordinator.web.segment_server import REQUEST_MAX_S, SegmentServer, Served
+from coordinator.web.segment_server import SegmentServer, Served
 
 #: Between two reports of the disks.
 REPORT_EVERY_S = 10.0
@@ -44,8 +44,6 @@ IN_USE = "it is in use: another node or group, or another URL of this node, has 
 REQUEST_S = 10.0
 #: Time in which a disk answers; one that hangs may never do.
 ANSWER_S = 5.0
-#: A writer that was deposed is dead after its lease, and its last request after this.
-WRITER_MAX_S = REQUEST_MAX_S + 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +60,7 @@ class OwnDisks:
 
     def __init__(self, settings: NodeSettings, alive: Callable[[], object] = lambda: None) -> None:
         self._settings, self._alive = settings, alive
-        self.answer_s, self.silent_s = ANSWER_S, SILENT_S
+        self.answer_s, self.silent_s, self.tidy_s = ANSWER_S, SILENT_S, TIDY_S
         self._said: dict[str, str] = {}
         self._answers: dict[str, Future[tuple[Place, DiskState]]] = {}
         self.disks: dict[str, Disk] = {}
@@ -88,7 +86,8 @@ class OwnDisks:
             for row in catalogue.read(statements.DEVICES)
             if row["node"] == self._settings.task_id
         }
-        changed = []
+        words: dict[str, str] = {}
+        there: dict[str, Disk] = {}
         for url in self._settings.checkpoints.disks:
             self._alive()
             place, state = self._look_at(url, known.get(url))
@@ -99,16 +98,18 @@ class OwnDisks:
                 state = DiskState(state="offline", error=refused)
             if place.disk is not None:
                 self.disks[place.disk.device] = place.disk
-            word = f"{state.state}: {state.error}" if state.error else state.state
+            words[url] = f"{state.state}: {state.error}" if state.error else state.state
             if place.disk is not None and state.state in ("online", "full"):
-                try:
-                    tidy(catalogue, place.disk)
-                except (DiskError, OSError) as error:
-                    # The other disks have nothing to do with it.
-                    word = f"{word}; not tidied up: {error}"
-            if self._said.get(url) != word:
-                self._said[url] = word
-                changed.append((url, word))
+                there[url] = place.disk
+        for url, disk in there.items():
+            self._alive()
+            try:
+                tidy(catalogue, disk, self.tidy_s / len(there))
+            except (DiskError, OSError) as error:
+                # The other disks have nothing to do with it.
+                words[url] += f"; not tidied up: {error}"
+        changed = [(url, word) for url, word in words.items() if self._said.get(url) != word]
+        self._said |= words
         return changed
 
     def _look_at(self, url: str, known: str | None) -> tuple[Place, DiskState]:
@@ -147,44 +148,6 @@ class OwnDisks:
             # It says so, too, for a row of another group, which this login may not see.
             return f"{IN_USE}, or: {error}"
         return None if told else IN_USE
-
-
-def tidy(catalogue: Catalogue, disk: Disk) -> None:
-    """Delete the files that are due (V5), and temporary files of nobody (V9).
-
-    Errors: DiskError at the end for a file that could not be deleted; CoordError.
-    """
-    values = {"device": disk.device, "writer_max_ms": round(WRITER_MAX_S * 1000)}
-    if not catalogue.read(statements.DUE, **values) and not disk.temporaries():
-        return
-    failed: dict[str, DiskError] = {}
-    with disk.deleting():
-        # Read anew: whoever brings such a file back has noted that before it may have its name.
-        due = catalogue.read(statements.DUE, **values)
-        for row in due:
-            if not row["placed"]:
-                try:
-                    disk.delete(row["segment"])
-                except DiskError as error:
-                    failed[row["segment"]] = error
-        for path in disk.temporaries():
-            if is_nobodys(path):
-                with contextlib.suppress(OSError):
-                    remove(path)
-    gone = {
-        row["segment"]: row["leaves_at"]
-        for row in due
-        if row["forgettable"] and row["segment"] not in failed
-    }
-    if gone:
-        catalogue.change(
-            statements.FORGET_LEAVING,
-            device=disk.device,
-            segments=list(gone),
-            leave_at=list(gone.values()),
-        )
-    if failed:
-        raise next(iter(failed.values()))
 
 
 def serve(

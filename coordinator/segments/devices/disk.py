@@ -123,7 +123,7 @@ class Disk:
                     place.unlink()
 
     @contextlib.contextmanager
-    def deleting(self) -> Iterator[None]:
+    def deleting(self, wait_s: float = lock.WAIT_S) -> Iterator[None]:
         """Let no file begin, or get its name, while the body decides and deletes (V9).
 
         Errors: DiskError.
@@ -131,7 +131,7 @@ class Disk:
         self._check()
         with contextlib.ExitStack() as stack:
             with disk_errors(self.root):
-                stack.enter_context(lock.deleting(self.root / MARKER))
+                stack.enter_context(lock.deleting(self.root / MARKER, wait_s))
             yield
 
     def delete(self, segment: str) -> None:

@@ -29,17 +29,17 @@ def naming(marker: Path) -> Iterator[None]:
 
     Errors: DiskError when a deletion does not end; OSError.
     """
-    with _locked(marker, fcntl.LOCK_SH):
+    with _locked(marker, fcntl.LOCK_SH, WAIT_S):
         yield
 
 
 @contextmanager
-def deleting(marker: Path) -> Iterator[None]:
+def deleting(marker: Path, wait_s: float = WAIT_S) -> Iterator[None]:
     """Keep everybody away who would give a file its name, or begin one.
 
     Errors: DiskError when one of them does not end; OSError.
     """
-    with _locked(marker, fcntl.LOCK_EX):
+    with _locked(marker, fcntl.LOCK_EX, wait_s):
         yield
 
 
@@ -67,23 +67,27 @@ def is_nobodys(path: Path) -> bool:
 
 
 @contextmanager
-def _locked(marker: Path, how: int) -> Iterator[None]:
+def _locked(marker: Path, how: int, wait_s: float) -> Iterator[None]:
     # Open for writing, too: file systems that have their locks from elsewhere want that.
     file = os.open(marker, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
-        _wait_for(marker, file, how)
-        yield
+        _wait_for(marker, file, how, wait_s)
+        try:
+            yield
+        finally:
+            # To close it is not enough: a child that was forked meanwhile would keep the lock.
+            fcntl.flock(file, fcntl.LOCK_UN)
     finally:
         os.close(file)
 
 
-def _wait_for(marker: Path, file: int, how: int) -> None:
+def _wait_for(marker: Path, file: int, how: int, wait_s: float) -> None:
     pause = threading.Event()
-    for _ in range(round(WAIT_S / _TRY_EVERY_S)):
+    for _ in range(round(wait_s / _TRY_EVERY_S)):
         try:
             fcntl.flock(file, how | fcntl.LOCK_NB)
         except BlockingIOError:
             pause.wait(_TRY_EVERY_S)
         else:
             return
-    raise DiskError(f"{marker}: another process has kept its lock for {WAIT_S:.0f} s")
+    raise DiskError(f"{marker}: another process has kept its lock for {wait_s:.0f} s")

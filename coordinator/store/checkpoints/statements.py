@@ -113,6 +113,10 @@ CROSS JOIN LATERAL (
     ) AS here
 ) AS placed
 WHERE leaving.group_id = %(group)s AND leaving.device = %(device)s::uuid
+    AND (leaving.leaves_at, leaving.segment) > (
+        coalesce(%(after)s::timestamptz, '-infinity'),
+        coalesce(%(after_segment)s::uuid, '00000000-0000-0000-0000-000000000000')
+    )
     AND CASE WHEN leaving.subtask IS NULL THEN leaving.leaves_at <= clock_timestamp()
         ELSE NOT EXISTS (
             SELECT FROM {schema}.operation_subtask AS part
@@ -120,8 +124,8 @@ WHERE leaving.group_id = %(group)s AND leaving.device = %(device)s::uuid
                 AND part.state = 'RUNNING'
         )
     END
-ORDER BY leaving.leaves_at
-LIMIT 1000
+ORDER BY leaving.leaves_at, leaving.segment
+LIMIT 200
 """
 
 FORGET_LEAVING: LiteralString = """
