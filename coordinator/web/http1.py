@@ -43,12 +43,13 @@ JSON = "application/json"
 class Reply:
     """Status and body; the term is sent in a header, too.
 
+    term: None: the term that the server's owner knows when the answer is sent.
     body: a document that is written as JSON, or bytes of content_type.
     """
 
     status: int
     body: Mapping[str, Any] | bytes
-    term: int
+    term: int | None
     content_type: str = JSON
 
 
@@ -106,7 +107,7 @@ def _keeps_open(is_1_1: bool, headers: Mapping[str, str]) -> bool:
     return wanted and not has_body
 
 
-def render(reply: Reply, *, with_body: bool, keeps_open: bool) -> bytes:
+def render(reply: Reply, term: int, *, with_body: bool, keeps_open: bool) -> bytes:
     """Write a reply; without its body it still states the body's length, as HEAD must."""
     body = reply.body
     if not isinstance(body, bytes):
@@ -115,7 +116,7 @@ def render(reply: Reply, *, with_body: bool, keeps_open: bool) -> bytes:
     headers = {
         "Content-Type": reply.content_type,
         "Cache-Control": "no-store",
-        "X-Coord-Term": str(reply.term),
+        "X-Coord-Term": str(term if reply.term is None else reply.term),
         "Allow": ALLOW,
         "Content-Length": str(len(body)),
         "Connection": "keep-alive" if keeps_open else "close",

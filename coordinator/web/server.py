@@ -69,10 +69,15 @@ class Connection:
 
 
 class Server:
-    """HTTP server, until it is closed; `address` has the port that the system chose."""
+    """HTTP server, until it is closed; `address` has the port that the system chose.
 
-    def __init__(self, host: str, port: int, answer: Answer) -> None:
-        self._answer = answer
+    term: the term that its owner knows, for answers that the server gives by itself.
+    """
+
+    def __init__(
+        self, host: str, port: int, answer: Answer, term: Callable[[], int] = lambda: 0
+    ) -> None:
+        self._answer, self._term = answer, term
         self._listeners = listening(host, port, setting="http.listen")
         self.address: tuple[str, int] = (host, self._listeners[0].getsockname()[1])
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -227,8 +232,10 @@ class Server:
             request, size = found
             del connection.received[:size]
             if isinstance(request, Refusal):
-                refused = Reply(request.status, {"error": request.error}, 0)
-                connection.sending += render(refused, with_body=True, keeps_open=False)
+                refused = Reply(request.status, {"error": request.error}, None)
+                connection.sending += render(
+                    refused, self._term(), with_body=True, keeps_open=False
+                )
                 connection.closing = True
                 connection.ends_at = time.monotonic() + REQUEST_MAX_S
             elif (reply := self._reply(connection, request)) is not None:
@@ -241,12 +248,14 @@ class Server:
         if request.method in METHODS:
             return self._answer(request, lambda reply: self._deliver(connection, request, reply))
         error = f"{request.method} is not allowed; this node answers {', '.join(METHODS)}"
-        return Reply(405, {"error": error}, 0)
+        return Reply(405, {"error": error}, None)
 
     def _take_answer(self, connection: Connection, request: Request, reply: Reply) -> None:
         """Append an answer to the bytes to send; after the last one the connection closes."""
         with_body, keeps_open = request.method != "HEAD", request.keeps_open
-        connection.sending += render(reply, with_body=with_body, keeps_open=keeps_open)
+        connection.sending += render(
+            reply, self._term(), with_body=with_body, keeps_open=keeps_open
+        )
         connection.closing = not keeps_open
         connection.ends_at = time.monotonic() + REQUEST_MAX_S
 
@@ -261,7 +270,7 @@ class Server:
         if request is None:
             self._drop(connection)
             return
-        late = Reply(503, {"error": f"no answer within {LATER_MAX_S:g} s"}, 0)
+        late = Reply(503, {"error": f"no answer within {LATER_MAX_S:g} s"}, None)
         self._take_answer(connection, request, late)
         self._attend(connection, 0)
 

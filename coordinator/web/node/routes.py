@@ -45,12 +45,12 @@ def route(path: str, group: str) -> Check | Read | str | Reply:
     named, read = _of_group(path)
     if named is not None and named != group:
         error = f"this node is of the group {group}, and tells of no other one"
-        return Reply(NOT_FOUND, {"error": error}, 0)
+        return Reply(NOT_FOUND, {"error": error}, None)
     found = READ.get(read)
     if found is not None:
         return found
     known = ", ".join([*sorted(CHECKS), *READ, OPENAPI])
-    return Reply(NOT_FOUND, {"error": f"no such endpoint; there are {known}"}, 0)
+    return Reply(NOT_FOUND, {"error": f"no such endpoint; there are {known}"}, None)
 
 
 def _of_group(path: str) -> tuple[str | None, str]:

@@ -30,7 +30,7 @@ def _answer(request: Request, deliver: Deliver) -> Reply:
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    made = Server("127.0.0.1", 0, _answer)
+    made = Server("127.0.0.1", 0, _answer, lambda: 7)
     yield made
     made.close()
 
@@ -51,6 +51,7 @@ def asked(server: Server, method: str, path: str = "/active", **more: object) ->
     text = answer.read()
     connection.close()
     assert answer.headers["Allow"] == "GET, HEAD, OPTIONS"
+    assert answer.headers["X-Coord-Term"] == "7"
     return answer.status, json.loads(text)
 
 
@@ -190,6 +191,7 @@ def test_what_is_no_request_is_refused_in_json_and_ends_the_connection(server, s
         head, _, body = said(client).partition(b"\r\n\r\n")
 
     assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert b"X-Coord-Term: 7" in head
     assert set(json.loads(body)) == {"error"}
 
 

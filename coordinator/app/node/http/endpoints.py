@@ -40,7 +40,7 @@ class HttpEndpoints:
             return
         counted = Counted(clock.now)
         self._reader = Reader(lambda: _source(settings, counted), clock.now)
-        self._server = Server(*split_address(settings.listen), self._answer)
+        self._server = Server(*split_address(settings.listen), self._answer, self._term)
         agent.onlookers.append(self._observe)
         policy = agent.node.policy
         fields = {"group": policy.group, "node": policy.node}
@@ -58,7 +58,7 @@ class HttpEndpoints:
         found = route(request.path, self._snapshot.node.policy.group)
         match found:
             case Reply():
-                return Reply(found.status, found.body, self._term())
+                return found
             case Read():
                 return self._ask(found, request, deliver)
             case str():

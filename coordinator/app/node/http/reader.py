@@ -141,4 +141,4 @@ def _written(question: Question, found: Found) -> Reply:
     try:
         return question.write(found)
     except Exception as error:  # noqa: BLE001 - top of the thread
-        return Reply(500, {"error": f"unexpected {type(error).__name__}"}, 0)
+        return Reply(500, {"error": f"unexpected {type(error).__name__}"}, None)
