@@ -218,7 +218,7 @@ def psql(
         list[str] | None, typer.Argument(metavar="[--] [ARGUMENT]...", help="Arguments of psql.")
     ] = None,
 ) -> None:
-    """Run psql on the database, with coord's schema first in the search path."""
+    """Run psql with coord's schema first in the search path; its own options stand after --."""
     from psycopg.conninfo import make_conninfo
 
     options = shared(context)

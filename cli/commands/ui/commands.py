@@ -182,10 +182,10 @@ def _note(options: Shared, listener: socket.socket, may_change: bool) -> None:
     import ipaddress
 
     host = listener.getsockname()[0]
-    what = "shows and, with the token, changes" if may_change else "shows, and changes nothing"
+    what = "shows and, with the secret, changes" if may_change else "shows, and changes nothing"
     say(f"the page {what}; Ctrl-C ends it")
     if not ipaddress.ip_address(host.partition("%")[0]).is_loopback:
-        more = ", and the token travels in clear text" if may_change else ""
+        more = ", and the secret travels in clear text" if may_change else ""
         say(
             f"warning: whoever reaches {host} can read the page{more}:"
             " put a proxy with TLS and a login in front of it"

@@ -50,13 +50,13 @@ class Held:
     It is the same in every process of the program, after a fork too, and needs no upkeep.
 
     Attributes:
-      name: name of the token: the group's, or `group/task`.
-      group: name of the group.
-      node: name of the node (taskId) that holds the token.
-      task: name of the task; None for the program of a group.
-      term: the fencing token, which rises with every holding.
-      session: id of the node's session.
-      options: options of the task, as its definition has them.
+    name:    of the token: the group's, or `group/task`.
+    group:   name of the group.
+    node:    name of the node (taskId) that holds the token.
+    task:    name of the task; None for the program of a group.
+    term:    the fencing token, which rises with every holding.
+    session: id of the node's session.
+    options: options of the task, as its definition has them.
     """
 
     def __init__(

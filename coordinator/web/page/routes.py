@@ -130,7 +130,7 @@ class Page:
         if why := guard.why_not_ours(request.headers):
             raise HTTPException(403, why)
         if not guard.token_matches(request.headers, token):
-            raise HTTPException(401, "the token is wrong", {"www-authenticate": "Bearer"})
+            raise HTTPException(401, "the secret is wrong", {"www-authenticate": "Bearer"})
         body = await _body(request)
         wanted = read_wanted(request.path_params["group"], request.path_params["verb"], body)
         document = await run_in_threadpool(self._carry, wanted)

@@ -103,7 +103,7 @@ tests:
         exp_alerts:
           - exp_labels: {group: dead, severity: critical}
             exp_annotations:
-              summary: "group dead: nobody is active for 1m 0s"
+              summary: "group dead: nobody has been active for 1m 0s"
               description: >-
                 A takeover takes livenessCheckInterval at most. See `coord explain dead`.
       - {eval_time: 8m, alertname: CoordNoStandby, exp_alerts: []}

@@ -1,1 +1,1 @@
-"""Readings for the page: what its other windows (`coord status` and so on) show, at one moment."""
+"""Readings for the page: what the commands (`coord status` and so on) show, at one moment."""
