@@ -67,10 +67,32 @@ def environment(pid: int, proc: str = "/proc") -> list[bytes] | None:
     None when it cannot be read now, for lack of a descriptor or memory.
     """
     try:
-        with open(f"{proc}/{pid}/environ", "rb") as file:
-            return file.read().split(b"\0")
+        return _text(f"{proc}/{pid}/environ").split(b"\0")
+    except ProcessLookupError:
+        pass  # it has ended, or its main thread has
     except OSError as error:
         return None if error.errno in syscalls.NOT_NOW else []
+    try:
+        return _of_its_threads(f"{proc}/{pid}/task").split(b"\0")
+    except OSError as error:
+        return None if error.errno in syscalls.NOT_NOW else []
+
+
+def _of_its_threads(tasks: str) -> bytes:
+    """Return the environment that a thread shows; a main thread that has ended has none.
+
+    Errors: OSError, but for threads that end meanwhile.
+    """
+    for thread in os.listdir(tasks):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if text := _text(f"{tasks}/{thread}/environ"):
+                return text
+    return b""
+
+
+def _text(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def _value(name: bytes, pid: int, proc: str) -> bytes | None:

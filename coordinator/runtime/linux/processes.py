@@ -16,6 +16,9 @@ from coordinator.runtime.linux import marks
 _DEAD_STATES = ("Z", "X", "x")
 #: The parent of the kernel's own threads, which have no environment.
 _KTHREADD = 2
+#: The state of a process whose main thread has ended (pthread_exit) while others run on. The kernel
+#: shows that thread alone, as a zombie.
+_HEADLESS = "H"
 #: The state of a process that cannot be read.
 _UNKNOWN = "?"
 
@@ -59,7 +62,10 @@ def look(pid: int) -> Seen | None:
     fields = text[end + 2 :].split()
     parent, group, session = (int(field) for field in fields[1:4])
     name = text[text.index(b"(") + 1 : end].decode(errors="replace")
-    return Seen(pid, fields[0].decode(), parent, group, session, int(fields[19]), name)
+    state = fields[0].decode()
+    if state in _DEAD_STATES and int(fields[17]) > 1:
+        state = _HEADLESS
+    return Seen(pid, state, parent, group, session, int(fields[19]), name)
 
 
 def _exists(pid: int) -> bool:
