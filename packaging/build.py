@@ -51,9 +51,11 @@ def fill(tree: Path) -> None:
     run(PYTHON, "-m", "venv", "--without-pip", str(home))
     python = home / "bin/python"
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    into = [*pip, "--python", str(python), "install", "--compile"]
+    into = [*pip, "--python", str(python), "install", "--no-compile"]
     run(*into, "--require-hashes", "-r", str(HERE / "requirements.lock"))
+    shutil.rmtree(ROOT / "build", ignore_errors=True)  # modules of an earlier state of the sources
     run(*into, "--no-deps", str(ROOT))
+    forget_places(tree, python)
     for script in (home / "bin").iterdir():
         # Scripts of other packages, and those of the environment, name the place of the build.
         if script.name not in ("python", "python3"):
@@ -73,6 +75,21 @@ def fill(tree: Path) -> None:
         tree / "usr/share/doc/coord/sbom.cdx.json", (ROOT / "coordinator/sbom.cdx.json").read_text()
     )
     same_dates(tree)
+
+
+def forget_places(tree: Path, python: Path) -> None:
+    """Leave no path of the build in the tree.
+
+    Compiled modules name the place of the package. Scripts, which began with a path of the build,
+    were replaced or removed.
+    """
+    gone = ("../../../bin/", f"coord-{version()}.dist-info/direct_url.json")
+    for record in tree.rglob("*.dist-info/RECORD"):
+        lines = record.read_text().splitlines(keepends=True)
+        record.write_text("".join(line for line in lines if not line.startswith(gone)))
+        (record.parent / "direct_url.json").unlink(missing_ok=True)
+    packages = str(tree / HOME / "lib")
+    run(str(python), "-m", "compileall", "-q", "-s", str(tree), "-p", "/", packages)
 
 
 def pages(tree: Path, coord: list[str]) -> None:

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -43,16 +44,18 @@ test $? -eq 69
 
 
 @pytest.fixture(scope="module")
-def packages(tmp_path_factory) -> Path:
+def packages(tmp_path_factory) -> Iterator[Path]:
+    """Build both, as someone does whose files nobody else may read."""
     for tool in ("dpkg-deb", "rpmbuild", "rpm", "systemd-analyze"):
         if shutil.which(tool) is None:
             pytest.skip(f"there is no {tool} here")
     if os.geteuid() != 0:
         pytest.skip("only root may have a root of its own")
     out = tmp_path_factory.mktemp("packages")
-    subprocess.run([sys.executable, str(ROOT / "packaging/build.py"), str(out)], check=True)
+    command = [sys.executable, str(ROOT / "packaging/build.py"), str(out)]
+    subprocess.run(command, check=True, umask=0o077)
+    yield out
     shutil.rmtree(out / "tree")
-    return out
 
 
 def installed(packages: Path, tmp_path: Path, steps: str) -> str:
@@ -70,6 +73,17 @@ def installed(packages: Path, tmp_path: Path, steps: str) -> str:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def test_no_path_of_the_build_is_in_the_packages(packages):
+    """Two builds in two places are equal, and a traceback names the place of the package."""
+    files = [path for path in (packages / "tree").rglob("*") if path.is_file()]
+
+    places = (bytes(packages), bytes(ROOT))
+    told = [path for path in files if any(place in path.read_bytes() for place in places)]
+
+    assert told == []
+    assert any(path.suffix == ".pyc" for path in files)
 
 
 def test_the_debian_package(packages, tmp_path):
