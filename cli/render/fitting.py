@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from coordinator.cli.render.units import safe
 
 if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
     from rich.measure import Measurement
     from rich.table import Table
 
@@ -18,6 +18,8 @@ GAP = 2
 LETTERS_MIN = 6
 #: Letters to which names are cut before a column is dropped: most are still told apart.
 NAME_LETTERS = 14
+#: A table keeps so many rows of a screen, its header among them.
+ROWS_MIN = 3
 #: The longest bar of a plot, in columns.
 BAR_COLUMNS = 40
 
@@ -154,6 +156,36 @@ class FittedLine:
             if len(line) <= options.max_width:
                 break
         yield Text(line, style="dim")
+
+
+class FittedScreen:
+    """Table and the parts below it; a low terminal loses rows of the table, and none below it.
+
+    kept: rows of the terminal that others use.
+    """
+
+    def __init__(self, parts: Sequence[RenderableType], *, kept: int = 0) -> None:
+        self._table, self._below, self._kept = parts[0], parts[1:], kept
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw for the size that the terminal has now."""
+        from rich.console import Group
+        from rich.segment import Segment
+        from rich.text import Text
+
+        free = options.update(height=None)
+        height = (options.height or console.size.height) - self._kept
+        table = console.render_lines(self._table, free, pad=False)
+        below = console.render_lines(Group(*self._below), free, pad=False)
+        room = max(ROWS_MIN, height - len(below))
+        if len(table) > room:
+            hidden = len(table) - room + 1
+            note = Text(f"{hidden} more rows do not fit this terminal", style="dim")
+            table = [*table[: room - 1], *console.render_lines(note, free, pad=False)]
+        below = below[-max(1, height - len(table)) :]
+        for line in [*table, *below]:
+            yield from line
+            yield Segment.line()
 
 
 class FittedBar:

@@ -121,7 +121,7 @@ def groups_table(groups: Sequence[GroupLine], style: TimeStyle) -> FittedTable:
         )
         for each in groups
     ]
-    states = [each.state for each in groups]
+    states = ["paused" if each.paused else each.state for each in groups]
     return table_of(columns, rows, states, names=("GROUP", "ACTIVE"))
 
 
@@ -141,8 +141,7 @@ def nodes_table(nodes: Sequence[NodeLine]) -> tuple[FittedTable, bool]:
         version = _compared(node, active, "version")
         config = _compared(node, active, "config_hash")
         marked = marked or "!" in version + config
-        # A holder whose heartbeats have stopped is not shown in green.
-        styles.append("active" if node is active and node.state == "ok" else node.state)
+        styles.append(_style(node, active))
         rows.append(
             (
                 node.node,
@@ -166,6 +165,13 @@ def nodes_table(nodes: Sequence[NodeLine]) -> tuple[FittedTable, bool]:
         droppable=("CONFIG", "VERSION"),
     )
     return table, marked
+
+
+def _style(node: NodeLine, active: NodeLine | None) -> str:
+    """Return the key of a node's colour: its role, unless its heartbeats are late or over."""
+    if node.state != "ok":
+        return node.state  # a holder whose heartbeats have stopped is not shown in green
+    return "active" if node is active else node.role
 
 
 def _nodes_parts(group: GroupLine, *, everything: bool) -> tuple[list[RenderableType], list[str]]:

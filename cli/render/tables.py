@@ -21,10 +21,13 @@ PIPE_COLUMNS = 1000
 
 STYLES = {
     "active": "green",
+    "standby": "cyan",
+    "paused": "magenta",
     "ok": "",
     "late": "yellow",
     "leaderless": "bold red",
     "dead": "bold red",
+    "killed": "bold red",
     "idle": "dim",
     "ended": "dim",
     "running": "green",
@@ -59,6 +62,11 @@ def _colours(options: Shared) -> Literal["auto", "standard"] | None:
         return None  # no bold either, which rich would print if FORCE_COLOR is set
     dumb = os.environ.get("TERM", "") in ("", "dumb", "unknown")
     return "standard" if options.color is Color.ALWAYS and dumb else "auto"
+
+
+def draws_whole(screen: Console) -> bool:
+    """Return True if a person looks at this console on a terminal that can be drawn anew."""
+    return screen.is_terminal and screen.file.isatty() and not screen.is_dumb_terminal
 
 
 def show(options: Shared, *parts: RenderableType) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from coordinator.cli.connect import database_of, database_settings_of, within
 from coordinator.cli.errors import say
@@ -12,7 +12,7 @@ from coordinator.cli.shared import Output, Shared, TimeStyle
 from coordinator.errors import DatabaseUnreachableError, NotFoundError
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
 
     from coordinator.app.admin.status import Status, StatusReader
     from coordinator.app.config.database_choice import Resolved
@@ -100,19 +100,36 @@ def _stream(watch: Watch, pause: threading.Event, every_s: float) -> None:
 
 
 def _redraw(options: Shared, watch: Watch, pause: threading.Event, every_s: float) -> None:
-    from rich.console import Group
-    from rich.live import Live
-
-    from coordinator.cli.render.tables import console, show
+    from coordinator.cli.render.tables import console, draws_whole, show
 
     screen = console(options)
-    if not screen.is_terminal:
+    if not screen.is_terminal or screen.is_dumb_terminal:
         while True:
             show(options, *watch.parts(), "")
             pause.wait(every_s)
             watch.refresh()
+    if draws_whole(screen):
+        _fill(screen, watch, every_s)
+    from rich.console import Group
+    from rich.live import Live
+
+    # Colours were asked for, and what reads them is no terminal: one picture after the other.
     with Live(Group(*watch.parts()), console=screen, auto_refresh=False) as live:
         while True:
             live.update(Group(*watch.parts()), refresh=True)
             pause.wait(every_s)
+            watch.refresh()
+
+
+def _fill(screen: Console, watch: Watch, every_s: float) -> NoReturn:
+    """Fill the terminal until a signal ends the command."""
+    from rich.text import Text
+
+    from coordinator.cli.commands.look.full_screen import FullScreen
+
+    hint = Text(f"refreshed every {every_s:g} s; Ctrl-C ends", style="dim")
+    with FullScreen(screen, lambda: [*watch.parts(), hint]) as filled:
+        while True:
+            filled.draw()
+            filled.rest(every_s)
             watch.refresh()

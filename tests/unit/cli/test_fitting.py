@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console, RenderableType
 
 from coordinator.app.admin.status import History, NodeLine, Server, Takeover
-from coordinator.cli.render.fitting import FittedTable
+from coordinator.cli.render.fitting import FittedScreen, FittedTable
 from coordinator.cli.render.history_tables import history_parts, plot_parts
 from coordinator.cli.render.status_tables import _differences, nodes_table
 from coordinator.cli.render.tables import footer_line
@@ -161,3 +161,20 @@ def test_what_differs_from_the_active_node_is_told_by_its_key():
 @pytest.mark.parametrize("width", [1, 20, 60])
 def test_no_width_is_too_narrow_to_draw(width: int):
     assert lines(nodes_table([node("node-1", "web-1")])[0], width)
+
+
+def test_a_low_terminal_loses_rows_of_the_table_and_no_line_below_it() -> None:
+    table = FittedTable(["NODE"], [[f"node-{number}"] for number in range(30)])
+    screen = Console(width=80, height=10, color_system=None)
+
+    with screen.capture() as captured:
+        screen.print(FittedScreen([table, "nobody is active", "Ctrl-C ends"]), end="")
+    lines = [line.rstrip() for line in captured.get().splitlines()]
+
+    assert lines[:2] == ["NODE", "node-0"]
+    assert lines[-3:] == [
+        "24 more rows do not fit this terminal",
+        "nobody is active",
+        "Ctrl-C ends",
+    ]
+    assert len(lines) == 10
