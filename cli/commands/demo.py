@@ -53,10 +53,11 @@ def demo(
         raise typer.BadParameter(str(error), param_hint="--kill-every") from None
     from coordinator.app.admin.demo import Demo
     from coordinator.cli.render.demo_display import Display
+    from coordinator.cli.render.tables import console
 
     for signum in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, _interrupt)
-    display = Display(options)
+    display = Display(console(options))
     try:
         display.say("starting the embedded PostgreSQL")
         with Demo(nodes) as group:
@@ -98,6 +99,7 @@ class Play:
             if once:
                 return
             self._group.start(kill.node)
+            self._display.killed = ""
             self._display.say(f"starting {kill.node} again")
             self._until(_all_ready, READY_TIMEOUT_S, "the killed node did not rejoin the group")
 
@@ -106,6 +108,8 @@ class Play:
 
         group = self._until(_active, TAKEOVER_TIMEOUT_S, "no node became active")
         kill = self._group.kill(group)
+        self._display.killed = kill.node
+        self._redraw()  # before the event: the old picture shows the node as active
         self._display.say(
             f"SIGKILL to all {kill.processes} processes of {kill.node}, active in term {kill.term}",
             style="bold red",
@@ -121,6 +125,7 @@ class Play:
             f" last heartbeat (bound {BOUND_S:.1f} s), {after_s:.2f} s after the kill",
             style="bold yellow" if late else "bold green",
         )
+        self._redraw()  # the last picture shows who is active
         if late:
             raise CoordError(f"the takeover took {gap(takeover.gap_s)}; is this machine busy?")
         return kill
@@ -162,7 +167,7 @@ class Play:
         """Read the group and redraw it; report a new term once."""
         status, group = self._group.read()
         if not self._page_told and (address := self._group.page_address()):
-            self._display.say(f"the page: {address}", style="bold")
+            self._display.name_page(address)
             self._page_told = True
         work = ""
         if group is not None:
