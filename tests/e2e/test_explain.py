@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -113,6 +116,58 @@ def test_real_nodes_are_explained_from_the_first_term_to_a_crash_loop(
     assert only_observers[2].startswith("node-2 lives, but has priority 0")
     assert crash_loop["sentences"][2].startswith("node-3 is in a crash loop: it takes the token")
     assert 0 < crash_loop["expectedInSeconds"] <= 60.0
+
+
+#: Root without the right to kill others, whose program becomes another user as `su` does.
+WITHOUT_KILL = ("setpriv", "--bounding-set=-kill", "--inh-caps=-kill")
+PAUSE_WORK = "INSERT INTO planned_change (group_id, kind) VALUES ('orders', 'pause work')"
+UNKILLABLE = """
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+os.setuid(65534)
+print("became another user:", os.getpid(), file=sys.stderr, flush=True)
+time.sleep(120)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become somebody else")
+def test_a_program_that_cannot_be_killed_is_told_and_its_token_kept(
+    tmp_path: Path, database: Database
+) -> None:
+    """G4, L1: the log names the process; when a person has ended it, the pause is carried out."""
+    with bed(tmp_path, database.conninfo, database.schema) as nodes:
+        nodes.liveness_s, nodes.heartbeat_s = 60.0, 0.3
+        holder = nodes.start(
+            "node-1",
+            *("--isolation", "plain", "--stop-timeout", "0.5"),
+            command=(sys.executable, "-S", "-c", UNKILLABLE),
+            through=WITHOUT_KILL,
+        )
+        became = re.compile(r"became another user: (\d+)")
+        eventually(lambda: became.search(holder.said()), 30, nodes.story)
+        before = explained(database, "orders")["sentences"]
+        database.query(PAUSE_WORK)
+        eventually(lambda: "cannot be killed" in holder.said(), 20, nodes.story)
+
+        def told() -> list[str]:
+            return [
+                str(said)
+                for said in explained(database, "orders")["sentences"]
+                if str(said).startswith("node-1 was to give the token up ")
+            ]
+
+        sentence = eventually(told, 20, nodes.story)
+        survivor = int(became.search(holder.said()).group(1))
+        os.kill(survivor, signal.SIGKILL)
+        free = "SELECT 1 FROM token_holder WHERE session IS NULL"
+        eventually(lambda: database.query(free), 20, nodes.story)
+        after = explained(database, "orders")
+
+    assert not [said for said in before if "give the token up" in said]
+    assert "belongs to another user" in sentence[0]
+    assert f"process {survivor} (" in holder.said()
+    assert after["state"] == "leaderless"
+    assert "give the token up" not in str(after["sentences"])
 
 
 def test_a_pause_is_told_wherever_a_group_is_looked_at(filled: Database) -> None:

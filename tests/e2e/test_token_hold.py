@@ -141,6 +141,26 @@ def test_a_lost_token_kills_the_command_which_is_not_run_again(locks):
     assert locks.code("-w", "30", "nightly", "--", "true")[0] == 0
 
 
+def test_a_pause_of_the_group_leaves_its_tokens_and_one_of_the_token_ends_its_command(
+    locks, database
+):
+    """A2: a pause is of one group, and a token by name is a group of its own."""
+    holder, _ = locks.resting("nightly")
+    ask = "INSERT INTO planned_change (group_id, kind) VALUES ('{}', 'pause work')"
+    database.query("INSERT INTO group_record (group_id) VALUES ('orders')")
+    database.query(ask.format("orders"))
+
+    monthly = locks.code("-n", "monthly", "--", "sh", "-c", "exit 5")
+    running = holder.process.poll()
+    database.query(ask.format("orders/nightly"))
+
+    assert (monthly[0], running) == (5, None)
+    assert locks.end_of(holder) == 76
+    refused = locks.code("-n", "nightly", "--", "true")
+    assert refused[0] == 75
+    assert "the group is paused (pause work " in refused[1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [

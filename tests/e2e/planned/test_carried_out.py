@@ -11,6 +11,7 @@ import pytest
 
 from tests.conftest import Database
 from tests.e2e.planned.conftest import Coord
+from tests.support.bounds import within
 from tests.support.nodes.processes import Bed, bed, eventually
 from tests.support.nodes.record import overlaps, terms_rise
 
@@ -75,6 +76,31 @@ def test_every_change_of_a_program_s_group_is_carried_out(pair: Bed, coord: Coor
     never = coord("switchover", "--to", holder, "--yes")
     assert never.returncode == 3
     assert "has priority 0 and never takes the token" in never.stderr
+
+
+def test_a_switchover_at_a_time_is_not_early_and_one_heartbeat_late_at_most(
+    pair: Bed, coord: Coord, database: Database
+):
+    """A6: by the server's clock; how late it was is judged on a machine that does nothing else."""
+    moment = """SELECT to_char(
+        clock_timestamp() AT TIME ZONE 'UTC' + interval '3 seconds', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'
+    )"""
+    ((at,),) = database.query(moment)
+
+    done = coord("switchover", "--to", "node-2", "--at", str(at), "--yes")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert pair.wait_for_run(1).node == "node-2"
+    ((due, late_s),) = database.query(
+        """
+        SELECT to_char(due_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+               date_part('epoch', acquired_at - due_at)
+        FROM token_history, planned_change WHERE term = 2
+        """
+    )
+    assert due == at
+    assert late_s >= 0
+    within(late_s, pair.heartbeat_s, "after its time")
 
 
 def test_sql_alone_is_enough_and_shows_the_end(pair: Bed, database: Database):

@@ -110,6 +110,7 @@ class PlannedFact:
     """Planned change that is open (rules A).
 
     due_s:   seconds until a switchover is carried out; None: it is due.
+    open_s:  seconds for which it has been due.
     until_s: seconds until it ends by itself; None: a person ends it.
     """
 
@@ -120,6 +121,7 @@ class PlannedFact:
     reason: str
     due_s: float | None
     until_s: float | None
+    open_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

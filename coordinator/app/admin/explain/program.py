@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from coordinator.app.admin.explain import nobody
 from coordinator.app.admin.explain.facts import Explanation, GroupFacts, NodeFact, ScheduleFact
-from coordinator.app.admin.explain.planned import paused, plans
+from coordinator.app.admin.explain.planned import paused, plans, unfinished
 from coordinator.app.admin.explain.words import (
     age,
     cause,
@@ -38,6 +38,7 @@ def explain_program(facts: GroupFacts) -> Explanation:
         sentences.append(paused(facts, facts.pause))
     else:
         sentences += next_holders(facts, active)
+    sentences += unfinished(facts, active)
     due_s = None if facts.schedule is None else facts.schedule.due_s
     if facts.schedule is not None:
         sentences += schedule(facts.schedule)

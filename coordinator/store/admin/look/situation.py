@@ -89,7 +89,10 @@ SELECT
     CASE WHEN change.due_at > statement_timestamp() THEN
         date_part('epoch', change.due_at - statement_timestamp())
     END AS due_s,
-    date_part('epoch', change.until_at - statement_timestamp()) AS until_s
+    date_part('epoch', change.until_at - statement_timestamp()) AS until_s,
+    greatest(
+        0, date_part('epoch', statement_timestamp() - coalesce(change.due_at, change.asked_at))
+    ) AS open_s
 FROM {schema}.sys_planned_changes AS change
 WHERE change.group_id = %(group)s AND change.state IN ('waiting', 'open')
     AND (change.until_at IS NULL OR change.until_at > statement_timestamp())

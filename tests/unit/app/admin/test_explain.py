@@ -258,6 +258,45 @@ def test_a_switchover_and_a_drain_are_told_and_a_drained_node_takes_nothing() ->
     assert said[-1] == "If it ends, node-3 is the next to take the token."
 
 
+@pytest.mark.parametrize(
+    "plan",
+    [
+        planned("pause work", open_s=40.0),
+        planned("drain", node="node-1", open_s=40.0),
+        planned("resign", node="node-1", open_s=40.0),
+        planned("switchover", node="node-2", open_s=40.0),
+        planned("switchover", open_s=40.0),
+    ],
+)
+def test_a_program_that_does_not_end_is_told_where_a_change_waits_for_it(plan) -> None:
+    """G4, A1: a process that cannot be killed keeps the token where it is."""
+    nodes = node("node-1"), node("node-2")
+
+    assert explain_program(group(*nodes, planned=(plan,))).sentences[-1] == (
+        "node-1 was to give the token up 40.0 s ago, and has not: its program has not ended. After"
+        " its stopTimeout it is killed. If that is over, too, a process of it cannot be killed, for"
+        " it belongs to another user or is stuck on a disk: the log of node-1 names it. Until it is"
+        " gone the token is kept, and nobody else starts."
+    )
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        planned("pause work", open_s=2.0),
+        planned("pause takeovers", open_s=40.0),
+        planned("drain", node="node-2", open_s=40.0),
+        planned("resign", node="node-2", open_s=40.0),
+        planned("switchover", node="node-2", due_s=90.0),
+        planned("switchover", node="node-1", open_s=40.0),
+    ],
+)
+def test_a_change_that_asks_nothing_of_the_holder_yet_is_no_program_that_does_not_end(plan) -> None:
+    found = explain_program(group(node("node-1"), node("node-2"), planned=(plan,)))
+
+    assert not [said for said in found.sentences if "was to give the token up" in said]
+
+
 # --- a group that spreads tasks -----------------------------------------------------------------
 
 
