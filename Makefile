@@ -39,7 +39,7 @@ setup-dev: .venv/dev.stamp
 
 # What tests need beyond PyPI; where it may not be installed, those tests are skipped with a word
 # (in CI they fail). RUNLEVEL=1 keeps the packages from starting servers of their own.
-PACKAGES := curl haproxy iproute2 spin gcc libc6-dev pgbouncer faketime openssl postgresql chromium
+PACKAGES := curl haproxy iproute2 spin gcc libc6-dev pgbouncer faketime openssl postgresql chromium golang-go
 system-packages:
 	@command -v dpkg >/dev/null 2>&1 && dpkg -s $(PACKAGES) >/dev/null 2>&1 || \
 	  (apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
