@@ -109,6 +109,21 @@ def test_a_demonstration_leaves_the_users_server_as_it_was(root: Path) -> None:
     assert json.loads(coord("status", "-o", "json", **home).stdout)["groups"] == []
 
 
+def test_a_demonstration_that_is_refused_stops_the_server_that_it_started(root: Path) -> None:
+    home = {"COORD_EMBEDDED_ROOT": str(root)}
+    coord("db", "up", **home)
+    with psycopg.connect(coord("db", "url", **home).stdout.strip(), autocommit=True) as connection:
+        connection.execute("CREATE SCHEMA coord")
+        connection.execute("CREATE TABLE coord.coord_version (version_num text)")
+        connection.execute("INSERT INTO coord.coord_version VALUES ('of tomorrow')")
+    coord("db", "down", **home)
+
+    answer = coord("demo", "--once", timeout_s=150, **home)
+
+    assert answer.returncode == 78, answer.stdout + answer.stderr
+    assert coord("db", "path", **home).stderr == "coord: not running\n"
+
+
 def test_psql_gets_the_password_in_its_environment_alone(tmp_path: Path) -> None:
     script = tmp_path / "psql"
     script.write_text('#!/bin/sh\necho "$PGPASSWORD"\nprintf "%s\\n" "$@"\n')

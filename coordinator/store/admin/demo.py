@@ -24,13 +24,21 @@ WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
 )
 
 
-def forget_group(conninfo: str, schema: str, group: str) -> int:
-    """Delete all rows of a group that has no nodes; return how many other clients there are."""
+def forget_group(conninfo: str, schema: str, group: str) -> None:
+    """Delete all rows of a group that has no nodes. Errors: CoordError."""
     try:
         with driver.open_session(conninfo) as connection, driver.within(connection):
             for table in TABLES:
                 named = sql.Identifier(schema, table)
                 connection.execute(FORGET.format(table=named), {"group_id": group})
+    except psycopg.Error as error:
+        raise database_error(error, label(conninfo)) from error
+
+
+def count_other_clients(conninfo: str) -> int:
+    """Return how many other clients the server has. Errors: CoordError."""
+    try:
+        with driver.open_session(conninfo) as connection, driver.within(connection):
             row = connection.execute(OTHERS).fetchone()
     except psycopg.Error as error:
         raise database_error(error, label(conninfo)) from error
