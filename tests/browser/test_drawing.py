@@ -103,7 +103,7 @@ def test_a_change_is_confirmed_by_name_and_needs_the_token(
         assert look.violations() == []
         look.tab.locator("#token").fill("a-wrong-token-of-some-length")
         look.tab.locator("#confirm").click()
-        look.wait("() => document.getElementById('refused').textContent.includes('token')")
+        look.wait("() => document.getElementById('refused').textContent.includes('secret')")
         assert database.query("SELECT kind FROM planned_change") == []
 
         look.tab.locator("#reason").fill("kernel update")
