@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import signal
 import subprocess
@@ -39,6 +40,14 @@ def started(nodes, command: str, program: str = "", more: str = "", liveness: st
     )
     eventually(lambda: "started:" in node.said(), 10, lambda: f"the program runs{nodes.story()}")
     return node
+
+
+def test_each_process_of_a_node_shows_its_group_and_its_name(nodes):
+    node = started(nodes, "exec sleep 60")
+
+    for who in ("guardian", "agent", "spare"):
+        words = Path(f"/proc/{node.pid_of(who)}/cmdline").read_bytes().decode()
+        assert re.search(r"\0--group[=\0]orders\0--node[=\0]node-1\0", words), (who, words)
 
 
 def test_hup_takes_over_what_can_change_and_names_what_cannot(nodes, tmp_path):

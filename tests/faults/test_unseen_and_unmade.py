@@ -253,9 +253,7 @@ def _inner_agents(guardian: int) -> list[int]:
     """Return the agents and spares below a guardian that are not its own."""
     parents = {pid: seen.parent for pid, seen in processes.everyone().items()}
     commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in descendants(guardian)}
-    agents = [
-        pid for pid, said in commands.items() if b"\0coordinator.app.node.agent_process\0--" in said
-    ]
+    agents = [pid for pid, said in commands.items() if b"\0--channel-fd\0" in said]
     return [pid for pid in agents if guardian not in (parents[pid], parents[parents[pid]])]
 
 

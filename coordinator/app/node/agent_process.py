@@ -76,6 +76,9 @@ def _forked() -> int | None:
 
 def _arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="coordinator.app.node.agent_process")
+    # Both are in the settings; here they are for whoever reads the list of processes.
+    parser.add_argument("--group")
+    parser.add_argument("--node")
     parser.add_argument("--settings-fd", type=int, required=True)
     parser.add_argument("--channel-fd", type=int, required=True)
     parser.add_argument("--spare-fd", type=int, default=-1)

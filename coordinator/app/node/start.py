@@ -73,7 +73,8 @@ def guardian_arguments(settings_fd: int, settings: NodeSettings) -> list[str]:
     options = ["--settings-fd", str(settings_fd), "--isolation", settings.isolation]
     options += ["--log-format", settings.log_format, "--log-level", settings.log_level]
     options += ["--group", settings.group_id, "--node", settings.task_id]
-    agent = interpreter.command("coordinator.app.node.agent_process")
+    names = [f"--group={settings.group_id}", f"--node={settings.task_id}"]
+    agent = interpreter.command("coordinator.app.node.agent_process", *names)
     return [*interpreter.command("coordinator.runtime.guardian", *options), "--", *agent]
 
 
