@@ -71,6 +71,10 @@ class ThreadWait:
         """Hear that the token is held no more (called by the loop)."""
         self._released.set()
 
+    def abandoned(self) -> bool:
+        """Return False: a thread fetches what it waits for."""
+        return False
+
 
 class TaskWait:
     """Wait of a task of an event loop; nothing of it waits in an executor.
@@ -110,6 +114,10 @@ class TaskWait:
     def given_back(self) -> None:
         """Hear that the token is held no more (called by the session's thread)."""
         self._tell(self._released, None)
+
+    def abandoned(self) -> bool:
+        """Say whether the event loop is closed: what it had not passed on, nobody fetches."""
+        return self._loop.is_closed()
 
     def _tell(self, future: asyncio.Future[T], value: T) -> bool:
         def resolve() -> None:

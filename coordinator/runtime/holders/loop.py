@@ -63,6 +63,10 @@ class Waiter(Protocol):
         """Hear that the token is held no more."""
         ...
 
+    def abandoned(self) -> bool:
+        """Say whether nobody can leave the body any more."""
+        ...
+
 
 @dataclass(slots=True)
 class Loop:
@@ -111,6 +115,7 @@ class Loop:
         self._give_up_late_answer(now)
         if not self._waiting:
             self._waiting.append(Ticked(now))
+        self._end_abandoned(now)
         while self._waiting and self._finish is None:
             self._step(self._waiting.popleft())
         deadline = self._note_expired(now)
@@ -118,6 +123,12 @@ class Loop:
             return
         wake = min(wake_at(self.holders, now), self._due_at, deadline)
         selector.select(max(0.0, min(SLEEP_MAX_S, wake - self.clock.now())))
+
+    def _end_abandoned(self, now: float) -> None:
+        """End each holding whose event loop was closed before it had passed the grant on."""
+        for number in self._holdings:
+            if self.waiters[number].abandoned():
+                self._waiting.append(BodyEnded(now, number))
 
     def _give_up_late_answer(self, now: float) -> None:
         request = self.holders.node.pending
