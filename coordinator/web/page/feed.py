@@ -60,7 +60,7 @@ class Feed:
         """Wait for somebody who looks; false: nobody came within this time."""
         give_up_at = time.monotonic() + seconds
         while not self.looked_at():
-            # Who left has set it, too: it is cleared, or there would be no wait any more.
+            # A browser that left has set it, too. It is cleared, or nothing would wait any more.
             if not self.wanted.wait(max(0.0, give_up_at - time.monotonic())):
                 return False
             self.wanted.clear()

@@ -244,7 +244,7 @@ CASES: dict[str, Case] = {
     "observer policy": Case(fine="-g night", refused="-g night nonsense", refusal=2),
     "observer suspend": Case(fine="-g night", refused="-g nope", refusal=4),
     "observer resume": Case(fine="-g night", refused="-g nope", refusal=4),
-    # What a holder leaves to the next.
+    # A holder leaves these to its successor.
     "state put": Case(
         fine="seen",
         env=PROGRAM,
