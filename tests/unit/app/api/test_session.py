@@ -8,6 +8,7 @@ import os
 import random
 import resource
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -174,6 +175,29 @@ def test_u2_a_grant_after_the_loop_was_closed_ends_itself():
     coordinator._session.close()
 
     assert stores.held() == stores.living() == []
+
+
+def test_u2_a_grant_that_a_closed_loop_never_passed_on_ends_itself(stores):
+    """The loop had taken it, and was closed before the task ran again."""
+
+    async def work() -> None:
+        async with coordinator.token("x"):
+            pytest.fail("the loop is closed")
+
+    coordinator = made(stores, AsyncCoordinator)
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(work())
+    loop.run_until_complete(asyncio.sleep(0))
+    # The loop is open and does not run: what it is told becomes a call that is ready.
+    until = time.monotonic() + WITHIN_S
+    while not loop._ready:
+        assert time.monotonic() < until, "the grant has come"
+    task._log_destroy_pending = False
+    loop.close()
+
+    with made(stores) as other, other.token("x", timeout=WITHIN_S) as token:
+        assert token.term == 2
+    coordinator._session.close()
 
 
 def test_what_a_callback_raises_stops_nothing(stores, caplog):
