@@ -155,7 +155,8 @@ def test_stale_term_changes_nothing(
 ) -> None:
     claim(connection, me, SLOT)
     hold(database, 2, "other")
-    before = database.query("SELECT * FROM schedule")
+    everything = "(to_jsonb(schedule) - 'denied_count')::text"
+    before = columns(database, everything)
 
     refused = claim(connection, me, SLOT + MINUTE)
     finished = ends.finish(connection, me, slot=SLOT, outcome="ok", duration_s=0.0, error=None)
@@ -167,7 +168,8 @@ def test_stale_term_changes_nothing(
     assert ends.reopen(connection, me, reason="asked for again") is False
     assert ends.settle(connection, me) is None
     assert ends.alert(connection, me, kind="k", reason="r") is False
-    assert database.query("SELECT * FROM schedule") == before
+    assert columns(database, everything) == before
+    assert columns(database, "denied_count") == (1,)
 
 
 def test_same_term_of_another_session_is_refused(
@@ -217,6 +219,52 @@ def test_skipped_runs_are_counted(
     ends.end(connection, me, reason="r", skipped=1)
 
     assert columns(database, "skipped_count") == (3,)
+
+
+COUNTS = "ok_count, failed_count, stopped_count, died_count, skipped_count, fired_count"
+
+
+def test_each_end_of_a_run_is_counted_once(
+    database: Database, connection: store.Connection, me: store.Holding
+) -> None:
+    for place, outcome in enumerate(("ok", "ok", "failed", "stopped", "skipped")):
+        claim(connection, me, SLOT + place * MINUTE)
+        for _ in range(2):  # again: the answer to the first was lost
+            assert ends.finish(
+                connection,
+                me,
+                slot=SLOT + place * MINUTE,
+                outcome=outcome,
+                duration_s=0.0,
+                error=None,
+            )
+    claim(connection, me, SLOT + 9 * MINUTE)
+    successor = hold(database, 2, "other")
+    assert ends.settle(connection, successor) is not None
+    assert ends.settle(connection, successor) is None
+
+    assert columns(database, COUNTS) == (2, 1, 1, 1, 1, 6)
+
+
+def test_each_refused_claim_is_counted(
+    database: Database, connection: store.Connection, me: store.Holding
+) -> None:
+    claim(connection, me, SLOT, max_count=1)
+    denied = [columns(database, "denied_count")]
+    claim(connection, me, SLOT)  # our own, whose answer was lost
+    denied.append(columns(database, "denied_count"))
+    for slot in (SLOT - MINUTE, SLOT + MINUTE, ahead(database, 3600)):
+        claim(connection, me, slot, max_count=1)
+        denied.append(columns(database, "denied_count"))
+    successor = hold(database, 2, "other")
+    for claimant in (me, successor):
+        claim(connection, claimant, SLOT)
+        denied.append(columns(database, "denied_count"))
+    ends.end(connection, successor, reason="over")
+    claim(connection, successor, SLOT + MINUTE)
+    denied.append(columns(database, "denied_count"))
+
+    assert [count for (count,) in denied] == [0, 0, 1, 2, 3, 4, 5, 6]
 
 
 def test_takeover_waits_for_a_claim_and_the_claim_counts(

@@ -4,14 +4,15 @@ How it goes on (outcomes, ends) is in schedule_ends.py.
 
 Every write is one transaction under the fence: it holds the token row FOR SHARE until its commit,
 so that no takeover can slip between the check and the write, and it changes nothing when
-(term, session) is not the current holding. The record is as durable as the database's commits.
+(term, session) is not the current holding, but the count of refused claims. The record is as
+durable as the database's commits.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, LiteralString
@@ -113,6 +114,14 @@ INSERT INTO {schema}.event (group_id, kind, task_id, session, term, reason, who)
 SELECT %(group)s, %(kind)s, task_id, session, term, %(reason)s, 'schedule'
 FROM {schema}.token_holder
 WHERE group_id = %(group)s
+"""
+
+
+#: Without the fence: one who is not the holder any more tells only that it was refused.
+_DENIED: LiteralString = """
+UPDATE {schema}.schedule
+SET denied_count = denied_count + 1
+WHERE group_id = %(group)s AND name = %(name)s
 """
 
 
@@ -223,7 +232,15 @@ def claim(
     except psycopg.Error as error:
         if error.sqlstate != NOT_CURRENT:
             raise
+        _count_denied(connection, me)
         return Answered(NotHolder(str(error).partition("\n")[0]), None)
+
+
+def _count_denied(connection: Connection, me: Holding) -> None:
+    """Count a claim that the fence refused; without the count the claim is refused all the same."""
+    with suppress(psycopg.Error), connection.transaction():
+        connection.execute(driver.preamble(connection, driver.limits(TIMEOUT_S)))
+        do(connection, me, _DENIED)
 
 
 def _why_not(connection: Connection, me: Holding, slot: datetime) -> Answered:
@@ -242,6 +259,8 @@ def _why_not(connection: Connection, me: Holding, slot: datetime) -> Answered:
         answer = AlreadyFired(term, count, same=last_fire_at == slot)
     else:
         answer = CountExhausted(count)
+    if not (isinstance(answer, AlreadyFired) and answer.same and term == me.term):
+        do(connection, me, _DENIED)  # else it is a claim of our own, whose answer was lost
     return Answered(answer, now.astimezone(UTC))
 
 

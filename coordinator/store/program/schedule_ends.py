@@ -30,12 +30,17 @@ T = TypeVar("T")
 #: An error's text is for a person who looks why; the whole of it is in the log.
 ERROR_TEXT_MAX = 1000
 
+#: The end is counted once, though it is written again when the answer was lost.
 _FINISH: LiteralString = """
 UPDATE {schema}.schedule
 SET last_outcome = %(outcome)s,
     last_error = %(error)s,
     last_duration_ms = %(duration_ms)s,
     last_finished_at = clock_timestamp(),
+    ok_count = ok_count + (last_finished_at IS NULL AND %(outcome)s = 'ok')::int,
+    failed_count = failed_count + (last_finished_at IS NULL AND %(outcome)s = 'failed')::int,
+    stopped_count = stopped_count + (last_finished_at IS NULL AND %(outcome)s = 'stopped')::int,
+    skipped_count = skipped_count + (last_finished_at IS NULL AND %(outcome)s = 'skipped')::int,
     updated_at = clock_timestamp()
 WHERE group_id = %(group)s
     AND name = %(name)s
@@ -46,7 +51,10 @@ WHERE group_id = %(group)s
 #: Under our term nothing runs before this: what is unfinished was begun by a process that is dead.
 _SETTLE: LiteralString = """
 UPDATE {schema}.schedule
-SET last_outcome = 'died', last_error = %(error)s, updated_at = clock_timestamp()
+SET last_outcome = 'died',
+    last_error = %(error)s,
+    died_count = died_count + 1,
+    updated_at = clock_timestamp()
 WHERE group_id = %(group)s AND name = %(name)s AND last_outcome = 'running'
 RETURNING fired_count, last_fire_at, COALESCE(term, 0)
 """

@@ -86,11 +86,12 @@ NODE: dict[str, Needs] = {
     # Not last_error: it is a program's own text, and the groups of others are in this table too.
     "schedule": Needs(
         select="group_id, name, fired_count, last_fire_at, last_outcome, skipped_count, ended,"
-        " end_reason, terminated_at, term",
+        " end_reason, terminated_at, term, ok_count, failed_count, stopped_count, died_count,"
+        " denied_count",
         insert="group_id, name, updated_at",
         update="fired_count, last_fire_at, last_finished_at, last_outcome, last_error,"
         " last_duration_ms, skipped_count, next_fire_at, ended, end_reason, terminated_at, term,"
-        " updated_at",
+        " updated_at, ok_count, failed_count, stopped_count, died_count, denied_count",
     ),
     "task": Needs(update="enabled, end_reason, changed_at, changed_by"),
     "task_node": Needs(
@@ -105,13 +106,11 @@ NODE: dict[str, Needs] = {
         select="", insert="group_id, version, observer, term, node, kind, before, after, reason"
     ),
     planned.TABLE: Needs(update=planned.ENDING),
-    "group_role": Needs(),
-    "coord_version": Needs(),
     **{
         table: Needs(select=select, insert=insert, update=update)
         for table, (select, insert, update) in segments.NODE.items()
     },
-    **dict.fromkeys(operations.TABLES, Needs()),
+    **dict.fromkeys(("group_role", "coord_version", *operations.TABLES), Needs()),
 }
 TABLES = tuple(NODE)
 #: Functions of triggers.

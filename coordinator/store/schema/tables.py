@@ -211,6 +211,10 @@ schedule = sa.Table(
     sa.Column("last_error", sa.Text),
     sa.Column("last_duration_ms", sa.BigInteger),
     sa.Column("skipped_count", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    *(
+        sa.Column(f"{name}_count", sa.BigInteger, nullable=False, server_default=sa.text("0"))
+        for name in ("ok", "failed", "stopped", "died", "denied")
+    ),
     sa.Column("next_fire_at", MOMENT),
     sa.Column("ended", sa.Boolean, nullable=False, server_default=sa.text("false")),
     sa.Column("end_reason", sa.Text),

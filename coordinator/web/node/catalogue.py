@@ -131,14 +131,26 @@ JOB_RUNS = Metric(
     name="coord_job_runs_total",
     kind=Kind.COUNTER,
     labels=("group", "job", "outcome"),
-    help="Runs of a schedule, in all its life, by outcome: started or skipped.",
+    help="Runs of a schedule that have ended, in all its life, by outcome: ok, failed, stopped (cut"
+    " at stopTimeout), died (its process or node ended first), skipped (nobody ran its slot).",
+    source=Source.DATABASE,
+)
+GATE_DENIED = Metric(
+    name="coord_gate_denied_total",
+    kind=Kind.COUNTER,
+    labels=("group", "job"),
+    help="Runs of a schedule that the last check before the start refused: the token had another"
+    " holder, the slot was run before or too early, or the schedule was over.",
     source=Source.DATABASE,
 )
 
 METRICS = (
     *(IS_ACTIVE, TERM, LEASE_REMAINING, NODE_INFO, DATABASE_UP, ROUND_TRIP, CLOCK_OFFSET),
     *(LEADERLESS, PAUSED, STANDBYS, HEARTBEAT_AGE, TAKEOVERS, TAKEOVER_GAP, JOB_RUNS),
+    GATE_DENIED,
 )
+#: Ends of a run, as the group's record has them, and slots without a run.
+OUTCOMES = ("ok", "failed", "stopped", "died", "skipped")
 #: Upper bounds of the buckets of TAKEOVER_GAP, in seconds: a handover takes milliseconds, and a
 #: takeover an interval between one second and a few minutes.
 GAP_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from coordinator.protocol.node.state.node import active
 from coordinator.web.node import catalogue
-from coordinator.web.node.catalogue import GAP_BUCKETS_S, Metric
+from coordinator.web.node.catalogue import GAP_BUCKETS_S, OUTCOMES, Metric
 from coordinator.web.node.checks import Snapshot, lease_left_s, term_of
 
 
@@ -31,11 +31,15 @@ class Gaps:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """Runs of one schedule since its first one."""
+    """Runs of one schedule since its first one, by outcome; denied: claims that were refused."""
 
     name: str
-    started: int
+    ok: int
+    failed: int
+    stopped: int
+    died: int
     skipped: int
+    denied: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,8 +108,10 @@ def _of_group(snapshot: Snapshot, figures: Figures) -> Iterator[Sample]:
         yield Sample(catalogue.TAKEOVERS, (group, reason), float(count))
     yield Sample(catalogue.TAKEOVER_GAP, (group,), figures.gaps)
     for job in figures.jobs:
-        yield Sample(catalogue.JOB_RUNS, (group, job.name, "started"), float(job.started))
-        yield Sample(catalogue.JOB_RUNS, (group, job.name, "skipped"), float(job.skipped))
+        for outcome in OUTCOMES:
+            ended = float(getattr(job, outcome))
+            yield Sample(catalogue.JOB_RUNS, (group, job.name, outcome), ended)
+        yield Sample(catalogue.GATE_DENIED, (group, job.name), float(job.denied))
 
 
 def by_metric(made: tuple[Sample, ...]) -> dict[str, list[Sample]]:

@@ -63,7 +63,7 @@ def test_prometheus_takes_the_alerts(config, tmp_path):
     rules = tmp_path / "alerts.yml"
     rules.write_text(printed(config, "alerts"))
 
-    assert "7 rules found" in accepts(needs("promtool"), "check", "rules", str(rules))
+    assert "8 rules found" in accepts(needs("promtool"), "check", "rules", str(rules))
 
 
 @pytest.mark.long
@@ -87,7 +87,18 @@ tests:
       - {series: 'coord_group_leaderless_seconds{group="paused"}', values: '0+10x60'}
       - {series: 'coord_group_paused{group="paused"}', values: '1x60'}
       - {series: 'coord_standbys{group="g"}', values: '1x60'}
+      - {series: 'coord_job_runs_total{group="g",job="good",outcome="ok"}', values: '0+1x60'}
+      - {series: 'coord_job_runs_total{group="g",job="good",outcome="skipped"}', values: '0+1x60'}
+      - {series: 'coord_job_runs_total{group="g",job="bad",outcome="failed"}', values: '0x30 1x30'}
     alert_rule_test:
+      - {eval_time: 4m, alertname: CoordRunsFail, exp_alerts: []}
+      - eval_time: 6m
+        alertname: CoordRunsFail
+        exp_alerts:
+          - exp_labels: {group: g, job: bad, outcome: failed, severity: warning}
+            exp_annotations:
+              summary: "schedule bad of group g: a run failed"
+              description: "See `coord jobs g`."
       - {eval_time: 1m, alertname: CoordTwoActive, exp_alerts: []}
       - eval_time: 8m
         alertname: CoordTwoActive

@@ -23,7 +23,7 @@ FIGURES = Figures(
     beat_ages_s={"a": 0.25, "b": 7.0},
     takeovers={"first": 1, "takeover": 2},
     gaps=Gaps().with_one(0.04).with_one(6.5).with_one(400.0),
-    jobs=(Job(name="orders", started=9, skipped=1),),
+    jobs=(Job(name="orders", ok=9, failed=2, stopped=3, died=4, skipped=1, denied=5),),
 )
 
 
@@ -69,7 +69,14 @@ def test_a_standby_tells_of_its_group():
     assert found["coord_standbys", "orders"] == 2
     assert found["coord_heartbeat_age_seconds", "orders", "b"] == 7.0
     assert found["coord_takeovers_total", "orders", "takeover"] == 2
-    assert found["coord_job_runs_total", "orders", "orders", "started"] == 9
+    assert {key[-1]: value for key, value in found.items() if key[0] == "coord_job_runs_total"} == {
+        "ok": 9,
+        "failed": 2,
+        "stopped": 3,
+        "died": 4,
+        "skipped": 1,
+    }
+    assert found["coord_gate_denied_total", "orders", "orders"] == 5
     assert found["coord_clock_offset_seconds", "orders", "a"] == -0.5
 
 
