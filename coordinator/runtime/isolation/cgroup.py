@@ -16,7 +16,7 @@ from typing import Any
 
 from coordinator.runtime.isolation import plain, traces
 from coordinator.runtime.isolation.plain import PlainContainer
-from coordinator.runtime.isolation.traces import Chase, Trace
+from coordinator.runtime.isolation.traces import Chaser, Trace
 from coordinator.runtime.linux import processes, spawn, syscalls
 from coordinator.runtime.linux.processes import ProcessSnapshot, Seen
 
@@ -113,7 +113,7 @@ def reach(*, others: bool) -> str:
     return f"everything in the program's cgroup, and what left it{left}"
 
 
-def kill_by_handle(handle: dict[str, Any], look: ProcessSnapshot, chase: Chase) -> bool:
+def kill_by_handle(handle: dict[str, Any], look: ProcessSnapshot, chase: Chaser) -> bool:
     """SIGKILL a run through its handle; true when nothing is left, inside or outside."""
     path = str(handle["path"])
     inside = _kill_inside(path)

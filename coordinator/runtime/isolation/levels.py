@@ -123,7 +123,7 @@ class LevelModule(Protocol):
         ...
 
     def kill_by_handle(
-        self, handle: dict[str, Any], look: ProcessSnapshot, chase: traces.Chase
+        self, handle: dict[str, Any], look: ProcessSnapshot, chase: traces.Chaser
     ) -> bool:
         """SIGKILL a run by its handle; true when no known process of it is left."""
         ...
@@ -201,7 +201,7 @@ def kill_all(handles: Mapping[int, Handle], within_s: float = KILL_MAX_S) -> set
     """
     until = time.monotonic() + within_s
     left = dict(handles)
-    chases = {number: traces.Chase() for number in left}
+    chases = {number: traces.Chaser() for number in left}
     for rounds in itertools.count():
         look = ProcessSnapshot()
         # Known processes of all runs are killed before the marks of any run are searched.
@@ -226,7 +226,7 @@ def _kill_marked(handle: Handle, look: ProcessSnapshot) -> bool:
     return bool(victims)
 
 
-def _kill_known(handle: Handle, look: ProcessSnapshot, chase: traces.Chase) -> bool:
+def _kill_known(handle: Handle, look: ProcessSnapshot, chase: traces.Chaser) -> bool:
     module = _BY_NAME.get(str(handle.get("level")))
     if module is None:
         raise ValueError(f"no such isolation level: {handle.get('level')}")

@@ -15,7 +15,7 @@ from typing import Any
 
 from coordinator.runtime.isolation import plain
 from coordinator.runtime.isolation.plain import PlainContainer
-from coordinator.runtime.isolation.traces import Chase
+from coordinator.runtime.isolation.traces import Chaser
 from coordinator.runtime.linux import processes, spawn, syscalls
 from coordinator.runtime.linux.processes import ProcessSnapshot, Seen
 
@@ -112,7 +112,7 @@ def reach(*, others: bool) -> str:  # noqa: ARG001 - as all levels
     return "everything in the program's PID namespace"
 
 
-def kill_by_handle(handle: dict[str, Any], look: ProcessSnapshot, chase: Chase) -> bool:
+def kill_by_handle(handle: dict[str, Any], look: ProcessSnapshot, chase: Chaser) -> bool:
     """SIGKILL a run through its handle; true when nothing is left."""
     init, started = int(handle["keeper"]), int(handle["keeper_started"])
     # Process 1 is dead only when all others of its namespace are dead.

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from coordinator.runtime.isolation import traces
-from coordinator.runtime.isolation.traces import Chase, Trace
+from coordinator.runtime.isolation.traces import Chaser, Trace
 from coordinator.runtime.linux import processes, spawn, syscalls
 from coordinator.runtime.linux.processes import ProcessSnapshot, Seen
 
@@ -34,7 +34,7 @@ class PlainContainer:
     def __init__(self, marker: str) -> None:
         self._trace = Trace(marker)
         self.root = 0
-        self._chase = traces.Chase()
+        self._chase = traces.Chaser()
         self.status_fd: int | None = None  #: on which the keeper reports how the program ended
 
     def launch(self, body: Callable[[int], object]) -> None:
@@ -134,7 +134,7 @@ def reach(*, others: bool) -> str:
     )
 
 
-def kill_by_handle(handle: dict[str, Any], look: ProcessSnapshot, chase: Chase) -> bool:
+def kill_by_handle(handle: dict[str, Any], look: ProcessSnapshot, chase: Chaser) -> bool:
     """SIGKILL the known processes of a run through its handle; true when none of them is left."""
     trace = traces.traced(handle)
     victims = trace.related(look)

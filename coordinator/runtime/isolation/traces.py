@@ -17,13 +17,12 @@ import signal
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from coordinator.protocol.guardian.chase import Chase, Signal
 from coordinator.runtime.linux import processes
 from coordinator.runtime.linux.processes import ProcessSnapshot, Seen
 
 VARIABLE = "COORD_RUN_ID"
 _STOPPED = "T"
-#: After this many rounds of stopping, a run that still grows is killed all the same.
-_STOPS_MAX = 200
 
 
 class Trace(NamedTuple):
@@ -109,28 +108,25 @@ def kill(victims: Mapping[int, Seen], keeper: int) -> tuple[Seen, ...]:
     return tuple(refused)
 
 
-class Chase:
-    """Rounds of one killer against one run that may fork while it is killed.
-
-    Where processes are limited, each death allows another fork. So while each snapshot shows new
-    processes all are stopped; they are killed with the first snapshot that shows none.
-    """
+class Chaser:
+    """One killer of one run that may fork while it is killed; what it does is decided by Chase."""
 
     def __init__(self) -> None:
-        self._found: set[tuple[int, int]] = set()
-        self._stops = 0
-        self.grew = False  #: the last round found a process that no earlier round had found
+        self._chase = Chase()
+
+    @property
+    def grew(self) -> bool:
+        """Say whether the last round found a process that no earlier round had found."""
+        return self._chase.grew
 
     def stop_or_kill(self, victims: Mapping[int, Seen], keeper: int) -> tuple[Seen, ...]:
         """Stop or SIGKILL each; return those that the kernel protects."""
         found = {(seen.pid, seen.started) for seen in victims.values()}
-        self.grew = bool(self._found) and not found <= self._found
-        self._found |= found
-        if self.grew and self._stops < _STOPS_MAX:
-            self._stops += 1
-            running = [seen for seen in victims.values() if seen.state != _STOPPED]
-            return tuple(seen for seen in running if not _signalled(seen, signal.SIGSTOP))
-        return kill(victims, keeper)
+        self._chase, decided = self._chase.after_look(found)
+        if decided is Signal.KILL:
+            return kill(victims, keeper)
+        running = [seen for seen in victims.values() if seen.state != _STOPPED]
+        return tuple(seen for seen in running if not _signalled(seen, signal.SIGSTOP))
 
 
 def kill_one(seen: Seen) -> bool:

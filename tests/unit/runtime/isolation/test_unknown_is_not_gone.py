@@ -29,14 +29,14 @@ room = PlainContainer("nothing-carries-this")
 handle = {"level": "plain", "keeper": 0, "keeper_started": 0, "pid": 0, "started": 0}
 handle["marker"] = "nothing-carries-this"
 assert room.empty(False, ProcessSnapshot())
-assert plain.kill_by_handle(handle, ProcessSnapshot(), traces.Chase())
+assert plain.kill_by_handle(handle, ProcessSnapshot(), traces.Chaser())
 usual = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (3, usual[1]))
 seen = processes.look(parent)
 told = [seen is not None and seen.unknown and seen.alive]
 told += [processes.lives(parent, started), ProcessSnapshot().blind]
 told += [room.empty(False, ProcessSnapshot())]
-told += [plain.kill_by_handle(handle, ProcessSnapshot(), traces.Chase())]
+told += [plain.kill_by_handle(handle, ProcessSnapshot(), traces.Chaser())]
 resource.setrlimit(resource.RLIMIT_NOFILE, usual)
 assert not ProcessSnapshot().blind
 print(*told)
