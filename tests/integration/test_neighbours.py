@@ -9,7 +9,8 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from coordinator.errors import SchemaError
+from coordinator.errors import SchemaError, StatementError
+from coordinator.store.operations.people import Operations
 from coordinator.store.schema import migrate
 from coordinator.store.schema.aliases import ALIASES, missing_aliases
 from tests.support.servers.postgres import Server
@@ -134,6 +135,26 @@ def test_two_schemas_in_one_database_share_no_view(empty: str):
     with psycopg.connect(empty) as connection:
         assert missing_aliases(connection, "coord") == []
         assert len(missing_aliases(connection, "other")) == len(NAMES)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT count(*) FROM sys.tasks",
+        'SELECT count(*) FROM "sys" . "tasks"',
+        "select 1 from Sys.Nodes, SYS.TASKS",
+    ],
+)
+def test_a_person_never_reads_the_views_of_another_schema(empty: str, query: str):
+    migrate.upgrade(empty, "coord")
+    migrate.upgrade(empty, "other")
+
+    with Operations(empty, "coord", "here", 10.0) as first:
+        assert len(first.select(query)[1]) == int("count" in query)
+    with Operations(empty, "other", "here", 10.0) as second:
+        with pytest.raises(StatementError, match=r"sys\.\w+ is somebody else's: read other\.sys_"):
+            second.select(query)
+        assert second.select("SELECT count(*) FROM other.sys_tasks")[1] == [(0,)]
 
 
 def test_a_schema_that_others_may_create_in_is_said(empty: str):

@@ -13,6 +13,7 @@ from coordinator.errors import CoordError, DatabaseRefusedError, NotFoundError, 
 from coordinator.protocol.operations.statement import CancelTask, CreateTask, Statement
 from coordinator.store.admin.connection import AdminConnection, Cursor, Row, Rows
 from coordinator.store.driver.errors import database_error
+from coordinator.store.schema.aliases import misread
 from coordinator.store.sql.statement import named
 
 T = TypeVar("T")
@@ -60,6 +61,7 @@ UNION ALL
 #: States with which our functions refuse a statement.
 REFUSALS = ("42601", "0A000", "22023", "42704", "42710", "55000")
 NOT_PERMITTED = "42501"
+UNDEFINED_TABLE = "42P01"
 
 
 class Operations:
@@ -139,11 +141,15 @@ class Operations:
     def select(self, query: str) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Return the columns and the rows of a person's query; it cannot write.
 
-        Columns of one name get numbers, as in id, id_2: documents have rows by name.
+        Columns of one name get numbers, as in id, id_2: documents have rows by name. A view of
+        `sys` that is not of this connection's schema is refused: its rows are another's.
         Errors: StatementError with the server's state, place and hint.
         """
 
         def body(cursor: Cursor) -> tuple[list[str], list[tuple[Any, ...]]]:
+            another = misread(cursor.connection, self._database.schema, query)
+            if another:
+                raise StatementError(another, UNDEFINED_TABLE)
             with cursor.connection.cursor(row_factory=tuple_row) as answering:
                 answering.execute(query.encode())
                 names = [column.name for column in answering.description or ()]

@@ -7,6 +7,7 @@ not made, and `coord db upgrade` and `coord doctor` say so. Nothing of ours read
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, LiteralString
 
@@ -156,10 +157,20 @@ def for_each_alias(schema: str, *statements: str) -> str:
 
 def missing_aliases(connection: psycopg.Connection[Any], schema: str) -> list[str]:
     """Return a sentence for each view that is not there, with the reason."""
-    query = sql.SQL(_NOT_OURS).format(ours=_ours(schema), **_lists(schema))
-    with connection.cursor(row_factory=tuple_row) as cursor:
-        rows = cursor.execute(query).fetchall()
-    return [_sentence(schema, *row) for row in rows]
+    return list(_missing(connection, schema).values())
+
+
+def misread(connection: psycopg.Connection[Any], schema: str, query: str) -> str:
+    """Return a sentence for a view of `sys` that a query names and that is not this schema's.
+
+    It shows another schema of coord in the same database, or is somebody else's. Empty: none.
+    """
+    named = set(re.findall(r'\bsys"?\s*\.\s*"?(\w+)', query.lower()))
+    if not named & set(PEOPLE_VIEWS):
+        return ""
+    missing = _missing(connection, schema)
+    told = [text for (place, name), text in missing.items() if place == "sys" and name in named]
+    return told[0] if told else ""
 
 
 def remarks(connection: psycopg.Connection[Any], schema: str) -> list[str]:
@@ -180,6 +191,13 @@ def remarks(connection: psycopg.Connection[Any], schema: str) -> list[str]:
             " usual search_path: give your applications another role"
         )
     return found
+
+
+def _missing(connection: psycopg.Connection[Any], schema: str) -> dict[tuple[str, str], str]:
+    query = sql.SQL(_NOT_OURS).format(ours=_ours(schema), **_lists(schema))
+    with connection.cursor(row_factory=tuple_row) as cursor:
+        rows = cursor.execute(query).fetchall()
+    return {(row[0], row[1]): _sentence(schema, *row) for row in rows}
 
 
 def _sentence(schema: str, place: str, name: str, relation: str, taken: bool) -> str:
