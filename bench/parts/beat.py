@@ -55,6 +55,7 @@ def prepare(database: Database, clients: int, group: str = GROUP) -> dict[str, s
         "token": f"'{group}'::text",
         "node": "('n' || :client_id::text)",
         "mine": "md5(:client_id::text)",
+        "wall_ms": "1000",
         "holder": "'n0'::text",
         "holding": "md5('0')",
     }

@@ -63,6 +63,7 @@ CREATE TABLE {schema}.health_check (
     capacity integer,
     ready boolean,
     address text,
+    clock_ms bigint,
     CONSTRAINT health_check_pkey PRIMARY KEY (group_id, task_id)
 ) WITH (
     fillfactor = 50,

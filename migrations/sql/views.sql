@@ -37,14 +37,16 @@ SELECT
     seen.ended_at,
     seen.end_reason,
     CASE WHEN NOT seen.ended AND NOT seen.holds THEN seen.ready END AS ready,
-    seen.address
+    seen.address,
+    CASE WHEN NOT seen.ended THEN CAST(seen.clock_ms / 1000.0 AS double precision) END
+        AS clock_offset_s
 FROM (
     SELECT
         node.group_id, node.task_id, node.session, node.liveness_ms, node.heartbeat_ms,
         node.lease_ms, node.host, node.pid, node.version, node.standing,
         COALESCE(chosen.value, node.priority) AS priority,
         node.config_hash, node.isolation, node.started_at, node.joined_at, node.ended_at,
-        node.end_reason, node.ready, node.address,
+        node.end_reason, node.ready, node.address, node.clock_ms,
         node.ended_at IS NOT NULL OR node.session IS NULL AS ended,
         COALESCE(
             node.ended_at IS NULL
@@ -197,7 +199,7 @@ SELECT
     seen.liveness_s,
     seen.heartbeat_s,
     seen.uptime_s,
-    seen.session,
+    seen.clock_offset_s, seen.session,
     seen.joined_at,
     seen.ended_at,
     seen.end_reason

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from coordinator.protocol.messages.requests import Beat
+from coordinator.protocol.node.state.last_seen import LOOK_EVERY
+from coordinator.store.driver.moments import wall_ms
 from coordinator.store.node import heartbeat
 from coordinator.store.sql.statement import named
 from coordinator.store.sql.view import watched
@@ -53,6 +55,37 @@ def test_beats_are_hot(database):
     wait_until(lambda: database.query(query)[0][0] >= BEATS)
     updated, hot = database.query(query)[0]
     assert hot / updated >= HOT_SHARE_MIN
+
+
+def test_a_node_tells_its_clock_when_it_joins_and_with_each_look_at_everything(database):
+    """For people; the other heartbeats write nothing but themselves."""
+    ask = "SELECT clock_offset_s FROM coord_nodes WHERE task_id = 'standby'"
+    with joined_nodes(database, "holder", "standby") as (holder, standby):
+        ((joined_s,),) = database.query(ask)
+        holder.win()
+        settle(standby)
+        database.query("UPDATE health_check SET clock_ms = 86400000")
+        told = []
+        for _ in range(LOOK_EVERY):
+            standby.connection.heard()
+            standby.beat()
+            told.append(database.query(ask)[0][0])
+
+    assert abs(joined_s) < 3600
+    assert told.count(86_400) >= LOOK_EVERY // 2
+    assert abs(told[-1]) < 3600
+
+
+@pytest.mark.parametrize("ahead_s", [90, -90])
+def test_a_clock_that_is_ahead_has_a_positive_offset(database, ahead_s):
+    with joined_nodes(database, "a") as (node,):
+        seen_ms = database.query("SELECT (date_part('epoch', now()) * 1000)::bigint")[0][0]
+        params = node.connection._place.params(mine=node.session, wall_ms=seen_ms + 1000 * ahead_s)
+        statement = named(heartbeat.BEAT_AND_LOOK, database.schema)
+        node.connection._connection.execute(statement, params)
+        ((offset_s,),) = database.query("SELECT clock_offset_s FROM coord_nodes")
+
+    assert ahead_s - 60 < offset_s <= ahead_s
 
 
 @pytest.mark.parametrize("role", ["alone", "holder", "standby"])
@@ -114,7 +147,9 @@ def test_a_beat_in_a_group_of_a_thousand_looks_up_keys_only(database, statement,
             node.session,
         )
         explain = b"EXPLAIN (ANALYZE, COSTS off, TIMING off) " + named(statement, database.schema)
-        params = node.connection._place.params(mine=node.session, **watched(view))
+        params = node.connection._place.params(
+            mine=node.session, wall_ms=wall_ms(), **watched(view)
+        )
         plan = [line for (line,) in node.connection._connection.execute(explain, params)]
 
     executed = [line for line in plan if "never executed" not in line]

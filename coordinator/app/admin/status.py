@@ -59,6 +59,7 @@ class NodeLine:
     ready: bool | None = None  #: it may run tasks; None in a group of one program
     program_ready: bool | None = None  #: the program of a standby waits at its gate
     address: str | None = None  #: for others, to reach it
+    clock_offset_s: float | None = None  #: of its machine ahead of the database, when told last
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,4 +292,5 @@ def _node(row: Row, host: Row | None) -> NodeLine:
         ready=None if host is None else _ready(row, host),
         program_ready=row["ready"],
         address=row["address"],
+        clock_offset_s=row["clock_offset_s"],
     )

@@ -68,7 +68,7 @@ ORDER BY status.group_id
 NODES: LiteralString = """
 SELECT group_id, task_id, role, state, beat_age_s, lease_s, liveness_s, heartbeat_s, host, pid,
        version, priority, standing, config_hash, isolation, uptime_s, end_reason, ready,
-       address
+       address, clock_offset_s
 FROM {schema}.coord_nodes
 WHERE CAST(%(group_id)s AS text) IS NULL OR group_id = %(group_id)s
 ORDER BY group_id, role, state = 'ended', task_id

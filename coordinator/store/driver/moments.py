@@ -1,8 +1,9 @@
-"""Reads moments, whatever PostgreSQL calls one."""
+"""Moments of PostgreSQL, whatever it calls one, and the clock of this machine."""
 
 from __future__ import annotations
 
 import re
+import time
 from datetime import UTC, datetime
 
 from psycopg.adapt import Buffer, Loader
@@ -27,3 +28,8 @@ class MomentLoader(Loader):
             past = said.startswith(("-", "0001")) or said.endswith(" BC")
             return FIRST_MOMENT if past else LAST_MOMENT
         return datetime.fromisoformat(said).astimezone(UTC)
+
+
+def wall_ms() -> int:
+    """Return the clock of this machine in milliseconds since 1970, for people to compare."""
+    return time.time_ns() // 1_000_000

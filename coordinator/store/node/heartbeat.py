@@ -15,14 +15,21 @@ import psycopg
 from coordinator.errors import OutcomeUnknownError
 from coordinator.protocol.messages.requests import Answer, Beat, View
 from coordinator.protocol.node.state.last_seen import seen_again
+from coordinator.store.driver.moments import wall_ms
 from coordinator.store.sql.statement import named
 from coordinator.store.sql.transaction import Cursor, alone
 from coordinator.store.sql.view import Place, view_of, watched
 
 #: The heartbeat and the whole view, in one round trip. The view's snapshot is older than the write,
-#: so `beat` hands the own new beat out beside it.
+#: so `beat` hands the own new beat out beside it. With it the node tells its clock, for people.
 BEAT_AND_LOOK: LiteralString = """
-WITH beaten AS ({beat})
+WITH beaten AS (
+    UPDATE {schema}.health_check
+    SET beat = beat + 1, last_heartbeat = clock_timestamp(), clock_ms = {clock_ms}
+    WHERE group_id = %(group)s AND task_id = %(node)s
+        AND session = %(mine)s::uuid AND ended_at IS NULL
+    RETURNING beat
+)
 SELECT (SELECT beat FROM beaten), {view_columns} {view_from}
 """
 
@@ -64,7 +71,8 @@ def beat(
             if served_by != cursor.connection.info.backend_pid:
                 raise OutcomeUnknownError("a pooler led us to another process of a server")
             return _beaten(place, mine, seen_again(known, holders, age_s))
-    row = alone(cursor, named(BEAT_AND_LOOK, place.schema), params, prepare=prepare)
+    telling = {**params, "wall_ms": wall_ms()}
+    row = alone(cursor, named(BEAT_AND_LOOK, place.schema), telling, prepare=prepare)
     assert row is not None, "a view is one row"
     return _beaten(place, row[0], view_of(row[1:], place.system_identifier))
 
@@ -85,7 +93,7 @@ def rehearse(cursor: Cursor, place: Place) -> None:
     """
     if not psycopg.Pipeline.is_supported():
         return  # before libpq 14
-    params = place.params(mine=NOBODY)
+    params = place.params(mine=NOBODY, wall_ms=wall_ms())
     with cursor.connection.pipeline():
         cursor.execute(named(BEAT_AND_LOOK, place.schema), params, prepare=True)
         watching = {**params, "holder": "", "holding": NOBODY}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import LiteralString
 
 from coordinator.protocol.messages.requests import Answer, EndNamesake, Join, Leave, NodeFacts
+from coordinator.store.driver.moments import wall_ms
 from coordinator.store.node.fence_locks import push_fences_aside
 from coordinator.store.node.group_record import raise_version
 from coordinator.store.node.race import give_back
@@ -48,16 +49,14 @@ FOR UPDATE
 #: Where tasks are spread, a node that was a Member has failed, or was away: it is in Rehab now.
 JOIN: LiteralString = """
 UPDATE {schema}.health_check
-SET session = %(mine)s::uuid,
-    beat = beat + 1,
+SET session = %(mine)s::uuid, beat = beat + 1,
     last_heartbeat = clock_timestamp(),
     liveness_ms = %(liveness_ms)s, heartbeat_ms = %(heartbeat_ms)s, lease_ms = %(lease_ms)s,
     priority = %(priority)s, host = %(host)s, pid = %(pid)s, version = %(version)s,
     config_hash = %(config_hash)s, isolation = %(isolation)s,
     hosts_tasks = %(hosts_tasks)s, capacity = %(capacity)s,
     address = coalesce(nullif(%(address)s, ''), host(inet_client_addr())),
-    ready = NULL, ended_at = NULL,
-    end_reason = NULL,
+    ready = NULL, ended_at = NULL, end_reason = NULL, clock_ms = {clock_ms},
     standing = CASE
         WHEN NOT %(hosts_tasks)s THEN 'member'
         WHEN session IS NULL THEN 'promotable'
@@ -317,4 +316,5 @@ def _columns(facts: NodeFacts) -> dict[str, object]:
         "isolation": facts.isolation,
         "capacity": facts.capacity,
         "address": facts.address,
+        "wall_ms": wall_ms(),
     }

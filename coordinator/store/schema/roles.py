@@ -65,7 +65,8 @@ NODE: dict[str, Needs] = {
         insert="group_id, task_id",
         update="session, beat, last_heartbeat, liveness_ms, lease_ms, heartbeat_ms, ended_at, host,"
         " end_reason, priority, pid, address, version, config_hash, isolation, joined_at, standing,"
-        " started_at, caught_up, seen_version, standing_version, hosts_tasks, capacity, ready",
+        " started_at, caught_up, seen_version, standing_version, hosts_tasks, capacity, ready,"
+        " clock_ms",
     ),
     "group_record": Needs(
         insert="group_id",
@@ -87,7 +88,7 @@ NODE: dict[str, Needs] = {
     "schedule": Needs(
         select="group_id, name, fired_count, last_fire_at, last_outcome, skipped_count, ended,"
         " end_reason, terminated_at, term, ok_count, failed_count, stopped_count, died_count,"
-        " denied_count",
+        " denied_count, last_finished_at",
         insert="group_id, name, updated_at",
         update="fired_count, last_fire_at, last_finished_at, last_outcome, last_error,"
         " last_duration_ms, skipped_count, next_fire_at, ended, end_reason, terminated_at, term,"

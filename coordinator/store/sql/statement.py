@@ -159,6 +159,12 @@ VIEW_FROM: LiteralString = """
     LEFT JOIN {schema}.database_epoch AS epoch ON {this_epoch}
 """
 
+#: Clock of the node's machine minus that of the database, within a round trip: people look at it,
+#: and nothing is decided by it. Needs the parameter wall_ms.
+CLOCK_MS: LiteralString = (
+    "%(wall_ms)s::bigint - (date_part('epoch', clock_timestamp()) * 1000)::bigint"
+)
+
 #: One commit, one row written, no index touched. Needs the parameters group, node and mine.
 BEAT: LiteralString = """
     UPDATE {schema}.health_check
@@ -262,6 +268,7 @@ _FRAGMENTS: dict[str, LiteralString] = {
     "view_columns": VIEW_COLUMNS,
     "view_from": VIEW_FROM,
     "beat": BEAT,
+    "clock_ms": CLOCK_MS,
     "standing_after_end": STANDING_AFTER_END,
     "settled_here": SETTLED_HERE,
     "holder_lives": HOLDER_LIVES,

@@ -147,6 +147,7 @@ def node_fields(node: NodeLine) -> shapes.Node:
         "ready": node.ready,
         "programReady": node.program_ready,
         "address": node.address,
+        "clockOffsetSeconds": node.clock_offset_s,
     }
 
 

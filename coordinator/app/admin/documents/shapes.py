@@ -61,6 +61,7 @@ class Node(TypedDict):
     ready: bool | None
     programReady: bool | None
     address: str | None
+    clockOffsetSeconds: float | None
 
 
 class Group(TypedDict):

@@ -2,7 +2,7 @@
 
 import { byId, h, setClass, setText } from "./dom.js";
 import { Table } from "./table.js";
-import { age } from "./words.js";
+import { age, offset } from "./words.js";
 
 const LIVE = ["ok", "late"];
 
@@ -27,6 +27,7 @@ function made(actions) {
     { title: "Lease left", number: true, cell: (node) => age(left(node)) },
     { title: "Host", cell: (node) => `${node.host ?? "–"}:${node.pid ?? "–"}` },
     { title: "Up", number: true, cell: (node) => age(node.uptimeSeconds) },
+    { title: "Clock", number: true, cell: (node) => offset(node.clockOffsetSeconds) },
     { title: "Version", cell: (node) => differs(node, "version", node.version ?? "–") },
     { title: "Settings", cell: (node) => differs(node, "configHash", node.configHash ?? "–") },
   ];

@@ -10,6 +10,13 @@ export function age(seconds) {
   return `${Math.round(seconds / DAY)}d`;
 }
 
+/** Write by how much a clock is ahead of the database's. */
+export function offset(seconds) {
+  if (seconds === null || seconds === undefined) return "–";
+  const sign = seconds < 0 ? "−" : "+", apart = Math.abs(seconds);
+  return sign + (apart < 1 ? `${Math.round(apart * 1000)} ms` : age(apart));
+}
+
 export function gap(seconds) {
   if (seconds === null || seconds === undefined) return "–";
   return seconds < 0 ? `overlap ${(-seconds).toFixed(2)} s` : `${seconds.toFixed(2)} s`;
