@@ -166,8 +166,9 @@ docs: .venv-docs/docs.stamp
 	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	touch $@
 
-# Celery, Django and Litestream for the recipes that need them, in an environment of their own: their
-# tests are long ones, and are skipped with a word where it was not made.
+# Celery, Django and Litestream for the recipes that need them, and what reads the files of `coord
+# print`, in an environment of their own: their tests are long ones, and are skipped with a word where
+# it was not made.
 .PHONY: recipes
 recipes: .venv-recipes/recipes.stamp
 .venv-recipes/recipes.stamp: requirements-recipes.lock
