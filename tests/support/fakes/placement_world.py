@@ -1,7 +1,7 @@
 """A task group reduced to what placement rests on: a record that changes, and nodes that obey it.
 
 Nodes read, stop, release and take one after the other in any order; the tokens keep their books as
-the database does (coordinator/store/node/tasks/take.py and task_release.py).
+the database does (coordinator/store/node/tasks: take.py and release.py).
 """
 
 from __future__ import annotations

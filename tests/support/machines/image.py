@@ -14,9 +14,11 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from tests.support.machines import init
+
 ROOT = Path(__file__).parents[3]
 KERNELS = ROOT / ".machine"
-INIT = Path(__file__).with_name("machine_init.py")
+INIT = Path(init.__file__)
 SYSTEM = "qemu-system-x86_64"
 #: In the order in which one needs the other.
 MODULES = (

@@ -1,6 +1,6 @@
 """The first process of a virtual machine: it starts programs, and tells of what they wrote down.
 
-usage: machine_init.py ADDRESS GATEWAY      (as process 1)
+usage: init.py ADDRESS GATEWAY      (as process 1)
 
 One connection at a time asks it, one line of JSON each way. It needs nothing but Python, and no
 package: whatever goes wrong on the machine, it can still tell.

@@ -80,7 +80,7 @@ class Machine:
     # --- what runs in it ----------------------------------------------------------------------
 
     def ask(self, do: str, **what: object) -> Any:
-        """Have its first process do something (machine_init.py), and return the answer."""
+        """Have its first process do something (init.py), and return the answer."""
         self._inside.send({"do": do, **what})
         answer = self._inside.hear(ANSWER_MAX_S)
         if "failed" in answer:

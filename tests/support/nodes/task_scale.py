@@ -79,6 +79,8 @@ def start_all(tasks: TaskBed, node_count: int, task_count: int) -> None:
         "all have started",
         every_s=LOOK_EVERY_S,
     )
+    # A node that was taken for dead on a loaded machine gets its share again.
+    eventually(lambda: even(tasks.where(), task_count), 60, "even", every_s=LOOK_EVERY_S)
 
 
 def one_node_dies_and_returns(tasks: TaskBed) -> Outcome:
