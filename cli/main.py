@@ -27,7 +27,7 @@ from coordinator.cli.commands.observer import commands as observer_commands
 from coordinator.cli.commands.once import once, tick, when_active
 from coordinator.cli.commands.operation import commands as operation_commands
 from coordinator.cli.commands.operation import sql as sql_command
-from coordinator.cli.commands.planned import handovers, pauses
+from coordinator.cli.commands.planned import handovers, pauses, run_task
 from coordinator.cli.commands.planned import nodes as planned_nodes
 from coordinator.cli.commands.print import commands as print_commands
 from coordinator.cli.commands.program import gate, state
@@ -106,6 +106,7 @@ app.command()(events.events)
 app.command()(events.jobs)
 app.command()(check.check)
 app.command()(check.wait)
+task_commands.app.command(epilog=run_task.EXIT_CODES)(run_task.run)
 app.add_typer(task_commands.app, name="task")
 app.add_typer(state.app, name="state")
 app.add_typer(checkpoint_commands.app, name="checkpoint")

@@ -68,6 +68,8 @@ DROP VIEW
     {schema}.coord_status,
     {schema}.coord_nodes;
 
+DROP FUNCTION {schema}.coord_ask_run;
+
 DROP FUNCTION
     {schema}.coord_exchange,
     {schema}.coord_leave,

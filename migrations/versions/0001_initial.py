@@ -35,7 +35,7 @@ FILES = (
         "operation_ends",
         "operation_hung",
     ),
-    *("operation_views", "retention"),
+    *("operation_views", "retention", "asked_runs"),
 )
 
 

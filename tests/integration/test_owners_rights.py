@@ -10,6 +10,7 @@ from psycopg import errors, sql
 
 from coordinator.store.schema import retention
 from coordinator.store.schema.operations import rights as operations
+from coordinator.store.schema.planned import rights as planned
 
 pytestmark = pytest.mark.real
 
@@ -28,7 +29,11 @@ CALLED = (
     *(name.partition("(")[0] for name in retention.FUNCTIONS),
     *(
         name.partition("(")[0]
-        for name in (*operations.NODE_FUNCTIONS, *operations.ADMINISTRATOR_FUNCTIONS)
+        for name in (
+            *operations.NODE_FUNCTIONS,
+            *operations.ADMINISTRATOR_FUNCTIONS,
+            *planned.ADMINISTRATOR_FUNCTIONS,
+        )
     ),
 )
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 
 from coordinator.app.config.settings import NodeSettings
+from coordinator.app.program.asked_runs import DatabaseAskedRuns
 from coordinator.app.program.database_ledger import DatabaseLedger
 from coordinator.app.program.record_connection import RecordConnection
 from coordinator.errors import ConfigError, ScheduleEndedError, TokenLostError
@@ -13,9 +15,11 @@ from coordinator.protocol.messages.schedule import Trigger
 from coordinator.protocol.rules.timing import lease_of
 from coordinator.runtime.schedule.calendar import cron
 from coordinator.runtime.schedule.jobs import Job, RunContext
+from coordinator.runtime.schedule.run import Ending
 from coordinator.runtime.schedule.run_log import RunLog, error_text
-from coordinator.runtime.schedule.runner import Ending, Schedule
+from coordinator.runtime.schedule.runner import Schedule
 from coordinator.runtime.schedule.stop_signal import StopSignal
+from coordinator.store.program.asked_runs import NAME as BY_HAND
 from coordinator.store.program.schedule import Holding
 
 
@@ -36,13 +40,21 @@ def run_schedule(
         task=task,
         node=context.node,
     )
+    connection, begun_at = RecordConnection.of(settings.database), settings.started_at_s
     ledger = DatabaseLedger(
-        RecordConnection.of(settings.database),
+        connection,
         holding,
         settings.trigger.max_count,
         clock=clock,
-        node_started_at=settings.started_at_s,
+        node_started_at=begun_at,
     )
+    asked = None
+    if owner:
+        by_hand = replace(holding, name=BY_HAND)
+        ledger_of_asked = DatabaseLedger(
+            connection, by_hand, None, clock=clock, node_started_at=begun_at
+        )
+        asked = DatabaseAskedRuns(connection, by_hand, ledger_of_asked, stop)
     log = RunLog(group=context.group, node=context.node, term=context.term)
     schedule = Schedule(
         trigger=settings.trigger,
@@ -55,11 +67,14 @@ def run_schedule(
         lease_s=lease_of(settings.liveness_s),
         heartbeat_s=settings.heartbeat_s,
         stop_timeout_s=settings.stop_timeout_s,
+        asked=asked,
     )
     try:
         return exit_code(schedule.run(), log, _how_to_resume(owner, task))
     finally:
         ledger.close()
+        if asked is not None:
+            asked.close()
 
 
 def exit_code(ending: Ending, log: RunLog, how_to_resume: str) -> int:

@@ -7,6 +7,7 @@ from datetime import datetime
 from coordinator.errors import DatabaseUnreachableError
 from coordinator.ports import Answered, Clock
 from coordinator.protocol.messages.schedule_claims import RECORD_AHEAD_MAX_S
+from coordinator.runtime.schedule.asked_runs import AskedRunMaker
 from coordinator.runtime.schedule.calendar.server_time import ServerTime
 from coordinator.runtime.schedule.first_slot import ScheduleSeen
 from coordinator.runtime.schedule.ledger import Ledger
@@ -23,8 +24,17 @@ class ScheduleClock:
     stepped: it was set since the schedule was opened, so the schedule must be opened again.
     """
 
-    def __init__(self, ledger: Ledger, clock: Clock, waits: Waits, log: RunLog) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        clock: Clock,
+        waits: Waits,
+        log: RunLog,
+        asked: AskedRunMaker | None = None,
+    ) -> None:
+        """asked: runs by hand, which are looked for while nothing is due."""
         self._ledger, self._clock, self._waits, self._log = ledger, clock, waits, log
+        self._asked = asked
         self._time = ServerTime(clock)
         self.stepped = False
 
@@ -55,9 +65,21 @@ class ScheduleClock:
 
         Errors: RunStoppedError at a stop, TokenLostError.
         """
+        self._wait(slot, None)
+
+    def wait_for_run(self, slot: datetime) -> datetime | None:
+        """Wait like `wait_until`, or until somebody asks for a run by hand; return its slot."""
+        return self._wait(slot, self._asked)
+
+    def _wait(self, slot: datetime, asked: AskedRunMaker | None) -> datetime | None:
         self._waits.pause(0.0)
-        while (wait_s := self._time.until_s(slot)) > 0 and not self.stepped:
-            self._waits.pause(min(wait_s, LOOK_AGAIN_S))
+        while True:
+            by_hand = None if asked is None else asked.due()
+            wait_s = self._time.until_s(slot)
+            if by_hand is not None or wait_s <= 0 or self.stepped:
+                return by_hand
+            pause = self._waits.pause if asked is None else asked.wait
+            pause(min(wait_s, LOOK_AGAIN_S))
             if self._time.age_s() >= LOOK_AGAIN_S:
                 try:
                     self._look()

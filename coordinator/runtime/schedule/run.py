@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from coordinator.ports import Clock
 from coordinator.protocol.messages.schedule import Policy
@@ -33,6 +34,21 @@ class Made:
     error: str | None = None
     terminate: str | None = None
     cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Reason for which a schedule runs nothing more on this node.
+
+    stopped:    the node was told to stop.
+    cut:        the node was told to stop, and the running command had to be ended.
+    exhausted:  its count, its time or its one moment is over, for the whole group.
+    terminated: ended by its error policy, for the whole group.
+    lost:       this node no longer holds the token.
+    """
+
+    kind: Literal["stopped", "cut", "exhausted", "terminated", "lost"]
+    reason: str
 
 
 class RunMaker:

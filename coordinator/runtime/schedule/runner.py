@@ -17,9 +17,8 @@ process when trust is over.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Literal
 
 from coordinator.errors import CoordError, DatabaseUnreachableError, TokenLostError
 from coordinator.ports import Clock
@@ -35,29 +34,15 @@ from coordinator.protocol.messages.schedule_claims import (
     TooEarly,
 )
 from coordinator.runtime.schedule import policies
+from coordinator.runtime.schedule.asked_runs import AskedRunMaker, AskedRuns
 from coordinator.runtime.schedule.database_clock import ScheduleClock
 from coordinator.runtime.schedule.first_slot import Opening, opening, why_over
 from coordinator.runtime.schedule.jobs import Job, RunContext, RunStoppedError
 from coordinator.runtime.schedule.ledger import Ledger
-from coordinator.runtime.schedule.run import RunMaker
+from coordinator.runtime.schedule.run import Ending, Made, RunMaker
 from coordinator.runtime.schedule.run_log import RunLog, shown
 from coordinator.runtime.schedule.stop_signal import StopSignal
 from coordinator.runtime.schedule.waits import Waits
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """Reason for which a schedule runs nothing more on this node.
-
-    stopped:    the node was told to stop.
-    cut:        the node was told to stop, and the running command had to be ended.
-    exhausted:  its count, its time or its one moment is over, for the whole group.
-    terminated: ended by its error policy, for the whole group.
-    lost:       this node no longer holds the token.
-    """
-
-    kind: Literal["stopped", "cut", "exhausted", "terminated", "lost"]
-    reason: str
 
 
 class Schedule:
@@ -77,7 +62,9 @@ class Schedule:
         heartbeat_s: float,
         stop_timeout_s: float,
         log: RunLog | None = None,
+        asked: AskedRuns | None = None,
     ) -> None:
+        """asked: the record of runs by hand, if there is one."""
         self._trigger, self._policy = trigger, policy
         self._context, self._ledger, self._stop = context, ledger, stop
         self._log = log or RunLog(group=context.group, node=context.node, term=context.term)
@@ -96,7 +83,8 @@ class Schedule:
             log=self._log,
             stop_timeout_s=stop_timeout_s,
         )
-        self._time = ScheduleClock(ledger, clock, self._waits, self._log)
+        self._asked = AskedRunMaker.of(asked, self._maker, context, self._waits, self._log)
+        self._time = ScheduleClock(ledger, clock, self._waits, self._log, self._asked)
         self._opened_at = self._counted_from = datetime.min.replace(tzinfo=UTC)
 
     def run(self) -> Ending:
@@ -130,6 +118,8 @@ class Schedule:
             told := self._waits.for_answer(self._ledger.settle, "run-died", "a run died")
         ):
             self._log.warn("run-died", told)
+        if self._asked is not None:
+            self._asked.settle()
         if seen.terminated:
             return begin, Ending("terminated", seen.end_reason)
         if begin.first is None:
@@ -149,11 +139,13 @@ class Schedule:
         """Run slot after slot until the schedule ends; None when it must be opened again."""
         slot = begin.first
         while slot is not None:
-            self._time.wait_until(slot)
-            ending = None if self._time.stepped else self._fire(slot, begin)
+            by_hand = self._time.wait_for_run(slot)
+            if self._time.stepped:
+                return None
+            ending = self._fire(slot, begin) if by_hand is None else self._by_hand(by_hand, slot)
             if ending is not None or self._time.stepped:
                 return ending
-            slot = self._following(slot, begin)
+            slot = self._following(slot, begin) if by_hand is None else self._kept(slot, begin)
         skipped = begin.slots.count(self._counted_from, self._time.now())
         return self._exhausted(why_over(self._trigger), skipped)
 
@@ -177,6 +169,27 @@ class Schedule:
         if waiting.log and count > 0:
             self._log.warn("run-skipped", f"{count} run(s) skipped: {why}", count=count)
         return kept
+
+    def _by_hand(self, asked_for: datetime, slot: datetime) -> Ending | None:
+        """Make a run that somebody asks for while `slot` is waited for (X3)."""
+        assert self._asked is not None, "somebody asks by the record of runs by hand"
+        made = self._asked.make(asked_for, max(0.0, self._time.until_s(slot)))
+        return None if made is None else self._stopped(made, "the run by hand")
+
+    def _kept(self, slot: datetime, begin: Opening) -> datetime | None:
+        """Return the slot to wait for after a run by hand, as the waiting policy says."""
+        waiting, now = policies.waiting(self._policy.waiting), self._time.now()
+        if slot > now or not waiting.ignore:
+            return slot
+        if waiting.log:
+            self._log.warn("run-skipped", "run(s) skipped: one by hand was going on")
+        return begin.slots.at_or_after(now)
+
+    def _stopped(self, made: Made, run: str) -> Ending | None:
+        """Return the ending of a schedule that was told to stop."""
+        if made.cut:
+            return Ending("cut", f"{run} was ended: its stopTimeout was over")
+        return Ending("stopped", "told to stop") if self._stop.event.is_set() else None
 
     # --- one slot -----------------------------------------------------------------------------
 
@@ -256,10 +269,8 @@ class Schedule:
             return Ending("lost", "the token had another holder before the run ended")
         if made.terminate is not None:
             return Ending("terminated", made.terminate)
-        if made.cut:
-            return Ending("cut", f"run {count} was ended: its stopTimeout was over")
-        if self._stop.event.is_set():
-            return Ending("stopped", "told to stop")
+        if stopped := self._stopped(made, f"run {count}"):
+            return stopped
         if self._trigger.max_count is not None and count >= self._trigger.max_count:
             return self._exhausted(f"maxCount {self._trigger.max_count} is reached", 0)
         return None

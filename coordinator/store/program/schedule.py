@@ -67,7 +67,7 @@ WHERE seen.group_id = %(group)s AND seen.name = %(name)s
 """
 
 #: The server's own clock says whether the slot is due (C2); a record that lies far ahead of it
-#: holds nobody up, but its own slot is not fired again (C4).
+#: holds nobody up, but its own slot is not fired again (C4). A run by hand has its time (X4).
 _CLAIM: LiteralString = """
 UPDATE {schema}.schedule
 SET fired_count = fired_count + 1,
@@ -83,6 +83,7 @@ SET fired_count = fired_count + 1,
 WHERE group_id = %(group)s
     AND name = %(name)s
     AND NOT ended
+    AND (name <> '_hand' OR reserved_slot = %(slot)s AND clock_timestamp() < reserved_until)
     AND %(slot)s <= clock_timestamp() + make_interval(secs => %(slot_ahead_s)s)
     AND (
         last_fire_at IS NULL

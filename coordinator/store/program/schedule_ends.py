@@ -15,6 +15,7 @@ import psycopg
 
 from coordinator.protocol.messages.schedule_claims import Outcome
 from coordinator.store.driver.texts import ascii_text, clean_text
+from coordinator.store.program.asked_runs import NAME as BY_HAND
 from coordinator.store.program.schedule import (
     Connection,
     Holding,
@@ -46,6 +47,15 @@ WHERE group_id = %(group)s
     AND name = %(name)s
     AND term = %(term)s
     AND last_fire_at = %(slot)s
+"""
+
+#: An event for the end of a run by hand, once: before the end is written (X2).
+_TELL_BY_HAND: LiteralString = """
+INSERT INTO {schema}.event (group_id, kind, task_id, session, term, reason, who)
+SELECT %(group)s, %(kind)s, %(node)s, %(session)s, %(term)s, %(told)s, 'schedule'
+FROM {schema}.schedule AS seen
+WHERE seen.group_id = %(group)s AND seen.name = %(name)s AND seen.term = %(term)s
+    AND seen.last_fire_at = %(slot)s AND seen.last_finished_at IS NULL
 """
 
 #: Under our term nothing runs before this: what is unfinished was begun by a process that is dead.
@@ -145,6 +155,10 @@ def finish(
 
 def _finish(connection: Connection, me: Holding, more: dict[str, Any]) -> bool:
     def body() -> bool:
+        if me.name == BY_HAND:
+            # All groups may read events, and not what a program says of its failure.
+            took = f"{more['slot'].isoformat()} after {more['duration_ms'] / 1000:.1f} s"
+            do(connection, me, _TELL_BY_HAND, kind=f"run {more['outcome']}", told=took, **more)
         if do(connection, me, _FINISH, **more).rowcount == 0:
             return False
         if me.owner and more["error"] is not None:

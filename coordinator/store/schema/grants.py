@@ -79,7 +79,7 @@ def grants_for(schema: str, role: str, *, read_only: bool = False) -> list[str]:
         granted = "SELECT" if read_only else privileges
         lines.append(f"GRANT {granted} ON {home}.{table} TO {whom};")
     lines += [f"GRANT SELECT ON {home}.{relation} TO {whom};" for relation in READ]
-    functions = READ_FUNCTIONS if read_only else NODE_FUNCTIONS
+    functions = READ_FUNCTIONS if read_only else (*NODE_FUNCTIONS, *planned.ADMINISTRATOR_FUNCTIONS)
     lines += [f"GRANT EXECUTE ON FUNCTION {home}.{name} TO {whom};" for name in functions]
     return [*lines, for_each_alias(schema, *alias_grants(whom))]
 

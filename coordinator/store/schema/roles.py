@@ -53,8 +53,7 @@ class Needs:
     update: str = ""
 
 
-#: Nobody deletes. No table is granted whole where writing is concerned: who may update a whole
-#: table may lock it, and so stop every group.
+#: Nobody deletes, and nothing is granted whole for writing: who may update all columns may lock.
 NODE: dict[str, Needs] = {
     "token_holder": Needs(
         insert="group_id",
@@ -88,11 +87,12 @@ NODE: dict[str, Needs] = {
     "schedule": Needs(
         select="group_id, name, fired_count, last_fire_at, last_outcome, skipped_count, ended,"
         " end_reason, terminated_at, term, ok_count, failed_count, stopped_count, died_count,"
-        " denied_count, last_finished_at",
+        " denied_count, last_finished_at, reserved_slot, reserved_by, reserved_until",
         insert="group_id, name, updated_at",
         update="fired_count, last_fire_at, last_finished_at, last_outcome, last_error,"
         " last_duration_ms, skipped_count, next_fire_at, ended, end_reason, terminated_at, term,"
-        " updated_at, ok_count, failed_count, stopped_count, died_count, denied_count",
+        " updated_at, ok_count, failed_count, stopped_count, died_count, denied_count,"
+        " reserved_slot, reserved_by, reserved_until",
     ),
     "task": Needs(update="enabled, end_reason, changed_at, changed_by"),
     "task_node": Needs(
@@ -117,10 +117,10 @@ TABLES = tuple(NODE)
 #: Functions of triggers.
 TRIGGER_FUNCTIONS = (
     *("coord_guard_token()", "coord_refuse_name()", "coord_refuse_clash()"),
-    "coord_restore_token()",
-    *planned.TRIGGER_FUNCTIONS,
+    *("coord_restore_token()", *planned.TRIGGER_FUNCTIONS),
 )
-OTHERS = (*TRIGGER_FUNCTIONS, *operations.FUNCTIONS, *retention.FUNCTIONS)
+PEOPLE_FUNCTIONS = (*planned.ADMINISTRATOR_FUNCTIONS, *retention.FUNCTIONS)
+OTHERS = (*TRIGGER_FUNCTIONS, *operations.FUNCTIONS, *PEOPLE_FUNCTIONS)
 FUNCTIONS = tuple(dict.fromkeys((*NODE_FUNCTIONS, *OTHERS)))
 #: Tables without policies: one decides which logins are admitted, the other has the revision.
 UNGUARDED = ("group_role", "coord_version")
@@ -261,7 +261,7 @@ def _people(schema: str, home: str, quoted: dict[str, str]) -> list[str]:
         *(f"GRANT EXECUTE ON FUNCTION {home}.{name} TO {both};" for name in READ_FUNCTIONS),
         for_each_alias(schema, *alias_grants(both)),
     ]
-    called = (*operations.ADMINISTRATOR_FUNCTIONS, *planned.ASKING_FUNCTIONS, *retention.FUNCTIONS)
+    called = (*operations.ADMINISTRATOR_FUNCTIONS, *planned.ASKING_FUNCTIONS, *PEOPLE_FUNCTIONS)
     lines += [f"GRANT EXECUTE ON FUNCTION {home}.{name} TO {administrator};" for name in called]
     for table, verbs in ADMINISTRATOR.items():
         granted = [f"{verb} ({columns})" if columns else verb for verb, columns in verbs.items()]

@@ -222,6 +222,12 @@ CASES: dict[str, Case] = {
         refusal=4,
         between=("task enable copy -g night",),
     ),
+    "task run": Case(
+        fine="archive -g night --reason retry",
+        refused="copy -g night",
+        refusal=3,
+        again="UPDATE schedule SET reserved_until = now() WHERE name = '_hand'",
+    ),
     "task delete": Case(
         fine="extra -g night --yes",
         refused="nope -g night --yes",

@@ -28,7 +28,8 @@ from coordinator.protocol.messages.schedule_claims import (
 from coordinator.runtime.linux.clock import BoottimeClock
 from coordinator.runtime.schedule.first_slot import ScheduleSeen
 from coordinator.runtime.schedule.jobs import Job, RunContext
-from coordinator.runtime.schedule.runner import Ending, Schedule
+from coordinator.runtime.schedule.run import Ending
+from coordinator.runtime.schedule.runner import Schedule
 from coordinator.runtime.schedule.stop_signal import StopSignal
 
 #: Everything here happens within milliseconds; a test that hangs is cut off here.
@@ -161,6 +162,72 @@ class MemoryLedger:
         return self.me == self.term
 
 
+@dataclass
+class MemoryAskedRuns:
+    """Keeps what app/program/asked_runs.py keeps; somebody asks on any thread."""
+
+    me: int = 1
+    term: int = 1  #: the current one
+    asked: list[datetime] = field(default_factory=list)
+    fired: list[datetime] = field(default_factory=list)
+    finished: list[tuple[str, str | None]] = field(default_factory=list)
+    running: bool = False
+    lost_answers: int = 0  #: so many of the next claims are made, and their answers lost
+    rung: threading.Event = field(default_factory=threading.Event)
+    _unsure: datetime | None = None
+
+    def ask(self) -> datetime:
+        slot = datetime.now(UTC)
+        self.asked.append(slot)
+        self.rung.set()
+        return slot
+
+    def settle(self) -> str | None:
+        died, self.running = self.running, False
+        return f"run {len(self.fired)} died" if died else None
+
+    def due(self) -> datetime | None:
+        if self._unsure is not None:
+            return self._unsure
+        if not self.asked or (self.fired and self.fired[-1] >= self.asked[-1]):
+            return None
+        return self.asked[-1]
+
+    def wait(self, seconds: float) -> None:
+        self.rung.wait(min(seconds, 0.02))  # a stop ends it, too
+        self.rung.clear()
+
+    def claim(self, slot: datetime) -> Claim:
+        ours, self._unsure = self._unsure == slot, slot
+        if self.me != self.term:
+            return NotHolder(f"the token is in term {self.term}")
+        if not ours and self.fired and self.fired[-1] >= slot:
+            self._unsure = None
+            return AlreadyFired(self.term, len(self.fired), True)
+        if not ours:
+            self.fired.append(slot)
+            self.running = True
+        if self.lost_answers:
+            self.lost_answers -= 1
+            raise DatabaseUnreachableError("the answer was lost")
+        self._unsure = None
+        return Claimed(len(self.fired))
+
+    def finish(
+        self,
+        slot: datetime,
+        outcome: Outcome,
+        duration_s: float,
+        error: str | None,
+    ) -> bool:
+        assert slot == self.fired[-1], "only the last run can end"
+        assert duration_s >= 0
+        if self.me == self.term:
+            self.running = False
+            self.finished.append((outcome, error))
+        return self.me == self.term
+
+
 class MovableTrust:
     """Trust that lasts until a test says otherwise."""
 
@@ -193,6 +260,7 @@ class Runner:
         ledger: MemoryLedger | None = None,
         clock: Clock | None = None,
         stop: StopSignal | None = None,
+        asked: MemoryAskedRuns | None = None,
         **trigger: Any,
     ) -> None:
         self.trust, self.stop = MovableTrust(), stop or StopSignal()
@@ -217,6 +285,7 @@ class Runner:
             lease_s=5.0,
             heartbeat_s=0.01,
             stop_timeout_s=1.0,
+            asked=asked,
         )
         self._endings: queue.SimpleQueue[Ending | BaseException] = queue.SimpleQueue()
 

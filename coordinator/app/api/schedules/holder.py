@@ -22,8 +22,9 @@ from coordinator.runtime.holders.holding import LOGGER, Holding
 from coordinator.runtime.linux.clock import BoottimeClock
 from coordinator.runtime.schedule.jobs import RunContext, RunStoppedError
 from coordinator.runtime.schedule.ledger import Ledger
+from coordinator.runtime.schedule.run import Ending
 from coordinator.runtime.schedule.run_log import RunLog, error_text
-from coordinator.runtime.schedule.runner import Ending, Schedule
+from coordinator.runtime.schedule.runner import Schedule
 from coordinator.runtime.schedule.stop_signal import StopSignal
 
 

@@ -36,11 +36,19 @@ LAST_EVENT: LiteralString = "SELECT coalesce(max(told.id), 0) AS id FROM {schema
 #: application that run under the group's own token have names below it.
 JOBS: LiteralString = """
 SELECT
-    kept.group_id || CASE WHEN kept.name IN ('', 'once') THEN '' ELSE '/' || kept.name END AS job,
+    kept.group_id || CASE
+        WHEN kept.name IN ('', 'once') THEN ''
+        WHEN kept.name = '_hand' THEN ' by hand'
+        ELSE '/' || kept.name
+    END AS job,
     holder.task_id AS node,
     kept.last_fire_at AS fired_at,
     date_part('epoch', statement_timestamp() - kept.last_fire_at) AS fired_age_s,
-    kept.last_outcome AS outcome,
+    CASE
+        WHEN kept.name = '_hand' AND kept.reserved_until > statement_timestamp()
+            AND (kept.last_fire_at IS NULL OR kept.last_fire_at < kept.reserved_slot) THEN 'asked'
+        ELSE kept.last_outcome
+    END AS outcome,
     kept.last_error AS error,
     CAST(kept.last_duration_ms / 1000.0 AS double precision) AS duration_s,
     CASE WHEN NOT kept.ended THEN kept.next_fire_at END AS next_at,

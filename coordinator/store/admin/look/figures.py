@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import LiteralString
 
-#: Runs of the schedules of a group and of its tasks.
+#: Runs of the schedules of a group and of its tasks, those by hand with the others.
 RUNS: LiteralString = """
 SELECT
     kept.group_id AS name,
-    kept.ok_count AS ok,
-    kept.failed_count AS failed,
-    kept.stopped_count AS stopped,
-    kept.died_count AS died,
-    kept.skipped_count AS skipped,
-    kept.denied_count AS denied
+    CAST(sum(kept.ok_count) AS bigint) AS ok,
+    CAST(sum(kept.failed_count) AS bigint) AS failed,
+    CAST(sum(kept.stopped_count) AS bigint) AS stopped,
+    CAST(sum(kept.died_count) AS bigint) AS died,
+    CAST(sum(kept.skipped_count) AS bigint) AS skipped,
+    CAST(sum(kept.denied_count) AS bigint) AS denied
 FROM {schema}.schedule AS kept
 WHERE kept.group_id = %(group_id)s
     OR starts_with(kept.group_id, CAST(%(group_id)s AS text) || '/')
-ORDER BY kept.group_id, kept.name
+GROUP BY kept.group_id
+ORDER BY kept.group_id
 LIMIT %(count)s
 """

@@ -17,4 +17,6 @@ NODE_FUNCTIONS = (
     "coord_may_take(text, text, boolean)",
     "coord_end_handover(text, text, text, bigint, boolean)",
 )
+#: Functions of what an administrator asks for besides: a run of a task by hand.
+ADMINISTRATOR_FUNCTIONS = ("coord_ask_run(text, text, text, text)",)
 TRIGGER_FUNCTIONS = ("coord_ask_planned()", "coord_end_planned()", "coord_tell_planned()")
