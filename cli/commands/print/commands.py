@@ -88,12 +88,12 @@ def haproxy(
 
     settings, _ = _settings(context)
     given = tuple(servers or ("node-1=192.0.2.1:9000", "node-2=192.0.2.2:9000"))
-    port = values.listen_port(settings)
+    ports = values.listen_port(settings), values.agent_port(settings)
     _show(
         "haproxy.cfg",
         NAME=values.word(settings.group_id),
         BIND=bind,
-        SERVERS=values.server_lines(tuple(values.server(each) for each in given), port),
+        SERVERS=values.server_lines(tuple(values.server(each) for each in given), *ports),
     )
 
 

@@ -76,9 +76,21 @@ def server(text: str) -> Server:
     return Server(name=name, host=host, port=int(port))
 
 
-def server_lines(servers: tuple[Server, ...], check_port: int) -> str:
-    """Return the lines of a HAProxy backend; the check goes to the node beside each server."""
+def agent_port(settings: NodeSettings) -> int | None:
+    """Return the port of the node's agent-check; None where the configuration names none."""
+    port = (settings.agent_check or "").rpartition(":")[2]
+    return int(port) if port.isdecimal() and int(port) else None
+
+
+def server_lines(
+    servers: tuple[Server, ...], check_port: int, asked_port: int | None = None
+) -> str:
+    """Return the lines of a HAProxy backend; the check goes to the node beside each server.
+
+    asked_port: of the agent-check of that node, if it has one.
+    """
+    agent = "" if asked_port is None else f" agent-check agent-port {asked_port} agent-inter 500ms"
     return "\n".join(
-        f"    server {each.name} {each.host}:{each.port} check port {check_port}"
+        f"    server {each.name} {each.host}:{each.port} check port {check_port}{agent}"
         for each in servers
     )

@@ -168,6 +168,7 @@ class NodeSettings:
     once: OnceSettings | None = None
     pass_database: bool = field_of("passDatabase", False)  #: the program may know the URL
     listen: str | None = field_of("http.listen", None)  #: "host:port" of the HTTP endpoints
+    agent_check: str | None = field_of("http.agentCheck", None)  #: "host:port", for HAProxy
     tokens: str | None = field_of("tokens.listen", None)  #: address of the token service
     config_path: str | None = None
     origins: dict[str, str] = field(default_factory=dict)  #: "taskId" -> "Config.toml:1"

@@ -13,6 +13,7 @@ from typing import TypedDict
 from coordinator.protocol.node import branches
 from coordinator.protocol.node.state.node import Node, active, held_by_other
 from coordinator.protocol.rules import epoch
+from coordinator.protocol.rules.planned import drain_of
 from coordinator.protocol.rules.trust import expired
 from coordinator.web.http1 import Reply
 
@@ -120,6 +121,20 @@ def _free(node: Node) -> bool:
 
 def _is_active(snapshot: Snapshot, now: float) -> dict[str, bool]:
     return {"active": active(snapshot.node, now)}
+
+
+def agent_line(snapshot: Snapshot, now: float) -> str:
+    """Return what the agent-check of HAProxy is told; "ready" ends the maintenance of before.
+
+    A standby is down for clients; a node that is drained or leaving takes nothing: maintenance.
+    """
+    node = snapshot.node
+    if active(node, now):
+        return "up ready"
+    drained = node.view is not None and drain_of(node.view.planned, node.policy.node)
+    if drained or node.leaving is not None or node.policy.priority <= 0:
+        return "maint"
+    return "down"
 
 
 def _is_standby(snapshot: Snapshot, now: float) -> dict[str, bool]:

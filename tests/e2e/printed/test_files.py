@@ -157,6 +157,15 @@ def test_haproxy_takes_its_file(config, tmp_path):
     assert "server a 192.0.2.7:9000 check port 8123" in path.read_text()
 
 
+def test_haproxy_asks_the_agent_of_a_node_that_has_one(config, tmp_path):
+    config.write_text(CONFIG.replace("[http]\n", '[http]\nagentCheck = "0.0.0.0:8124"\n'))
+    path = tmp_path / "haproxy.cfg"
+    path.write_text(printed(config, "haproxy", "--server", "a=192.0.2.7:9000"))
+
+    accepts(needs("haproxy"), "-c", "-f", str(path))
+    assert "check port 8123 agent-check agent-port 8124" in path.read_text()
+
+
 @pytest.mark.parametrize(
     "server", ["a", "a=b", "a=b:0", "a=b:99999", "a b=c:1", "a=b\n c:1", "=b:1"]
 )

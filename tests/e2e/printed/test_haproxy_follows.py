@@ -45,14 +45,19 @@ def free_port() -> int:
         return int(line.getsockname()[1])
 
 
-@contextlib.contextmanager
-def haproxy(tmp_path: Path, port: int, front: int, check: int) -> Iterator[Path]:
-    """Run HAProxy with the printed file; give its log."""
-    program = shutil.which("haproxy", path=os.environ["PATH"] + ":/usr/sbin:/sbin")
-    if program is None:
+def program() -> str:
+    """Return the path of HAProxy; without one the test is skipped."""
+    found = shutil.which("haproxy", path=os.environ["PATH"] + ":/usr/sbin:/sbin")
+    if found is None:
         if os.environ.get("CI"):
             pytest.fail("there is no haproxy: `make system-packages` installs it")
         pytest.skip("there is no haproxy here")
+    return found
+
+
+@contextlib.contextmanager
+def haproxy(tmp_path: Path, port: int, front: int, check: int) -> Iterator[Path]:
+    """Run HAProxy with the printed file; give its log."""
     config = tmp_path / "Config.toml"
     config.write_text(f'[http]\nlisten = "127.0.71.1:{check}"\n')
     servers = [f"--server={name}={host}:{port}" for name, host in NODES.items()]
@@ -63,7 +68,7 @@ def haproxy(tmp_path: Path, port: int, front: int, check: int) -> Iterator[Path]
     file, log = tmp_path / "haproxy.cfg", tmp_path / "haproxy.log"
     file.write_text(printed)
     with log.open("ab") as out:
-        process = subprocess.Popen([program, "-db", "-f", str(file)], stdout=out, stderr=out)
+        process = subprocess.Popen([program(), "-db", "-f", str(file)], stdout=out, stderr=out)
     try:
         yield log
     finally:

@@ -67,6 +67,7 @@ SAMPLES = {
     "program.standby": "started",
     "log.format": "json",
     "http.listen": "127.0.0.1:8008",
+    "http.agentCheck": "127.0.0.1:8009",
     "tokens.listen": "unix:/run/coord.sock",
     "conflictExitCode": "9",
     "livenessCheckInterval": "9",

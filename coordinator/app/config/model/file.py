@@ -67,6 +67,13 @@ class HttpTable(Table):
         by="COORD_LISTEN --listen HOST:PORT",
         shown="127.0.0.1:8008",
     )
+    agent_check: Address | None = _node(
+        "http.agentCheck",
+        'Address for the agent-check of HAProxy: "up ready" from the active node, "down" from a'
+        ' standby, "maint" from one that is drained. Default: none.',
+        by="COORD_AGENT_CHECK --agent-check HOST:PORT",
+        shown="127.0.0.1:8009",
+    )
 
 
 class NodeTable(Table):

@@ -16,8 +16,9 @@ from coordinator.protocol.node.state.node import Node
 from coordinator.runtime.agent.loop import Agent
 from coordinator.runtime.log import logger as log
 from coordinator.web.http1 import Reply, Request
+from coordinator.web.line_server import LineServer
 from coordinator.web.listening import split_address
-from coordinator.web.node.checks import Snapshot, reply, term_of
+from coordinator.web.node.checks import Snapshot, agent_line, reply, term_of
 from coordinator.web.node.exposition import exposed
 from coordinator.web.node.routes import Read, route
 from coordinator.web.node.samples import Figures, samples
@@ -36,22 +37,31 @@ class HttpEndpoints:
         self._clock = clock
         self._snapshot = Snapshot(agent.node, clock.now(), float("-inf"))
         self._server: Server | None = None
-        if settings.listen is None:
+        self._lines: LineServer | None = None
+        self._reader: Reader | None = None
+        if settings.listen is None and settings.agent_check is None:
             return
-        counted = Counted(clock.now)
-        self._reader = Reader(lambda: _source(settings, counted), clock.now)
-        self._server = Server(*split_address(settings.listen), self._answer, self._term)
         agent.onlookers.append(self._observe)
-        policy = agent.node.policy
+        if settings.agent_check is not None:
+            where = split_address(settings.agent_check)
+            self._lines = LineServer(*where, self._line, setting="http.agentCheck")
+        if settings.listen is not None:
+            self._serve(settings.listen, settings, logger)
+
+    def _serve(self, listen: str, settings: NodeSettings, logger: logging.Logger) -> None:
+        counted = Counted(self._clock.now)
+        self._reader = Reader(lambda: _source(settings, counted), self._clock.now)
+        self._server = Server(*split_address(listen), self._answer, self._term)
+        policy = self._snapshot.node.policy
         fields = {"group": policy.group, "node": policy.node}
         text = f"{policy.group}: HTTP on {self._server.where}"
         log.say(logger, "http-on", text, fields)
 
     def close(self) -> None:
         """Stop serving."""
-        if self._server is not None:
-            self._server.close()
-            self._reader.close()
+        for one in (self._server, self._reader, self._lines):
+            if one is not None:
+                one.close()
 
     def _answer(self, request: Request, deliver: Deliver) -> Reply | None:
         """Answer from the node's state, or have the database read for the answer."""
@@ -71,6 +81,7 @@ class HttpEndpoints:
         write: Callable[[Found], Reply] = self._document
         if wanted is Read.METRICS:
             write = lambda found: self._metrics(found, accept)  # noqa: E731
+        assert self._reader is not None, "there is a server that asks"
         why_not = self._reader.ask(Question(wanted, write, deliver))
         return None if why_not is None else Reply(UNAVAILABLE, {"error": why_not}, self._term())
 
@@ -86,12 +97,16 @@ class HttpEndpoints:
         made = samples(self._snapshot, figures, self._clock.now(), __version__)
         return exposed(made, accept, self._term())
 
+    def _line(self) -> str:
+        return agent_line(self._snapshot, self._clock.now())
+
     def _term(self) -> int:
         return term_of(self._snapshot.node)
 
     def _observe(self, node: Node) -> None:
-        if self._server is not None:
-            self._server.begin()
+        for one in (self._server, self._lines):
+            if one is not None:
+                one.begin()
         now, before = self._clock.now(), self._snapshot
         answered = node.view is not None and node.view is not before.node.view
         self._snapshot = Snapshot(node, now, now if answered else before.answered_at)

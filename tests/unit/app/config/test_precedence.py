@@ -68,6 +68,7 @@ def test_every_variable_reaches_its_key(directory):
         "COORD_PASS_DATABASE": "1",
         "COORD_OBSERVE": "true",
         "COORD_LISTEN": "127.0.0.1:8008",
+        "COORD_AGENT_CHECK": "127.0.0.1:8009",
         "COORD_TOKENS": "unix:/run/coord.sock",
         "COORD_HOSTS_TASKS": "true",
     }

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from coordinator.protocol.messages.planned import Planned, PlannedChange, PlannedKind
 from coordinator.protocol.node.events import PrimarySeen
-from coordinator.protocol.node.state.node import Node, Policy
+from coordinator.protocol.node.state.node import Leaving, Node, Policy
 from coordinator.protocol.node.state.run import Run
 from coordinator.protocol.rules.timing import Timing
 from coordinator.web.http1 import Reply
@@ -45,6 +46,29 @@ def status(path: str, node: Node, now: float = 100.0) -> int:
 def test_only_the_holder_is_active(path):
     assert status(path, HOLDER) == 200
     assert status(path, STANDBY) == 503
+
+
+def told(node: Node, now: float = 100.0) -> str:
+    """Return what the agent-check of HAProxy is told."""
+    return checks.agent_line(Snapshot(node, 100.0, 100.0), now)
+
+
+def test_the_agent_check_says_up_while_trust_lasts_and_no_longer():
+    """T4: the same snapshot, asked later."""
+    assert told(HOLDER, now=103.9) == "up ready"
+    assert told(HOLDER, now=104.0) == "down"
+    assert told(STANDBY) == "down"
+
+
+def test_a_node_that_takes_nothing_is_in_maintenance():
+    drain = PlannedChange(id=1, kind=PlannedKind.DRAIN, node="a")
+    others = replace(drain, node="b")
+    seen = view()
+
+    assert told(replace(STANDBY, policy=replace(STANDBY.policy, priority=0))) == "maint"
+    assert told(replace(STANDBY, leaving=Leaving(reason="SIGTERM", code=0))) == "maint"
+    assert told(replace(STANDBY, view=replace(seen, planned=Planned(changes=(drain,))))) == "maint"
+    assert told(replace(STANDBY, view=replace(seen, planned=Planned(changes=(others,))))) == "down"
 
 
 def test_active_ends_with_trust_and_not_with_a_flag():
