@@ -93,11 +93,14 @@ class DatabaseAskedRuns:
     def _due(self, connection: Connection) -> datetime | None:
         # Listening first: what is asked for after the look is heard of.
         if connection is not self._listening:
-            connection.add_notify_handler(self._ring)
-            listen = sql.SQL("LISTEN {}").format(sql.Identifier(self._channel))
-            with connection.transaction():
-                connection.execute(listen)
-            self._lent, self._listening = store.is_lent(connection), connection
+            # A session that a pooler lends goes to others, who would hear it in our place (O5).
+            self._lent = store.is_lent(connection)
+            if not self._lent:
+                connection.add_notify_handler(self._ring)
+                listen = sql.SQL("LISTEN {}").format(sql.Identifier(self._channel))
+                with connection.transaction():
+                    connection.execute(listen)
+            self._listening = connection
         return store.due(connection, self._me)
 
     def _hear(self, connection: Connection) -> None:

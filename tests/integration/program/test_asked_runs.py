@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime
 
+import psycopg
 import pytest
 
 from coordinator.app.config.settings import DatabaseSettings
@@ -24,6 +25,7 @@ from coordinator.store.program.asked_runs import NAME
 from coordinator.store.program.schedule import Holding
 from tests.conftest import Database
 from tests.e2e.rows import NIGHT_UUIDS, fill_night
+from tests.support.servers.pgbouncer import pooler
 
 pytestmark = pytest.mark.real
 
@@ -276,6 +278,31 @@ def test_a_connection_that_broke_is_listened_on_again(night: Database, served: S
     served.asked.wait(3600)
 
     assert served.asked.due() == slot
+
+
+def test_behind_a_pooler_nothing_is_listened_to_and_requests_are_looked_for(
+    night: Database, people: AdminConnection
+) -> None:
+    """O5: a lent session goes to others; the wait for an hour is cut to that between two looks."""
+    with pooler(night.conninfo) as between:
+        pooled = Database(between.conninfo, night.schema)
+        with closing(Served(pooled)) as served:
+            served.asked.settle()
+            assert served.asked.due() is None
+            slot = ask(people)
+
+            served.asked.wait(3600)
+
+            assert served.asked.due() == slot
+            with psycopg.connect(
+                between.conninfo, autocommit=True, prepare_threshold=None
+            ) as anybody:
+                # In turn over all sessions that the pooler lends.
+                channels = [
+                    anybody.execute("SELECT count(*) FROM pg_listening_channels()").fetchone()
+                    for _ in range(9)
+                ]
+            assert set(channels) == {(0,)}
 
 
 def ask_over_a_new_connection(database: Database) -> datetime:

@@ -42,7 +42,7 @@ COMMANDS = (
     *("observer status", "observer decisions", "observer suspend", "observer resume"),
     "observer policy",
     *("task add", "task list", "task show", "task enable", "task disable", "task delete"),
-    *("task move", "task cursor", "token hold", "once", "when-active", "tick", "sql"),
+    *("task move", "task run", "task cursor", "token hold", "once", "when-active", "tick", "sql"),
     *("operation list", "operation show", "operation tree", "operation wait", "operation cancel"),
     "gate",
     *("state put", "state get", "state show", "state history"),
