@@ -103,6 +103,10 @@ DROP TABLE
     {schema}.token_holder;
 
 DROP FUNCTION
+    {schema}.coord_tell_interval,
+    {schema}.coord_agree_interval,
+    {schema}.coord_lacks_interval,
+    {schema}.coord_refused_interval,
     {schema}.coord_ask_planned,
     {schema}.coord_end_planned,
     {schema}.coord_tell_planned,

@@ -21,20 +21,32 @@ CREATE TABLE {schema}.planned_change (
     ended_by text,
     outcome text,
     outcome_reason text,
+    agreed_at timestamptz,
     CONSTRAINT planned_change_pkey PRIMARY KEY (id),
     CONSTRAINT planned_change_kind_check CHECK (
-        kind IN ('switchover', 'resign', 'pause work', 'pause takeovers', 'drain', 'priority')
+        kind IN (
+            'switchover', 'resign', 'pause work', 'pause takeovers', 'drain', 'priority',
+            'livenessCheckInterval'
+        )
     ),
     CONSTRAINT planned_change_node_check CHECK (
         CASE
             WHEN kind = 'switchover' THEN true
-            WHEN kind IN ('pause work', 'pause takeovers') THEN node IS NULL
+            WHEN kind IN ('pause work', 'pause takeovers', 'livenessCheckInterval')
+                THEN node IS NULL
             ELSE node IS NOT NULL
         END
     ),
     CONSTRAINT planned_change_due_check CHECK (due_at IS NULL OR kind = 'switchover'),
     CONSTRAINT planned_change_value_check CHECK (
-        CASE WHEN kind = 'priority' THEN value IS NOT NULL AND value >= 0 ELSE value IS NULL END
+        CASE
+            WHEN kind = 'priority' THEN value IS NOT NULL AND value >= 0
+            WHEN kind = 'livenessCheckInterval' THEN value IS NOT NULL AND value > 0
+            ELSE value IS NULL
+        END
+    ),
+    CONSTRAINT planned_change_agreed_check CHECK (
+        agreed_at IS NULL OR kind = 'livenessCheckInterval'
     ),
     CONSTRAINT planned_change_outcome_check CHECK (
         outcome IN ('done', 'refused', 'expired', 'cancelled')
@@ -44,6 +56,7 @@ CREATE TABLE {schema}.planned_change (
         AND due_at BETWEEN '0001-01-02 00:00:00+00' AND '9999-12-30 00:00:00+00'
         AND until_at BETWEEN '0001-01-02 00:00:00+00' AND '9999-12-30 00:00:00+00'
         AND ended_at BETWEEN '0001-01-02 00:00:00+00' AND '9999-12-30 00:00:00+00'
+        AND agreed_at BETWEEN '0001-01-02 00:00:00+00' AND '9999-12-30 00:00:00+00'
         AND octet_length(group_id) <= 1000
         AND octet_length(node) <= 1000
         AND octet_length(asked_by) <= 1000
@@ -64,6 +77,8 @@ CREATE UNIQUE INDEX planned_change_pause_idx ON {schema}.planned_change (group_i
 WHERE outcome IS NULL AND kind IN ('pause work', 'pause takeovers');
 CREATE UNIQUE INDEX planned_change_node_idx ON {schema}.planned_change (group_id, kind, node)
 WHERE outcome IS NULL AND kind IN ('drain', 'priority');
+CREATE UNIQUE INDEX planned_change_setting_idx ON {schema}.planned_change (group_id, kind)
+WHERE outcome IS NULL AND kind = 'livenessCheckInterval' AND agreed_at IS NULL;
 
 -- Return the NOTIFY channel of a group; coordinator/store/connection/opening.py has the same.
 CREATE FUNCTION {schema}.coord_channel(p_group text) RETURNS text
@@ -143,6 +158,7 @@ BEGIN
     NEW.ended_by := NULL;
     NEW.outcome := NULL;
     NEW.outcome_reason := NULL;
+    NEW.agreed_at := NULL;
     NEW.asked_at := clock_timestamp();
     IF NEW.kind IN ('switchover', 'resign') THEN
         NEW.until_at := coalesce(
@@ -171,16 +187,19 @@ BEGIN
     SELECT change.* INTO v_open
     FROM {schema}.planned_change AS change
     WHERE change.group_id = NEW.group_id AND change.outcome IS NULL
+        AND change.agreed_at IS NULL
         AND CASE
             WHEN NEW.kind IN ('switchover', 'resign') THEN change.kind IN ('switchover', 'resign')
             WHEN NEW.kind IN ('pause work', 'pause takeovers')
                 THEN change.kind IN ('pause work', 'pause takeovers')
-            ELSE change.kind = NEW.kind AND change.node = NEW.node
+            ELSE change.kind = NEW.kind AND change.node IS NOT DISTINCT FROM NEW.node
         END;
     IF FOUND THEN
         v_refusal := 'a ' || v_open.kind || ' by ' || v_open.asked_by || ' is open already';
     ELSIF NEW.kind IN ('switchover', 'resign') AND v_of_tasks THEN
         v_refusal := 'the group spreads tasks: move one, or drain a node';
+    ELSIF NEW.kind = 'livenessCheckInterval' THEN
+        v_refusal := {schema}.coord_refused_interval(NEW.group_id, NEW.value, NEW.until_at);
     ELSIF NEW.until_at <= greatest(NEW.asked_at, NEW.due_at) THEN
         v_refusal := 'it would be over before it begins';
     ELSIF (NEW.kind = 'drain' OR NEW.kind = 'priority' AND NEW.value = 0) AND NOT EXISTS (
@@ -220,6 +239,20 @@ BEGIN
             ERRCODE = 'CF003',
             MESSAGE = OLD.group_id || ': the ' || OLD.kind || ' is over: ' || OLD.outcome;
     END IF;
+    IF NEW.agreed_at IS DISTINCT FROM OLD.agreed_at AND (
+        OLD.agreed_at IS NOT NULL
+        OR {schema}.coord_lacks_interval(OLD.group_id, OLD.value)
+    ) THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'CF003',
+            MESSAGE = OLD.group_id || ': the nodes themselves say when the ' || OLD.kind
+                || ' is agreed on';
+    END IF;
+    IF NEW.value IS DISTINCT FROM OLD.value OR NEW.kind <> OLD.kind THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'CF003',
+            MESSAGE = OLD.group_id || ': ask for another value by a row of its own';
+    END IF;
     IF NEW.outcome IS NOT NULL THEN
         NEW.ended_at := clock_timestamp();
         NEW.ended_by := coalesce(NEW.ended_by, session_user);
@@ -240,7 +273,9 @@ BEGIN
     INSERT INTO {schema}.event (group_id, kind, task_id, reason, who)
     VALUES (
         NEW.group_id,
-        NEW.kind || ' ' || coalesce(NEW.outcome, 'asked'),
+        NEW.kind || ' ' || coalesce(
+            NEW.outcome, CASE WHEN NEW.agreed_at IS NULL THEN 'asked' ELSE 'agreed' END
+        ),
         NEW.node,
         CASE WHEN NEW.outcome IS NULL THEN NEW.reason ELSE NEW.outcome_reason END,
         CASE WHEN NEW.outcome IS NULL THEN NEW.asked_by ELSE NEW.ended_by END
@@ -262,6 +297,10 @@ BEGIN
     PERFORM pg_notify({schema}.coord_channel(NEW.group_id), CAST(
         json_build_object('kind', 'group', 'version', v_version) AS text
     ));
+    -- Where no live node has another value, it is agreed on at once.
+    IF NEW.kind = 'livenessCheckInterval' AND TG_OP = 'INSERT' THEN
+        PERFORM {schema}.coord_agree_interval(NEW.group_id);
+    END IF;
     RETURN NULL;
 END
 $coord$;
@@ -279,38 +318,3 @@ EXECUTE FUNCTION {schema}.coord_end_planned();
 CREATE TRIGGER coord_tell_planned AFTER INSERT OR UPDATE ON {schema}.planned_change
 FOR EACH ROW
 EXECUTE FUNCTION {schema}.coord_tell_planned();
-
--- Everybody who has the privilege reads. A node records ends for its own group and asks for
--- nothing; the script of `coord db roles` lets administrators ask.
-CREATE POLICY coord_select ON {schema}.planned_change FOR SELECT USING (true);
-CREATE POLICY coord_update ON {schema}.planned_change FOR UPDATE USING (
-    EXISTS (
-        SELECT FROM {schema}.group_role AS admitted
-        WHERE admitted.role_name = CAST(session_user AS text)
-            AND admitted.group_id = split_part(planned_change.group_id, '/', 1)
-        OFFSET 0
-    )
-);
-
--- Planned changes with their state: waiting, open, or the outcome.
-CREATE VIEW {schema}.sys_planned_changes AS
-SELECT
-    change.id,
-    change.group_id,
-    change.kind,
-    change.node,
-    change.value,
-    CASE
-        WHEN change.outcome IS NOT NULL THEN change.outcome
-        WHEN change.due_at > clock_timestamp() THEN 'waiting'
-        ELSE 'open'
-    END AS state,
-    change.asked_at,
-    change.asked_by,
-    change.reason,
-    change.due_at,
-    change.until_at,
-    change.ended_at,
-    change.ended_by,
-    change.outcome_reason
-FROM {schema}.planned_change AS change;

@@ -64,6 +64,7 @@ CREATE TABLE {schema}.health_check (
     ready boolean,
     address text,
     clock_ms bigint,
+    file_liveness_ms integer,
     CONSTRAINT health_check_pkey PRIMARY KEY (group_id, task_id)
 ) WITH (
     fillfactor = 50,

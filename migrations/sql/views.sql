@@ -38,15 +38,15 @@ SELECT
     seen.end_reason,
     CASE WHEN NOT seen.ended AND NOT seen.holds THEN seen.ready END AS ready,
     seen.address,
-    CASE WHEN NOT seen.ended THEN CAST(seen.clock_ms / 1000.0 AS double precision) END
-        AS clock_offset_s
+    CAST(CASE WHEN NOT seen.ended THEN seen.clock_ms / 1000.0 END AS float8) AS clock_offset_s,
+    CAST(seen.file_liveness_ms / 1000.0 AS double precision) AS file_liveness_s
 FROM (
     SELECT
         node.group_id, node.task_id, node.session, node.liveness_ms, node.heartbeat_ms,
         node.lease_ms, node.host, node.pid, node.version, node.standing,
         COALESCE(chosen.value, node.priority) AS priority,
         node.config_hash, node.isolation, node.started_at, node.joined_at, node.ended_at,
-        node.end_reason, node.ready, node.address, node.clock_ms,
+        node.end_reason, node.ready, node.address, node.clock_ms, node.file_liveness_ms,
         node.ended_at IS NOT NULL OR node.session IS NULL AS ended,
         COALESCE(
             node.ended_at IS NULL

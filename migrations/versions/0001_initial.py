@@ -25,7 +25,18 @@ depends_on = None
 SQL = Path(__file__).parents[1] / "sql"
 #: In the order of creation: views need a function, triggers and policies need the tables.
 FILES = (
-    *("tables", "task_tables", "planned", "functions", "state", "race", "holders", "views"),
+    *(
+        "tables",
+        "task_tables",
+        "planned",
+        "planned_look",
+        "interval",
+        "functions",
+        "state",
+        "race",
+        "holders",
+        "views",
+    ),
     *("guards", "policies"),
     *("segment_tables", "segment_functions", "segment_views"),
     *(

@@ -7,11 +7,15 @@ from typing import Annotated
 import typer
 
 from coordinator.cli import complete
+from coordinator.cli.commands.group import settings
 from coordinator.cli.commands.task.common import Yes, confirm
 from coordinator.cli.connect import open_cleaner
 from coordinator.cli.shared import shared
 
 app = typer.Typer(help="Operate a group as a whole.", no_args_is_help=True, rich_markup_mode=None)
+
+app.command("show")(settings.show)
+app.command("set")(settings.set_group)
 
 
 @app.command()

@@ -24,6 +24,8 @@ T = TypeVar("T")
 #: Seconds between two looks: a handover takes some round trips and the program's own stop.
 LOOK_EVERY_S = 0.1
 LINE_WIDTH = 79
+#: State of a setting that every live node has.
+IN_FORCE = "in force"
 #: Names of changes in sentences, where they differ from the kind in its row.
 NOUNS: dict[str, str] = {
     "resign": "resignation",
@@ -97,7 +99,7 @@ def followed(
         ) from error
     finally:
         line.clear()
-    if not change.is_open and (stands or change.state != "done"):
+    if not change.is_open and change.state != IN_FORCE and (stands or change.state != "done"):
         raise failed(change)
     return change
 

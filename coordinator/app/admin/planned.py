@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from coordinator.app.admin.group_settings import GroupSettings, NodeSettings, of_group
 from coordinator.app.admin.planned_lines import PlannedLine, line_of
 from coordinator.app.admin.task_views import Asked as Answered
 from coordinator.app.admin.tasks import author
@@ -65,6 +66,16 @@ class PlannedChanges:
         ended = self._store.end(group, kinds, outcome, node=node, who=self._author, reason=reason)
         return tuple(self.look(row["id"]) for row in ended)
 
+    def end_one(
+        self, group: str, number: int, outcome: PlannedOutcome, *, reason: str | None = None
+    ) -> PlannedLine:
+        """End one open change, and no other of its kind; return it as it is now.
+
+        Errors: ConditionFalseError where it has just ended; DatabaseRefusedError.
+        """
+        self._store.end_one(group, number, outcome, who=self._author, reason=reason)
+        return self.look(number)
+
     def look(self, number: int) -> PlannedLine:
         """Return one change, open or over."""
         return line_of(self._store.look(number))
@@ -72,6 +83,14 @@ class PlannedChanges:
     def open(self, group: str | None = None) -> tuple[PlannedLine, ...]:
         """Return the open changes of a group, or of all."""
         return tuple(map(line_of, self._store.open(group)))
+
+    def settings(self, group: str) -> GroupSettings:
+        """Return the settings of a group for all its nodes.
+
+        Errors: NotFoundError when there is no such group.
+        """
+        nodes = tuple(NodeSettings(**row) for row in self._store.settings(group))
+        return of_group(group, self.open(group), nodes)
 
     def held(self, group: str, node: str | None = None) -> tuple[tuple[str, str], ...]:
         """Return the tokens, with their holders, of a group's work, or those of one node."""

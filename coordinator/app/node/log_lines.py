@@ -50,6 +50,18 @@ SENTENCES = {
     "planned": "planned change {id}: {what}{when}",
     "planned-over": "planned change {id} is over: {what}",
     "planned-ended": "planned change {id} is {outcome}: {why}",
+    "interval": (
+        "livenessCheckInterval is {interval_s:g} s from now on for this node's lease, after"
+        " {before_s:g} s (change {change})"
+    ),
+    "interval-overrules": (
+        "the group has livenessCheckInterval = {interval_s:g} s (change {change}): the"
+        " {configured_s:g} s of this node's own configuration do not count"
+    ),
+    "interval-unfit": (
+        "this node does not take over livenessCheckInterval = {interval_s:g} s (change {change}):"
+        " its heartbeatFrequency of {heartbeat_s:g} s needs more; the group waits for it"
+    ),
     "worker-failed": "the worker of operations failed: {why}; started again after {wait_s:g} s",
     "database-lost": "the database does not answer: {why}",
     "database-back": "the database answers again",

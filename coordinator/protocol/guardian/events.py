@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from coordinator.protocol.guardian.gate_words import GateMissed, GateWaits, OpenGate, OpenOrdered
+from coordinator.protocol.guardian.timing_words import Retimed
 
 #: One message of a channel, as it is sent in JSON.
 Message = dict[str, Any]
@@ -176,6 +177,7 @@ class Ticked(NamedTuple):
 #: Events that only a living agent causes: any of these ends its silence.
 AgentEvent = (
     Greeted
+    | Retimed
     | StartOrdered
     | ExtendOrdered
     | StopOrdered

@@ -38,7 +38,7 @@ from coordinator.errors import IllegalTransitionError
 from coordinator.protocol.guardian import agents as guardian_agents
 from coordinator.protocol.guardian import events as words
 from coordinator.protocol.guardian import gate as guardian_gate
-from coordinator.protocol.guardian import gate_words, wire
+from coordinator.protocol.guardian import gate_words, timing_words, wire
 from coordinator.protocol.guardian import run as guardian_run
 from coordinator.protocol.guardian import signals as guardian_signals
 from coordinator.protocol.guardian.events import Command, Event, RunOrder
@@ -157,15 +157,11 @@ def _on_agent(guard: Guard, event: Event, now: float, orders: Orders) -> Guard:
             return guard._replace(leaving=leaving, leave_by=leave_by)
         case words.StartOrdered() | gate_words.OpenOrdered():
             return _let_act(guard, event, now, orders)
-        case words.ExtendOrdered(words.EVERY_RUN, trusted_until):
-            extend = guardian_run.extend
-            runs = tuple(extend(run, trusted_until, now, orders) for run in guard.runs)
-            return guard._replace(runs=runs)
-        case words.KillOrdered(words.EVERY_RUN):
-            kill = guardian_run.kill
-            return guard._replace(
-                runs=tuple(kill(run, "killed", now, orders) for run in guard.runs)
-            )
+        case timing_words.Retimed(silence_max_s, room_s):
+            runs = tuple(guardian_run.retimed(run, room_s) for run in guard.runs)
+            return guard._replace(silence_max_s=silence_max_s, runs=runs)
+        case words.ExtendOrdered(words.EVERY_RUN) | words.KillOrdered(words.EVERY_RUN):
+            return _on_every_run(guard, event, now, orders)
         case words.ExtendOrdered() | words.StopOrdered() | words.KillOrdered():
             return _on_run_order(guard, event, now, orders)
         case _:
@@ -178,6 +174,16 @@ def _let_act(
     if isinstance(event, gate_words.OpenOrdered):
         return guardian_gate.open_gate(guard, event, now, orders)
     return guardian_run.start(guard, event, now, orders)
+
+
+def _on_every_run(
+    guard: Guard, event: words.ExtendOrdered | words.KillOrdered, now: float, orders: Orders
+) -> Guard:
+    if isinstance(event, words.ExtendOrdered):
+        extend, until = guardian_run.extend, event.trusted_until
+        return guard._replace(runs=tuple(extend(run, until, now, orders) for run in guard.runs))
+    kill = guardian_run.kill
+    return guard._replace(runs=tuple(kill(run, "killed", now, orders) for run in guard.runs))
 
 
 def _on_run_order(guard: Guard, event: RunOrder, now: float, orders: Orders) -> Guard:

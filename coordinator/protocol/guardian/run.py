@@ -67,6 +67,11 @@ def extend(run: Run, trusted_until: float, now: float, orders: Orders) -> Run:
     return run
 
 
+def retimed(run: Run, room_s: float) -> Run:
+    """Return the run with the time that the end of trust gives it to end (G1, I6)."""
+    return run._replace(last_stop_s=max(0.0, min(run.stop_timeout_s, room_s)))
+
+
 def stop(run: Run, grace_s: float, why: Why, now: float, orders: Orders) -> Run:
     """Tell the program to end, and set the moment of its SIGKILL; never later than before.
 

@@ -32,6 +32,7 @@ from coordinator.protocol.guardian.events import (
     TellSpare,
 )
 from coordinator.protocol.guardian.gate_words import OpenOrdered
+from coordinator.protocol.guardian.timing_words import Retimed
 
 #: The trust board, which a program may read: until when it is trusted, and when that was written.
 BOARD = struct.Struct("@dd")
@@ -277,6 +278,7 @@ _START: _Readers = {
 }
 #: Name of each message, its type, and the readers of its fields.
 _WORDS: dict[str, tuple[Any, _Readers]] = {
+    "timing": (Retimed, {"silence_max_s": float, "room_s": float}),
     "hello": (Greeted, {"silence_max_s": float, "stop_timeout_s": float}),
     "start": (StartOrdered, _START),
     "open": (OpenOrdered, {**_RUN, "term": int, "session": _text, "trusted_until": float}),

@@ -19,12 +19,16 @@ class PlannedKind(StrEnum):
     PAUSE_TAKEOVERS = "pause takeovers"  #: the holder goes on, and nobody takes the token
     DRAIN = "drain"  #: `node` gives up what it holds, and takes nothing
     PRIORITY = "priority"  #: `value` counts in the place of the priority in `node`'s file
+    LIVENESS = "livenessCheckInterval"  #: `value`, in ms, counts for all nodes (rules I)
 
 
 #: Kinds that end with a taking; there is one of them in a group at a time.
 HANDOVERS = (PlannedKind.SWITCHOVER, PlannedKind.RESIGN)
 #: Kinds that stand until somebody ends them, or their time is over; one in a group at a time.
 PAUSES = (PlannedKind.PAUSE_WORK, PlannedKind.PAUSE_TAKEOVERS)
+
+#: Kinds that set something for the whole group. Each stands until another value is agreed on.
+SETTINGS = (PlannedKind.LIVENESS,)
 
 
 class PlannedOutcome(StrEnum):
@@ -42,7 +46,8 @@ class PlannedChange:
 
     wait_s: seconds until it counts; 0.0: it counts.
     left_s: seconds until it runs out, below 0 once it has; None: it stands until it is ended.
-    value:  of a priority; else None.
+    value:  of a priority or a setting; else None.
+    agreed: of a setting: every live node has told that it has the value.
     """
 
     id: int
@@ -53,6 +58,7 @@ class PlannedChange:
     wait_s: float = 0.0
     left_s: float | None = None
     value: int | None = None
+    agreed: bool = False
 
     @property
     def target(self) -> str | None:
@@ -85,3 +91,22 @@ class EndPlanned:
     id: int
     outcome: PlannedOutcome
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TellInterval:
+    """Write the interval that this session has taken over to its row (rule I3).
+
+    change: the row of planned_change that asks for it; 0: none does, and it is that of the file.
+    lease_s: the lease that goes with the interval, for people.
+    Done when the row shows the interval, and nobody has asked for another one since.
+    """
+
+    session: str
+    change: int
+    liveness_s: float
+    lease_s: float
+
+
+#: Requests of nodes about planned changes.
+PlannedRequest = EndPlanned | TellInterval

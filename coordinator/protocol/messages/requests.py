@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from coordinator.errors import ConfigError
 from coordinator.protocol.messages.group_record import OBSERVER, GroupRecord, token_name
 from coordinator.protocol.messages.holder_requests import Exchange, TokenNow
-from coordinator.protocol.messages.planned import NOTHING_PLANNED, EndPlanned, Planned
+from coordinator.protocol.messages.planned import NOTHING_PLANNED, Planned, PlannedRequest
 from coordinator.protocol.messages.task_requests import ReleaseTasks, SessionSeen, TaskRequest
 
 #: Valid names of nodes, groups and tokens, here and in the database's own checks.
@@ -251,7 +251,7 @@ Request = (
     | Settle
     | RaiseFloor
     | ReadRoster
-    | EndPlanned
+    | PlannedRequest
     | TellReady
     | TaskRequest
     | Exchange

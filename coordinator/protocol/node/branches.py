@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from coordinator.protocol.group.interval import longest_s
 from coordinator.protocol.messages.requests import Identity, Join, View
 from coordinator.protocol.node.events import Answered, Command, LogLine
 from coordinator.protocol.node.state.node import Node
@@ -73,7 +74,8 @@ def note_silence(node: Node, view: View, now: float) -> Node:
 def observed(node: Node, event: Answered) -> Node:
     """Return the node after an answer: its identity, and what the answer proves about it."""
     before, view, beat = node.epoch, event.answer.view, event.answer.beat
-    seen = epoch.observe(before, view, event.now, node.timing.liveness_s, node.beats)
+    own_s = max(node.timing.liveness_s, longest_s(view.planned))
+    seen = epoch.observe(before, view, event.now, own_s, node.beats)
     known = 0 if before is not None and epoch.changed(before, view) else node.beats
     there = view.token.term >= node.remembered and _row_is_own(event)
     return replace(

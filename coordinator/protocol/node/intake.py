@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from coordinator.protocol.messages.planned import EndPlanned
+from coordinator.protocol.messages.planned import EndPlanned, TellInterval
 from coordinator.protocol.messages.requests import (
     Answer,
     Beat,
@@ -45,7 +45,7 @@ from coordinator.protocol.node.events import (
 )
 from coordinator.protocol.node.gate import prepared
 from coordinator.protocol.node.join import joined
-from coordinator.protocol.node.planned import give_way
+from coordinator.protocol.node.planned import give_way, interval
 from coordinator.protocol.node.planned import intake as planned_intake
 from coordinator.protocol.node.reported_failures import report_failure
 from coordinator.protocol.node.side_runs import one_offs, runs
@@ -185,13 +185,15 @@ def _answered(node: Node, event: Answered) -> Step:
 
 def _note_view(node: Node, event: Answered, now: float) -> Step:
     before, view = node.epoch, event.answer.view
-    if before is not None and epoch.changed(before, view):
+    moved = before is not None and epoch.changed(before, view)
+    if moved:
         node = task_intake.moved(node)
     if node.view is not None and node.view.token != view.token:
         node = replace(node, refused_takes=0)
     node = branches.observed(node, event)
     node, planned = planned_intake.note(_note_sight(node, view, now), view, now)
-    return node, (*branches.waiting(before, node.epoch), *planned)
+    node, adopted = interval.adopt(node, event.request, event.answer, moved=moved)
+    return node, (*branches.waiting(before, node.epoch), *planned, *adopted)
 
 
 def _note_sight(node: Node, view: View, now: float) -> Node:
@@ -224,7 +226,7 @@ def _note_outcome(node: Node, event: Answered, request: Request, answer: Answer)
             return give_up(node, request.term), ()
         case Leave():
             return _left(node, request), ()
-        case ReadRoster() | EndPlanned():
+        case ReadRoster() | EndPlanned() | TellInterval():
             return planned_intake.answered(node, request, answer, now)
         case EndNamesake() | Settle() | RaiseFloor() | TellReady():
             return _note_upkeep(node, request, answer, now), ()

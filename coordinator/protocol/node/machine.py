@@ -32,6 +32,7 @@ from coordinator.protocol.node.events import (
 from coordinator.protocol.node.gate import prepared
 from coordinator.protocol.node.intake import absorb
 from coordinator.protocol.node.next_request import next_request, wake_moments
+from coordinator.protocol.node.planned import interval
 from coordinator.protocol.node.planned.give_way import give_way
 from coordinator.protocol.node.program_end import lose
 from coordinator.protocol.node.side_runs import hooks, hung, one_offs
@@ -125,7 +126,7 @@ def _ask(node: Node, now: float) -> Step:
     node, request = next_request(node, now)
     if request is None:
         return node, ()
-    return replace(node, pending=request), (Ask(request),)
+    return replace(interval.asked(node, request), pending=request), (Ask(request),)
 
 
 def _may_finish(node: Node, now: float) -> bool:

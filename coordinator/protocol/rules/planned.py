@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from coordinator.protocol.messages.planned import (
     HANDOVERS,
+    SETTINGS,
     Planned,
     PlannedChange,
     PlannedKind,
@@ -132,7 +133,8 @@ def said(change: PlannedChange) -> str:
     to = f" to {change.target}" if change.target else ""
     of = f" of {change.node}" if change.kind is PlannedKind.DRAIN else ""
     why = f": {change.reason}" if change.reason else ""
-    return f"{change.kind}{to}{of} by {change.who or 'somebody'}{why}"
+    set_to = f" = {(change.value or 0) / 1000:g} s" if change.kind in SETTINGS else ""
+    return f"{change.kind}{to}{of}{set_to} by {change.who or 'somebody'}{why}"
 
 
 def _first(planned: Planned, kinds: Sequence[PlannedKind]) -> PlannedChange | None:

@@ -94,7 +94,12 @@ class Timing:
         The result never exceeds the lease less two missed heartbeats. In an ordinary stop trust is
         still renewed, so the program gets its whole stop timeout.
         """
-        return max(0.0, min(stop_timeout_s, self.lease_s - MISSED_MAX * self.heartbeat_s))
+        return max(0.0, min(stop_timeout_s, self.room_s))
+
+    @property
+    def room_s(self) -> float:
+        """Seconds of the lease that two missed heartbeats leave."""
+        return self.lease_s - MISSED_MAX * self.heartbeat_s
 
     @property
     def gap_max_s(self) -> float:

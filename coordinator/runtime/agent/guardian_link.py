@@ -200,7 +200,13 @@ class GuardLink:
         self._say(ExitOrdered(code))
 
     def changed(self, node: Node) -> None:
-        """Send the guardian the session that has to be ended if this agent dies."""
+        """Send the guardian the lease, and the session to be ended if this agent dies."""
+        if node.timing is not self._timing:
+            self._timing = node.timing
+            self._starts.retime(node.timing)
+            self._watch, lease = self._watch.after_retiming(node.timing)
+            if lease is not None:
+                self._say(lease)
         self._watch, word = self._watch.after_step(node)
         if word is not None:
             self._say(word)

@@ -15,6 +15,7 @@ from coordinator.errors import ConditionFalseError, DatabaseRefusedError, NotFou
 from coordinator.protocol.messages.planned import PlannedChange, PlannedKind, PlannedOutcome
 from coordinator.protocol.rules.planned import hindrance
 from coordinator.store.admin.connection import AdminConnection, Cursor, Row, Rows
+from coordinator.store.admin.look import group_settings
 from coordinator.store.admin.queries import PLANNED
 from coordinator.store.driver.errors import database_error
 from coordinator.store.node.roster import READ_ROSTER, SILENT_INTERVALS_MAX, candidate_of
@@ -42,6 +43,13 @@ SET outcome = %(outcome)s, outcome_reason = %(reason)s, ended_by = %(who)s
 WHERE group_id = %(group)s AND outcome IS NULL AND kind = ANY(%(kinds)s::text[])
     AND (%(node)s::text IS NULL OR node = %(node)s)
 RETURNING id, kind, node
+"""
+
+END_ONE: LiteralString = """
+UPDATE {schema}.planned_change
+SET outcome = %(outcome)s, outcome_reason = %(reason)s, ended_by = %(who)s
+WHERE group_id = %(group)s AND id = %(id)s AND outcome IS NULL AND agreed_at IS NULL
+RETURNING id
 """
 
 #: Tokens of a group's work, or those of one node with the observer's, that a live session holds. A
@@ -155,6 +163,23 @@ class PlannedStore:
         }
         return self._write(group, END, values)
 
+    def end_one(
+        self, group: str, number: int, outcome: PlannedOutcome, *, who: str, reason: str | None
+    ) -> None:
+        """End one open change.
+
+        Errors: ConditionFalseError where it has ended, or is in force; DatabaseRefusedError.
+        """
+        values = {
+            "group": group,
+            "id": number,
+            "outcome": str(outcome),
+            "who": who,
+            "reason": reason,
+        }
+        if not self._write(group, END_ONE, values):
+            raise ConditionFalseError(f"{group}: change {number} is not on its way any more")
+
     def look(self, number: int) -> Row:
         """Return one change, open or over."""
         (row,) = self._database.read(PLANNED, group_id=None, id=number)
@@ -163,6 +188,15 @@ class PlannedStore:
     def open(self, group: str | None = None) -> Rows:
         """Return the open changes of a group, or of all."""
         return self._database.read(PLANNED, group_id=group, id=None)
+
+    def settings(self, group: str) -> Rows:
+        """Return the intervals of a group's live nodes.
+
+        Errors: NotFoundError when there is no such group.
+        """
+        if not self._database.read(group_settings.GROUP, group=group):
+            raise NotFoundError(f"there is no group {group!r}")
+        return self._database.read(group_settings.NODES, group=group)
 
     def held(self, group: str, node: str | None = None) -> Rows:
         """Return the tokens of a group's work that live sessions hold, or those of one node."""

@@ -102,10 +102,20 @@ SELECT
     change.ended_at, change.ended_by, change.outcome_reason,
     CAST(EXTRACT(EPOCH FROM statement_timestamp() - change.asked_at) AS double precision) AS age_s,
     CAST(EXTRACT(EPOCH FROM change.due_at - statement_timestamp()) AS double precision) AS wait_s,
-    CAST(EXTRACT(EPOCH FROM change.until_at - statement_timestamp()) AS double precision) AS left_s
+    CAST(EXTRACT(EPOCH FROM change.until_at - statement_timestamp()) AS double precision) AS left_s,
+    change.agreed_at, setting.lacking, setting.contradicting
 FROM {schema}.sys_planned_changes AS change
+LEFT JOIN LATERAL (
+    SELECT
+        array_agg(node.task_id ORDER BY node.task_id)
+            FILTER (WHERE node.liveness_s <> change.value / 1000.0) AS lacking,
+        array_agg(node.task_id ORDER BY node.task_id)
+            FILTER (WHERE node.file_liveness_s <> change.value / 1000.0) AS contradicting
+    FROM {schema}.coord_nodes AS node
+    WHERE node.group_id = change.group_id AND node.state IN ('ok', 'late')
+) AS setting ON change.kind = 'livenessCheckInterval'
 WHERE (%(group_id)s::text IS NULL OR change.group_id = %(group_id)s)
     AND (%(id)s::bigint IS NULL OR change.id = %(id)s)
-    AND (%(id)s::bigint IS NOT NULL OR change.state IN ('open', 'waiting'))
+    AND (%(id)s::bigint IS NOT NULL OR change.state IN ('open', 'waiting', 'in force'))
 ORDER BY change.group_id, change.id
 """

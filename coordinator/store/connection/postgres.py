@@ -12,7 +12,7 @@ import psycopg
 
 from coordinator.errors import CoordError, DatabaseUnreachableError, OutcomeUnknownError
 from coordinator.protocol.messages.holder_requests import Exchange
-from coordinator.protocol.messages.planned import EndPlanned
+from coordinator.protocol.messages.planned import EndPlanned, TellInterval
 from coordinator.protocol.messages.requests import (
     Answer,
     Beat,
@@ -255,8 +255,8 @@ class PostgresConnection:
                 return epoch.raise_floor(cursor, place, request)
             case ReadRoster() | TellReady():
                 return roster.carry_out(cursor, place, request)
-            case EndPlanned():
-                return node_planned.end_planned(cursor, place, request)
+            case EndPlanned() | TellInterval():
+                return node_planned.carry_out(cursor, place, request)
             case Exchange():
                 return node_holders.exchange(cursor, place, request, known=self._shown)
             case _:

@@ -45,6 +45,7 @@ WHERE own.group_id = %(group)s AND own.task_id = %(node)s
     AND own.session = %(mine)s::uuid AND own.ended_at IS NULL
     AND holder.group_id = %(group)s AND holder.task_id = %(holder)s
     AND holder.session = %(holding)s::uuid AND holder.ended_at IS NULL
+    AND holder.liveness_ms = %(holder_ms)s  -- so that a beat is judged by its own interval
 RETURNING own.beat, holder.beat, date_part('epoch', own.last_heartbeat - holder.last_heartbeat),
     pg_backend_pid()
 """
@@ -96,5 +97,5 @@ def rehearse(cursor: Cursor, place: Place) -> None:
     params = place.params(mine=NOBODY, wall_ms=wall_ms())
     with cursor.connection.pipeline():
         cursor.execute(named(BEAT_AND_LOOK, place.schema), params, prepare=True)
-        watching = {**params, "holder": "", "holding": NOBODY}
+        watching = {**params, "holder": "", "holding": NOBODY, "holder_ms": 0}
         cursor.execute(named(BEAT_AND_WATCH, place.schema), watching, prepare=True)

@@ -45,16 +45,16 @@ FOR UPDATE
 """
 
 #: The beat goes on rising over the sessions: a watcher must never see an old pair again.
-#: A session that was ended cannot be started a second time, not even by its own node.
+#: A session that was ended cannot be started again. A late request undoes no told interval (I3).
 #: Where tasks are spread, a node that was a Member has failed, or was away: it is in Rehab now.
 JOIN: LiteralString = """
 UPDATE {schema}.health_check
-SET session = %(mine)s::uuid, beat = beat + 1,
-    last_heartbeat = clock_timestamp(),
-    liveness_ms = %(liveness_ms)s, heartbeat_ms = %(heartbeat_ms)s, lease_ms = %(lease_ms)s,
-    priority = %(priority)s, host = %(host)s, pid = %(pid)s, version = %(version)s,
-    config_hash = %(config_hash)s, isolation = %(isolation)s,
-    hosts_tasks = %(hosts_tasks)s, capacity = %(capacity)s,
+SET session = %(mine)s::uuid, beat = beat + 1, last_heartbeat = clock_timestamp(),
+    liveness_ms = CASE WHEN session = %(mine)s::uuid THEN liveness_ms ELSE %(liveness_ms)s END,
+    lease_ms = CASE WHEN session = %(mine)s::uuid THEN lease_ms ELSE %(lease_ms)s END,
+    file_liveness_ms = %(liveness_ms)s, heartbeat_ms = %(heartbeat_ms)s, priority = %(priority)s,
+    host = %(host)s, pid = %(pid)s, version = %(version)s, config_hash = %(config_hash)s,
+    isolation = %(isolation)s, hosts_tasks = %(hosts_tasks)s, capacity = %(capacity)s,
     address = coalesce(nullif(%(address)s, ''), host(inet_client_addr())),
     ready = NULL, ended_at = NULL, end_reason = NULL, clock_ms = {clock_ms},
     standing = CASE

@@ -65,7 +65,7 @@ NODE: dict[str, Needs] = {
         update="session, beat, last_heartbeat, liveness_ms, lease_ms, heartbeat_ms, ended_at, host,"
         " end_reason, priority, pid, address, version, config_hash, isolation, joined_at, standing,"
         " started_at, caught_up, seen_version, standing_version, hosts_tasks, capacity, ready,"
-        " clock_ms",
+        " clock_ms, file_liveness_ms",
     ),
     "group_record": Needs(
         insert="group_id",

@@ -105,6 +105,7 @@ health_check = sa.Table(
     sa.Column("ready", sa.Boolean),  # of a standby that starts its program behind a gate
     sa.Column("address", sa.Text),  # at which others reach the node, for people and proxies
     sa.Column("clock_ms", sa.BigInteger),  # of its machine ahead of ours, for people alone
+    sa.Column("file_liveness_ms", sa.Integer),  # of its Config.toml, whatever the group has set
     # The group first: its nodes are looked up together. Nothing that a beat changes is indexed,
     # so that beats stay HOT.
     sa.PrimaryKeyConstraint("group_id", "task_id"),

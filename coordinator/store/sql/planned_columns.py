@@ -31,7 +31,9 @@ def planned_of(cell: Any) -> Planned:
                 wait_s=wait_s,
                 left_s=left_s,
                 value=value,
+                agreed=agreed,
             )
-            for number, kind, node, who, reason, wait_s, left_s, value in rows
+            for number, kind, node, who, reason, wait_s, left_s, value, agreed in rows
+            if kind in _KINDS  # a later version may know more
         ),
     )

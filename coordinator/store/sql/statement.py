@@ -103,7 +103,8 @@ PLANNED: LiteralString = """
             json_agg(json_build_array(
                 change.id, change.kind, change.node, change.asked_by, change.reason,
                 greatest(0, date_part('epoch', change.due_at - clock_timestamp())),
-                date_part('epoch', change.until_at - clock_timestamp()), change.value
+                date_part('epoch', change.until_at - clock_timestamp()), change.value,
+                change.agreed_at IS NOT NULL
             ) ORDER BY change.id)
         ) END
         FROM {schema}.planned_change AS change

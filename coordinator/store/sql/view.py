@@ -101,7 +101,12 @@ def view_of(row: Sequence[Any], system_identifier: int) -> View:
 
 def watched(view: View) -> Params:
     """Return what a heartbeat has to know of the holder to ask whether its session lives."""
-    return {"holder": view.token.node, "holding": view.token.session}
+    assert view.holder is not None, "only a held token is watched"
+    return {
+        "holder": view.token.node,
+        "holding": view.token.session,
+        "holder_ms": round(1000 * view.holder.liveness_s),
+    }
 
 
 def node_seen(row: Sequence[Any]) -> NodeSeen:

@@ -303,6 +303,13 @@ CASES: dict[str, Case] = {
     "token release": Case(
         fine="orders --force --yes --fence true", refused="orders", refusal=2, again=HOLDER
     ),
+    "group show": Case(fine="shop", refused="nope", refusal=4),
+    "group set": Case(
+        fine="shop livenessCheckInterval=90 --reason 'fewer takeovers' --no-wait --yes",
+        refused="shop livenessCheckInterval=6 --yes",
+        refusal=3,
+        between=("group set shop --cancel",),
+    ),
     "group delete": Case(fine="old --yes", refused="orders --yes", refusal=3, again=OLD),
     "db prune": Case(fine="night", refused="nope", refusal=4),
     # The database.

@@ -6,8 +6,10 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from coordinator.protocol.messages.planned import HANDOVERS, PlannedKind
+from coordinator.protocol.messages.planned import HANDOVERS, SETTINGS, PlannedKind
 from coordinator.protocol.rules.timing import RATE_ERROR
+from tests.simulation.plans import faults
+from tests.simulation.plans.stories import HOLDER, Fault
 from tests.simulation.world.settings import GROUP, WorldSettings
 from tests.support.fakes import memory_planned
 
@@ -22,12 +24,24 @@ HANDOVER_LASTS_S = 60.0
 OF_PROGRAMS = (
     *("switchover", "switchover to", "switchover to", "switchover at", "cancel"),
     *("resign", "pause work", "pause takeovers", "resume", "drain", "undrain", "priority"),
+    *("livenessCheckInterval", "livenessCheckInterval", "take back"),
 )
-OF_TASKS = ("pause work", "pause takeovers", "resume", "drain", "drain", "undrain", "priority")
+#: An interval that is set is one of these multiples of the longest of the files.
+SHARES = (0.5, 0.8, 1.0, 1.5, 2.0)
+SET = PlannedKind.LIVENESS.value
+#: An interval is set, and soon after that its holder is cut off, or the database forgets it.
+SET_AND_CUT, SET_AND_LOSE = f"{SET} and cut", f"{SET} and lose"
+#: Mark of the backup before an interval is set; those of the faults are others.
+MARK = -1_000_000
+OF_TASKS = (
+    *("livenessCheckInterval", "take back"),
+    *("pause work", "pause takeovers", "resume", "drain", "drain", "undrain", "priority"),
+)
 ENDS = {
     "cancel": HANDOVERS,
     "resume": (PlannedKind.PAUSE_WORK, PlannedKind.PAUSE_TAKEOVERS),
     "undrain": (PlannedKind.DRAIN,),
+    "take back": SETTINGS,
 }
 
 
@@ -73,18 +87,35 @@ def _do(world: World, act: Act) -> None:
     if not world.server.up:
         world.history.note(world.now, "administrator", act.kind, "unreachable")
         return
+    if act.kind == SET_AND_LOSE:
+        world.server.keep(MARK)
     done = _end(world, act) if act.kind in ENDS else _ask(world, act)
+    if act.kind == SET_AND_CUT:
+        _soon(world, Fault(world.now + world.rng.uniform(0.01, 3.0), "cut", HOLDER, for_s=12.0))
+    if act.kind == SET_AND_LOSE:
+        after_s = world.rng.uniform(0.01, 3.0)
+        _soon(world, Fault(world.now + after_s, "failover", for_s=0.2, mark=MARK))
+        cut = Fault(world.now + after_s + 0.1, "cut", HOLDER, for_s=12.0)
+        _soon(world, cut)
     world.history.note(world.now, "administrator", act.kind, done)
     world.push_all()
+
+
+def _soon(world: World, fault: Fault) -> None:
+    if fault.at < world.calm_at - 3.0:
+        world.at(fault.at, faults.apply, world, fault)
 
 
 def _ask(world: World, act: Act) -> bool:
     names = [node.name for node in world.settings.nodes]
     node = world.rng.choice(names)
-    kind, value = PlannedKind(act.kind.removesuffix(" to").removesuffix(" at")), None
+    kind, value = PlannedKind(act.kind.split(" to")[0].split(" at")[0].split(" and ")[0]), None
     match act.kind:
         case "switchover" | "switchover at" | "pause work" | "pause takeovers":
             target = None
+        case _ if kind is PlannedKind.LIVENESS:
+            longest_s = max(each.timing.liveness_s for each in world.settings.nodes)
+            target, value = None, round(1000 * longest_s * world.rng.choice(SHARES))
         case "priority":
             target, value = node, world.rng.choice((0, 1, 2, 5))
         case _:
@@ -101,7 +132,11 @@ def _ask(world: World, act: Act) -> bool:
 
 def _end(world: World, act: Act) -> bool:
     database = world.server.database
-    ended = [row for row in memory_planned.open_rows(database, GROUP) if row.kind in ENDS[act.kind]]
+    ended = [
+        row
+        for row in memory_planned.open_rows(database, GROUP)
+        if row.kind in ENDS[act.kind] and not row.agreed
+    ]
     for row in ended:
         memory_planned.end_by_person(database, GROUP, row.id)
     return bool(ended)
@@ -125,4 +160,6 @@ def calm_within_s(settings: WorldSettings) -> float:
     slowest_s = max(
         node.timing.stop_timeout_s + 6 * node.timing.heartbeat_s for node in settings.nodes
     )
-    return SPAN_MAX_S + (SPAN_MAX_S + slowest_s) / (1 - RATE_ERROR)
+    # Intervals that were set are waited out in the place of those of the files.
+    more_s = 2.0 * (max(SHARES) - 1.0) * settings.longest_liveness_s
+    return SPAN_MAX_S + more_s + (SPAN_MAX_S + slowest_s) / (1 - RATE_ERROR)

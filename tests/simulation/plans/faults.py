@@ -35,12 +35,12 @@ FORGETTING_KINDS = ("crash", "stop", "leave", *PROCESS_KINDS)
 def schedule(world: World, faults: list[Fault]) -> None:
     """Put the faults, and the backups that they need, into the world's queue."""
     for fault in faults:
-        world.at(fault.at, _apply, world, fault)
+        world.at(fault.at, apply, world, fault)
         if fault.kind in ("failover", "restore", "restore_same", "rollback", "mistake"):
             world.at(max(0.0, fault.at - fault.back_s), world.server.keep, fault.mark)
 
 
-def _apply(world: World, fault: Fault) -> None:
+def apply(world: World, fault: Fault) -> None:
     if fault.kind in RECORD_KINDS:
         done, who = group_faults.to_the_record(world, fault), "record"
     elif fault.kind == STALLING:
@@ -69,7 +69,7 @@ def _lose_from_here(world: World, fault: Fault) -> None:
     world.server.keep(-fault.mark)
     failover = Fault(world.now + fault.for_s, "failover", for_s=0.1, mark=-fault.mark)
     if failover.at < world.calm_at:
-        world.at(failover.at, _apply, world, failover)
+        world.at(failover.at, apply, world, failover)
 
 
 def _target(world: World, target: str) -> Host:

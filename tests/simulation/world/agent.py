@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from coordinator.protocol.guardian import events as words
 from coordinator.protocol.guardian import wire
-from coordinator.protocol.messages.requests import Answer, Beat, Join, Request, Take, View
+from coordinator.protocol.messages.requests import (
+    Answer,
+    Beat,
+    Join,
+    NodeSeen,
+    Request,
+    Take,
+    View,
+)
 from coordinator.protocol.messages.task_requests import TakeTasks
 from coordinator.protocol.node import machine
 from coordinator.protocol.node.events import (
@@ -54,6 +62,11 @@ from tests.simulation.world.programs import Ordered
 if TYPE_CHECKING:
     from tests.simulation.world.host import Host
     from tests.simulation.world.states import Read
+
+
+def same_interval(known: View, seen: NodeSeen) -> bool:
+    """Say whether a holder's row shows the interval that a connection knows (rule O6)."""
+    return known.holder is not None and seen.liveness_s == known.holder.liveness_s
 
 
 class Agent(Process):
@@ -213,6 +226,8 @@ class Agent(Process):
         seen = server.session_of(facts, life, known.token.node)
         if seen is None or seen.ended or seen.session != known.token.session:
             return False
+        if not same_interval(known, seen):
+            return False
         answer = self.host.world.carry_out(self.host, life, question.request)
         seen = server.session_of(facts, life, known.token.node)
         if answer is None or seen is None or not answer.done:
@@ -334,6 +349,10 @@ class Agent(Process):
             self.host.tell_guardian(self, event)
 
     def _tell_session(self) -> None:
+        self.watch, lease = self.watch.after_retiming(self.node.timing)
+        if lease is not None:
+            self.loads = replace(self.loads, timing=self.node.timing)
+            self.say(lease)
         self.watch, word = self.watch.after_step(self.node)
         if word is not None:
             self.say(word)

@@ -106,15 +106,33 @@ class Server:
             self.restart()  # there is nothing that it could go back to
             return
         kept, snapshot = self._kept[mark]
+        if self._loses_longest(snapshot):
+            self.restart()
+            return
         number = 1 + (kept.timeline if same_number else self.highest_timeline)
         self.highest_timeline = max(self.highest_timeline, number)
         self.aside = None
         self.life += 1
         self.database.restore(snapshot, number)
 
+    def _loses_longest(self, snapshot: Snapshot) -> bool:
+        """Say whether the longest interval that was ever agreed on would be lost.
+
+        A node that joins then knows it from nobody: that is not promised (protocol.md, "What
+        nobody can know").
+        """
+        agreed = (row.value or 0 for row in self.database.planned.values() if row.agreed)
+        longest = max(agreed, default=0)
+        kept = (row.value or 0 for row in snapshot.planned.values() if row.agreed)
+        return longest > max(kept, default=0)
+
     def promote_by_mistake(self, mark: int) -> None:
         """Promote a standby while the primary lives; everybody finds that one from now on."""
-        if mark not in self._kept or self._kept[mark][0].timeline != self.identity.timeline:
+        if (
+            mark not in self._kept
+            or self._kept[mark][0].timeline != self.identity.timeline
+            or self._loses_longest(self._kept[mark][1])
+        ):
             self.restart()
             return
         self._aside_counts = self.database.counts_terms(GROUP) and not self.database.copied
@@ -151,6 +169,7 @@ class Server:
             or snapshot is None
             or kept.timeline != self.identity.timeline
             or not snapshot.epochs
+            or self._loses_longest(snapshot)
         ):
             self.restart()
         else:

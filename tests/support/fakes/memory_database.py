@@ -12,7 +12,7 @@ from typing import Protocol
 
 from coordinator.protocol.messages.group_record import OBSERVER, Standing, TasksPolicy
 from coordinator.protocol.messages.holder_requests import Exchange
-from coordinator.protocol.messages.planned import PAUSES, EndPlanned, PlannedKind
+from coordinator.protocol.messages.planned import PAUSES, EndPlanned, PlannedKind, TellInterval
 from coordinator.protocol.messages.requests import (
     Answer,
     Beat,
@@ -34,7 +34,12 @@ from coordinator.protocol.messages.requests import (
 )
 from coordinator.protocol.messages.task_requests import Decide, Decision, TakeTasks
 from coordinator.protocol.rules.terms import granted_term
-from tests.support.fakes import memory_planned, memory_sessions, memory_tasks, memory_token
+from tests.support.fakes import (
+    memory_planned,
+    memory_sessions,
+    memory_tasks,
+    memory_token,
+)
 from tests.support.fakes.memory_rows import (
     NEVER_HELD,
     NEVER_JOINED,
@@ -392,8 +397,8 @@ class MemoryDatabase:
                     known = self.settled.get(facts.group, NEVER_SETTLED)
                     self.settled[facts.group] = replace(known, by_clock=True)
                 return self.told(facts, done)
-            case EndPlanned():
-                return self.told(facts, memory_planned.end(self, facts, request))
+            case EndPlanned() | TellInterval():
+                return self.told(facts, memory_planned.carry_out(self, facts, request))
             case Settle():
                 return self.told(facts, self._settle(facts.group, request))
             case _:

@@ -10,13 +10,16 @@ from coordinator.protocol.messages.planned import (
     HANDOVERS,
     NOTHING_PLANNED,
     PAUSES,
+    SETTINGS,
     EndPlanned,
     Planned,
     PlannedChange,
     PlannedKind,
     PlannedOutcome,
+    TellInterval,
 )
 from coordinator.protocol.messages.requests import NodeFacts
+from tests.support.fakes import memory_interval
 from tests.support.fakes.memory_rows import PlannedRow
 
 if TYPE_CHECKING:
@@ -61,6 +64,7 @@ def ask(
         until_at=None if for_s is None else (due_at or now) + for_s,
     )
     database.planned[row.id] = row
+    memory_interval.agree(database, group)
     database.raise_version(group, "planned")
     return row.id
 
@@ -88,10 +92,20 @@ def planned(database: MemoryDatabase, group: str) -> Planned:
             wait_s=0.0 if row.due_at is None else max(0.0, row.due_at - now),
             left_s=None if row.until_at is None else row.until_at - now,
             value=row.value,
+            agreed=row.agreed,
         )
         for row in open_rows(database, group)
     )
     return Planned(read_us=1 + round(now * 1e6), changes=changes) if changes else NOTHING_PLANNED
+
+
+def carry_out(
+    database: MemoryDatabase, facts: NodeFacts, request: EndPlanned | TellInterval
+) -> bool:
+    """End a change, or note the interval that a session tells."""
+    if isinstance(request, TellInterval):
+        return memory_interval.tell(database, facts, request)
+    return end(database, facts, request)
 
 
 def end(database: MemoryDatabase, facts: NodeFacts, request: EndPlanned) -> bool:
@@ -157,8 +171,10 @@ def _refuse(
     rows = {name: row for (of, name), row in database.nodes.items() if of == group and row.session}
     if node is not None and node not in rows:
         raise AskRefusedError("no node")
+    if kind in SETTINGS and (why := memory_interval.refusal(database, group, value or 0)):
+        raise AskRefusedError(why)
     for row in open_rows(database, group):
-        same = row.kind is kind and row.node == node
+        same = row.kind is kind and row.node == node and not row.agreed
         if same or any(kind in kinds and row.kind in kinds for kinds in (HANDOVERS, PAUSES)):
             raise AskRefusedError("open already")
     of_tasks = any(row.facts is not None and row.facts.hosts_tasks for row in rows.values())

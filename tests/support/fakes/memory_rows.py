@@ -102,6 +102,7 @@ class PlannedRow:
     until_at: float | None = None
     outcome: PlannedOutcome | None = None
     outcome_reason: str = ""
+    agreed: bool = False  #: of a setting: every live node has told that it has it
 
 
 #: System identifier, timeline, start of the server.

@@ -47,7 +47,11 @@ def join(database: MemoryDatabase, facts: NodeFacts, request: Join) -> Answer:
     if refused:
         return Answer(done=False, view=database.view(facts), refused=refused)
     where = f"{facts.host}:{facts.pid}"
-    joined = NodeRow(facts, request.session, row.beat + 1, database.now(), False, "", where)
+    shown = facts
+    if row.session == request.session and row.facts is not None:
+        # A request that comes late does not undo what the session has told since.
+        shown = replace(facts, liveness_s=row.facts.liveness_s, lease_s=row.facts.lease_s)
+    joined = NodeRow(shown, request.session, row.beat + 1, database.now(), False, "", where)
     # As the SQL compares: a row without facts has the columns' default priority, 1.
     priority = 1 if row.facts is None else row.facts.priority
     newly = row.ended or row.session is None or priority != facts.priority

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from coordinator.protocol.messages.planned import EndPlanned, PlannedChange
+from coordinator.protocol.messages.planned import EndPlanned, PlannedChange, TellInterval
 from coordinator.protocol.messages.requests import Answer, ReadRoster, View
 from coordinator.protocol.node.events import Command, LogLine
+from coordinator.protocol.node.planned import interval
 from coordinator.protocol.node.state.node import Node
 from coordinator.protocol.rules.planned import draining, handover, said
 from coordinator.protocol.rules.ranking import rank, ready_rival
@@ -32,8 +33,12 @@ def note(node: Node, view: View, now: float) -> Step:
     return replace(node, planned=after), lines
 
 
-def answered(node: Node, request: ReadRoster | EndPlanned, answer: Answer, now: float) -> Step:
+def answered(
+    node: Node, request: ReadRoster | EndPlanned | TellInterval, answer: Answer, now: float
+) -> Step:
     """Apply the answer to a request that planned changes may have caused."""
+    if isinstance(request, TellInterval):
+        return interval.answered(node, request, answer, now), ()
     if isinstance(request, EndPlanned):
         return _note_end(node, request, answer, now)
     return _note_roster(node, answer, now), ()

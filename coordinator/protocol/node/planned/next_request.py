@@ -9,9 +9,11 @@ from coordinator.protocol.messages.planned import (
     EndPlanned,
     PlannedChange,
     PlannedOutcome,
+    TellInterval,
 )
 from coordinator.protocol.messages.requests import ReadRoster
 from coordinator.protocol.node.planned.give_way import due_handover, hindered
+from coordinator.protocol.node.planned.interval import next_tell, tell_moments
 from coordinator.protocol.node.state.node import Node
 from coordinator.protocol.rules.ranking import head_start
 
@@ -19,8 +21,13 @@ RAN_OUT = "its time was over"
 NOT_CARRIED_OUT = "its time was over before it was carried out"
 
 
-def next_planned_request(node: Node, now: float) -> EndPlanned | ReadRoster | None:
+def next_planned_request(node: Node, now: float) -> EndPlanned | ReadRoster | TellInterval | None:
     """Choose the request that a planned change needs now; None when it needs none."""
+    return _end_or_look(node, now) or next_tell(node, now)
+
+
+def _end_or_look(node: Node, now: float) -> EndPlanned | ReadRoster | None:
+    """Choose the request by which a change is ended, or the standbys are read for one."""
     if node.view is None or node.session is None or now < node.planned.retry_at:
         return None
     over = next((one for one in node.view.planned.changes if now >= _over_at(node, one)), None)
@@ -46,6 +53,7 @@ def planned_moments(node: Node) -> Iterator[float]:
     if node.view is None or node.session is None:
         return
     yield from _due_moments(node)
+    yield from tell_moments(node)
     for change in node.view.planned.changes:
         yield max(_over_at(node, change), node.planned.retry_at)
     if due_handover(node) is not None:

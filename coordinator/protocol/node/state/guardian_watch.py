@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 
 from coordinator.protocol.guardian import wire
 from coordinator.protocol.guardian.events import EVERY_RUN, SessionTold, StartOrdered
+from coordinator.protocol.guardian.timing_words import Retimed
 from coordinator.protocol.node.events import (
     Event,
     PrepareProgram,
@@ -175,6 +176,12 @@ class GuardianWatch:
         if now_held == self.told:
             return self, None
         return replace(self, told=now_held), now_held
+
+    def after_retiming(self, timing: Timing) -> tuple[GuardianWatch, Retimed | None]:
+        """Return the message about the node's lease for the guardian, if that has changed (I6)."""
+        if timing == self.timing:
+            return self, None
+        return replace(self, timing=timing), Retimed(timing.liveness_s, timing.room_s)
 
     def stop_timeout_s(self, number: int) -> float:
         """Return the seconds that a run gets from SIGTERM to SIGKILL."""

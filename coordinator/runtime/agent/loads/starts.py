@@ -6,6 +6,7 @@ protocol/node/state/state_loads.py decides; this module carries it out for the l
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from coordinator.ports import Clock
 from coordinator.protocol.messages.group_record import token_name
@@ -55,6 +56,10 @@ class LoadedStarts:
         self._stateless: dict[str, int] = {}  #: terms under which a token has no state to read
         if loader is not None:
             loader.on_outcome = self._on_outcome
+
+    def retime(self, timing: Timing) -> None:
+        """Judge by another lease from now on whether trust is fresh."""
+        self._loads = replace(self._loads, timing=timing)
 
     def note(self, answer: Answer) -> None:
         """Note the tokens that were taken before any state of them was saved."""

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from coordinator.store.schema.columns import MOMENT, NAME, SERVER_NOW, metadata
 
-_MOMENTS = ("asked_at", "due_at", "until_at", "ended_at")
+_MOMENTS = ("asked_at", "due_at", "until_at", "ended_at", "agreed_at")
 _TEXTS = ("group_id", "node", "asked_by", "reason", "ended_by", "outcome_reason")
 _BETWEEN = "BETWEEN '0001-01-02 00:00:00+00' AND '9999-12-30 00:00:00+00'"
 
@@ -27,21 +27,27 @@ planned_change = sa.Table(
     sa.Column("ended_by", sa.Text),
     sa.Column("outcome", sa.Text),
     sa.Column("outcome_reason", sa.Text),
+    sa.Column("agreed_at", MOMENT),
     sa.CheckConstraint(
-        "kind IN ('switchover', 'resign', 'pause work', 'pause takeovers', 'drain', 'priority')",
+        "kind IN ('switchover', 'resign', 'pause work', 'pause takeovers', 'drain', 'priority',"
+        " 'livenessCheckInterval')",
         name="kind",
     ),
     sa.CheckConstraint(
         "CASE WHEN kind = 'switchover' THEN true"
-        " WHEN kind IN ('pause work', 'pause takeovers') THEN node IS NULL"
+        " WHEN kind IN ('pause work', 'pause takeovers', 'livenessCheckInterval')"
+        " THEN node IS NULL"
         " ELSE node IS NOT NULL END",
         name="node",
     ),
     sa.CheckConstraint("due_at IS NULL OR kind = 'switchover'", name="due"),
     sa.CheckConstraint(
-        "CASE WHEN kind = 'priority' THEN value IS NOT NULL AND value >= 0 ELSE value IS NULL END",
+        "CASE WHEN kind = 'priority' THEN value IS NOT NULL AND value >= 0"
+        " WHEN kind = 'livenessCheckInterval' THEN value IS NOT NULL AND value > 0"
+        " ELSE value IS NULL END",
         name="value",
     ),
+    sa.CheckConstraint("agreed_at IS NULL OR kind = 'livenessCheckInterval'", name="agreed"),
     sa.CheckConstraint("outcome IN ('done', 'refused', 'expired', 'cancelled')", name="outcome"),
     sa.CheckConstraint(
         " AND ".join(
@@ -74,4 +80,11 @@ sa.Index(
     planned_change.c.node,
     unique=True,
     postgresql_where=sa.text(f"{_OPEN} AND kind IN ('drain', 'priority')"),
+)
+sa.Index(
+    "planned_change_setting_idx",
+    planned_change.c.group_id,
+    planned_change.c.kind,
+    unique=True,
+    postgresql_where=sa.text(f"{_OPEN} AND kind = 'livenessCheckInterval' AND agreed_at IS NULL"),
 )
