@@ -61,7 +61,7 @@ def run(
     try:
         found = bounded(lambda: runs.ask(group, name, reason=reason))
         if wait:
-            found = _followed(
+            found = followed_run(
                 options,
                 f"{group}/{name}",
                 found,
@@ -70,12 +70,12 @@ def run(
         _answer(options, group, name, found, lambda: bounded(runs.answered))
     finally:
         runs.close()
-    failure = _failure(f"{group}/{name}", found)
+    failure = failure_of(f"{group}/{name}", found)
     if failure is not None:
         raise failure
 
 
-def _followed(
+def followed_run(
     options: Shared, token: str, run: AskedRun, look: Callable[[AskedRun], AskedRun]
 ) -> AskedRun:
     """Return a run as it has ended, with a live line until then."""
@@ -132,7 +132,7 @@ def _answer(options: Shared, group: str, name: str, run: AskedRun, answered: Any
     )
 
 
-def _failure(token: str, run: AskedRun) -> CoordError | None:
+def failure_of(token: str, run: AskedRun) -> CoordError | None:
     """Return the error for a run that did not succeed."""
     where = f" on {run.node}" if run.node else ""
     why = f": {run.error}" if run.error else ""
