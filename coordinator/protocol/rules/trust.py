@@ -29,3 +29,17 @@ def fresh(trusted_until: float, now: float, lease_s: float, heartbeat_s: float) 
     """
     missed_at = trusted_until - lease_s + MISSED_MAX * heartbeat_s
     return now < missed_at and not expired(trusted_until, now)
+
+
+def fresh_since(
+    trusted_until: float, extended_at: float, now: float, *, lease_s: float, heartbeat_s: float
+) -> bool:
+    """Say the same where the lease may be shorter by now than the one that is known (rule I3).
+
+    Whoever knows the lease of a configuration only takes trust for fresh, too, within a heartbeat
+    after it was last extended.
+
+    extended_at: when it was; -inf: not known.
+    """
+    given_s = min(lease_s, trusted_until - extended_at + heartbeat_s)
+    return fresh(trusted_until, now, given_s, heartbeat_s)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from coordinator.errors import TokenLostError
 from coordinator.ports import Clock
-from coordinator.protocol.rules.trust import expired
+from coordinator.protocol.rules.trust import expired, fresh_since
 
 OnLost = Callable[[str], None]
 #: Called with the reason of a loss; with None when the holding was given back.
@@ -49,7 +49,7 @@ class Holding:
         self.group, self.node = group, node
         self.term, self.session, self.run = term, session, run
         self._clock = clock
-        self._trusted_until = trusted_until
+        self._trusted_until, self._extended_at = trusted_until, float("-inf")
         self._pid = os.getpid()
         # Reentrant: the handler of a signal may ask for a callback, or leave the block.
         self._lock = threading.RLock()
@@ -66,6 +66,13 @@ class Holding:
     def seconds_left(self) -> float:
         """Seconds for which the holding may still be trusted; negative when it is over."""
         return -1.0 if self._over() else self._trusted_until - self._clock.now()
+
+    def fresh(self, lease_s: float, heartbeat_s: float) -> bool:
+        """Say whether something new may be started: not after two missed renewals (rule T5)."""
+        now = self._clock.now()
+        return not self._over() and fresh_since(
+            self._trusted_until, self._extended_at, now, lease_s=lease_s, heartbeat_s=heartbeat_s
+        )
 
     def is_held(self) -> bool:
         """Say whether the token may be acted on at this moment, by comparing clocks."""
@@ -108,7 +115,7 @@ class Holding:
 
     def extended(self, trusted_until: float) -> None:
         """Move the deadline (called by the session)."""
-        self._trusted_until = trusted_until
+        self._trusted_until, self._extended_at = trusted_until, self._clock.now()
 
     def given_back(self) -> None:
         """End the holding without a loss."""

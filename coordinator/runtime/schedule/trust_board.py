@@ -16,7 +16,7 @@ from typing import Protocol
 from coordinator.errors import TokenLostError
 from coordinator.ports import Clock
 from coordinator.protocol.guardian.wire import BOARD
-from coordinator.protocol.rules.trust import fresh
+from coordinator.protocol.rules.trust import fresh_since
 
 
 class Trust(Protocol):
@@ -76,4 +76,10 @@ class TrustBoard:
 
     def fresh(self, lease_s: float, heartbeat_s: float) -> bool:
         """Say whether something new may be started: not after two missed renewals (rule T5)."""
-        return fresh(self.trusted_until, self._clock.now(), lease_s, heartbeat_s)
+        return fresh_since(
+            self.trusted_until,
+            self.last_extended_at,
+            self._clock.now(),
+            lease_s=lease_s,
+            heartbeat_s=heartbeat_s,
+        )

@@ -16,7 +16,6 @@ from typing import Protocol
 
 from coordinator.app.api.schedules.definition import Definition
 from coordinator.errors import CoordError, DatabaseUnreachableError
-from coordinator.protocol.rules import trust
 from coordinator.protocol.rules.timing import Timing
 from coordinator.runtime.holders.holding import LOGGER, Holding
 from coordinator.runtime.linux.clock import BoottimeClock
@@ -74,7 +73,7 @@ class HoldingTrust:
 
     def fresh(self, lease_s: float, heartbeat_s: float) -> bool:
         """Say whether something new may be started: not after two missed renewals (rule T5)."""
-        return trust.fresh(self._holding.seconds_left, 0.0, lease_s, heartbeat_s)
+        return self._holding.fresh(lease_s, heartbeat_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

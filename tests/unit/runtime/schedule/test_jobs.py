@@ -112,6 +112,16 @@ def test_trust_is_not_fresh_after_two_missed_renewals(silent_s: float, fresh: bo
     assert trust.fresh(lease_s=5.0, heartbeat_s=1.0) is fresh
 
 
+@pytest.mark.parametrize(("silent_s", "fresh"), [(0.5, True), (0.9, True), (1.1, False)])
+def test_trust_by_a_shorter_lease_than_the_file_s_is_fresh_too(
+    silent_s: float, fresh: bool
+) -> None:
+    """T5, I3: the group has a shorter interval than the file, whose lease is 24.4 s."""
+    trust = TrustBoard([104.7, 100.0], FixedClock(100.0 + silent_s))
+
+    assert trust.fresh(lease_s=24.4, heartbeat_s=1.0) is fresh
+
+
 # --- functions ------------------------------------------------------------------------------------
 
 
