@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from typing import NamedTuple
 
 #: After this many rounds of stopping, a run that still grows is killed all the same.
 STOPS_MAX = 200
@@ -24,8 +24,7 @@ class Signal(enum.Enum):
     KILL = "kill"
 
 
-@dataclass(frozen=True, slots=True)
-class Chase:
+class Chase(NamedTuple):
     """Rounds of one killer against one run, up to the last one."""
 
     found: frozenset[Process] = frozenset()  #: by any round so far
