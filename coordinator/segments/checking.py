@@ -7,10 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from coordinator.segments.devices.disk import Disk, Reading
+from coordinator.segments.devices.pace import Pace, Paced
 from coordinator.segments.faults import DiskError, SegmentAbsentError, SegmentDamagedError
 from coordinator.segments.file import (
     TRAILER_BYTES,
     SegmentReader,
+    Source,
     check_block,
     exactly,
     file_bytes,
@@ -50,21 +52,23 @@ def check(
     *,
     sample: bool = False,
     seed: int = 0,
-    pace: Callable[[int], object] = lambda _read: None,
+    pace: Pace | None = None,
+    moved: Callable[[int], object] = lambda _read: None,
 ) -> Finding:
     """Check a segment's file as it is on the disk.
 
     digest: the one that the catalogue has; None accepts the file's own.
     sample: only the header, the end and some blocks; `seed` chooses which.
-    pace: called with the number of bytes that were read; may wait.
+    pace: at which the blocks are read; None reads on and on.
+    moved: called with the number of bytes that were read.
     Errors: DiskError when the device itself is not there: that says nothing about the file.
     """
     try:
         with disk.reading(segment) as reading:
             reading.forget_cached()
             if sample:
-                return _sampled(reading, segment, digest, seed, pace)
-            return _whole(reading, segment, digest, pace)
+                return _sampled(reading, segment, digest, seed, pace, moved)
+            return _whole(_paced(reading, pace), segment, digest, moved)
     except SegmentAbsentError as error:
         return Finding(verdict=MISSING, detail=str(error))
     except SegmentDamagedError as error:
@@ -72,15 +76,15 @@ def check(
 
 
 def _whole(
-    reading: Reading, segment: str, digest: bytes | None, pace: Callable[[int], object]
+    source: Source, segment: str, digest: bytes | None, moved: Callable[[int], object]
 ) -> Finding:
-    reader = SegmentReader(reading, segment)
+    reader = SegmentReader(source, segment)
     header, checked = reader.header, 0
     detail: str | None = None
     try:
         for block in reader.blocks():
             checked += 1
-            pace(len(block))
+            moved(len(block))
     except SegmentDamagedError as error:
         detail = str(error)
     if detail is None and digest is not None and reader.stored != digest:
@@ -102,7 +106,8 @@ def _sampled(
     segment: str,
     digest: bytes | None,
     seed: int,
-    pace: Callable[[int], object],
+    pace: Pace | None,
+    moved: Callable[[int], object],
 ) -> Finding:
     header = unpack(exactly(reading, HEADER_BYTES))
     if header.segment != segment:
@@ -115,11 +120,11 @@ def _sampled(
         raise SegmentDamagedError("its digest is not the one of the catalogue")
     checked = 0
     for stripe in _chosen(layout.stripe_count, seed):
-        at = Reading(reading.file, offset_of(layout, stripe))
+        at = _paced(Reading(reading.file, offset_of(layout, stripe)), pace)
         block = exactly(at, layout.block_of(stripe))
         check_block(seed_of(header), stripe, block, exactly(at, 4))
         checked += 1
-        pace(len(block))
+        moved(len(block))
     return Finding(
         verdict=INTACT,
         block_count=layout.stripe_count,
@@ -127,6 +132,10 @@ def _sampled(
         stored_digest=stored,
         header=header,
     )
+
+
+def _paced(reading: Reading, pace: Pace | None) -> Source:
+    return reading if pace is None else Paced(reading, pace)
 
 
 def _chosen(count: int, seed: int) -> list[int]:

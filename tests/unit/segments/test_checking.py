@@ -101,7 +101,7 @@ def test_a_disk_that_is_not_there_says_nothing_about_its_files(stored: Stored):
 def test_a_check_tells_how_much_it_has_read(stored: Stored):
     read: list[int] = []
 
-    check(stored.disks[1], stored.headers[1].segment, None, pace=read.append)
+    check(stored.disks[1], stored.headers[1].segment, None, moved=read.append)
 
     assert sum(read) == LAYOUT.length
     assert stored.path(1).stat().st_size == file_bytes(LAYOUT)

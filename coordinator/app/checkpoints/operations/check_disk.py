@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import zlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, LiteralString
 
 from coordinator.app.checkpoints.operations.site import HUNG_AFTER_S, Row, Site, has_disks, opened
@@ -30,13 +30,11 @@ from coordinator.protocol.operations.types import (
 from coordinator.runtime.linux.clock import BoottimeClock
 from coordinator.segments.checking import MISSING, Finding, check
 from coordinator.segments.devices.disk import Disk
+from coordinator.segments.devices.pace import Pace
 from coordinator.segments.faults import DiskError
 from coordinator.segments.rules import state_after_check
 from coordinator.store.checkpoints import statements
 from coordinator.store.checkpoints.records import SegmentChange
-
-#: Bytes a second that a check reads at most: the disk has other users.
-RATE = 200 << 20
 
 DONE_ALREADY: LiteralString = """
 SELECT found.segment::text AS segment
@@ -130,7 +128,7 @@ def _wanted(site: Site, subtask: ClaimedSubtask) -> Sequence[Row]:
     ]
 
 
-def _checked(site: Site, segment: Row, pace: Callable[[int], object]) -> str:
+def _checked(site: Site, segment: Row, pace: Pace) -> str:
     """Check one segment, and write down what was found; return the verdict."""
     subtask = site.subtask
     sample = bool(subtask.options.get("sample", False))
@@ -144,7 +142,8 @@ def _checked(site: Site, segment: Row, pace: Callable[[int], object]) -> str:
             sample=sample,
             # Each operation reads other blocks: in the end every one is looked at.
             seed=zlib.crc32(f"{subtask.operation} {segment['segment']}".encode()),
-            pace=lambda read: pace(site.moved(read)),
+            pace=pace,
+            moved=site.moved,
         )
         after = state_after_check(
             before,
@@ -188,16 +187,6 @@ def _row(subtask: ClaimedSubtask, segment: Row, finding: Finding, after: str) ->
     }
 
 
-def _pace() -> Callable[[int], object]:
-    """Return a function that waits when more was read than the rate allows."""
-    clock, pause = BoottimeClock(), threading.Event()
-    began_s, read = clock.now(), 0
-
-    def pace(size: int) -> None:
-        nonlocal read
-        read += size
-        ahead_s = read / RATE - (clock.now() - began_s)
-        if ahead_s > 0.01:
-            pause.wait(ahead_s)
-
-    return pace
+def _pace() -> Pace:
+    """Return the pace of a check by the clocks of this machine."""
+    return Pace(BoottimeClock().now, threading.Event().wait)
