@@ -2,7 +2,7 @@
 
     header     1,024 bytes, with a CRC-32 of its own
     block n    its bytes, then a CRC-32 over the segment's id, n and these bytes
-    trailer    magic, BLAKE2b over all before it, a CRC-32 of the trailer
+    trailer    magic, SHA-256 over all before it, a CRC-32 of the trailer
 
 The checksum of a block knows its place, so a block at another place, or of another file, is found.
 """
@@ -20,7 +20,6 @@ from coordinator.segments.faults import SegmentDamagedError
 from coordinator.segments.header import HEADER_BYTES, Header, unpack
 from coordinator.segments.layout import Layout
 
-DIGEST_BYTES = 32
 _CRC = struct.Struct("<I")
 _TRAILER = struct.Struct("<8s32s")
 _END = b"coordend"
@@ -45,9 +44,14 @@ def offset_of(layout: Layout, stripe: int) -> int:
     return HEADER_BYTES + stripe * (layout.block_bytes + _CRC.size)
 
 
+def new_digest() -> hashlib._Hash:
+    """Return the digest of content, with nothing in it yet; processors have instructions for it."""
+    return hashlib.sha256()
+
+
 def digest_of(parts: Iterator[bytes]) -> bytes:
     """Return the digest of a checkpoint: over those of all its segments, in their order."""
-    whole = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    whole = new_digest()
     for part in parts:
         whole.update(part)
     return whole.digest()
@@ -63,7 +67,7 @@ class SegmentWriter:
         self._sink = sink
         self._seed = _seed(header.segment)
         self._index = 0
-        self._digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+        self._digest = new_digest()
         self._put(header.pack())
 
     def add(self, block: bytes) -> None:
@@ -93,7 +97,7 @@ class SegmentReader:
 
     def __init__(self, source: Source, expected: str) -> None:
         self._source = source
-        self._digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+        self._digest = new_digest()
         self.header = unpack(self._take(HEADER_BYTES))
         if self.header.segment != expected:
             raise SegmentDamagedError(f"it is the file of segment {self.header.segment}")

@@ -6,7 +6,6 @@ the one that the sender signed.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import http.server
 import json
@@ -21,7 +20,7 @@ from typing import ClassVar
 from coordinator.errors import ConfigError
 from coordinator.segments.devices.disk import Disk, Writing
 from coordinator.segments.faults import DiskError, SegmentAbsentError, SegmentDamagedError
-from coordinator.segments.file import DIGEST_BYTES, TRAILER_BYTES, stored_digest
+from coordinator.segments.file import TRAILER_BYTES, new_digest, stored_digest
 from coordinator.segments.transfer.certificate import Identity
 from coordinator.segments.transfer.signing import (
     HEADER,
@@ -207,14 +206,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _stored(self, writing: Writing, size: int) -> tuple[bytes, bytes]:
         """Write the file; return the digest of what arrived, and the end of the file."""
-        computed = hashlib.blake2b(digest_size=DIGEST_BYTES)
+        computed = new_digest()
         left = size - TRAILER_BYTES
+        chunk = memoryview(bytearray(CHUNK_BYTES))
         while left:
             self._in_time()
-            part = self._read(min(left, CHUNK_BYTES))
-            computed.update(part)
-            writing.write(part)
-            left -= len(part)
+            arrived = self.rfile.readinto(chunk[:left])
+            if not arrived:
+                raise TransferError("the sender broke off")
+            computed.update(chunk[:arrived])
+            writing.write(chunk[:arrived])
+            left -= arrived
         trailer = self._read(TRAILER_BYTES)
         writing.write(trailer)
         return computed.digest(), trailer

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,7 @@ from coordinator.app.config.settings import CheckpointSettings
 from coordinator.errors import CoordError
 from coordinator.segments.codec import codec_of, has_erasure_code
 from coordinator.segments.faults import DiskError, SourceChangedError
-from coordinator.segments.file import DIGEST_BYTES, SegmentWriter, digest_of, file_bytes
+from coordinator.segments.file import SegmentWriter, digest_of, file_bytes, new_digest
 from coordinator.segments.header import Header
 from coordinator.segments.layout import BLOCK_BYTES, Layout
 from coordinator.segments.placing import Device, choose, default_width
@@ -174,7 +173,7 @@ class Maker:
 
     def _put_rows(self, form: str, content: Content, left_out: tuple[str, ...]) -> Made:
         rows: list[bytes] = []
-        whole = hashlib.blake2b(digest_size=DIGEST_BYTES)
+        whole = new_digest()
         left = content.length
         while left:
             part = exactly(content, min(left, ROW_BYTES))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import uuid
@@ -21,7 +20,7 @@ from coordinator.segments.faults import (
     CheckpointLostError,
     SegmentDamagedError,
 )
-from coordinator.segments.file import DIGEST_BYTES, SegmentReader
+from coordinator.segments.file import SegmentReader, new_digest
 from coordinator.segments.salvage import Expected, Salvage
 from coordinator.segments.striping import FAULTS, Gathering, lost
 from coordinator.store.checkpoints import statements
@@ -214,7 +213,7 @@ class Reader:
         return salvage.faults
 
     def _rows(self, row: Row) -> Iterator[bytes]:
-        whole = hashlib.blake2b(digest_size=DIGEST_BYTES)
+        whole = new_digest()
         for place in range(-(-row["length"] // row["block_bytes"])):
             found = self._catalogue.read(statements.CONTENT, checkpoint=row["id"], place=place)
             if not found:
