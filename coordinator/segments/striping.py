@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from coordinator.segments.ahead import ahead
 from coordinator.segments.codec import Codec
 from coordinator.segments.faults import (
     CheckpointLostError,
@@ -103,24 +104,26 @@ class Gathering:
             yield self._codec.restore(blocks, wanted)
 
     def _stripes(self) -> Iterator[tuple[int, dict[int, bytes]]]:
-        for stripe in range(self._layout.stripe_count):
-            yield stripe, self._stripe(stripe)
-        # The end of each segment has the check of its digest.
-        for place, blocks in self._open.items():
-            try:
-                assert next(blocks, None) is None, "a segment has one block for each stripe"
-            except SegmentDamagedError as error:
-                self.faults[place] = str(error)
-                raise
+        # Its end waits for what is being read: nobody reads a source that is closed.
+        with ThreadPoolExecutor(self._layout.segment_count, "coord-gather") as pool:
+            for stripe in range(self._layout.stripe_count):
+                yield stripe, self._stripe(stripe, pool)
+            # The end of each segment has the check of its digest.
+            for place, blocks in self._open.items():
+                try:
+                    assert next(blocks, None) is None, "a segment has one block for each stripe"
+                except SegmentDamagedError as error:
+                    self.faults[place] = str(error)
+                    raise
 
-    def _stripe(self, stripe: int) -> dict[int, bytes]:
+    def _stripe(self, stripe: int, pool: ThreadPoolExecutor) -> dict[int, bytes]:
         found: dict[int, bytes] = {}
         for place in list(self._open):
             self._read(place, found)
         while len(found) < self._layout.data_count and self._spares:
             place = self._spares.pop(0)
             try:
-                self._open[place] = self._opener(place, stripe)
+                self._open[place] = ahead(self._opener(place, stripe), pool)
             except FAULTS as error:
                 self.faults[place] = fault_text(error)
                 continue
