@@ -15,6 +15,9 @@ from typing import Any, Protocol
 from coordinator.errors import ConfigError
 from coordinator.segments.layout import Layout
 
+#: Twice as much stays with the process, at most; glibc takes no larger one into account.
+_FREED_BYTES = 16 << 20
+
 
 class Codec(Protocol):
     """A code over the blocks of one stripe."""
@@ -109,6 +112,9 @@ def _driver(data_count: int, parity_count: int) -> Any:
             f"{data_count} + {parity_count} segments need the erasure code of the extra"
             " `checkpoints`: pip install 'coord[checkpoints]', or use mirrors (data = 1)"
         ) from error
+    # Unless it has freed a large piece once, glibc gives each freed stripe back to the system, and
+    # takes it again page by page: that costs more than the code itself.
+    bytes(_FREED_BYTES)
     try:
         return ECDriver(k=data_count, m=parity_count, ec_type="isa_l_rs_cauchy")
     except ECDriverError as error:

@@ -25,6 +25,8 @@ from coordinator.segments.faults import DiskError, SegmentAbsentError, SegmentDa
 
 #: Written and deleted at each look; one name, so that a process that was killed leaves one at most.
 TRIAL = "coord-trial"
+#: So much is handed to the disk while the next bytes arrive, and is not left for the end.
+EARLY_BYTES = 4 << 20
 #: A disk with less is full: its file system needs some room of its own.
 RESERVE_BYTES = 1 << 20
 
@@ -210,13 +212,14 @@ class Reading:
 class Writing:
     """A temporary file that becomes a segment's file."""
 
-    __slots__ = ("_file", "_place", "_root", "_target", "kept")
+    __slots__ = ("_file", "_place", "_root", "_target", "_told", "_written", "kept")
 
     def __init__(self, root: Path, file: int, place: Path, target: Path) -> None:
         self._root, self._file, self._place, self._target = root, file, place, target
+        self._written = self._told = 0
         self.kept = False
 
-    def write(self, part: bytes) -> None:
+    def write(self, part: bytes | memoryview) -> None:
         """Add bytes.
 
         Errors: DiskError.
@@ -225,6 +228,20 @@ class Writing:
         with disk_errors(self._root):
             while left:
                 left = left[os.write(self._file, left) :]
+        self._written += len(part)
+        if self._written - self._told >= EARLY_BYTES:
+            self._begin_early()
+
+    def _begin_early(self) -> None:
+        """Let the disk begin with what was written; no fault of it is lost: `keep` waits for all.
+
+        Pages that are still to be written are not dropped by this advice: the kernel only starts to
+        write them.
+        """
+        size = self._written - self._told
+        with contextlib.suppress(OSError):
+            os.posix_fadvise(self._file, self._told, size, os.POSIX_FADV_DONTNEED)
+        self._told = self._written
 
     def keep(self) -> None:
         """Bring the file onto the disk, then give it its name, then bring that onto the disk.
