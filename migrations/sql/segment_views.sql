@@ -73,7 +73,9 @@ FROM {schema}.segment AS kept
 JOIN {schema}.segment_group AS made ON made.id = kept.segment_group
 LEFT JOIN {schema}.sys_storage_devices AS device ON device.storage_device = kept.device;
 
--- The status of a group is the worst of its segments; LOST where no data_count of them can be read.
+-- The status of a group is the worst of its segments; LOST where fewer than data_count have a block.
+-- What is DAMAGED and not readable has too few whole segments: their blocks may suffice (V8), which
+-- `coord checkpoint verify` and a rebuild tell.
 CREATE VIEW {schema}.sys_segment_groups AS
 SELECT
     made.id AS segment_group,
@@ -82,7 +84,7 @@ SELECT
     CASE
         WHEN made.state <> 'COMMITTED' THEN made.state
         WHEN made.data_count = 0 THEN 'INTACT'
-        WHEN COALESCE(seen.intact, 0) < made.data_count THEN 'LOST'
+        WHEN COALESCE(seen.intact + seen.damaged, 0) < made.data_count THEN 'LOST'
         WHEN seen.damaged > 0 THEN 'DAMAGED'
         WHEN seen.missing > 0 THEN 'MISSING'
         WHEN seen.rebuilding > 0 THEN 'REBUILDING'

@@ -186,11 +186,35 @@ def test_two_halves_of_a_mirror_damaged_in_different_blocks_are_restored_and_reb
         assert whole(group) == (0, True)
         assert group.read() == CONTENT
         run_all(group, CheckDisk(), options={"fix": True})
+        assert shown_of(database) == ("DAMAGED", False, 0, 2, 0)
         (end,) = run_all(group, Rebuild()).values()
         assert end.state is SubtaskState.DONE, end
         assert group.statuses() == [(1, "INTACT")]
         assert whole(group) == (2, False)
         assert group.read() == CONTENT
+
+
+def test_a_checkpoint_is_lost_when_too_few_segments_have_any_block(database, tmp_path):
+    """V8: as long as so many have blocks, the catalogue does not give it up."""
+    with disk_nodes(database, tmp_path, 2) as group:
+        group.put(group.hold("n1"), CONTENT)
+        first, second = group.path(1, 0), group.path(1, 1)
+        first.write_bytes(first.read_bytes()[:-1])
+        second.unlink()
+        run_all(group, CheckDisk(), options={"fix": True})
+
+        assert shown_of(database) == ("DAMAGED", False, 0, 1, 1)
+        first.unlink()
+        run_all(group, CheckDisk(), options={"fix": True})
+
+        assert shown_of(database) == ("LOST", False, 0, 0, 2)
+
+
+def shown_of(database) -> tuple[object, ...]:
+    (row,) = database.query(
+        "SELECT status, readable, intact, damaged, missing FROM sys_segment_groups"
+    )
+    return row
 
 
 def whole(group: DiskNodes) -> tuple[int, bool]:
