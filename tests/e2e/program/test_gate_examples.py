@@ -18,7 +18,7 @@ pytestmark = pytest.mark.real
 GATES = Path(__file__).resolve().parents[3] / "examples" / "gates"
 EXAMPLES = {
     "serve.sh": ("sh",),
-    "serve.py": (sys.executable, "-u"),
+    "serve.py": (sys.executable,),
     "serve.mjs": ("node",),
     "slow.sh": ("sh",),
 }
