@@ -42,7 +42,7 @@ def wished(holders: Holders, event: Wished) -> Step:
     if holders.node.leaving is not None or holders.node.finished:
         text = "the coordinator is closed"
         return holders, (Refuse(event.wish.number, Why.CLOSED, text),)
-    return replace(holders, wishes=(*holders.wishes, event.wish), hinted=True), ()
+    return replace(holders, wishes=holders.wishes.with_one(event.wish), hinted=True), ()
 
 
 def body_ended(holders: Holders, event: BodyEnded) -> Step:
@@ -51,8 +51,8 @@ def body_ended(holders: Holders, event: BodyEnded) -> Step:
     The token is released after the body has ended, never before (U2).
     """
     number = event.number
-    if any(wish.number == number for wish in holders.wishes):
-        wishes = tuple(wish for wish in holders.wishes if wish.number != number)
+    if number in holders.wishes:
+        wishes = holders.wishes.without((number,))
         return replace(holders, wishes=wishes, tried=holders.tried - {number}), (GivenBack(number),)
     one = holders.held.get(number)
     if one is None:
@@ -107,11 +107,10 @@ def exchanged(holders: Holders, event: Answered, request: Exchange) -> Step:
     holders = _seen(holders, answer, now)
     holders, lost = _read(holders, request, answer, now)
     holders, granted = _taken(holders, answer, now)
-    tokens = {want.token for want in request.wants}
-    tried = frozenset(wish.number for wish in holders.wishes if wish.token in tokens)
+    told = (holders.wishes.of(want.token) for want in request.wants)
     holders = replace(
         holders,
-        tried=holders.tried | tried,
+        tried=holders.tried.union(*told),
         look_at=now + holders.node.timing.heartbeat_s,
     )
     return holders, (*given, *lost, *granted)
@@ -139,7 +138,7 @@ def _given(holders: Holders, request: Exchange) -> Step:
 def _seen(holders: Holders, answer: Answer, now: float) -> Holders:
     """Watch the holders of what was looked at (O1 to O4)."""
     sightings = dict(holders.sightings)
-    wanted = {wish.token for wish in holders.wishes}
+    wanted = holders.wishes.queues
     for seen in answer.tokens:
         if (seen.free and not seen.is_task) or seen.session == holders.node.session:
             sightings.pop(seen.token, None)
@@ -199,7 +198,7 @@ def _taken(holders: Holders, answer: Answer, now: float) -> Step:
     left_s = node.trusted_until - now
     trusted = holders.current and left_s >= FRESH_SHARE * node.timing.lease_s
     for token, term in answer.taken:
-        wish = next((wish for wish in holders.wishes if wish.token == token), None)
+        wish = holders.wishes.first(token)
         remembered = {**holders.remembered, token: max(term, holders.remembered.get(token, 0))}
         holders = replace(holders, remembered=remembered)
         if wish is None or not trusted:
@@ -218,7 +217,7 @@ def _taken(holders: Holders, answer: Answer, now: float) -> Step:
 
 
 def _grant(holders: Holders, wish: Wish, term: int, session: str) -> tuple[Holders, Grant]:
-    wishes = tuple(one for one in holders.wishes if one.number != wish.number)
+    wishes = holders.wishes.without((wish.number,))
     one = Held(number=wish.number, token=wish.token, term=term, session=session)
     holders = replace(
         holders,

@@ -22,6 +22,7 @@ from coordinator.protocol.holders.events import BodyEnded, Command, Event, Refus
 from coordinator.protocol.holders.next_exchange import moments, next_exchange
 from coordinator.protocol.holders.refusals import refusals
 from coordinator.protocol.holders.state import Holders, with_bodies
+from coordinator.protocol.holders.waits import Waits
 from coordinator.protocol.messages.holder_requests import Exchange
 from coordinator.protocol.node import machine as node_machine
 from coordinator.protocol.node.events import Answered, Ask, Failed, Finish, Notified, Ticked
@@ -61,7 +62,7 @@ def wake_at(holders: Holders, now: float) -> float:
     node = holders.node
     if node.finished:
         return float("inf")
-    later = (moment for moment in moments(holders) if moment > now)
+    later = (moment for moment in moments(holders, now) if moment > now)
     return min(node_machine.wake_at(node, now), min(later, default=float("inf")))
 
 
@@ -120,7 +121,7 @@ def _finished(
         return holders, ()
     text = finish[0].trouble or "the coordinator is closed"
     refused = tuple(Refuse(wish.number, Why.CLOSED, text) for wish in holders.wishes)
-    return replace(holders, wishes=()), (*refused, *finish)
+    return replace(holders, wishes=Waits()), (*refused, *finish)
 
 
 def _after_the_end(holders: Holders, event: Event) -> Step:

@@ -46,11 +46,10 @@ def next_exchange(holders: Holders, now: float) -> tuple[Holders, Exchange | Non
     return replace(holders, hinted=more), request
 
 
-def moments(holders: Holders) -> Iterator[float]:
-    """Yield every moment at which the state alone would lead to a command."""
-    for wish in holders.wishes:
-        yield wish.until
-        yield wish.until + ANSWER_MAX_S
+def moments(holders: Holders, now: float) -> Iterator[float]:
+    """Yield the moments at which the state alone leads to a command; of the waits, the next."""
+    yield holders.wishes.next_end(now)
+    yield holders.wishes.next_end(now - ANSWER_MAX_S) + ANSWER_MAX_S
     for one in holders.held.values():
         yield one.until
     node = holders.node

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from coordinator.protocol.holders.events import Refuse, Why, Wish
@@ -24,15 +25,26 @@ def refusals(holders: Holders, now: float) -> Step:
     that is given back.
     """
     refused = []
-    for wish in holders.wishes:
+    for wish in _judged(holders, now):
         refusal = _refusal(holders, wish, now)
         if refusal is not None:
             refused.append(refusal)
     if not refused:
         return holders, ()
     over = {refusal.number for refusal in refused}
-    wishes = tuple(wish for wish in holders.wishes if wish.number not in over)
+    wishes = holders.wishes.without(over)
     return replace(holders, wishes=wishes, tried=holders.tried - over), tuple(refused)
+
+
+def _judged(holders: Holders, now: float) -> Iterable[Wish]:
+    """Return the waits that may have to be refused; all others go on, whatever is known."""
+    if holders.node.leaving is not None:
+        return tuple(holders.wishes)
+    found = {wish.number: wish for wish in holders.wishes.over(now)}
+    for token, sighting in holders.sightings.items():
+        if sighting.now.is_task:
+            found |= holders.wishes.of(token)
+    return tuple(found.values())
 
 
 def _refusal(holders: Holders, wish: Wish, now: float) -> Refuse | None:
@@ -81,8 +93,7 @@ def _mine(holders: Holders, wish: Wish) -> str:
             return f"term {one.term}" + (" was lost, and its body runs" if one.lost else "")
     if any(one.token == wish.token for one in holders.endings):
         return "it is being given back"
-    first = next(each for each in holders.wishes if each.token == wish.token)
-    return "" if first.number == wish.number else "others wait for it"
+    return "" if holders.wishes.first(wish.token) == wish else "others wait for it"
 
 
 def _untried(holders: Holders, wish: Wish) -> Refuse | None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from types import MappingProxyType
 
 from coordinator.protocol.holders.events import NEVER, Wish
+from coordinator.protocol.holders.waits import Waits
 from coordinator.protocol.messages.holder_requests import TokenNow
 from coordinator.protocol.node.state.node import Node, Policy
 from coordinator.protocol.node.state.run import Run
@@ -73,7 +75,7 @@ class Sighting:
 class Holders:
     """Everything that the process knows; replaced, never changed.
 
-    wishes:   in the order in which they came.
+    wishes:   the waits of code, in the order in which they came.
     tried:    wishes that some answer has told about.
     endings:  what is to be given back.
     current:  the holdings were read since the last doubt: only then is trust extended (U4).
@@ -83,7 +85,7 @@ class Holders:
     """
 
     node: Node
-    wishes: tuple[Wish, ...] = ()
+    wishes: Waits = field(default_factory=Waits)
     tried: frozenset[int] = frozenset()
     held: Mapping[int, Held] = field(default_factory=lambda: MappingProxyType({}))
     endings: tuple[Ending, ...] = ()
@@ -96,11 +98,9 @@ class Holders:
     def fronts(self) -> tuple[Wish, ...]:
         """Return the first wish for each token that no body of this process has (U3)."""
         taken = {one.token for one in self.held.values()} | {one.token for one in self.endings}
-        first: dict[str, Wish] = {}
-        for wish in self.wishes:
-            if wish.token not in taken:
-                first.setdefault(wish.token, wish)
-        return tuple(first.values())
+        fronts = (wish for wish in self.wishes.firsts() if wish.token not in taken)
+        # In the order in which they came: an exchange may have no room for all of them.
+        return tuple(sorted(fronts, key=attrgetter("number")))
 
     def live(self) -> tuple[Held, ...]:
         """Return the holdings that are not lost."""

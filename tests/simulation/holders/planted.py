@@ -43,7 +43,7 @@ def a_name_twice() -> Patch:
     """U3: a name is asked for while a body of this process has it."""
 
     def fronts(holders):
-        return tuple({wish.token: wish for wish in reversed(holders.wishes)}.values())
+        return tuple({wish.token: wish for wish in reversed(tuple(holders.wishes))}.values())
 
     return Holders, "fronts", fronts
 
