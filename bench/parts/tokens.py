@@ -19,12 +19,10 @@ from tests.support.servers.postgres import Server
 
 TIMEOUT_S = 10.0
 
-#: Writes of a take and a release, in two transactions of the same isolation levels; nobody
-#: checks anything here. The rows are made by `_floor_rows`.
+#: Writes of a take and a release, in two transactions of the same isolation level; nobody checks
+#: anything here. The row is made by `_floor_rows`.
 SAME_UPDATES = """
-BEGIN ISOLATION LEVEL SERIALIZABLE;
-UPDATE health_check SET beat = beat + 1, last_heartbeat = clock_timestamp()
-    WHERE group_id = 'floor-' || :client_id AND task_id = 'floor';
+BEGIN;
 UPDATE token_holder SET task_id = 'floor', session = 'f1000000-0000-0000-0000-000000000000',
     term = term + 1, acquired_at = clock_timestamp(), released_at = NULL
     WHERE group_id = 'floor-' || :client_id RETURNING term \\gset
@@ -33,7 +31,6 @@ INSERT INTO token_history (group_id, term, task_id, session, acquired_at, how, r
         clock_timestamp(), 'release', '');
 INSERT INTO event (group_id, kind, task_id, term, reason, who)
     VALUES ('floor-' || :client_id, 'taken', 'floor', :term, '', 'floor');
-SELECT pg_notify('floor_' || :client_id, 'taken');
 COMMIT;
 BEGIN;
 UPDATE token_holder SET session = NULL, released_at = clock_timestamp()
@@ -43,6 +40,7 @@ UPDATE token_history SET ended_at = clock_timestamp(), end_how = 'release', end_
 INSERT INTO event (group_id, kind, task_id, term, reason, who)
     VALUES ('floor-' || :client_id, 'released', 'floor', :term, '', 'floor');
 SELECT pg_notify('floor_' || :client_id, 'released');
+SELECT pg_notify('floor_name_' || :client_id, 'released');
 COMMIT;
 """
 
@@ -121,13 +119,7 @@ def _floor(server: Server, clients: int, seconds: float) -> tuple[float, float]:
 
 def _floor_rows(database: floor.Database, clients: int) -> None:
     for number in range(clients):
-        group = f"floor-{number}"
-        database.query("INSERT INTO token_holder (group_id) VALUES (%s)", group)
-        database.query(
-            "INSERT INTO health_check (group_id, task_id, session) VALUES (%s, 'floor', %s)",
-            group,
-            str(uuid.uuid4()),
-        )
+        database.query("INSERT INTO token_holder (group_id) VALUES (%s)", f"floor-{number}")
 
 
 # --- one worker -------------------------------------------------------------------------------

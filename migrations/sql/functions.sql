@@ -228,7 +228,7 @@ BEGIN
                 OR record.settled_branch = epoch.branch
                 AND record.settled_start = epoch.started_at
             )
-            AND p_system = (SELECT system_identifier FROM pg_control_system())
+            AND p_system = (pg_control_system()).system_identifier
     );
 END
 $coord$;

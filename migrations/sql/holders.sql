@@ -1,9 +1,10 @@
 -- The exchange of a process that holds tokens for its own code: give back, take, and look, in one
 -- statement. coordinator/store/node/holders.py explains the steps and their order.
 --
--- READ COMMITTED: each statement below has a snapshot of its own. A token is read first, and then
--- taken only under the term that was read. A session that was seen to have ended never lives again;
--- and a token that somebody took meanwhile has another term.
+-- READ COMMITTED: each statement below has a snapshot of its own. A free token is locked as it is
+-- read. A held one is read first, and then locked and taken only under the term that was read: a
+-- session that was seen to have ended never lives again, and a token that somebody took meanwhile
+-- has another term.
 
 -- Give tokens of a process back, take others, and look at more, in one transaction.
 CREATE FUNCTION {schema}.coord_exchange(
@@ -20,8 +21,10 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $coord$
 DECLARE
+    v_told text;
     v_clock_ms bigint;
     v_token text;
+    v_is_free boolean;
     v_seen record;
     v_term bigint;
     v_how text;
@@ -33,11 +36,10 @@ BEGIN
     v_passed_over := false;
     v_taken := ARRAY[]::text[];
     v_terms := ARRAY[]::bigint[];
-    v_lives := EXISTS (
-        SELECT FROM {schema}.health_check AS own
-        WHERE own.group_id = p_group AND own.task_id = p_node
-            AND own.session = p_mine AND own.ended_at IS NULL
-    );
+    PERFORM FROM {schema}.health_check AS own
+    WHERE own.group_id = p_group AND own.task_id = p_node
+        AND own.session = p_mine AND own.ended_at IS NULL;
+    v_lives := FOUND;
 
     FOR v_i IN 1 .. coalesce(array_length(p_given, 1), 0) LOOP
         IF p_waits THEN
@@ -75,8 +77,9 @@ BEGIN
             p_given[v_i], 'released', p_node, p_mine, p_given_terms[v_i], p_given_reasons[v_i],
             p_node
         );
-        PERFORM pg_notify(p_channel, p_given[v_i]);
-        PERFORM pg_notify(p_given_channels[v_i], CAST(json_build_object(
+        -- Assigned, not performed: an expression without a table needs no query of its own.
+        v_told := pg_notify(p_channel, p_given[v_i]);
+        v_told := pg_notify(p_given_channels[v_i], CAST(json_build_object(
             'kind', 'released', 'node', p_node, 'term', p_given_terms[v_i]
         ) AS text));
     END LOOP;
@@ -88,51 +91,64 @@ BEGIN
     FOR v_i IN 1 .. coalesce(array_length(p_wanted, 1), 0) LOOP
         EXIT WHEN v_clock_ms IS NULL;
         v_token := p_wanted[v_i];
+        -- A free token has no holder to look at. It is locked by the look: what follows holds for
+        -- the row as it stays until it is taken.
         SELECT
-            token.term, token.task_id, token.session, token.released_at,
-            holder.task_id IS NOT NULL AS known,
-            coalesce(
-                holder.ended_at IS NOT NULL OR holder.session IS DISTINCT FROM token.session, false
-            ) AS ended,
-            CASE WHEN holder.session = token.session THEN holder.last_heartbeat END
-                AS last_heartbeat
+            token.term, token.task_id, token.session, token.released_at, false AS known,
+            false AS ended, CAST(NULL AS timestamptz) AS last_heartbeat
         INTO v_seen
         FROM {schema}.token_holder AS token
-        LEFT JOIN LATERAL (
-            -- A node that holds one token for a command beats in a group that has its name.
-            SELECT * FROM {schema}.health_check AS node
-            WHERE node.group_id IN (p_group, token.group_id) AND node.task_id = token.task_id
-            ORDER BY node.session = token.session DESC NULLS LAST
-            LIMIT 1
-        ) AS holder ON true
-        WHERE token.group_id = v_token;
-        IF NOT FOUND THEN
-            -- Another transaction may make the row as well; the next look shows it.
-            INSERT INTO {schema}.token_holder (group_id) VALUES (v_token) ON CONFLICT DO NOTHING;
+        WHERE token.group_id = v_token AND token.session IS NULL
+        FOR UPDATE SKIP LOCKED;
+        v_is_free := FOUND;
+        IF NOT v_is_free THEN
             SELECT
-                token.term, token.task_id, token.session, token.released_at, false AS known,
-                false AS ended, CAST(NULL AS timestamptz) AS last_heartbeat
+                token.term, token.task_id, token.session, token.released_at,
+                holder.task_id IS NOT NULL AS known,
+                coalesce(
+                    holder.ended_at IS NOT NULL
+                        OR holder.session IS DISTINCT FROM token.session,
+                    false
+                ) AS ended,
+                CASE WHEN holder.session = token.session THEN holder.last_heartbeat END
+                    AS last_heartbeat
             INTO v_seen
-            FROM {schema}.token_holder AS token WHERE token.group_id = v_token;
-            CONTINUE WHEN NOT FOUND;
+            FROM {schema}.token_holder AS token
+            LEFT JOIN LATERAL (
+                -- A node that holds one token for a command beats in a group that has its name.
+                SELECT * FROM {schema}.health_check AS node
+                WHERE node.group_id IN (p_group, token.group_id) AND node.task_id = token.task_id
+                ORDER BY node.session = token.session DESC NULLS LAST
+                LIMIT 1
+            ) AS holder ON true
+            WHERE token.group_id = v_token;
+            IF NOT FOUND THEN
+                -- Another transaction may make the row as well; the next look shows it.
+                INSERT INTO {schema}.token_holder (group_id) VALUES (v_token)
+                ON CONFLICT DO NOTHING;
+                SELECT
+                    token.term, token.task_id, token.session, token.released_at, false AS known,
+                    false AS ended, CAST(NULL AS timestamptz) AS last_heartbeat
+                INTO v_seen
+                FROM {schema}.token_holder AS token WHERE token.group_id = v_token;
+                CONTINUE WHEN NOT FOUND;
+            END IF;
         END IF;
-        IF EXISTS (
-            SELECT FROM {schema}.task AS task
-            WHERE task.group_id = p_group AND NOT task.deleted
-                AND task.name = substr(v_token, length(p_group) + 2)
-        ) THEN
-            CONTINUE;
-        END IF;
+        PERFORM FROM {schema}.task AS task
+        WHERE task.group_id = p_group AND NOT task.deleted
+            AND task.name = substr(v_token, length(p_group) + 2);
+        CONTINUE WHEN FOUND;
         -- Planned changes are of the group's own token: nobody takes it in a pause (A2, A3).
         CONTINUE WHEN v_token = p_group AND NOT {schema}.coord_may_take(p_group, p_node, false);
         -- A row that was made anew does not name its holder: wait for the longest liveness.
-        CONTINUE WHEN v_seen.task_id IS NULL AND v_seen.released_at IS NOT NULL
-            AND clock_timestamp() < v_seen.released_at + (
+        IF v_seen.task_id IS NULL AND v_seen.released_at IS NOT NULL THEN
+            CONTINUE WHEN clock_timestamp() < v_seen.released_at + (
                 SELECT coalesce(max(node.liveness_ms), 0) * interval '1 millisecond'
                 FROM {schema}.health_check AS node
                 WHERE node.group_id = p_group
                     AND node.session IS NOT NULL AND node.ended_at IS NULL
             );
+        END IF;
 
         v_how := CASE
             WHEN v_seen.session IS NOT NULL THEN 'takeover'
@@ -157,6 +173,16 @@ BEGIN
             v_reason := 'the session of ' || v_seen.task_id || ' had ended';
         END IF;
 
+        IF NOT v_is_free THEN
+            PERFORM FROM {schema}.token_holder AS token
+            WHERE token.group_id = v_token AND token.term = v_seen.term
+                AND token.session IS NOT DISTINCT FROM v_seen.session
+            FOR UPDATE SKIP LOCKED;
+            IF NOT FOUND THEN
+                v_passed_over := v_passed_over OR v_how = 'takeover';
+                CONTINUE;
+            END IF;
+        END IF;
         UPDATE {schema}.token_holder AS token
         SET task_id = p_node,
             session = p_mine,
@@ -165,18 +191,8 @@ BEGIN
             ),
             acquired_at = clock_timestamp(),
             released_at = NULL
-        FROM (
-            SELECT free.group_id FROM {schema}.token_holder AS free
-            WHERE free.group_id = v_token AND free.term = v_seen.term
-                AND free.session IS NOT DISTINCT FROM v_seen.session
-            FOR UPDATE SKIP LOCKED
-        ) AS free
-        WHERE token.group_id = free.group_id
+        WHERE token.group_id = v_token
         RETURNING token.term INTO v_term;
-        IF NOT FOUND THEN
-            v_passed_over := v_passed_over OR v_how = 'takeover';
-            CONTINUE;
-        END IF;
         v_from := CASE WHEN v_seen.term > 0 THEN v_seen.task_id END;
         IF v_how = 'takeover' THEN
             v_active_until := v_seen.last_heartbeat;

@@ -106,24 +106,28 @@ def _end_fences(cursor: Cursor, place: Place, request: Exchange) -> None:
 def _params(place: Place, request: Exchange) -> Params:
     gives, wants = request.gives, request.wants
     silent = [want.silent for want in wants]
+    lists: dict[str, list[Any]] = {
+        "given": [give.token for give in gives],
+        # Of the nodes that race for that token alone.
+        "given_channels": [channel_of(place.schema, give.token) for give in gives],
+        "given_terms": [give.term for give in gives],
+        "given_reasons": [give.reason for give in gives],
+        "given_ms": [round(1000 * give.ended_s) for give in gives],
+        "wanted": [want.token for want in wants],
+        "least_terms": [want.least_term for want in wants],
+        "silent_nodes": [None if one is None else one.node for one in silent],
+        "silent": [None if one is None else one.session for one in silent],
+        "silent_beats": [None if one is None else one.beat for one in silent],
+        "watched_ms": [round(1000 * want.watched_s) for want in wants],
+        "looked": list(request.looks),
+    }
     return place.params(
         mine=request.session,
         branch=request.branch or None,
         waits=False,
-        given=[give.token for give in gives],
-        # Of the nodes that race for that token alone.
-        given_channels=[channel_of(place.schema, give.token) for give in gives],
-        given_terms=[give.term for give in gives],
-        given_reasons=[give.reason for give in gives],
-        given_ms=[round(1000 * give.ended_s) for give in gives],
-        wanted=[want.token for want in wants],
-        least_terms=[want.least_term for want in wants],
-        silent_nodes=[None if one is None else one.node for one in silent],
-        silent=[None if one is None else one.session for one in silent],
-        silent_beats=[None if one is None else one.beat for one in silent],
-        watched_ms=[round(1000 * want.watched_s) for want in wants],
-        looked=list(request.looks),
         own=request.own,
+        # NULL for an empty list: neither side has an array to write or to read.
+        **{name: values or None for name, values in lists.items()},
     )
 
 
