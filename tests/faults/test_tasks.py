@@ -414,5 +414,7 @@ def test_a_scheduled_command_ends_before_its_task_moves(calm):
     )
     with open(f"{calm.record}.runs") as runs:
         assert runs.read().splitlines()[:2] == [f"begin {first}", f"end {first}"]
-    (row,) = calm.ask("SELECT last_outcome, fired_count FROM {schema}.schedule WHERE name <> '_hand'")
+    (row,) = calm.ask(
+        "SELECT last_outcome, fired_count FROM {schema}.schedule WHERE name <> '_hand'"
+    )
     assert row == {"last_outcome": "ok", "fired_count": 1}
