@@ -161,7 +161,9 @@ def _template(request: pytest.FixtureRequest) -> str:
 
 def _own_database(server: Server, template: str) -> Iterator[Database]:
     name = f"test_{next(_counter)}"
-    server.query(f"CREATE DATABASE {name} TEMPLATE {template}")
+    # In memory a copy of the files costs a third less than one through the log.
+    strategy = "STRATEGY FILE_COPY" if int(server.binaries.major) >= 15 else ""
+    server.query(f"CREATE DATABASE {name} TEMPLATE {template} {strategy}")
     yield Database(server.conninfo(name), "app")
     server.query(f"DROP DATABASE {name} WITH (FORCE)")
 
