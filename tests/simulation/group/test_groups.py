@@ -14,8 +14,8 @@ from tests.simulation.group.settings import NO_GROUP_BIAS, GroupBias, draw_group
 from tests.simulation.group.transcripts import FOUND_IN_GROUPS, OF_PLANTED_IN_GROUPS
 from tests.simulation.run import how_to_repeat, judged, run_seed
 
-#: `make simulate` tries more. In chunks, which spread over the workers of a parallel test run; every
-#: change meets the first one, `make faults` all.
+#: `make simulate` tries more. In chunks, which spread over the workers of a parallel test run:
+#: every change meets the first one, `make faults` all.
 SEEDS = 500
 CHUNK = 100
 FIRSTS = [0, *(pytest.param(first, marks=pytest.mark.long) for first in range(CHUNK, SEEDS, CHUNK))]

@@ -15,8 +15,8 @@ from tests.simulation.plans.transcripts import FOUND, OF_PLANTED
 from tests.simulation.run import how_to_repeat, judged, run_seed
 from tests.simulation.world.settings import Bias, draw
 
-#: `make simulate` tries more. In chunks, which spread over the workers of a parallel test run; every
-#: change meets the first one, `make faults` all.
+#: `make simulate` tries more. In chunks, which spread over the workers of a parallel test run:
+#: every change meets the first one, `make faults` all.
 SEEDS = 500
 CHUNK = 125
 FIRSTS = [0, *(pytest.param(first, marks=pytest.mark.long) for first in range(CHUNK, SEEDS, CHUNK))]
