@@ -111,7 +111,7 @@ def _prepare(owner: str) -> None:
 
 def beat(group: str, node: str, mine: str) -> str:
     """Return the heartbeat with other words for its parameters."""
-    holder = {"holder": "'1'", "holding": f"'{SESSION}'"}
+    holder = {"holder": "'1'", "holding": f"'{SESSION}'", "holder_ms": "6000"}
     words = {"group": group, "node": node, "mine": mine, **holder}
     return filled(named(heartbeat.BEAT_AND_WATCH, SCHEMA).decode(), words).rstrip(";\n")
 

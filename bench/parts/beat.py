@@ -58,6 +58,7 @@ def prepare(database: Database, clients: int, group: str = GROUP) -> dict[str, s
         "wall_ms": "1000",
         "holder": "'n0'::text",
         "holding": "md5('0')",
+        "holder_ms": "30000",
     }
 
 

@@ -76,6 +76,7 @@ def _examined(options: Shared) -> tuple[NodeSettings | None, list[Finding]]:
         except CoordError:
             return None, [*found, *examination.examine_machine("auto")]
     found += examination.examine_machine(settings.isolation)
+    found += examination.examine_webhook(settings)
     try:
         resolved = database_of(options, settings, footed=True)
     except CoordError as error:

@@ -71,7 +71,7 @@ def _lives(group: GroupLine) -> bool:
 
 def _remarks(groups: Sequence[GroupLine]) -> list[str]:
     """Return a sentence for each planned change, and for each group in which something is due."""
-    found = [line for group in groups for line in planned_notes(group)]
+    found = [line for group in groups for line in (*planned_notes(group), *webhook_notes(group))]
     others = (group for group in groups if remark(group) and not group.paused)
     found += [f"{group.group}: {remark(group)}" for group in others]
     more = len(found) - REMARKS_MAX
@@ -81,6 +81,16 @@ def _remarks(groups: Sequence[GroupLine]) -> list[str]:
 def planned_notes(group: GroupLine) -> list[str]:
     """Return a sentence for each open planned change of a group, for as long as it stands."""
     return [safe(f"{group.group}: {sentence(change)}") for change in group.planned]
+
+
+def webhook_notes(group: GroupLine) -> list[str]:
+    """Return a sentence if the webhook of a group does not take its events."""
+    late = group.webhook
+    if late is None:
+        return []
+    times = "once" if late.failed_count == 1 else f"{late.failed_count} times"
+    why = f"the webhook {late.error}" if late.error else "the webhook takes none"
+    return [safe(f"{group.group}: events wait for {age(late.failing_s)} ({times}): {why}")]
 
 
 def remark(group: GroupLine) -> str:
@@ -188,7 +198,7 @@ def _nodes_parts(group: GroupLine, *, everything: bool) -> tuple[list[Renderable
         notes.insert(0, f"{group.group}: {waits(wait.timeline, wait.why, wait.left_s)}")
     if group.state != "active":
         notes.insert(0, nobody_line(group, of_tasks=of_tasks))
-    return [table], [*planned_notes(group), *notes]
+    return [table], [*planned_notes(group), *webhook_notes(group), *notes]
 
 
 def _role(node: NodeLine, *, of_tasks: bool) -> str:

@@ -6,6 +6,16 @@ DROP FUNCTION
     {schema}.coord_prune,
     {schema}.coord_prune_before;
 
+DROP FUNCTION
+    {schema}.coord_webhook_leave,
+    {schema}.coord_webhook_failed,
+    {schema}.coord_webhook_delivered,
+    {schema}.coord_webhook_claim,
+    {schema}.coord_webhook_batch,
+    {schema}.coord_webhook_now;
+
+DROP TABLE {schema}.webhook;
+
 DROP VIEW
     {schema}.sys_clusters,
     {schema}.sys_result_cache,

@@ -189,6 +189,7 @@ BEGIN
     DELETE FROM {schema}.operation_node AS gone WHERE gone.group_id = p_group;
     DELETE FROM {schema}.operation_type AS gone WHERE gone.group_id = p_group;
     DELETE FROM {schema}.planned_change AS gone WHERE gone.group_id = p_group;
+    DELETE FROM {schema}.webhook AS gone WHERE gone.group_id = p_group;
     DELETE FROM {schema}.observer_decision AS gone WHERE gone.group_id = p_group;
     DELETE FROM {schema}.task_node AS gone WHERE gone.group_id = p_group;
     DELETE FROM {schema}.task AS gone WHERE gone.group_id = p_group;

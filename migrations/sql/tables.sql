@@ -159,7 +159,8 @@ CREATE TABLE {schema}.database_epoch (
     )
 );
 
--- The log of what happened in each group.
+-- The log of what happened in each group. xact: the transaction that wrote the event, by which
+-- a reader knows what it has not seen yet.
 CREATE TABLE {schema}.event (
     id bigint GENERATED ALWAYS AS IDENTITY,
     at timestamptz DEFAULT clock_timestamp() NOT NULL,
@@ -170,6 +171,7 @@ CREATE TABLE {schema}.event (
     term bigint,
     reason text,
     who text,
+    xact bigint DEFAULT CAST(CAST(pg_current_xact_id() AS text) AS bigint) NOT NULL,
     CONSTRAINT event_pkey PRIMARY KEY (id),
     CONSTRAINT event_values_check CHECK (
         at BETWEEN '0001-01-02 00:00:00+00' AND '9999-12-30 00:00:00+00'
@@ -182,6 +184,7 @@ CREATE TABLE {schema}.event (
 );
 
 CREATE INDEX event_group_id_id_idx ON {schema}.event (group_id, id);
+CREATE INDEX event_xact_idx ON {schema}.event (xact);
 
 -- The state of the schedules of each group.
 CREATE TABLE {schema}.schedule (

@@ -46,7 +46,7 @@ FILES = (
         "operation_ends",
         "operation_hung",
     ),
-    *("operation_views", "retention", "asked_runs"),
+    *("operation_views", "webhook", "retention", "asked_runs"),
 )
 
 

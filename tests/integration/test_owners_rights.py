@@ -11,6 +11,7 @@ from psycopg import errors, sql
 from coordinator.store.schema import retention
 from coordinator.store.schema.operations import rights as operations
 from coordinator.store.schema.planned import rights as planned
+from coordinator.store.schema.webhook import rights as webhook
 
 pytestmark = pytest.mark.real
 
@@ -33,6 +34,7 @@ CALLED = (
             *operations.NODE_FUNCTIONS,
             *operations.ADMINISTRATOR_FUNCTIONS,
             *planned.ADMINISTRATOR_FUNCTIONS,
+            *webhook.NODE_FUNCTIONS,
         )
     ),
 )

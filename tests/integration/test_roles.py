@@ -225,6 +225,8 @@ def filled(roles: Roles) -> Roles:
     # Long enough ago for the wait of a new identity.
     roles.database.query("UPDATE database_epoch SET first_seen_at = now() - interval '1 day'")
     offer(roles.database, GROUP, "h")
+    mark = "INSERT INTO webhook (group_id, read_to, reading) VALUES (%s, '1:1:', '1:1:')"
+    roles.database.query(mark, GROUP)
     with roles.connect("system_administrator") as connection:
         connection.execute("SELECT sys.create_task('rebuild')")
         for group in (GROUP, OTHER):

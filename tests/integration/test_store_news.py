@@ -24,8 +24,9 @@ pytestmark = pytest.mark.real
 
 HOLDER = "UPDATE health_check SET {} WHERE task_id = 'holder'"
 TOKEN = "UPDATE token_holder SET {}"
-#: The holder's session is over.
+#: The holder's session is over, or its beats have another interval.
 AT_ONCE = {
+    "interval": HOLDER.format("liveness_ms = 7000"),
     "ended": HOLDER.format("ended_at = now()"),
     "another session": HOLDER.format("session = gen_random_uuid()"),
     "no session": HOLDER.format("session = NULL"),
@@ -38,7 +39,6 @@ IN_TIME = {
     "released": TOKEN.format("session = NULL"),
     "holding session": TOKEN.format("session = gen_random_uuid()"),
     "holding node": TOKEN.format("task_id = 'standby'"),
-    "interval": HOLDER.format("liveness_ms = 7000"),
     "heartbeat": HOLDER.format("heartbeat_ms = 1500"),
     "host": HOLDER.format("host = 'elsewhere'"),
     "pid": HOLDER.format("pid = 4711"),
@@ -49,7 +49,7 @@ ALL = {**AT_ONCE, **IN_TIME}
 
 
 @pytest.mark.parametrize("change", AT_ONCE)
-def test_the_end_of_the_holders_session_is_shown_by_the_next_beat(database, change):
+def test_the_end_of_a_watch_is_shown_by_the_next_beat(database, change):
     with joined_nodes(database, "holder", "standby") as (holder, standby):
         holder.win()
         assert standby.heard()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Self
 
@@ -72,6 +72,15 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookLine:
+    """Webhook that has not taken the next event of its group: since when, how often, and why."""
+
+    failed_count: int
+    failing_s: float
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GroupLine:
     """One group; `holder` is None unless it is active.
 
@@ -95,6 +104,7 @@ class GroupLine:
     end_reason: str = ""  #: of the last term, if it has ended
     planned: tuple[PlannedLine, ...] = ()  #: asked for by administrators, and open
     next_start_s: float | None = None  #: of a program in a crash loop
+    webhook: WebhookLine | None = None  #: None: it takes what it is sent, or there is none
     paused: str = ""  #: kind of the pause, who asked for it and why; empty: none
 
     @property
@@ -170,14 +180,20 @@ class StatusReader:
         Errors: NotFoundError if there is no such group.
         """
         asked = Primaries(self._resolved.conninfo) if primaries else None
-        groups, nodes, hosts, planned = self._database.read_all(
-            store.GROUPS, store.NODES, TASK_HOSTS, store.PLANNED, group_id=group, id=None
+        groups, nodes, hosts, planned, webhooks = self._database.read_all(
+            *(store.GROUPS, store.NODES, TASK_HOSTS, store.PLANNED, store.WEBHOOKS),
+            group_id=group,
+            id=None,
         )
         if group is not None and not groups:
             raise NotFoundError(f"there is no group {group!r} in {self._resolved.label}")
         known = {(row["group_id"], row["task_id"]): row for row in hosts}
         open_changes = tuple(map(planned_line, planned))
-        lines = tuple(_group(row, nodes, known, open_changes) for row in groups)
+        late = {row.pop("group_id"): WebhookLine(**row) for row in webhooks}
+        lines = tuple(
+            replace(_group(row, nodes, known, open_changes), webhook=late.get(row["group_id"]))
+            for row in groups
+        )
         seen = None if asked is None else asked.found()
         return Status(server=self.server(), groups=lines, primaries=seen)
 

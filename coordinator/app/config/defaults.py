@@ -191,7 +191,14 @@ def _hooks(table: HooksTable | None) -> HookSettings | None:
         before_start=_argv(table.before_start),
         after_stop=_argv(table.after_stop),
         on_change=_argv(table.on_change),
+        # Read anew for each delivery; a node has another directory than its start.
+        webhook_token_file=_whole_path(table.webhook_token_file),
+        webhook_secret_file=_whole_path(table.webhook_secret_file),
     )
+
+
+def _whole_path(path: str | None) -> str | None:
+    return None if path is None else os.path.abspath(path)
 
 
 def _argv(command: tuple[str, ...] | str | None) -> tuple[str, ...] | None:

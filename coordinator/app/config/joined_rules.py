@@ -62,8 +62,8 @@ def _watched_problems(config: ConfigFile) -> list[Problem]:
     if config.health is not None and hosts_tasks(config):
         rule = "cannot be combined with tasks: a task reports progress instead (progressTimeout)"
         found.append(Problem(path=("health",), rule=rule))
-    if config.hooks is not None and hosts_tasks(config):
-        rule = "cannot be combined with tasks: hooks are those of the group's one program"
+    if config.hooks is not None and config.hooks.has_commands and hosts_tasks(config):
+        rule = "cannot be combined with tasks, but for the webhook: these are hooks of one program"
         found.append(Problem(path=("hooks",), rule=rule))
     if config.program.progress_timeout and config.trigger is not None:
         rule = "cannot be combined with [trigger]: nothing reports progress between two runs"

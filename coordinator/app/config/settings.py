@@ -61,12 +61,16 @@ class HealthSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HookSettings:
-    """Commands around the program, each with the same bound on its time."""
+    """Commands around the program, each with the same bound on its time; and the webhook."""
 
     before_start: tuple[str, ...] | None = field_of("beforeStart", None)
     after_stop: tuple[str, ...] | None = field_of("afterStop", None)
     on_change: tuple[str, ...] | None = field_of("onChange", None)
     timeout_s: float = field_of("timeout", 10.0)
+    webhook: str | None = field_of("webhook", None)  #: a URL, whose path or query may be secret
+    webhook_token_file: str | None = field_of("webhookTokenFile", None)
+    webhook_secret_file: str | None = field_of("webhookSecretFile", None)
+    webhook_timeout_s: float = field_of("webhookTimeout", 5.0)  #: of one delivery, as a whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

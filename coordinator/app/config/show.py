@@ -11,6 +11,7 @@ from coordinator.app.config.problems import Places, place_of
 from coordinator.app.config.settings import NodeSettings, by_key
 from coordinator.app.config.task_spec import spec_text
 from coordinator.store.driver import password_file
+from coordinator.web.webhook import target
 
 HIDDEN = "********"
 BY_LIBPQ = "(read by libpq)"
@@ -86,7 +87,10 @@ def _task_origins(raw: object, places: Places) -> dict[str, str]:
 
 def _effective(settings: NodeSettings) -> dict[str, object]:
     """Return the values that are in force, by key."""
+    hooks = settings.hooks
+    webhook = hooks.webhook if hooks is not None else None
     return by_key(settings) | {
+        "hooks.webhook": None if webhook is None else target.shown(webhook),
         "requireDatabase": settings.database.require_database,
         "observe": settings.priority == 0,
     }

@@ -25,6 +25,7 @@ from coordinator.app.node.asked_lines import (
 from coordinator.app.node.beside.housekeeping import housekeeper_of
 from coordinator.app.node.beside.suspends import suspends
 from coordinator.app.node.beside.token_service import TokenServiceProcess
+from coordinator.app.node.beside.webhook import WebhookProcess
 from coordinator.app.node.http.endpoints import HttpEndpoints
 from coordinator.app.node.log_lines import sentence
 from coordinator.app.node.one_off.door import OneOffDoor
@@ -131,9 +132,8 @@ def run(
     deadlines_fd: int = -1,
 ) -> int:
     """Run the node until it is finished; return its exit code."""
-    logger = _logger(settings)
+    logger, clock = _logger(settings), BoottimeClock()
     made = parts(settings, isolation)
-    clock = BoottimeClock()
     connection: PostgresConnection | None = None
     if legacy is None:
         say_warnings(logger, settings)
@@ -182,8 +182,9 @@ def run(
         log.fail(logger, "not-started", with_origin(settings, str(error)))
         link.finish(error.exit_code)
         return error.exit_code
+    webhook = WebhookProcess(agent, settings, settings_fd, logger)
     finish = agent.run(connection)
-    for beside in (tokens, window, loader, door):
+    for beside in (webhook, tokens, window, loader, door):
         beside.close()
     for watch in (lookout, keeping, manager):
         watch.stop()

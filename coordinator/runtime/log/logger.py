@@ -23,6 +23,7 @@ _WARNINGS = frozenset(
         "suspended",
         "crash-loop",
         "hook-failed",
+        "webhook-late",
         "hung",
         "task-crash-loop",
         "task-refused",

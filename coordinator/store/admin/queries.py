@@ -89,6 +89,15 @@ WHERE (
 ORDER BY acquired_at DESC, group_id, term DESC
 """
 
+#: Groups whose webhook has not taken the next event yet.
+WEBHOOKS: LiteralString = """
+SELECT mark.group_id, mark.failed_count, mark.error,
+    date_part('epoch', statement_timestamp() - mark.failed_since) AS failing_s
+FROM {schema}.webhook AS mark
+WHERE mark.failed_count > 0
+    AND (CAST(%(group_id)s AS text) IS NULL OR mark.group_id = %(group_id)s)
+"""
+
 #: Tells a group without history in the requested time from a group that does not exist.
 KNOWN: LiteralString = (
     "SELECT EXISTS (SELECT FROM {schema}.coord_status WHERE group_id = %(group_id)s)"

@@ -35,8 +35,9 @@ SELECT (SELECT beat FROM beaten), {view_columns} {view_from}
 
 #: The heartbeat while the holder's session lives, and what that shows; no row when either is over.
 #: The holder's beat is of the statement's own snapshot; the own one is the new one, and the age
-#: counts to it. The server process is that which greeted us, or a pooler was taken for a connection
-#: of our own. Needs what `view.watched` gives, too.
+#: counts to it. The interval is compared, so that a beat is judged by the one that it came with.
+#: The server process is that which greeted us, or a pooler was taken for a connection of our own.
+#: Needs what `view.watched` gives, too.
 BEAT_AND_WATCH: LiteralString = """
 UPDATE {schema}.health_check AS own
 SET beat = own.beat + 1, last_heartbeat = clock_timestamp()
@@ -45,7 +46,7 @@ WHERE own.group_id = %(group)s AND own.task_id = %(node)s
     AND own.session = %(mine)s::uuid AND own.ended_at IS NULL
     AND holder.group_id = %(group)s AND holder.task_id = %(holder)s
     AND holder.session = %(holding)s::uuid AND holder.ended_at IS NULL
-    AND holder.liveness_ms = %(holder_ms)s  -- so that a beat is judged by its own interval
+    AND holder.liveness_ms = %(holder_ms)s
 RETURNING own.beat, holder.beat, date_part('epoch', own.last_heartbeat - holder.last_heartbeat),
     pg_backend_pid()
 """

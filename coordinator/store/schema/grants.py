@@ -9,6 +9,7 @@ from coordinator.store.schema.aliases import PEOPLE_VIEWS, for_each_alias
 from coordinator.store.schema.operations import rights as operations
 from coordinator.store.schema.planned import rights as planned
 from coordinator.store.schema.segments import rights as segments
+from coordinator.store.schema.webhook import rights as webhook
 
 #: Rights of a running node on each table. Only functions delete, and only what has expired.
 TABLES = {
@@ -26,6 +27,7 @@ TABLES = {
     **segments.privileges(),
     **dict.fromkeys(operations.TABLES, "SELECT"),
     planned.TABLE: "SELECT, INSERT, UPDATE",
+    webhook.TABLE: "SELECT",
 }
 VIEWS = ("coord_status", "coord_nodes", "coord_history")
 #: Views that people read under other names, too.
@@ -65,6 +67,7 @@ NODE_FUNCTIONS = (
     *operations.NODE_FUNCTIONS,
     *planned.NODE_FUNCTIONS,
     *retention.NODE_FUNCTIONS,
+    *webhook.NODE_FUNCTIONS,
 )
 
 

@@ -36,6 +36,7 @@ from coordinator.store.schema.operations import rights as operations
 from coordinator.store.schema.operations.doors import for_each_door
 from coordinator.store.schema.planned import rights as planned
 from coordinator.store.schema.segments import rights as segments
+from coordinator.store.schema.webhook import rights as webhook
 
 #: Needs no quotes anywhere, and is short enough for the longest name below.
 PREFIX = re.compile(r"[a-z_][a-z0-9_]{0,30}")
@@ -111,16 +112,14 @@ NODE: dict[str, Needs] = {
         table: Needs(select=select, insert=insert, update=update)
         for table, (select, insert, update) in segments.NODE.items()
     },
-    **dict.fromkeys(("group_role", "coord_version", *operations.TABLES), Needs()),
+    **dict.fromkeys(("group_role", "coord_version", *operations.TABLES, webhook.TABLE), Needs()),
 }
 TABLES = tuple(NODE)
 #: Functions of triggers.
-TRIGGER_FUNCTIONS = (
-    *("coord_guard_token()", "coord_refuse_name()", "coord_refuse_clash()"),
-    *("coord_restore_token()", *planned.TRIGGER_FUNCTIONS),
-)
+_GUARDS = ("coord_guard_token()", "coord_refuse_name()", "coord_refuse_clash()")
+TRIGGER_FUNCTIONS = (*_GUARDS, "coord_restore_token()", *planned.TRIGGER_FUNCTIONS)
 PEOPLE_FUNCTIONS = (*planned.ADMINISTRATOR_FUNCTIONS, *retention.FUNCTIONS)
-OTHERS = (*TRIGGER_FUNCTIONS, *operations.FUNCTIONS, *PEOPLE_FUNCTIONS)
+OTHERS = (*TRIGGER_FUNCTIONS, *operations.FUNCTIONS, *PEOPLE_FUNCTIONS, *webhook.FUNCTIONS)
 FUNCTIONS = tuple(dict.fromkeys((*NODE_FUNCTIONS, *OTHERS)))
 #: Tables without policies: one decides which logins are admitted, the other has the revision.
 UNGUARDED = ("group_role", "coord_version")

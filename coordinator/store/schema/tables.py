@@ -25,6 +25,7 @@ from coordinator.store.schema.planned import table as planned_table
 from coordinator.store.schema.program import state_table
 from coordinator.store.schema.segments import tables as segment_tables
 from coordinator.store.schema.storage import storage, store_alike
+from coordinator.store.schema.webhook import table as webhook_table
 
 __all__ = [
     "SCHEMA",
@@ -35,6 +36,7 @@ __all__ = [
     "segment_tables",
     "state_table",
     "task_tables",
+    "webhook_table",
 ]
 
 
@@ -197,9 +199,16 @@ event = sa.Table(
     sa.Column("term", sa.BigInteger),
     sa.Column("reason", sa.Text),
     sa.Column("who", sa.Text),
+    sa.Column(
+        "xact",
+        sa.BigInteger,
+        nullable=False,
+        server_default=sa.text("pg_current_xact_id()::text::bigint"),
+    ),
     shown("at", "group_id kind task_id reason who"),
 )
 sa.Index(None, event.c.group_id, event.c.id)
+sa.Index(None, event.c.xact)
 
 schedule = sa.Table(
     "schedule",

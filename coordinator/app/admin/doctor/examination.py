@@ -21,6 +21,8 @@ from coordinator.runtime.isolation import plain
 from coordinator.runtime.linux.clock import BoottimeClock
 from coordinator.store.admin.connection import AdminConnection
 from coordinator.store.admin.look import examination as store
+from coordinator.web.webhook import payload, target
+from coordinator.web.webhook.post import NotDeliveredError, reach
 
 #: Seconds between the two looks at the server's clock: an answer of 10 ms is an error of 1 %.
 CLOCK_TRIAL_S = 1.0
@@ -65,6 +67,30 @@ def examine_config(
         yield weak("config", line, "read docs/settings.md")
     if not troubles and not problems and not settings.warnings:
         yield good("config", settings.config_path or "from the environment and options")
+
+
+def examine_webhook(settings: NodeSettings) -> Iterator[Finding]:
+    """Yield whether the webhook can be reached, and its files read; nothing is sent to it."""
+    hooks = settings.hooks
+    if hooks is None or hooks.webhook is None:
+        return
+    place = target.shown(hooks.webhook)
+    for path, read in (
+        (hooks.webhook_token_file, payload.token_of),
+        (hooks.webhook_secret_file, payload.key_of),
+    ):
+        try:
+            if path is not None:
+                read(path)
+        except payload.SecretFileError as error:
+            yield weak("webhook", str(error), "no event is delivered until the file is right")
+    try:
+        reach(target.target_of(hooks.webhook), hooks.webhook_timeout_s)
+    except NotDeliveredError as error:
+        remedy = "events wait until it takes them: look at the URL, the network and the receiver"
+        yield weak("webhook", f"{place} {error}", remedy)
+    else:
+        yield good("webhook", f"{place} can be reached")
 
 
 def _refused(check: Callable[[], object]) -> CoordError | None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # a command that shows other things loads none of these
         Status,
         Takeover,
         Wait,
+        WebhookLine,
     )
     from coordinator.app.admin.task_views import Asked
 
@@ -93,6 +94,7 @@ def group_fields(group: GroupLine) -> shapes.Group:
         "nextStartSeconds": seconds(group.next_start_s),
         "spreadsTasks": group.hosts_tasks,
         "paused": group.paused or None,
+        "webhook": None if group.webhook is None else webhook_fields(group.webhook),
         "planned": [planned_fields(change) for change in group.planned],
         "nodes": [node_fields(node) for node in group.nodes],
     }
@@ -115,6 +117,15 @@ def planned_fields(change: PlannedLine) -> shapes.PlannedChange:
         "endedAt": moment_text(change.ended_at),
         "endedBy": change.ended_by,
         "outcomeReason": change.outcome_reason,
+    }
+
+
+def webhook_fields(webhook: WebhookLine) -> shapes.Webhook:
+    """Return the webhook of a group that takes no events."""
+    return {
+        "failedDeliveries": webhook.failed_count,
+        "failingSeconds": seconds(webhook.failing_s),
+        "error": webhook.error,
     }
 
 

@@ -64,6 +64,14 @@ class Node(TypedDict):
     clockOffsetSeconds: float | None
 
 
+class Webhook(TypedDict):
+    """Webhook that has not taken the next event of its group."""
+
+    failedDeliveries: int
+    failingSeconds: float | None
+    error: str
+
+
 class Group(TypedDict):
     """Group with its nodes."""
 
@@ -82,6 +90,7 @@ class Group(TypedDict):
     nextStartSeconds: float | None
     spreadsTasks: bool
     paused: str | None
+    webhook: Webhook | None
     planned: list[PlannedChange]
     nodes: list[Node]
 

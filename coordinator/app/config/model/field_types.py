@@ -81,6 +81,9 @@ CallablePath = Annotated[str, AfterValidator(values.callable_path)]
 HttpUrl = Annotated[
     str, AfterValidator(values.http_url), _json(type="string", pattern="^https?://")
 ]
+WebhookUrl = Annotated[
+    str, AfterValidator(values.webhook_url), _json(type="string", pattern="^https?://")
+]
 Address = Annotated[str, AfterValidator(values.address)]
 NodeAddress = Annotated[
     str, AfterValidator(values.node_address), _json(type="string", pattern=r"^[!-~]{1,255}$")

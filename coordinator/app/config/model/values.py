@@ -284,6 +284,22 @@ def http_url(raw: str) -> str:
     return raw
 
 
+def webhook_url(raw: str) -> str:
+    """Return a URL to which events are sent, unchanged; it may be a secret, so it is not quoted."""
+    try:
+        parts = urlsplit(raw)
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound or not raw.isascii() or not raw.isprintable() or " " in raw or len(raw) > 2000:
+        raise ValueError('must be a URL, as in "https://hooks.example.org/coord"')
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must not hold a user or a password: put a token into webhookTokenFile")
+    if parts.fragment:
+        raise ValueError("must not have a fragment (#): no server would ever see it")
+    return raw
+
+
 def cron(raw: str) -> str:
     """Return five cron fields unchanged, once they are understood, and due some day."""
     from coordinator.runtime.schedule.calendar import cron as lines

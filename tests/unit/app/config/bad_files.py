@@ -8,7 +8,27 @@ from __future__ import annotations
 BAD_FILES: tuple[tuple[str, str], ...] = (
     (
         'hostsTasks = true\n[hooks]\nonChange = "true"',
-        "Config.toml:2: hooks: cannot be combined with tasks: hooks are those of the group's one program",
+        "Config.toml:2: hooks: cannot be combined with tasks, but for the webhook: these are hooks of one program",
+    ),
+    (
+        '[hooks]\nwebhook = "ftp://a/"',
+        "Config.toml:2: hooks.webhook: must be a URL, as in \"https://hooks.example.org/coord\" (got 'ftp://a/')",
+    ),
+    (
+        '[hooks]\nwebhook = "https://a:b@c/"',
+        "Config.toml:2: hooks.webhook: must not hold a user or a password: put a token into webhookTokenFile (got 'https://a:***@c/')",
+    ),
+    (
+        '[hooks]\nwebhookTokenFile = "token"',
+        "Config.toml:2: hooks.webhookTokenFile: needs webhook",
+    ),
+    (
+        '[hooks]\nwebhook = "http://a.example/"\nwebhookTokenFile = "token"',
+        "Config.toml:3: hooks.webhookTokenFile: needs an https URL (or a loopback address): others could read the token",
+    ),
+    (
+        '[hooks]\nwebhook = "https://a/"\nwebhookTimeout = 61',
+        "Config.toml:3: hooks.webhookTimeout: must be less than or equal to 60 (got 61)",
     ),
     (
         '[node]\naddress = "10.0.0.7 "',

@@ -1,0 +1,1 @@
+"""Table and rights of the deliveries to webhooks."""

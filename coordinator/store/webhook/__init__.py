@@ -1,0 +1,1 @@
+"""The sender's side of a webhook's deliveries in the database."""

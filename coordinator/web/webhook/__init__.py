@@ -1,0 +1,1 @@
+"""Requests to a webhook: where they go, what they say, and one of them."""
