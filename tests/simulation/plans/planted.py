@@ -389,16 +389,19 @@ PLANTED: dict[str, Planted] = {
         "trust runs from the question",
         Bias(stories=("last answer late",), extreme=True),
         ((intake, "trust_end", _trust_from_answer),),
+        first=44,
     ),
     "settle": Planted(
         "a new identity is waited out",
         Bias(stories=("takeover then failover", "pause spans failover")),
         ((next_request, "settle_at", _settle_at_once),),
+        first=44,
     ),
     "unsettled-take": Planted(
         "nobody takes on an unsettled identity",
         Bias(stories=("takeover then failover", "pause spans failover")),
         database=UnsettledTaken,
+        first=12,
     ),
     "unsettled-start": Planted(
         "nothing starts on an unsettled identity",
@@ -409,6 +412,7 @@ PLANTED: dict[str, Planted] = {
         Bias(stories=("failover twice", "handover then failover")),
         ((next_request, "next_term", _plain_next_term),),
         database=PlainTerms,
+        first=32,
     ),
     "timeline-term": Planted(
         "terms come from what no branch that was thrown away can repeat",
@@ -419,22 +423,25 @@ PLANTED: dict[str, Planted] = {
         "what was settled on an earlier run is not",
         Bias(stories=("rolled back",)),
         database=SettledByTimeline,
+        first=20,
     ),
     "any-restart": Planted(
         "a restart in place is proven",
         Bias(stories=("rolled back",)),
         ((epoch, "proven", _all_there),),
+        first=20,
     ),
     "half-wait": Planted(
         "the whole longest interval is waited out",
         Bias(stories=("takeover then failover", "pause spans failover"), extreme=True),
         ((next_request, "settle_at", _half_the_wait),),
-        first=160,
+        first=168,
     ),
     "returned-term": Planted(
         "terms stay above those of a later branch that has gone away",
         Bias(stories=("mistake taken late",)),
         ((intake.epoch, "observe", _observe_and_forget),),
+        first=38,
     ),
     "counts-on": Planted(
         "once a term was the clock's, all later ones are",
@@ -451,6 +458,7 @@ PLANTED: dict[str, Planted] = {
         "a later branch counts until its leases are over",
         Bias(stories=("mistaken promotion",), extreme=True),
         ((epoch, "left_behind", _forget_later_branches),),
+        first=25,
     ),
     "dropped-sight": Planted(
         "who beats on a branch whose answers are dropped is alive",
@@ -482,6 +490,7 @@ PLANTED: dict[str, Planted] = {
         "T5: after two missed renewals nothing new is started",
         Bias(stories=("exits while answers are late",), timing=(6.0, 1.2)),
         ((node_state, "fresh", _always_fresh),),
+        first=29,
     ),
     "lease": Planted(
         "the lease fits into the interval",
@@ -500,6 +509,7 @@ PLANTED: dict[str, Planted] = {
         "O6: behind a pooler every heartbeat looks at everything",
         Bias(stories=("takeover then failover",), pooled=True),
         ((LastSeen, "may_watch", _watch_over_a_pooler),),
+        first=44,
     ),
     "third-belt": Planted(
         "G9: the spare kills what guardian and agent leave alive",
@@ -514,6 +524,7 @@ PLANTED: dict[str, Planted] = {
             (guardian_watch, "late_runs", _nothing_to_kill),
             (SpareWatch, "late", _nothing_for_the_spare),
         ),
+        first=51,
     ),
     "echo": Planted(
         "G7: the agent kills everything when the guardian is frozen",
@@ -610,6 +621,7 @@ PLANTED: dict[str, Planted] = {
         "an ordinary stop ends with trust",
         Bias(stories=("stop then cut",)),
         ((guardian_run, "due", _stop_without_deadline), (backstops, "late", _nothing_is_late)),
+        first=39,
     ),
 }
 
