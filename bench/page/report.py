@@ -250,7 +250,7 @@ def _tokens(found: Figures, folder: str) -> Iterator[str]:
     yield "client on a quiet machine; the load of this run stands above, and more work beside"
     yield "it makes both ratios worse. No single statement of an exchange dominates its CPU:"
     yield "what is checked, beside the writes that pgbench does too, is a dozen small"
-    yield "statements (ADR 27)."
+    yield "statements (ADR 27, ADR 46)."
     yield ""
     yield "| | ours | pgbench | ratio |"
     yield "|---|---|---|---|"
