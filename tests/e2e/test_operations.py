@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import os
 import random
 import signal
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pytest
 
 from coordinator.app.admin.operations.parse import parse
 from coordinator.store.operations.people import Operations
-from tests.support.nodes.processes import Bed, bed, eventually
+from tests.support.nodes.processes import Bed, bed, descendants, eventually
 from tests.support.operations.plugged import TABLE, overlapping, plug_in, tally_runs, variables_of
 
 pytestmark = pytest.mark.real
@@ -130,6 +131,46 @@ def test_a_cancelled_operation_stops_and_never_goes_on(
     assert {each["reason"] for each in people.subtasks(ref)} == {None, "cancelled"}
     assert database.query("SELECT DISTINCT operation::text FROM public.tally") == [(second,)]
     assert len([each for each in tally_runs(tmp_path) if each.operation == ref]) == 3
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_a_stopped_worker_is_replaced_by_its_own_node_where_no_other_is_idle(
+    people: Operations, database, tmp_path: Path
+):
+    """J1, J3: the only node of its group ends its operation, in the session that it had."""
+    database.query(TABLE)
+    gate = tmp_path / "gate"
+    with bed(tmp_path, database.conninfo, database.schema) as group:
+        group.liveness_s, group.heartbeat_s = 6.0, 1.0
+        alone = group.start("a", env=plug_in(tmp_path))
+        offered = "SELECT count(*) FROM operation_node WHERE types = '{tally}'"
+        eventually(lambda: database.query(offered) == [(1,)], WAIT_S, group.story)
+        ref = run(people, f"CREATE TASK TYPE tally OPTIONS count = 1, gate = '{gate}'")
+        eventually(lambda: tally_runs(tmp_path), WAIT_S, group.story)
+        session = "SELECT session FROM health_check"
+        before = database.query(session)
+
+        stopped = worker_of(alone.process.pid)
+        os.kill(stopped, signal.SIGSTOP)
+        gate.touch()
+
+        until(people, ref, "COMPLETE", within_s=200)
+        assert not Path(f"/proc/{stopped}").exists()
+        assert database.query(session) == before
+        (_, work) = people.subtasks(ref)
+        assert (work["owner"], work["term"], work["attempt"]) == ("a", 2, 2)
+        assert list(overlapping(tally_runs(tmp_path))) == []
+
+
+def worker_of(node: int) -> int:
+    """Return the process id of the worker below a node's first process."""
+    (worker,) = (
+        pid
+        for pid in descendants(node)
+        if b"worker.process" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    )
+    return worker
 
 
 @pytest.mark.long

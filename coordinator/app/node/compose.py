@@ -151,7 +151,7 @@ def run(
 
     def ordered(command: StartProgram, session: str) -> Orders:
         if command.side == WORKER:
-            return worker_orders(settings, settings_fd, session)
+            return worker_orders(settings, settings_fd, session, programs.progress, command.run)
         return programs.orders(command, session, agent.node)
 
     link = GuardLink(

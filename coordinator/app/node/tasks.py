@@ -47,9 +47,9 @@ class TaskNode:
 
     def look(self, node: Node) -> None:
         """Close the sockets of programs that have ended."""
-        if node.task_state is not None:
-            runs = {work.run.number for work in node.task_state.runs() if work.run is not None}
-            self.progress.keep(runs)
+        works = () if node.task_state is None else node.task_state.runs()
+        runs = (node.worker.run, *(work.run for work in works))
+        self.progress.keep({run.number for run in runs if run is not None})
 
     def say_started(
         self, logger: logging.Logger, command: StartProgram, pid: int, node: Node

@@ -9,6 +9,7 @@ import sys
 import threading
 
 from coordinator.app.config import settings as node_settings
+from coordinator.app.held.progress import ProgressReports
 from coordinator.app.worker.types import offered
 from coordinator.errors import ConfigError, CoordError
 from coordinator.runtime.linux.clock import BoottimeClock
@@ -59,6 +60,7 @@ def main() -> int:
         clock=BoottimeClock(),
         leaving=leaving,
         logger=logger,
+        sign=ProgressReports(os.environ).send,
     )
     try:
         worker.run()

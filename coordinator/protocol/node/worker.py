@@ -1,9 +1,10 @@
-"""Start and end of a node's worker (rule Q2).
+"""Start and end of a node's worker (rules Q2, J1 to J3).
 
 The worker claims subtasks of operations under the node's session, so it is a run of the guardian
 with the session's deadline: when the session is over, so is the worker, and only then may others
 take its claims. It is started once in each session, to write what the node offers, and whenever an
-operation of the group has an open subtask. It ends by itself when there is nothing to do.
+operation of the group has an open subtask. It ends by itself when there is nothing to do. A worker
+that shows no sign of life is killed, and started again when nothing of it is left.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from coordinator.protocol.node.events import (
 )
 from coordinator.protocol.node.state.node import Node
 from coordinator.protocol.node.state.worker import WORKER, WorkerRun
+from coordinator.protocol.operations.hung import SIGNS_S, Signs, missed
 from coordinator.protocol.rules.epoch import may_act
 from coordinator.protocol.rules.trust import fresh
 
@@ -44,13 +46,13 @@ def start_or_stop(node: Node, now: float) -> Step:
     run = node.worker.run
     if run is not None:
         if node.leaving is None or run.stopping:
-            return node, ()
+            return _watched(node, run, now)
         node = _with(node, replace(run, stopping=True))
         return node, (StopProgram(run.number, node.leaving.reason if node.leaving else ""),)
     if not _wanted(node) or now < node.worker.next_at or not _may_start(node, now):
         return node, ()
     assert node.session is not None
-    run = WorkerRun(number=node.run_count + 1, session=node.session, started_at=now)
+    run = WorkerRun(number=node.run_count + 1, session=node.session, signs=Signs(now))
     node = replace(_with(node, run), run_count=run.number)
     return node, (StartProgram(run.number, 0, node.trusted_until, side=WORKER),)
 
@@ -59,6 +61,9 @@ def moments(node: Node) -> Iterator[float]:
     """Yield every moment at which this module has something to decide."""
     if node.worker.run is None and _wanted(node):
         yield node.worker.next_at
+    run = node.worker.run
+    if run is not None and not (run.stopping or run.hung):
+        yield run.signs.moment
 
 
 def notified(node: Node, now: float) -> Node:
@@ -88,12 +93,16 @@ def on_program(node: Node, event: ProgramEvent) -> Step | None:
     if run is None or run.number != event.run:
         return None
     match event:
-        case ProgramProgressed() | ProgramStopping():
+        case ProgramProgressed():
+            return _with(node, replace(run, signs=Signs(event.now))), ()
+        case ProgramStopping():
             return node, ()
         case ProgramRefused() if not event.code:
             return _ended(node, run, event.now + node.timing.heartbeat_s, failed=False), ()
         case ProgramRefused():
             return _failed(node, run, event.now, event.why)
+        case ProgramEnded() if run.hung:
+            return _failed(node, run, event.now, run.hung)
         case ProgramEnded() if event.why == "itself" and event.status:
             return _failed(node, run, event.now, f"it ended with {event.status}")
         case ProgramEnded() if event.why == "itself":
@@ -120,6 +129,16 @@ def _may_start(node: Node, now: float) -> bool:
         and now < node.trusted_until - timing.last_stop_s(timing.stop_timeout_s)
         and fresh(node.trusted_until, now, timing.lease_s, timing.heartbeat_s)
     )
+
+
+def _watched(node: Node, run: WorkerRun, now: float) -> Step:
+    """Kill the worker if it shows no sign of life (J1); one that is to end has its own limit."""
+    if run.stopping or run.hung:
+        return node, ()
+    signs, hangs = missed(run.signs, now)
+    why = f"no sign of life for {SIGNS_S:g} s" if hangs else ""
+    node = _with(node, replace(run, signs=signs, hung=why))
+    return node, (KillProgram(run.number, why),) if hangs else ()
 
 
 def _with(node: Node, run: WorkerRun | None) -> Node:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -23,7 +23,7 @@ from coordinator.protocol.operations.types import (
     SubtaskState,
     TypeSpec,
 )
-from coordinator.runtime.worker.subtask import Reporter, Subtask
+from coordinator.runtime.worker.subtask import Life, Reporter, Subtask
 
 #: Seconds between two looks while nothing can be claimed and something is open.
 LOOK_S = 0.5
@@ -66,6 +66,7 @@ class Worker:
     """The worker of one node in one session.
 
     leaving: set when the node asks the worker to end.
+    sign:    tells the node that this process lives (J2); it never waits.
     """
 
     group: str
@@ -78,6 +79,7 @@ class Worker:
     clock: Clock
     leaving: threading.Event
     logger: logging.Logger
+    sign: Callable[[], None]
     _owners: owners.Owners = field(default_factory=owners.Owners)
     _claims: hung.Claims = field(default_factory=hung.Claims)
     _looks: int = 0
@@ -93,6 +95,7 @@ class Worker:
         self._until_answered(self.port.forget)
         idle_since: float | None = None
         while not self.leaving.is_set():
+            self.sign()
             try:
                 look = self.port.look(self.types)
                 worked = self._turn(look)
@@ -146,7 +149,8 @@ class Worker:
 
     def _carry_out(self, chosen: OpenSubtask, term: int) -> None:
         subtask = self._subtask(chosen, term)
-        reporter = Reporter(subtask, self._report)
+        life = Life(self.clock, self.types[chosen.type].spec.hung_after_s, self.sign)
+        reporter = Reporter(subtask, self._report, life)
         reporter.start()
         try:
             end, planned = self._ran(chosen, subtask)
@@ -226,5 +230,6 @@ class Worker:
 
     def _wait_for_database(self, error: DatabaseUnreachableError) -> None:
         self.logger.warning("%s: the worker waits: %s", self.group, error)
+        self.sign()
         # Not `leaving`: what was done has to be told, also by a worker that is to end.
         threading.Event().wait(LOOK_S)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from coordinator.errors import CoordError, TokenLostError
+from coordinator.ports import Clock
+from coordinator.protocol.operations import hung
 from coordinator.protocol.operations.types import Location
 
 #: Seconds between two reports of progress; a cancel is seen after as long.
@@ -57,11 +59,27 @@ class Subtask:
         self.units, self.failed, self.size, self.total = units, failed, size, total_units
 
 
+class Life:
+    """Signs of life for the node while a subtask runs: as long as its figures move (J2)."""
+
+    def __init__(self, clock: Clock, limit_s: float | None, sign: Callable[[], None]) -> None:
+        self._clock, self._limit_s, self._sign = clock, limit_s, sign
+        self._figures: hung.Figures | None = None
+
+    def look(self, subtask: Subtask) -> None:
+        """Give a sign, unless the figures have stood still for too long."""
+        now = self._clock.now()
+        told = (subtask.units, subtask.failed, subtask.size)
+        self._figures = hung.noted(self._figures, told, now)
+        if hung.lives(self._figures, self._limit_s, now):
+            self._sign()
+
+
 class Reporter:
     """A thread that reports a subtask's progress, and hears whether it is to stop."""
 
-    def __init__(self, subtask: Subtask, report: Callable[[Subtask], str]) -> None:
-        self._subtask, self._report = subtask, report
+    def __init__(self, subtask: Subtask, report: Callable[[Subtask], str], life: Life) -> None:
+        self._subtask, self._report, self._life = subtask, report, life
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="coord-report", daemon=True)
 
@@ -79,6 +97,7 @@ class Reporter:
             # An outage ends the worker at the end of trust; until then it goes on.
             with suppress(CoordError):
                 self.once()
+            self._life.look(self._subtask)
 
     def once(self) -> None:
         """Report once; a claim that is another's ends the process, wherever it is."""

@@ -66,6 +66,11 @@ def hung_at_once(_claims, look, _limits, me, _now):
     )
 
 
+def missed_at_once(signs, _now):
+    """J1: kills a worker that was only just seen."""
+    return signs, True
+
+
 #: The bug, and the checks of which at least one must tell of it.
 PLANTED: dict[str, tuple[Rules, set[str]]] = {
     "Q1 no compare-and-set": (Rules(claimed=claimed_blindly), {"overlap"}),
@@ -86,5 +91,11 @@ PLANTED: dict[str, tuple[Rules, set[str]]] = {
     ),
     "Q9 a claim is given back without a wait": (Rules(hung=hung_at_once), {"overlap"}),
     "Q9 a worker that hangs is not noticed": (Rules(hung=lambda *_: ()), {"end"}),
+    "J1 a node does not watch its worker": (
+        Rules(missed=lambda signs, _: (signs, False)),
+        {"end"},
+    ),
+    "J1 a worker is killed without a wait": (Rules(missed=missed_at_once), {"killed"}),
+    "J2 figures that stand still are a sign of life": (Rules(lives=lambda *_: True), {"end"}),
     "Q8 an operation that never ends": (Rules(given_back=lambda op, *_: op), {"end"}),
 }

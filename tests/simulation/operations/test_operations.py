@@ -29,6 +29,8 @@ def broken(world: World) -> set[str]:
         found.add("effects")
     if world.cancelled_at is not None and any(at > world.cancelled_at for at, _, _ in world.claims):
         found.add("after cancel")
+    if any(not stuck for _, _, stuck in world.hangs):
+        found.add("killed")
     state = world.operation.state
     if state is OperationState.COMPLETE:
         if set(counts) != {str(number) for number in range(world.count)}:
@@ -45,7 +47,7 @@ def lived(seed: int, rules: Rules | None = None) -> World:
 
 
 def test_every_world_ends_with_each_subtask_done_once():
-    """Q1 to Q9"""
+    """Q1 to Q9, J1 to J3"""
     wrong = {seed: found for seed in SEEDS if (found := broken(lived(seed)))}
 
     assert wrong == {}
@@ -59,6 +61,7 @@ def test_the_worlds_have_what_they_are_for():
     assert states[OperationState.COMPLETE] >= 50
     again = sum(term > 1 for world in worlds for _, _, term in world.claims)
     assert again >= 30
+    assert sum(len(world.hangs) for world in worlds) >= 10
 
 
 @pytest.mark.parametrize("bug", PLANTED)

@@ -29,6 +29,7 @@ TIMING = Timing(liveness_s=6.0, heartbeat_s=1.0)
 HERE = Identity(system_identifier=1, timeline=1, started_at=1, branch="b")
 TYPE = "tally"
 KILL_S = 0.2  #: the bound on killing (T1)
+FIGURES_S = 60.0  #: the limit that the type declares for figures that stand still
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,8 @@ class Rules:
     given_back: Callable = machine.given_back
     cancelled: Callable = machine.cancelled
     silent: Callable = owners.silent
+    missed: Callable = hung.missed
+    lives: Callable = hung.lives
     hung: Callable = hung.hung
     kill_after_s: float = KILL_S
     idempotent: bool = True
@@ -79,6 +82,10 @@ class Machine:
     life: int = 0  #: of the worker; rises with each of its deaths
     work: Work | None = None
     stuck: bool = False  #: its worker hangs, and the rest of it goes on
+    loops: bool = False  #: and it hangs in a loop: it reports the same figures all the time
+    undying: bool = False  #: and no signal ends it: the kernel does not let go of it
+    figures: hung.Figures | None = None
+    signs: hung.Signs = field(default_factory=lambda: hung.Signs(0.0))
     watched_claims: hung.Claims = field(default_factory=hung.Claims)
     watched: owners.Owners = field(default_factory=owners.Owners)
 
@@ -98,6 +105,7 @@ class World:
         self.effects: list[tuple[str, int]] = []
         self.claims: list[tuple[float, str, int]] = []
         self.overlaps: list[tuple[float, str]] = []
+        self.hangs: list[tuple[float, str, bool]] = []
         self.cancelled_at: float | None = None
         for node in self.machines.values():
             self.at(self.random.random(), lambda node=node: self.beat(node))
@@ -124,6 +132,7 @@ class World:
         if not node.alive or node.frozen:
             return
         self.expire(node)
+        self.watch(node)
         if node.cut:
             return
         row = self.rows.get(node.name)
@@ -136,6 +145,21 @@ class World:
             row.beat += 1
             node.trusted_until = self.now + TIMING.lease_s
             self.at(node.trusted_until, lambda: self.expire(node))
+
+    def watch(self, node: Machine) -> None:
+        """The node's watch of its own worker (J1), and the worker's signs (J2)."""
+        if not node.stuck:
+            node.figures = None
+        node.figures = hung.noted(node.figures, (0,), self.now)
+        loops = node.loops and self.rules.lives(node.figures, FIGURES_S, self.now)
+        if not node.stuck or loops:
+            node.signs = hung.Signs(self.now)
+        life = node.life
+        node.signs, hangs = self.rules.missed(node.signs, self.now)
+        if hangs:
+            node.signs = hung.Signs(self.now)
+            self.hangs.append((self.now, node.name, node.stuck))
+            self.at(self.now + KILL_S, lambda: self.kill(node, life))
 
     def join(self, node: Machine, row: Row | None) -> None:
         node.session = f"{node.name}/{next(self.sessions)}"
@@ -154,16 +178,17 @@ class World:
         self.at(self.now + self.rules.kill_after_s, lambda: self.kill(node, life))
 
     def kill(self, node: Machine, life: int) -> None:
-        if node.life == life:
+        if node.life == life and not (node.undying and node.alive):
             node.life += 1
-            node.work, node.stuck = None, False
+            node.work, node.stuck, node.loops, node.undying = None, False, False, False
+            node.signs = hung.Signs(self.now)
 
     # --- faults -----------------------------------------------------------------------------------
 
     def fault(self) -> None:
         node = self.random.choice(list(self.machines.values()))
         back = self.now + self.random.uniform(0.2, 20.0)
-        match self.random.choice(("die", "freeze", "cut", "worker", "stuck")):
+        match fault := self.random.choice(("die", "freeze", "cut", "worker", "stuck", "loop")):
             case "die":
                 node.alive, node.session = False, None
                 self.kill(node, node.life)
@@ -176,9 +201,10 @@ class World:
                 self.at(back, lambda: setattr(node, "cut", False))
             case "worker":
                 self.kill(node, node.life)
-            case "stuck":
-                node.stuck = True
-                if node.name != "n0":  # which may hang for ever: the others end it all
+            case "stuck" | "loop":
+                node.stuck, node.loops = True, fault == "loop"
+                node.undying = fault == "stuck" and node.name == "n1"  # others must end it all
+                if not node.undying and self.random.random() < 0.5:  # else until its node kills it
                     self.at(self.now + self.random.uniform(0.2, 90.0), lambda: self.wake(node))
 
     def wake(self, node: Machine) -> None:
@@ -190,7 +216,7 @@ class World:
                 self.kill(node, node.life)
             else:
                 self.end(node, work)
-        node.stuck = False
+        node.stuck, node.loops, node.undying = False, False, False
 
     def thaw(self, node: Machine) -> None:
         """The worker may run before the guardian has killed it: its writes meet the fence."""
@@ -299,7 +325,7 @@ class World:
     def reports_of(self, subtask: Subtask | OpenSubtask) -> int:
         """Return the reports of a claim's worker, which come with the time while it runs."""
         owner = self.machines.get(str(subtask.owner))
-        if owner is None or owner.stuck or owner.frozen or owner.cut:
+        if owner is None or (owner.stuck and not owner.loops) or owner.frozen or owner.cut:
             return -1
         return int(self.now * 2)
 

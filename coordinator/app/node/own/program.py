@@ -52,7 +52,7 @@ class OwnProgram:
 
     def look(self, node: Node) -> None:
         """Close the sockets of runs that have ended."""
-        runs = (node.run, node.preparation.run)
+        runs = (node.run, node.preparation.run, node.worker.run)
         self.progress.keep({run.number for run in runs if run is not None})
 
     def say_started(

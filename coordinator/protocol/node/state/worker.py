@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from coordinator.protocol.operations.hung import Signs
+
 #: Name by which a start is known as the worker's.
 WORKER = "worker"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerRun:
-    """The run of a worker that was ordered and has not ended; it belongs to one session."""
+    """The run of a worker that was ordered and has not ended; it belongs to one session.
+
+    hung: why it was killed as one that hangs, if it was (J1).
+    """
 
     number: int
     session: str
-    started_at: float
+    signs: Signs
     stopping: bool = False
+    hung: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The worker of a node: started under a session, extended with it, dead before it is over (Q2)."""
+"""The worker of a node: started under a session, extended with it, dead in time (Q2, J1, J3)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from coordinator.protocol.node.events import (
     LogLine,
     Notified,
     ProgramEnded,
+    ProgramProgressed,
     ProgramRefused,
     StartProgram,
     StopAsked,
@@ -19,6 +20,8 @@ from coordinator.protocol.node.events import (
 )
 from coordinator.protocol.node.machine import wake_at
 from coordinator.protocol.node.state.worker import WORKER
+from coordinator.protocol.node.worker import moments
+from coordinator.protocol.operations.hung import SECOND_LOOK_S, SIGNS_S
 from tests.simulation.plans.script import Script, asked
 from tests.unit.protocol.node.machines import find, other, policy, standby
 
@@ -140,3 +143,83 @@ def test_nothing_starts_on_an_identity_that_is_not_settled():
     script.tick(0.0)
 
     assert starts(script.answer(0.01, replace(other(operations=True), settled=False))) == []
+
+
+def trusted(script: Script, now: float) -> Script:
+    """Have the node trusted far beyond `now`: what is told here does not hang on the lease."""
+    script.fast_forward(trusted_until=now + 100.0)
+    return script
+
+
+def kills(commands) -> list[KillProgram]:
+    return [each for each in commands if isinstance(each, KillProgram)]
+
+
+def test_a_worker_without_a_sign_of_life_is_killed_after_its_time_and_no_sooner():
+    """J1"""
+    script, start = working(open_work=True)
+    ordered = script.node.worker.run.signs.at
+    trusted(script, ordered + SIGNS_S)
+
+    assert kills(script.tick(ordered + SIGNS_S - 0.01)) == []
+    assert kills(script.tick(ordered + SIGNS_S)) == []  # a second look follows
+    commands = script.tick(ordered + SIGNS_S + SECOND_LOOK_S)
+
+    assert kills(commands) == [KillProgram(start.run, f"no sign of life for {SIGNS_S:g} s")]
+    assert kills(script.tick(ordered + SIGNS_S + 9.0)) == []
+
+
+def test_the_node_wakes_for_the_watch_of_its_worker():
+    """J1"""
+    script, _ = working(open_work=True)
+    due = script.node.worker.run.signs.at + SIGNS_S
+
+    assert due in set(moments(script.node))
+
+
+def test_a_sign_that_lay_unread_while_the_node_stood_still_counts():
+    """J1"""
+    script, start = working(open_work=True)
+    late = script.node.worker.run.signs.at + SIGNS_S + 9.0
+    trusted(script, late)
+    script.tick(late)
+
+    script.take_in(ProgramProgressed(late + 0.1, start.run))
+
+    assert kills(script.tick(late + 1.0)) == []
+    assert script.node.worker.run.signs.moment == late + 0.1 + SIGNS_S
+
+
+def test_a_sign_of_an_earlier_worker_proves_nothing():
+    script, start = working(open_work=True)
+    before = script.node.worker.run.signs
+
+    script.take_in(ProgramProgressed(1.0, start.run - 1))
+
+    assert script.node.worker.run.signs == before
+
+
+def test_a_hung_worker_is_replaced_only_when_nothing_of_it_is_left():
+    """J3"""
+    script, start = working(open_work=True)
+    now = script.node.worker.run.signs.at + SIGNS_S + SECOND_LOOK_S
+    trusted(script, now)
+    script.tick(now - SECOND_LOOK_S)
+    script.tick(now)
+    assert starts(script.tick(now + 5.0)) == []
+
+    commands = script.take_in(ProgramEnded(now + 6.0, start.run, -9, "ordered"))
+
+    line = find(commands, LogLine)
+    assert dict(line.fields) == {"why": f"no sign of life for {SIGNS_S:g} s", "wait_s": 1.0}
+    assert script.node.worker.run is None
+    assert script.node.worker.next_at == now + 7.0
+
+
+def test_a_worker_that_is_to_end_is_not_watched():
+    """The guardian's own limit ends it."""
+    script, _ = working()
+    script.take_in(StopAsked(0.2, "SIGTERM"))
+    trusted(script, 99.0)
+
+    assert kills(script.tick(0.2 + 2 * SIGNS_S)) == []

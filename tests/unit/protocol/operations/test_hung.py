@@ -1,4 +1,4 @@
-"""Watching the claims of others for workers that hang (Q9)."""
+"""Watching claims and the own worker for what hangs (Q9, J2)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,16 @@ import pytest
 
 from coordinator.protocol.messages.requests import Identity
 from coordinator.protocol.operations.claims import Host, Look, OpenSubtask, choose
-from coordinator.protocol.operations.hung import REPORTS_S, Claims, Hung, hung, observed
+from coordinator.protocol.operations.hung import (
+    REPORTS_S,
+    SIGNS_S,
+    Claims,
+    Hung,
+    hung,
+    lives,
+    noted,
+    observed,
+)
 from coordinator.protocol.operations.types import SubtaskState
 
 HERE = Identity(system_identifier=1, timeline=1, started_at=1, branch="b")
@@ -87,3 +96,23 @@ def test_the_node_on_which_it_hung_comes_last():
     assert choose("n1", {"rebuild"}, [free], hosts) is None
     assert choose("n2", {"rebuild"}, [free], hosts) == free
     assert choose("n1", {"rebuild"}, [free], hosts[:1]) == free
+
+
+def test_figures_that_stand_still_are_no_sign_of_life_after_the_limit_of_their_type():
+    """J2"""
+    figures = noted(None, (1, 0, 5), 10.0)
+    figures = noted(figures, (1, 0, 5), 109.0)
+
+    assert lives(figures, 100.0, 109.9)
+    assert not lives(figures, 100.0, 110.0)
+    assert lives(noted(figures, (1, 0, 6), 110.0), 100.0, 110.0)
+
+
+def test_a_type_without_a_limit_may_stand_still():
+    """J2"""
+    assert lives(noted(None, (0, 0, 0), 0.0), None, 1e6)
+
+
+def test_another_node_takes_the_claim_before_the_own_node_kills_its_worker():
+    """J1: only others remember on which node it hung."""
+    assert REPORTS_S < SIGNS_S
